@@ -1,0 +1,33 @@
+"""The exceptions a user may meet.
+
+Each message says what was given, what was expected, and what to do; the command line prints it as one line and
+exits with code 2.
+"""
+
+
+class OstinatoError(Exception):
+    """Anything wrong with what was asked, given or found; the base of all the others."""
+
+
+class ConfigError(OstinatoError):
+    """A setting that does not exist, is out of range, or contradicts another."""
+
+
+class SourceError(OstinatoError):
+    """A source of data that cannot be read, or holds too little to work with."""
+
+
+class EncodingError(OstinatoError):
+    """Text with symbols that an encoder does not know."""
+
+
+class EngineError(OstinatoError):
+    """An engine that cannot run the layer it was asked to run."""
+
+
+class RunError(OstinatoError):
+    """A run directory that is damaged, of a newer version, no run at all, or in the way."""
+
+
+class TrainingError(OstinatoError):
+    """A training that cannot go on, for example because its loss is no longer finite."""
