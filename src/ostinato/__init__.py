@@ -1,8 +1,41 @@
 """Recurrent neural networks for TensorFlow: readable recurrences, Keras layers and whole sequence tasks."""
 
+import importlib as _importlib
 import os as _os
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 __version__ = "0.1.0"
 
 # The layers are Keras layers on the TensorFlow backend; Keras reads its backend when it is first imported.
 _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+# Public names and where they live; loaded on first use, since importing TensorFlow takes seconds.
+_PUBLIC = {
+    "LanguageModelConfig": "ostinato.tasks.language_model",
+    "OstinatoError": "ostinato.errors",
+    "TrainingConfig": "ostinato.training.config",
+    "evaluate": "ostinato.training.run",
+    "load": "ostinato.runs.trained",
+    "resume": "ostinato.training.run",
+    "train": "ostinato.training.run",
+}
+
+if _TYPE_CHECKING:
+    from ostinato.errors import OstinatoError as OstinatoError
+    from ostinato.runs.trained import load as load
+    from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
+    from ostinato.training.config import TrainingConfig as TrainingConfig
+    from ostinato.training.run import evaluate as evaluate
+    from ostinato.training.run import resume as resume
+    from ostinato.training.run import train as train
+
+__all__ = ["LanguageModelConfig", "OstinatoError", "TrainingConfig", "evaluate", "load", "resume", "train"]
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _PUBLIC:
+        return getattr(_importlib.import_module(_PUBLIC[name]), name)
+    if name in ("data", "decoding", "engines", "layers", "scratch", "tasks", "runs", "training"):
+        return _importlib.import_module(f"ostinato.{name}")
+    raise AttributeError(f"module 'ostinato' has no attribute {name!r}")

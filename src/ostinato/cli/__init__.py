@@ -1,0 +1,5 @@
+"""The command line. Each command is one file: parse, call, print."""
+
+from ostinato.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,42 @@
+"""The tasks: whole jobs for recurrent networks, one file each."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from ostinato.errors import ConfigError, RunError
+
+# Task name, as configs and recipes spell it: (module, task class, config class).
+_TASKS = {"language_model": ("ostinato.tasks.language_model", "LanguageModel", "LanguageModelConfig")}
+
+
+def names() -> tuple[str, ...]:
+    """The tasks there are."""
+    return tuple(_TASKS)
+
+
+def task_classes(name: str) -> tuple[type[Any], type[Any]]:
+    """A task's class and its config's class.
+
+    Raises:
+        RunError: for a name that is no task of this version.
+    """
+    if name not in _TASKS:
+        raise RunError(f"unknown task {name!r}; this version has {', '.join(_TASKS)}")
+    module_name, task, config = _TASKS[name]
+    module = importlib.import_module(module_name)
+    return getattr(module, task), getattr(module, config)
+
+
+def task_for(config: Any) -> Any:
+    """The task that a config belongs to, made with it.
+
+    Raises:
+        ConfigError: when it is no task's config.
+    """
+    name = getattr(config, "task", None)
+    if name not in _TASKS:
+        known = ", ".join(config_name for *_, config_name in _TASKS.values())
+        raise ConfigError(f"{type(config).__name__} is no task's config; expected one of {known}")
+    return task_classes(name)[0](config)

@@ -1,0 +1,79 @@
+"""The `ostinato` command, and how everything that goes wrong is told: one line, and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+import ostinato
+from ostinato.cli import evaluate, generate, info, recipes, train
+from ostinato.errors import OstinatoError
+
+# Typer brings Click along, under a name that changed over its versions.
+_UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="ostinato",
+    help="Recurrent neural networks for TensorFlow: train, write with, and judge sequence models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(train.app, name="train")
+app.command("generate")(generate.generate)
+app.command("evaluate")(evaluate.evaluate)
+app.command("recipes")(recipes.recipes)
+app.command("info")(info.info)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"ostinato {ostinato.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Recurrent neural networks for TensorFlow: train, write with, and judge sequence models.
+
+    Start with [bold]ostinato train[/bold]: two minutes later, [bold]ostinato generate runs/lm-001[/bold]
+    writes text.
+    """
+
+
+def main() -> None:
+    """Runs the command line and exits: 0 when all went well, 2 when asked something wrong, 130 on Ctrl-C."""
+    debug = "--debug" in sys.argv[1:2]
+    try:
+        code = app(prog_name="ostinato", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except OstinatoError as error:
+        _stop(str(error), debug)
+    except _UsageError as error:
+        _stop(error.format_message(), debug)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except typer.Abort:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has enough; the interpreter must not flush into the closed pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _stop(message: str, debug: bool) -> None:
+    """Tells what went wrong, from within the `except` that caught it."""
+    if debug:
+        raise
+    print(f"Error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

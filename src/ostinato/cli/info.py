@@ -1,0 +1,46 @@
+"""ostinato info"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from typing import Annotated
+
+import typer
+
+from ostinato.cli.quiet import import_tensorflow
+
+
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Shows versions, devices, and which engine runs recurrent layers here, and why."""
+    import_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    import ostinato
+    from ostinato import engines, layers
+    from ostinato.data import cache
+
+    choice = engines.choose("auto")
+    facts = {
+        "ostinato": ostinato.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": f"{keras.__version__} on {keras.backend.backend()}",
+        "devices": ", ".join(
+            device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()
+        ),
+        "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "engine": choice.engine,
+        "why": choice.reason,
+        "cells": ", ".join(layers.cells()),
+        "cache": str(cache.folder()),
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        print(f"{name:<12}{value}")

@@ -1,0 +1,58 @@
+"""From a recipe and the flags that override it to checked settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ostinato import layers
+from ostinato.errors import ConfigError
+from ostinato.runs.directory import open_run
+from ostinato.tasks.language_model import LanguageModelConfig
+from ostinato.training.config import TrainingConfig
+from ostinato.training.recipes import Recipe, read_recipe, read_recipe_file
+
+_BUDGETS = ("epochs", "steps", "minutes")
+
+
+def language_model_settings(flags: dict[str, Any]) -> tuple[LanguageModelConfig, TrainingConfig]:
+    """The settings of `ostinato train lm`.
+
+    Args:
+        flags: by name; None where a flag was not given.
+
+    Raises:
+        ConfigError: for anything unknown, out of range or contradictory.
+    """
+    recipe = _recipe("language_model", flags)
+    task, training = dict(recipe.task), dict(recipe.training)
+    if flags["init_from"] is not None and flags["recipe"] is None and flags["config"] is None:
+        task = dict(open_run(flags["init_from"]).task_config)
+    given = {name: value for name, value in flags.items() if value is not None}
+    if "units" in given:
+        given["units"] = _units(given["units"])
+        task.pop("layers", None)
+    if any(name in given for name in _BUDGETS):
+        training = {name: value for name, value in training.items() if name not in _BUDGETS}
+    if given.get("clip") == 0:
+        training, given = {**training, "clip": None}, {k: v for k, v in given.items() if k != "clip"}
+    task |= {name: given[name] for name in (*LanguageModelConfig.model_fields, "layers") if name in given}
+    training |= {name: given[name] for name in TrainingConfig.model_fields if name in given}
+    config = LanguageModelConfig(**task)
+    if flags["reset_before"] is not None and not layers.has_reset_gate(config.cell):
+        raise ConfigError(
+            f"--reset-before and --reset-after are about a reset gate, which the cell {config.cell!r} lacks"
+        )
+    return config, TrainingConfig(**training)
+
+
+def _recipe(task: str, flags: dict[str, Any]) -> Recipe:
+    if flags["config"] is not None:
+        return read_recipe_file(task, flags["config"])
+    return read_recipe(task, flags["recipe"] or "default")
+
+
+def _units(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--units {text}: expected whole numbers, 256 or 256,128") from None

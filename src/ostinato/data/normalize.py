@@ -1,0 +1,59 @@
+"""Text on its way to an encoder: normalised, and cut where no word is cut."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Literal, get_args
+
+Normalize = Literal["none", "letters"]
+NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
+SEGMENT = 1 << 16
+LONGEST = 1 << 20
+
+_OTHERS = re.compile("[^A-Za-z]+")
+_UP_TO_A_GAP = re.compile(r"(?s:.*)\S(?=[ \t\n\r])")
+
+
+def normalize_text(text: str, normalize: Normalize) -> str:
+    """The text, normalised.
+
+    "none" changes nothing. "letters" is the textbook's: every run of characters outside A-Z and a-z becomes
+    one space, and the letters become lower-case.
+    """
+    return text if normalize == "none" else _OTHERS.sub(" ", text).lower()
+
+
+def normalize_chunks(chunks: Iterable[str], normalize: Normalize) -> Iterator[str]:
+    """`normalize_text` of the whole text, chunk by chunk: a run that spans a border is one space as well."""
+    after_space = False
+    for chunk in chunks:
+        text = normalize_text(chunk, normalize)
+        if normalize == "letters":
+            text = text.removeprefix(" ") if after_space else text
+            after_space = text.endswith(" ") if text else after_space
+        if text:
+            yield text
+
+
+def segments(chunks: Iterable[str], length: int = SEGMENT, longest: int = LONGEST) -> Iterator[str]:
+    """The same text in segments of about `length` characters, cut only before white space after a word.
+
+    Words and byte-level BPE never join characters across such a place, so that encoding segment by segment
+    equals encoding the whole. Where `longest` characters hold no such place, the text is cut after them all
+    the same.
+    """
+    rest = ""
+    for chunk in chunks:
+        rest += chunk
+        at = 0
+        while len(rest) - at > length:
+            gap = _UP_TO_A_GAP.match(rest, at, at + length + 1) or _UP_TO_A_GAP.match(
+                rest, at, at + longest + 1
+            )
+            if gap is None and len(rest) - at <= longest:
+                break  # the next chunk may bring a gap
+            end = gap.end() if gap else at + longest
+            yield rest[at:end]
+            at = end
+        rest = rest[at:]
+    if rest:
+        yield rest

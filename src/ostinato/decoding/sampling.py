@@ -1,0 +1,161 @@
+"""From scores to tokens: greedy, temperature, top-k, nucleus and repetition penalty.
+
+The loop over the steps runs inside one `tf.function`, so that a token costs the network and a few small ops,
+and no trip through Python. A draw depends on the seed and the position only: the same seed writes the same
+text, however the writing is cut into pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ostinato.errors import ConfigError
+
+State = tuple[tf.Tensor, ...]
+Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
+
+
+class Sampling(NamedTuple):
+    """How the next token is chosen.
+
+    Attributes:
+        temperature: divides the scores before the softmax; 0 takes the likeliest token (greedy).
+        top_k: only the k likeliest tokens may be drawn (Fan et al. 2018, arXiv:1805.04833).
+        top_p: only the likeliest tokens that together hold this probability may be drawn (nucleus sampling,
+            Holtzman et al. 2019, arXiv:1904.09751).
+        repetition_penalty: above 1, tokens already written become less likely (CTRL, Keskar et al. 2019,
+            arXiv:1909.05858): a positive score is divided by it, a negative one multiplied.
+    """
+
+    temperature: float = 0.8
+    top_k: int | None = None
+    top_p: float | None = None
+    repetition_penalty: float = 1.0
+
+    def checked(self) -> Sampling:
+        """Itself, when every value is in range.
+
+        Raises:
+            ConfigError: naming the value that is not.
+        """
+        if not 0.0 <= self.temperature <= 100.0:
+            raise ConfigError(f"temperature = {self.temperature}: expected 0 (greedy) to 100")
+        if self.top_k is not None and self.top_k < 1:
+            raise ConfigError(f"top_k = {self.top_k}: expected 1 or more")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise ConfigError(f"top_p = {self.top_p}: expected more than 0, and 1 at the most")
+        if not 1.0 <= self.repetition_penalty <= 100.0:
+            raise ConfigError(f"repetition_penalty = {self.repetition_penalty}: expected 1 (none) to 100")
+        return self
+
+
+def keep_top_k(logits: tf.Tensor, k: int) -> tf.Tensor:
+    """Scores below the k-th become −∞; logits of shape (rows, tokens)."""
+    k = min(k, int(logits.shape[-1] or k))
+    threshold = tf.math.top_k(logits, k).values[:, -1:]
+    return tf.where(logits < threshold, -np.inf, logits)
+
+
+def keep_top_p(logits: tf.Tensor, p: float) -> tf.Tensor:
+    """Scores outside the smallest set of probability at least p become −∞; logits of shape (rows, tokens).
+
+    The likeliest token always stays.
+    """
+    sorted_logits = tf.sort(logits, direction="DESCENDING")
+    before = tf.cumsum(tf.nn.softmax(sorted_logits), axis=-1, exclusive=True)
+    threshold = tf.reduce_min(tf.where(before < p, sorted_logits, np.inf), axis=-1, keepdims=True)
+    return tf.where(logits < threshold, -np.inf, logits)
+
+
+def penalise_repetition(logits: tf.Tensor, written: tf.Tensor, penalty: float) -> tf.Tensor:
+    """Lowers the scores of tokens already written; written: booleans of the logits' shape (rows, tokens)."""
+    lowered = tf.where(logits > 0, logits / penalty, logits * penalty)
+    return tf.where(written, lowered, logits)
+
+
+def draw(logits: tf.Tensor, sampling: Sampling, seed: tf.Tensor) -> tf.Tensor:
+    """One token a row.
+
+    Args:
+        logits: scores, shape (rows, tokens).
+        sampling: how to choose; the repetition penalty is not applied here.
+        seed: two int32.
+
+    Returns:
+        Token ids, shape (rows,), int32.
+    """
+    if sampling.temperature == 0.0:
+        return tf.argmax(logits, axis=-1, output_type=tf.int32)
+    logits = logits / sampling.temperature
+    if sampling.top_k is not None:
+        logits = keep_top_k(logits, sampling.top_k)
+    if sampling.top_p is not None and sampling.top_p < 1.0:
+        logits = keep_top_p(logits, sampling.top_p)
+    return tf.random.stateless_categorical(logits, 1, seed, dtype=tf.int32)[:, 0]
+
+
+class Writer:
+    """Writes tokens with a network, piece by piece.
+
+    Args:
+        step: (tokens of shape (rows, time), state) -> (logits of shape (rows, time, size), state).
+        size: the number of tokens in the vocabulary.
+        sampling: how each token is chosen.
+        banned: ids never to be written, for example the unknown word's.
+    """
+
+    def __init__(self, step: Step, size: int, sampling: Sampling, banned: tuple[int, ...] = ()):
+        self._step, self._size, self._sampling = step, size, sampling.checked()
+        self._penalises = sampling.repetition_penalty != 1.0
+        self._allowed = np.zeros((1, size), np.float32)
+        self._allowed[:, list(banned)] = -np.inf
+        self._loop = tf.function(self._write)
+        self._read = tf.function(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
+
+    def write(
+        self, prompt: np.ndarray, state: State, *, length: int, seed: int, piece: int = 64
+    ) -> Iterator[np.ndarray]:
+        """Continues a prompt.
+
+        Args:
+            prompt: token ids, shape (rows, time), time ≥ 1.
+            state: the state before the prompt, tensors of shape (rows, units).
+            length: how many tokens to write.
+            seed: the same seed writes the same tokens.
+            piece: how many tokens each array holds (the last may hold fewer); does not change what is
+                written.
+
+        Yields:
+            Token ids, shape (rows, at most `piece`).
+        """
+        prompt = np.asarray(prompt, np.int32)
+        if prompt.shape[1] > 1:
+            state = self._read(tf.constant(prompt[:, :-1]), state)
+        token = tf.constant(prompt[:, -1])
+        written = np.zeros((len(prompt), self._size), bool)
+        np.put_along_axis(written, prompt, True, axis=1)
+        written = tf.constant(written)
+        seed_low = tf.constant(seed & 0x7FFFFFFF, tf.int32)
+        for start in range(0, length, piece):
+            count = min(piece, length - start)
+            tokens, token, state, written = self._loop(
+                token, state, written, seed_low, tf.constant(start), tf.constant(count)
+            )
+            yield tokens.numpy()
+
+    def _write(self, token, state, written, seed, start, count):
+        tokens = tf.TensorArray(tf.int32, count)
+        for position in tf.range(start, start + count):
+            logits, state = self._step(token[:, tf.newaxis], state)
+            logits = logits[:, 0] + self._allowed
+            if self._penalises:
+                logits = penalise_repetition(logits, written, self._sampling.repetition_penalty)
+            token = draw(logits, self._sampling, tf.stack([seed, position]))
+            if self._penalises:
+                written |= tf.one_hot(token, self._size, on_value=True, off_value=False, dtype=tf.bool)
+            tokens = tokens.write(position - start, token)
+        return tf.transpose(tokens.stack()), token, state, written

@@ -1,0 +1,37 @@
+"""The `keras` engine: Keras' own loop, and a shortcut around it for sequences of one step."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+
+def run(
+    layer: Any,
+    loop: Callable[..., tuple[Any, Any, Any]],
+    sequences: tf.Tensor,
+    initial_state: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    training: bool,
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    """Run a Keras recurrent layer over a batch of sequences.
+
+    A sequence whose static length is one, as in generation, needs no loop: the cell is called once, which
+    computes the same without the loop's overhead.
+
+    Args:
+        layer: the layer, built.
+        loop: the `inner_loop` that the layer has from Keras.
+        sequences: shape (batch, time, features).
+        initial_state: each tensor (batch, units).
+        mask: shape (batch, time), or None.
+        training: whether dropout acts.
+
+    Returns:
+        The last output (batch, units), all outputs (batch, time, units) and the final state.
+    """
+    in_cell = not layer.unroll and getattr(layer, "use_cudnn", False) is not True
+    if sequences.shape[1] == 1 and mask is None and in_cell:
+        output, state = layer.cell(sequences[:, 0], list(initial_state), training=training)
+        return output, output[:, tf.newaxis], list(state)
+    return loop(sequences, initial_state, mask, training)

@@ -1,0 +1,123 @@
+"""SimpleRNN, GRU and LSTM: Keras' layers, with a choice of the engine that runs them over time.
+
+Each is a subclass of the Keras layer of that name and takes every argument of it, at construction and when
+called. The recurrences themselves stand in `ostinato.scratch`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ostinato.engines import choose
+from ostinato.errors import EngineError
+
+try:
+    import keras
+except ModuleNotFoundError as missing:
+    raise EngineError(
+        f"Keras does not load ({missing}); ostinato's layers need TensorFlow, `pip install 'ostinato[cpu]'`, "
+        "and the environment variable KERAS_BACKEND=tensorflow."
+    ) from missing
+if keras.backend.backend() != "tensorflow":
+    raise EngineError(
+        f"ostinato's layers run on TensorFlow, but Keras uses the backend '{keras.backend.backend()}'; "
+        "set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
+    )
+
+import ostinato.engines.keras as keras_engine
+import ostinato.engines.scratch as scratch_engine
+
+
+class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
+    """What the layers add to Keras': the argument `engine`, and a loop over time that obeys it."""
+
+    def __init__(self, units: int, *args: Any, engine: str = "auto", **options: Any) -> None:
+        choose(engine)
+        super().__init__(units, *args, **options)
+        self.engine = engine
+        choose(engine, self)
+
+    def inner_loop(
+        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> tuple[Any, Any, Any]:
+        mask = next(iter(keras.tree.flatten(mask)), None)
+        if choose(self.engine, self, masked=mask is not None).engine == "scratch":
+            return scratch_engine.run(self, sequences, initial_state)
+        return keras_engine.run(self, super().inner_loop, sequences, initial_state, mask, training)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return config if self.engine == "auto" else {**config, "engine": self.engine}
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+class SimpleRNN(_Engine, keras.layers.SimpleRNN):
+    """The plain recurrent network (Elman 1990): `keras.layers.SimpleRNN` with a choice of engine.
+
+    Args:
+        units: width of the hidden state and of the output.
+        engine: "auto" (the fastest that can run the layer), "keras" (Keras' own loop) or "scratch" (the
+            textbook's equations on this layer's weights); see `ostinato.engines.choose`.
+        *args, **options: as for `keras.layers.SimpleRNN`.
+
+    Call arguments:
+        sequences: shape (batch, time, features).
+        initial_state: [h], shape (batch, units). Zeros unless given.
+        mask: shape (batch, time), False where a step is to be skipped.
+        training: whether dropout acts.
+
+    Returns:
+        The last output, (batch, units), or with `return_sequences=True` all, (batch, time, units); with
+        `return_state=True` followed by the final h.
+
+    Raises:
+        EngineError: there is no such engine, or it lacks an option given here or a mask given to the call.
+
+    Example:
+        >>> import numpy as np
+        >>> SimpleRNN(4, engine="scratch")(np.zeros((2, 7, 3))).shape
+        TensorShape([2, 4])
+    """
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+class GRU(_Engine, keras.layers.GRU):
+    """The gated recurrent unit (Cho et al. 2014): `keras.layers.GRU` with a choice of engine.
+
+    It resets after the recurrent product, as cuDNN's does; `reset_after=False` gives the textbook's form.
+
+    Args:
+        units: width of the hidden state and of the output.
+        engine: "auto" (the fastest that can run the layer), "keras" (Keras' own loop) or "scratch" (the
+            textbook's equations on this layer's weights); see `ostinato.engines.choose`.
+        *args, **options: as for `keras.layers.GRU`.
+
+    Call arguments, results and errors are those of `SimpleRNN`.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = GRU(4, reset_after=False, return_sequences=True, return_state=True)
+        >>> outputs, h = layer(np.zeros((2, 7, 3)))
+        >>> outputs.shape, h.shape
+        (TensorShape([2, 7, 4]), TensorShape([2, 4]))
+    """
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+class LSTM(_Engine, keras.layers.LSTM):
+    """The long short-term memory (Hochreiter & Schmidhuber 1997): `keras.layers.LSTM` with an engine.
+
+    The bias of its forget gate starts at one (`unit_forget_bias`), where the textbook's starts at zero.
+
+    Args:
+        units: width of the hidden state, of the cell state and of the output.
+        engine: "auto" (the fastest that can run the layer), "keras" (Keras' own loop) or "scratch" (the
+            textbook's equations on this layer's weights); see `ostinato.engines.choose`.
+        *args, **options: as for `keras.layers.LSTM`.
+
+    Call arguments, results and errors are those of `SimpleRNN`, except that the state is [h, c].
+
+    Example:
+        >>> import numpy as np
+        >>> output, h, c = LSTM(4, return_state=True)(np.zeros((2, 7, 3)))
+        >>> output.shape, h.shape, c.shape
+        (TensorShape([2, 4]), TensorShape([2, 4]), TensorShape([2, 4]))
+    """

@@ -1,0 +1,60 @@
+"""Dropout whose mask depends on the seed, the step and the row, and on nothing else.
+
+A generator that lives in the program would have to be saved with every checkpoint and would give each worker
+of a cluster another stream. Here a mask is a pure function instead: Philox (Salmon et al. 2011, "Parallel
+random numbers: as easy as 1, 2, 3") is keyed by (seed, step, site) and its counter runs over the rows of the
+global batch, so that resuming and sharding draw what one uninterrupted worker would have drawn.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+_PHILOX = 1
+_DRAWS_PER_COUNT = 4
+
+
+class DropoutKey(NamedTuple):
+    """What a training step's dropout masks are drawn from; scalars, all int32.
+
+    Attributes:
+        seed: the run's seed.
+        step: the training step.
+        first_row: where this batch's rows begin in the global batch.
+    """
+
+    seed: tf.Tensor
+    step: tf.Tensor
+    first_row: tf.Tensor
+
+
+def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: int) -> tf.Tensor:
+    """Zeroes a fraction of the entries and scales the rest up (Srivastava et al. 2014).
+
+    Args:
+        x: shape (batch, ...), float.
+        rate: the fraction to drop, in [0, 1).
+        key: where the mask is drawn from; None (evaluation, generation) leaves x as it is.
+        site: which dropout of the network this is; each site has masks of its own.
+
+    Returns:
+        A tensor of x's shape and dtype.
+    """
+    if key is None or rate == 0.0:
+        return x
+    shape = tf.shape(x)
+    per_row = tf.reduce_prod(shape[1:])
+    counts_per_row = (per_row + _DRAWS_PER_COUNT - 1) // _DRAWS_PER_COUNT
+    philox_key = tf.bitcast(tf.stack([tf.cast(key.seed, tf.int32), tf.cast(key.step, tf.int32)]), tf.uint64)
+    first_count = tf.cast(tf.cast(key.first_row, tf.int64) * tf.cast(counts_per_row, tf.int64), tf.uint64)
+    uniform = tf.raw_ops.StatelessRandomUniformV2(
+        shape=tf.stack([shape[0], counts_per_row * _DRAWS_PER_COUNT]),
+        key=tf.reshape(philox_key, [1]),
+        counter=tf.stack([first_count, tf.constant(site, tf.uint64)]),
+        alg=_PHILOX,
+        dtype=tf.float32,
+    )
+    keep = tf.reshape(uniform[:, :per_row], shape) >= rate
+    return tf.where(keep, x / (1.0 - rate), tf.zeros_like(x))

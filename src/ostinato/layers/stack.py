@@ -1,0 +1,101 @@
+"""Recurrent layers one above the other, with the state of all of them as one flat tuple."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.registry import recurrent
+
+State = tuple[tf.Tensor, ...]
+
+# The names the papers give to the parts of a state: the hidden state, and the LSTM's memory cell.
+_PART_NAMES = ("h", "c")
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+class RecurrentStack(keras.layers.Layer):
+    """A deep recurrent network: the outputs of each layer are the inputs of the next.
+
+    Args:
+        cell: a name from `ostinato.layers.cells()`.
+        units: how many hidden units each layer has, from the bottom up.
+        dropout: the fraction of the outputs to drop between two layers.
+        seed: where the initial weights are drawn from; each layer draws its own.
+        options: passed to every layer, for example `reset_before` or `engine`.
+
+    Source: Dive into Deep Learning, section 10.3 (deep recurrent neural networks).
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        units: Sequence[int],
+        *,
+        dropout: float = 0.0,
+        seed: int = 0,
+        options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.cell, self.units, self.dropout, self.seed = cell, tuple(units), dropout, seed
+        self.options = dict(options or {})
+        self.layers = [
+            recurrent(
+                cell,
+                size,
+                return_sequences=True,
+                return_state=True,
+                kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 2 * depth),
+                recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 2 * depth + 1),
+                name=f"layer_{depth}",
+                **self.options,
+            )
+            for depth, size in enumerate(self.units)
+        ]
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The units of each tensor of the state, in the order of `state_names`."""
+        return tuple(size for layer in self.layers for size in layer.state_size)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Stable names for the state's tensors: `layer_0/h`, `layer_0/c`, `layer_1/h`, …"""
+        names = []
+        for depth, layer in enumerate(self.layers):
+            parts = [*_PART_NAMES, *(f"s{n}" for n in range(2, len(layer.state_size)))]
+            names += [f"layer_{depth}/{part}" for part in parts[: len(layer.state_size)]]
+        return tuple(names)
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros: a tuple of (batch, units) tensors."""
+        return tuple(tf.zeros((batch, size), self.compute_dtype) for size in self.state_sizes)
+
+    def call(self, x: tf.Tensor, state: State, key: DropoutKey | None = None) -> tuple[tf.Tensor, State]:
+        """Runs the stack over a sequence.
+
+        Args:
+            x: inputs, shape (batch, time, features).
+            state: a flat tuple of (batch, units) tensors, as `initial_state` gives.
+            key: draws the dropout between the layers; None for evaluation.
+
+        Returns:
+            The top layer's outputs, shape (batch, time, units[-1]), and the new state.
+        """
+        rest, new_state = list(state), []
+        for depth, layer in enumerate(self.layers):
+            if depth > 0:
+                x = dropout(x, self.dropout, key, site=depth)
+            parts, rest = rest[: len(layer.state_size)], rest[len(layer.state_size) :]
+            x, *parts = layer(x, initial_state=parts, training=key is not None)
+            new_state += parts
+        return x, tuple(new_state)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("cell", "units", "dropout", "seed", "options")}
+        return super().get_config() | own

@@ -1,0 +1,214 @@
+"""The run directory: what a training leaves, and everything else reads.
+
+config.json      the task's and the training's settings, complete; the source with its content hash
+vocabulary.json  the encoder
+checkpoints/     see `ostinato.runs.checkpoints`
+metrics.jsonl    one JSON object a line
+tensorboard/     TensorBoard events
+report/          pictures
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ostinato
+from ostinato.errors import RunError
+from ostinato.runs import checkpoints, files
+from ostinato.runs.checkpoints import Checkpoint
+
+_FORMAT, _VERSION = "ostinato run", 1
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run on disk.
+
+    Attributes:
+        path: the directory.
+        task: the task's name.
+        task_config: the task's settings.
+        training: the training's settings.
+        source: {"description": …, "sha256": …}, see `ostinato.data.corpora`.
+        vocabulary: the encoder.
+    """
+
+    path: Path
+    task: str
+    task_config: dict[str, Any]
+    training: dict[str, Any]
+    source: dict[str, Any]
+    vocabulary: dict[str, Any]
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    def create(self, *, overwrite: bool = False) -> None:
+        """Writes the directory, whole or not at all.
+
+        Raises:
+            RunError: when the path is taken, or cannot be written.
+        """
+        check_free(self.path, overwrite=overwrite)
+        config = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "ostinato": ostinato.__version__,
+            "task": self.task,
+            "task_config": self.task_config,
+            "training": self.training,
+            "source": self.source,
+        }
+        aside = self.path.with_name(f".{self.path.name}.writing-{os.getpid()}")
+        with files.writing(self.path):
+            try:
+                aside.mkdir(parents=True)
+                files.write_synced(aside / "config.json", files.to_json(config))
+                files.write_synced(aside / "vocabulary.json", files.to_json(self.vocabulary))
+                (aside / "checkpoints").mkdir()
+                files.sync_folder(aside)
+                if overwrite and self.path.exists():
+                    shutil.rmtree(self.path)
+                os.rename(aside, self.path)
+                files.sync_folder(self.path.parent)
+            except OSError:
+                shutil.rmtree(aside, ignore_errors=True)
+                raise
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Adds a row to metrics.jsonl."""
+        with files.writing(self.metrics), open(self.metrics, "ab") as file:
+            file.write(json.dumps(row).encode() + b"\n")
+
+    def sync_metrics(self) -> int:
+        """Flushes metrics.jsonl to disk; returns its length in bytes."""
+        with files.writing(self.metrics), open(self.metrics, "ab") as file:
+            os.fsync(file.fileno())
+            return file.tell()
+
+    def cut_metrics(self, length: int) -> None:
+        """Drops what was written to metrics.jsonl after a checkpoint."""
+        with files.writing(self.metrics), open(self.metrics, "ab") as file:
+            file.truncate(min(length, file.tell()))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; a last line torn by a kill is left out."""
+        if not self.metrics.exists():
+            return []
+        rows = []
+        for line in self.metrics.read_bytes().split(b"\n"):
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                continue
+        return rows
+
+    def newest_checkpoint(self) -> tuple[Checkpoint, list[str]]:
+        """The newest checkpoint that is whole, and what was wrong with any newer one.
+
+        Raises:
+            RunError: when there is none.
+        """
+        problems = []
+        for step in reversed(checkpoints.steps(self.checkpoints)):
+            try:
+                return checkpoints.load(self.checkpoints, step), problems
+            except RunError as error:
+                problems.append(str(error))
+        raise RunError(
+            problems[0] if problems else f"{self.path} has no checkpoint; the run directory is damaged"
+        )
+
+    def weights(self, which: str = "best") -> Checkpoint:
+        """The weights of the `best` checkpoint (by validation loss) or of the `last`.
+
+        Raises:
+            RunError: when there is none, or it is damaged.
+        """
+        last, _ = self.newest_checkpoint()
+        best = last.position.get("best_step")
+        if which == "last" or best is None:
+            return last
+        return checkpoints.load(self.checkpoints, int(best), groups=("weights",))
+
+
+def check_free(path: Path, *, overwrite: bool = False) -> None:
+    """Refuses a path that something else lies at.
+
+    Raises:
+        RunError: saying what to do.
+    """
+    if path.is_dir():
+        if not any(path.iterdir()):
+            return
+        if not (path / "config.json").exists():
+            raise RunError(f"{path} exists, is not empty, and is no run directory; choose another --out")
+        if not overwrite:
+            raise RunError(
+                f"{path} already holds a run; resume it (ostinato train --resume {path}), "
+                "replace it (--overwrite), or choose another --out"
+            )
+    elif path.exists():
+        raise RunError(f"{path} exists and is no folder; choose another --out")
+
+
+def next_path(prefix: str, folder: Path = Path("runs")) -> Path:
+    """The next free name for a run: runs/lm-001, runs/lm-002, …"""
+    taken = (entry.name.removeprefix(f"{prefix}-") for entry in folder.glob(f"{prefix}-*"))
+    return folder / f"{prefix}-{max((int(n) for n in taken if n.isdecimal()), default=0) + 1:03d}"
+
+
+def open_run(path: str | os.PathLike[str]) -> RunDirectory:
+    """Opens a run directory.
+
+    Raises:
+        RunError: when it is missing, damaged, of a newer version, or no run at all.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunError(
+            f"there is no run at {path}" + ("" if not path.exists() else ": it is a file, not a folder")
+        )
+    if not (path / "config.json").exists():
+        raise RunError(f"{path} is no run directory: it has no config.json")
+    config = files.read_json(path / "config.json")
+    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+        raise RunError(f"{path} is no run directory: its config.json is something else's")
+    version = config.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise RunError(f"{path / 'config.json'} is damaged: version {version!r}")
+    if version > _VERSION:
+        raise RunError(
+            f"{path} was written by a newer version of ostinato (run format {version}, this one reads up to "
+            f"{_VERSION}); upgrade to read it"
+        )
+    vocabulary = files.read_json(path / "vocabulary.json")
+    try:
+        return RunDirectory(
+            path,
+            str(config["task"]),
+            dict(config["task_config"]),
+            dict(config["training"]),
+            dict(config["source"]),
+            dict(vocabulary),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path / 'config.json'} is damaged: {error!r}") from None

@@ -1,0 +1,80 @@
+"""The language model's network: tokens in, scores for the next token out, state in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.stack import RecurrentStack, State
+from ostinato.tasks.language_model.config import LanguageModelConfig
+
+_INPUT_DROPOUT_SITE, _OUTPUT_DROPOUT_SITE = 1000, 1001
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+class RecurrentLanguageModel(keras.Model):
+    """Tokens to scores for the next token, through a stack of recurrent layers.
+
+    Args:
+        config: the network's settings.
+        vocabulary_size: how many different tokens there are.
+    """
+
+    def __init__(self, config: LanguageModelConfig | dict[str, Any], vocabulary_size: int, **kwargs: Any):
+        super().__init__(**({"name": "language_model"} | kwargs))
+        self.config = config if isinstance(config, LanguageModelConfig) else LanguageModelConfig(**config)
+        self.vocabulary_size = vocabulary_size
+        config, seed = self.config, 1000 * self.config.seed
+        if config.embedding:
+            self.embedding = keras.layers.Embedding(
+                vocabulary_size,
+                config.embedding,
+                embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
+                name="embedding",
+            )
+        self.stack = RecurrentStack(
+            config.cell,
+            config.units,
+            dropout=config.dropout,
+            seed=seed + 1,
+            options={"reset_before": config.reset_before, "engine": config.engine},
+            name="stack",
+        )
+        if config.tied:
+            self.output_bias = self.add_weight(
+                shape=(vocabulary_size,), initializer="zeros", name="output_bias"
+            )
+        else:
+            self.output_layer = keras.layers.Dense(
+                vocabulary_size,
+                kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 999),  # pyright: ignore[reportArgumentType]
+                name="output",
+            )
+
+    def call(self, tokens: tf.Tensor, state: State, key: DropoutKey | None = None) -> tuple[tf.Tensor, State]:
+        """Runs over a batch of sequences.
+
+        Args:
+            tokens: ids, shape (batch, time), int32.
+            state: a flat tuple of (batch, units) tensors.
+            key: draws the dropout masks; None for evaluation.
+
+        Returns:
+            Logits, shape (batch, time, vocabulary), and the new state.
+        """
+        config = self.config
+        x = self.embedding(tokens) if config.embedding else tf.one_hot(tokens, self.vocabulary_size)
+        x = dropout(x, config.input_dropout, key, site=_INPUT_DROPOUT_SITE)
+        y, state = self.stack(x, state, key)
+        rate = config.dropout if config.output_dropout is None else config.output_dropout
+        y = dropout(y, rate, key, site=_OUTPUT_DROPOUT_SITE)
+        if config.tied:
+            return tf.matmul(y, self.embedding.embeddings, transpose_b=True) + self.output_bias, state
+        return self.output_layer(y), state
+
+    def get_config(self) -> dict[str, Any]:
+        settings = {"config": self.config.model_dump(mode="json"), "vocabulary_size": self.vocabulary_size}
+        return {"name": self.name} | settings

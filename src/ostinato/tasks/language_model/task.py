@@ -1,0 +1,288 @@
+"""The language model's data, loss, metrics and use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ostinato.data import windows
+from ostinato.data.corpora import Corpus, open_corpus
+from ostinato.data.encoders import Encoder, encoder_from_json
+from ostinato.data.tokens import Tokens, prepare_tokens
+from ostinato.decoding.sampling import Sampling, Writer
+from ostinato.errors import ConfigError
+from ostinato.layers.dropout import DropoutKey
+from ostinato.layers.stack import State
+from ostinato.tasks.language_model.config import LanguageModelConfig
+from ostinato.tasks.language_model.network import RecurrentLanguageModel
+from ostinato.tasks.task import Batch, OnProgress
+
+_EVALUATION_WINDOW = 1024
+
+
+class LanguageModel:
+    """The task: see `ostinato.tasks.task.Task` for what each method promises."""
+
+    name: ClassVar[str] = "language_model"
+    prefix: ClassVar[str] = "lm"
+
+    def __init__(self, config: LanguageModelConfig):
+        self.config = config
+        self.encoder: Encoder | None = None
+        self._corpus: Corpus | None = None
+        self._tokens: Tokens | None = None
+        self._parts: dict[str, np.ndarray] = {}
+        self._needs_whole_windows = True
+
+    def for_evaluation(self, *, whole: bool) -> LanguageModel:
+        """The same task reading one row from beginning to end: every token has all that came before it.
+
+        Args:
+            whole: take the source as one part, `train`, instead of splitting it as in training.
+        """
+        changes: dict[str, Any] = {"batch": 1, "seq_len": _EVALUATION_WINDOW}
+        if whole:
+            changes |= {"validation_fraction": 0.0, "test_fraction": 0.0, "max_tokens": None}
+        task = LanguageModel(self.config.model_copy(update=changes))
+        task.encoder, task._needs_whole_windows = self.encoder, False
+        return task
+
+    # Data.
+
+    def prepare(self, source: Any, on_progress: OnProgress | None = None) -> None:
+        """Reads a text.
+
+        Args:
+            source: a corpus from `ostinato.data.corpora`, or what its `open_corpus` takes.
+            on_progress: called with (bytes read, bytes in all or None).
+
+        Raises:
+            SourceError: when it cannot be read, or a part of it is shorter than one window.
+            EncodingError: when it has symbols that the restored vocabulary lacks.
+        """
+        config = self.config
+        self._corpus = source if isinstance(source, Corpus) else open_corpus(source)
+        if self.encoder is not None:
+            self._tokens = prepare_tokens(self._corpus, encoder=self.encoder, on_progress=on_progress)
+        else:
+            self._tokens = prepare_tokens(
+                self._corpus,
+                on_progress=on_progress,
+                name=config.encoder,
+                normalize=config.normalize,
+                min_count=config.min_count,
+                vocabulary_size=config.vocabulary_size,
+            )
+        self.encoder = self._tokens.encoder
+        ids = self._tokens.ids[: config.max_tokens]
+        parts = windows.split(
+            len(ids), validation_fraction=config.validation_fraction, test_fraction=config.test_fraction
+        )
+        self._parts = {name: ids[start:stop] for name, (start, stop) in parts._asdict().items()}
+        for name, part in self._parts.items():
+            if self._needs_whole_windows and (len(part) or name == "train"):
+                self._plan(part, "training part" if name == "train" else f"{name} part")
+
+    def _plan(self, part: np.ndarray, name: str) -> Any:
+        config = self.config
+        return windows.plan(
+            len(part), batch=config.batch, seq_len=config.seq_len, sampling=config.sampling, part=name
+        )
+
+    @property
+    def source(self) -> dict[str, Any]:
+        assert self._corpus is not None
+        assert self._tokens is not None
+        return {"description": self._corpus.describe(), "sha256": self._tokens.content}
+
+    def vocabulary(self) -> dict[str, Any]:
+        assert self.encoder is not None
+        return self.encoder.to_json()
+
+    def restore(self, vocabulary: dict[str, Any]) -> None:
+        self.encoder = encoder_from_json(vocabulary)
+
+    def has(self, split: str) -> bool:
+        """Whether any of the text is in this part."""
+        return len(self._parts.get(split, ())) > 1
+
+    def rows(self, split: str, *, evaluate: bool = False) -> int:
+        part = self._parts[split]
+        if evaluate or split != "train":
+            return self._evaluation_shape(part)[0]
+        return self._plan(part, split).rows
+
+    def steps(self, split: str, *, evaluate: bool = False) -> int:
+        part = self._parts[split]
+        if evaluate or split != "train":
+            rows, seq_len = self._evaluation_shape(part)
+            return math.ceil(math.ceil((len(part) - 1) / rows) / seq_len)
+        return self._plan(part, split).steps_per_epoch
+
+    @property
+    def carries_state(self) -> bool:
+        return self.config.sampling == "sequential"
+
+    def batches(
+        self, split: str, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """Batches of {"tokens", "targets", "weights"} of shape (rows, seq_len), and "first_row".
+
+        Args:
+            split: `train`, `validation` or `test`.
+            epoch: which shuffling of the part; None reads all of it once, in order, each token but the first
+                a target exactly once.
+            start: the number of the first batch.
+            shard: (index, count) of the rows.
+        """
+        part, config = self._parts[split], self.config
+        if epoch is None:
+            rows, seq_len = self._evaluation_shape(part)
+            pieces = windows.evaluation_batches(part, rows=rows, seq_len=seq_len, shard=shard)
+            for number, (tokens, targets, weights) in enumerate(pieces):
+                if number >= start:
+                    yield self._batch(tokens, targets, weights, rows * shard[0] // shard[1])
+            return
+        rows = self.rows(split)
+        pieces = windows.train_batches(
+            part,
+            batch=config.batch,
+            seq_len=config.seq_len,
+            sampling=config.sampling,
+            seed=config.seed,
+            epoch=epoch,
+            start=start,
+            shard=shard,
+        )
+        for tokens, targets in pieces:
+            weights = np.ones(targets.shape, np.float32)
+            yield self._batch(tokens, targets, weights, rows * shard[0] // shard[1])
+
+    @staticmethod
+    def _batch(tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray, first_row: int) -> Batch:
+        return {"tokens": tokens, "targets": targets, "weights": weights, "first_row": np.int32(first_row)}
+
+    def _evaluation_shape(self, part: np.ndarray) -> tuple[int, int]:
+        """Rows and window length: as in training, but never more than the part holds."""
+        seq_len = min(self.config.seq_len, len(part) - 1)
+        return max(1, min(self.config.batch, (len(part) - 1) // seq_len)), seq_len
+
+    # Network and loss.
+
+    def build(self) -> RecurrentLanguageModel:
+        assert self.encoder is not None
+        model = RecurrentLanguageModel(self.config, self.encoder.size)
+        model(tf.zeros((1, 1), tf.int32), model.stack.initial_state(1))
+        if self.config.init_stddev is not None:
+            self._draw_normal(model, self.config.init_stddev)
+        return model
+
+    def _draw_normal(self, model: keras.Model, stddev: float) -> None:
+        for number, weight in enumerate(model.trainable_variables):
+            if "bias" in weight.name:
+                weight.assign(tf.zeros(weight.shape))
+            else:
+                seed = (self.config.seed, number)
+                weight.assign(tf.random.stateless_normal(weight.shape, seed, stddev=stddev))
+
+    def initial_state(self, model: RecurrentLanguageModel, rows: int) -> State:
+        return model.stack.initial_state(rows)
+
+    def state_names(self, model: RecurrentLanguageModel) -> tuple[str, ...]:
+        return model.stack.state_names
+
+    def loss(
+        self, model: RecurrentLanguageModel, batch: Batch, state: State, *, step: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], State]:
+        assert self.encoder is not None
+        key = None
+        if step is not None:
+            key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
+        logits, state = model(batch["tokens"], state, key)
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["targets"], logits)
+        characters = tf.gather(tf.constant(self.encoder.characters), batch["targets"])
+        weights = batch["weights"]
+        sums = {"characters": tf.reduce_sum(weights * characters)}
+        return tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state
+
+    def metrics(self, loss: float, weight: float, sums: dict[str, float]) -> dict[str, float]:
+        """Mean loss in nats per token, perplexity, and bits per character."""
+        mean = loss / weight
+        bits = loss / math.log(2) / sums["characters"] if sums["characters"] else math.nan
+        return {"loss": mean, "perplexity": math.exp(min(mean, 700.0)), "bits_per_character": bits}
+
+    # Use.
+
+    def generate(
+        self,
+        model: RecurrentLanguageModel,
+        *,
+        prompt: str = "",
+        length: int = 400,
+        count: int = 1,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        seed: int | None = None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[str]:
+        """Writes text.
+
+        Args:
+            model: a trained model.
+            prompt: what the text begins with; without one it begins as after a line break.
+            length: how many tokens to write.
+            count: how many texts to write at once.
+            temperature, top_k, top_p, repetition_penalty: see `ostinato.decoding.sampling.Sampling`.
+            seed: the same seed writes the same texts; None draws one.
+            on_text: called with each further piece of the first text while it is written.
+
+        Returns:
+            `count` texts, each with the prompt at its beginning.
+
+        Raises:
+            EncodingError: when the prompt has symbols the model never saw.
+            ConfigError: for a value out of range.
+        """
+        encoder = self.encoder
+        assert encoder is not None
+        if not 1 <= length <= 10_000_000:
+            raise ConfigError(f"length = {length}: expected 1 to 10 million tokens")
+        if not 1 <= count <= 10_000:
+            raise ConfigError(f"count = {count}: expected 1 to 10,000 texts")
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        sampling = Sampling(temperature, top_k, top_p, repetition_penalty)
+        writer = Writer(
+            lambda tokens, state: model(tokens, state),
+            encoder.size,
+            sampling,
+            banned=() if encoder.unknown is None else (encoder.unknown,),
+        )
+        given = encoder.encode(prompt, strict=True).astype(np.int32)
+        start = given if len(given) else np.array([encoder.start], np.int32)
+        ids = np.repeat(given[np.newaxis], count, axis=0)
+        told = ""
+        pieces = writer.write(
+            np.repeat(start[np.newaxis], count, axis=0),
+            self.initial_state(model, count),
+            length=length,
+            seed=seed,
+        )
+        for piece in pieces:
+            ids = np.concatenate([ids, piece], axis=1)
+            if on_text is not None:
+                # A character of several bytes may still be incomplete at the end of a piece.
+                text = encoder.decode(ids[0]).rstrip("\ufffd")
+                on_text(text[len(told) :])
+                told = text
+        texts = [encoder.decode(row) for row in ids]
+        if on_text is not None:
+            on_text(texts[0][len(told) :])
+        return texts

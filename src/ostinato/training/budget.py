@@ -1,0 +1,103 @@
+"""How much of a training is done: its position, and the one budget that ends it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from ostinato.errors import RunError
+from ostinato.training.config import TrainingConfig
+
+
+@dataclass
+class Position:
+    """Where a training stands; a checkpoint's manifest holds it.
+
+    Attributes:
+        step: changes of the weights so far.
+        epoch: whole epochs done.
+        batch: batches done in the epoch under way.
+        seconds: on the clock so far, over all sessions.
+        evaluations: how often the validation part was read.
+        best_loss: the lowest validation loss in nats, and `best_step`, the step that had it.
+        evaluations_since_best: evaluations in a row without a better one.
+        sums: training loss, weight and further sums since the last row of training metrics.
+        step_seconds: time spent on the steps in `sums`.
+        metrics_bytes: how long metrics.jsonl was.
+        learning_rate: of the last step.
+        ended: why the training is over, or None.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+    evaluations: int = 0
+    best_loss: float | None = None
+    best_step: int | None = None
+    evaluations_since_best: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    step_seconds: float = 0.0
+    metrics_bytes: int = 0
+    learning_rate: float = 0.0
+    ended: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Position:
+        """Raises RunError when the data is no position."""
+        try:
+            position = cls(**data)
+            numbers = [getattr(position, f.name) for f in fields(cls) if f.type in ("int", "float")]
+            if not all(isinstance(n, int | float) and n >= 0 for n in numbers):
+                raise TypeError("a count or time is no number")
+            return position
+        except TypeError as error:
+            raise RunError(f"the checkpoint's position is damaged: {error}") from None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The one thing that ends a run: epochs, steps or minutes.
+
+    Attributes:
+        unit: `epochs`, `steps` or `minutes`.
+        amount: how many.
+        steps_per_epoch: batches in an epoch.
+    """
+
+    unit: str
+    amount: float
+    steps_per_epoch: int
+
+    @classmethod
+    def of(cls, config: TrainingConfig, steps_per_epoch: int) -> Budget:
+        for unit in ("epochs", "steps", "minutes"):
+            amount = getattr(config, unit)
+            if amount is not None:
+                return cls(unit, amount, steps_per_epoch)
+        return cls("epochs", 1, steps_per_epoch)
+
+    def __str__(self) -> str:
+        amount = f"{self.amount:,}" if self.unit != "minutes" else f"{self.amount:g}"
+        return f"{amount} {self.unit if self.amount != 1 else self.unit[:-1]}"
+
+    def fraction(self, position: Position) -> float:
+        """How much of the budget is used, 0 to 1."""
+        if self.unit == "minutes":
+            return min(1.0, position.seconds / (60 * self.amount))
+        steps = self.amount * (self.steps_per_epoch if self.unit == "epochs" else 1)
+        return min(1.0, position.step / steps)
+
+    def used_up(self, position: Position, reserve: float = 0.0) -> bool:
+        """Whether the training is over.
+
+        Args:
+            position: where it stands.
+            reserve: the seconds its last evaluation will take; minutes include it.
+        """
+        if self.unit == "minutes":
+            return position.seconds + reserve >= 60 * self.amount
+        return self.fraction(position) >= 1.0

@@ -1,0 +1,70 @@
+"""What a training tells: one stream of events, and everybody who wants to know listens.
+
+The progress bar, metrics.jsonl, TensorBoard and a caller's own `on_event` are listeners; none is known to the
+loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Started:
+    """The training begins, or goes on: from `step`, in the run at `path`."""
+
+    path: Path
+    step: int
+    budget: str
+    steps_per_epoch: int
+    parameters: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One change of the weights; `fraction` of the budget is used, `loss` is this batch's mean in nats."""
+
+    step: int
+    epoch: int
+    fraction: float
+    loss: float
+    weight: float
+    learning_rate: float
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row of metrics.jsonl: `split` is `train` (since the last such row) or `validation` (all of it)."""
+
+    row: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint is on disk."""
+
+    step: int
+    path: Path
+    best: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The training is over, or was interrupted and can be resumed."""
+
+    path: Path
+    step: int
+    reason: Literal["finished", "stopped early", "interrupted"]
+    seconds: float
+    best_loss: float | None
+    best_step: int | None
+
+
+Event = Started | StepDone | Measured | Saved | Ended
+Listener = Callable[[Event], None]

@@ -1,0 +1,60 @@
+"""Who listens to a training: metrics.jsonl, TensorBoard, and a picture of the losses at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ostinato.runs import files
+from ostinato.runs.directory import RunDirectory
+from ostinato.training.events import Ended, Event, Measured
+from ostinato.training.report import draw_losses
+
+
+class MetricsFile:
+    """Appends every row to the run's metrics.jsonl."""
+
+    def __init__(self, run: RunDirectory):
+        self._run = run
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Measured):
+            self._run.append_metrics(event.row)
+
+
+class TensorBoard:
+    """Writes every row as TensorBoard scalars, one folder a split."""
+
+    def __init__(self, run: RunDirectory):
+        self._run = run
+        self._writers: dict[str, Any] = {}
+
+    def __call__(self, event: Event) -> None:
+        import tensorflow as tf
+
+        if isinstance(event, Measured):
+            split = event.row["split"]
+            with files.writing(self._run.tensorboard):
+                if split not in self._writers:
+                    self._writers[split] = tf.summary.create_file_writer(str(self._run.tensorboard / split))
+                with self._writers[split].as_default():
+                    for name, value in event.row.items():
+                        if name not in ("step", "split"):
+                            tf.summary.scalar(name, value, step=event.row["step"])
+        elif isinstance(event, Ended):
+            for writer in self._writers.values():
+                writer.close()
+
+
+class Report:
+    """Draws report/loss.png when a training ends or is interrupted."""
+
+    def __init__(self, run: RunDirectory):
+        self._run = run
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Ended):
+            rows = self._run.rows()
+            if rows:
+                with files.writing(self._run.report):
+                    self._run.report.mkdir(exist_ok=True)
+                    draw_losses(rows, self._run.report / "loss.png")

@@ -1,0 +1,144 @@
+"""Showing a training to whoever waits for it: a bar on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+
+from ostinato.training.events import Ended, Event, Measured, Saved, Started, StepDone
+
+_SECONDS_BETWEEN_UPDATES = 0.25
+_SMOOTHING = 0.95
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people read them: 7 s, 2:05, 1:02:05."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class ProgressView:
+    """Listens to a training and shows where it stands.
+
+    Args:
+        stream: where to show it, usually standard error.
+    """
+
+    def __init__(self, stream: TextIO):
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._live = self._console.is_terminal
+        self._progress: Progress | None = None
+        self._bar: TaskID | None = None
+        self._loss: float | None = None
+        self._rate: float | None = None
+        self._seconds_at_last_step = 0.0
+        self._shown_at = 0.0
+
+    def reading(self, done: int, total: int | None) -> None:
+        """Shows how much of a long source is read; called by `prepare`."""
+        if not self._live or (total or done) < 64 << 20:
+            return
+        now = time.perf_counter()
+        if now - self._shown_at > _SECONDS_BETWEEN_UPDATES:
+            share = f"{done / total:.0%}" if total else f"{done >> 20} MiB"
+            self._console.print(f"reading the source: {share}  ", end="\r")
+            self._shown_at = now
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._start(event)
+        elif isinstance(event, StepDone):
+            self._step(event)
+        elif isinstance(event, Measured):
+            self._measured(event)
+        elif isinstance(event, Ended):
+            self.close()
+            self._end(event)
+        elif isinstance(event, Saved):
+            pass  # nobody waits for that
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _start(self, event: Started) -> None:
+        self._say(
+            f"training {event.path}: {event.parameters:,} weights, {event.steps_per_epoch:,} steps an epoch, "
+            f"budget {event.budget}"
+        )
+        for note in event.notes:
+            self._say(note)
+        if self._live:
+            columns = (
+                TextColumn("step {task.fields[step]:,}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn(
+                    "loss {task.fields[loss]:.3f}  perplexity {task.fields[perplexity]:.2f}  "
+                    "{task.fields[rate]:,.0f} tokens/s  {task.fields[left]} left"
+                ),
+            )
+            self._progress = Progress(*columns, console=self._console, auto_refresh=False)
+            self._bar = self._progress.add_task("", total=1.0, visible=False)
+            self._progress.start()
+
+    def _step(self, event: StepDone) -> None:
+        loss, rate = event.loss, event.weight / max(event.seconds - self._seconds_at_last_step, 1e-9)
+        self._seconds_at_last_step = event.seconds
+        self._loss = loss if self._loss is None else _SMOOTHING * self._loss + (1 - _SMOOTHING) * loss
+        self._rate = rate if self._rate is None else _SMOOTHING * self._rate + (1 - _SMOOTHING) * rate
+        now = time.perf_counter()
+        if self._progress is None or self._bar is None or now - self._shown_at < _SECONDS_BETWEEN_UPDATES:
+            return
+        self._shown_at = now
+        self._progress.update(
+            self._bar,
+            completed=event.fraction,
+            visible=True,
+            step=event.step,
+            loss=self._loss,
+            perplexity=math.exp(min(self._loss, 700.0)),
+            rate=self._rate,
+            left=clock(event.seconds_left or 0.0),
+        )
+        self._progress.refresh()
+
+    def _measured(self, event: Measured) -> None:
+        row = event.row
+        # On a terminal the bar shows the training loss already.
+        if row["split"] == "train" and self._live:
+            return
+        figures = "  ".join(
+            f"{name.replace('_', ' ')} {value:.3f}"
+            for name, value in row.items()
+            if isinstance(value, float)
+            and name not in ("epoch", "learning_rate", "tokens_per_second", "seconds")
+        )
+        self._say(
+            f"step {row['step']:,}  epoch {row['epoch']:.2f}  {row['split']:<10}  {figures}  "
+            f"{row['tokens_per_second']:,.0f} tokens/s  {clock(row['seconds'])}"
+        )
+
+    def _end(self, event: Ended) -> None:
+        if event.reason == "interrupted":
+            self._say(f"interrupted and saved at step {event.step:,}")
+            self._say(f"go on with: ostinato train --resume {event.path}")
+            return
+        best = (
+            ""
+            if event.best_loss is None
+            else f"; best validation loss {event.best_loss:.4f} at step {event.best_step:,}"
+        )
+        self._say(f"{event.reason} after {event.step:,} steps in {clock(event.seconds)}{best}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False)

@@ -1,0 +1,200 @@
+"""Starting a training, going on with one, and judging what came of it; the whole of it from Python.
+
+run = ostinato.train(LanguageModelConfig(units=128), "book.txt", training=TrainingConfig(epochs=3))
+print(run.generate(prompt="The ", length=200)[0])
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ostinato.data.corpora import reopen
+from ostinato.errors import ConfigError, EncodingError, RunError
+from ostinato.runs import checkpoints, weights
+from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
+from ostinato.runs.trained import TrainedRun, load, restore_task
+from ostinato.tasks import task_for
+from ostinato.tasks.task import OnProgress
+from ostinato.training.budget import Position
+from ostinato.training.config import TrainingConfig
+from ostinato.training.events import Event, Listener
+from ostinato.training.listeners import MetricsFile, Report, TensorBoard
+from ostinato.training.loop import Trainer
+from ostinato.training.step import Evaluation
+
+
+def train(
+    config: Any,
+    source: Any = None,
+    *,
+    training: TrainingConfig | None = None,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    init_from: str | os.PathLike[str] | None = None,
+    on_event: Listener | None = None,
+    on_progress: OnProgress | None = None,
+) -> TrainedRun:
+    """Trains a new run.
+
+    Args:
+        config: the task's settings, for example a `LanguageModelConfig`.
+        source: a path, the name of a corpus, or an iterable of texts; None is the default corpus.
+        training: how to train; None trains one epoch.
+        out: the run directory; None takes runs/lm-001 and so on.
+        overwrite: replace a run that is there.
+        init_from: start from the weights of this run; its vocabulary is kept.
+        on_event: told every event of `ostinato.training.events`.
+        on_progress: told (bytes read, bytes in all or None) while a long source is read.
+
+    Returns:
+        The run, with the best weights.
+
+    Raises:
+        OstinatoError: for settings, sources and paths that do not work; nothing is written then.
+        KeyboardInterrupt: after Ctrl-C, when everything is saved.
+    """
+    task = task_for(config)
+    training = training or TrainingConfig(epochs=1)
+    path = Path(out) if out is not None else next_path(task.prefix)
+    check_free(path, overwrite=overwrite)
+    base = load(init_from) if init_from is not None else None
+    if base is not None:
+        _check_same_task(base, task)
+        task.restore(base.directory.vocabulary)
+    try:
+        task.prepare(source, on_progress)
+    except EncodingError as error:
+        if base is None:
+            raise
+        raise EncodingError(
+            f"the vocabulary of {base.directory.path} does not fit the source: {error}"
+        ) from None
+    model = task.build()
+    notes: tuple[str, ...] = ()
+    if base is not None:
+        weights.assign(model, weights.to_arrays(base.model), origin=str(base.directory.path))
+        notes = (f"starting from the weights of {base.directory.path}, step {base.step}",)
+    run = RunDirectory(
+        path,
+        task.name,
+        config.model_dump(mode="json"),
+        training.model_dump(mode="json"),
+        task.source,
+        task.vocabulary(),
+    )
+    listeners = _listeners(run, on_event)
+    trainer = Trainer(task, model, training, run, lambda event: _tell(listeners, event))
+    run.create(overwrite=overwrite)
+    trainer.train(notes)
+    return load(path)
+
+
+def resume(
+    path: str | os.PathLike[str],
+    *,
+    on_event: Listener | None = None,
+    on_progress: OnProgress | None = None,
+) -> TrainedRun:
+    """Goes on with a training that was interrupted or killed, as if it had not been.
+
+    A run that is finished is only loaded.
+
+    Raises:
+        RunError: when it is no run, damaged, or its source has changed.
+        SourceError: when its source cannot be read any more.
+        KeyboardInterrupt: after Ctrl-C, when everything is saved.
+    """
+    run = open_run(path)
+    checkpoint, problems = run.newest_checkpoint()
+    if Position.from_json(checkpoint.position).ended is not None:
+        return load(path)
+    task = restore_task(run)
+    try:
+        training = TrainingConfig(**run.training)
+    except ConfigError as error:
+        raise RunError(f"{run.path / 'config.json'} is damaged: {error}") from None
+    _prepare_again(task, run, on_progress)
+    model = task.build()
+    listeners = _listeners(run, on_event)
+    trainer = Trainer(task, model, training, run, lambda event: _tell(listeners, event))
+    trainer.restore(checkpoint)
+    run.cut_metrics(int(checkpoint.position["metrics_bytes"]))
+    older = {step for step in checkpoints.steps(run.checkpoints) if step <= checkpoint.step}
+    checkpoints.remove_all_but(run.checkpoints, {*older})
+    notes = tuple(f"{problem}; going on from step {checkpoint.step} instead" for problem in problems)
+    trainer.train((*notes, f"resuming at step {checkpoint.step:,}"))
+    return load(path)
+
+
+def is_finished(path: str | os.PathLike[str]) -> bool:
+    """Whether a run's budget is used up, or it stopped early."""
+    checkpoint, _ = open_run(path).newest_checkpoint()
+    return Position.from_json(checkpoint.position).ended is not None
+
+
+def evaluate(
+    path: str | os.PathLike[str],
+    source: Any = None,
+    *,
+    split: str = "validation",
+    checkpoint: str = "best",
+    on_batch: Callable[[int, int], None] | None = None,
+) -> dict[str, float]:
+    """The loss over every token of a part of the run's source, or of all of another source, state carried.
+
+    Args:
+        path: the run directory.
+        source: another source, judged as a whole; None takes the run's own.
+        split: `train`, `validation` or `test`, of the run's own source.
+        checkpoint: `best` or `last`.
+        on_batch: called with (batches done, batches in all).
+
+    Returns:
+        The task's metrics, and the number of tokens they are over.
+
+    Raises:
+        RunError: when the source has changed since training, or the run kept no such part.
+    """
+    run = load(path, checkpoint=checkpoint)
+    task = run.task.for_evaluation(whole=source is not None)
+    if source is not None:
+        split = "train"
+        task.prepare(source)
+    else:
+        _prepare_again(task, run.directory, None)
+    if not task.has(split):
+        raise RunError(f"{path} kept no {split} part; evaluate another (--split train) or give a source")
+    metrics, weight = Evaluation(task, run.model)(split, on_batch)
+    return {**metrics, "tokens": int(weight)}
+
+
+def _prepare_again(task: Any, run: RunDirectory, on_progress: OnProgress | None) -> None:
+    """Reads a run's own source again, and refuses another text."""
+    try:
+        corpus, expected = reopen(run.source["description"]), run.source["sha256"]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{run.path / 'config.json'} is damaged: its source: {error!r}") from None
+    changed = f"the source of {run.path} has changed since training began ({corpus.name})"
+    try:
+        task.prepare(corpus, on_progress)
+    except EncodingError as error:
+        raise RunError(f"{changed}: {error}") from None
+    if task.source["sha256"] != expected:
+        raise RunError(f"{changed}; restore it, or start a new run")
+
+
+def _check_same_task(base: TrainedRun, task: Any) -> None:
+    if base.task.name != task.name:
+        raise ConfigError(f"{base.directory.path} is a {base.task.name} run, not a {task.name} run")
+
+
+def _listeners(run: RunDirectory, on_event: Listener | None) -> list[Listener]:
+    return [MetricsFile(run), TensorBoard(run), Report(run), *([on_event] if on_event is not None else [])]
+
+
+def _tell(listeners: list[Listener], event: Event) -> None:
+    for listener in listeners:
+        listener(event)
