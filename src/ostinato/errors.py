@@ -1,7 +1,7 @@
 """The exceptions a user may meet.
 
-Each message says what was given, what was expected, and what to do; the command line prints it as one line and
-exits with code 2.
+Each message says what was given, what was expected, and what to do; the command line prints it as one line
+and exits with code 2.
 """
 
 

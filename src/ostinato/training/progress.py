@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from ostinato.training.events import Ended, Event, Measured, Saved, Started, StepDone
 
 _SECONDS_BETWEEN_UPDATES = 0.25
+_SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.95
 
 
@@ -39,6 +40,7 @@ class ProgressView:
         self._loss: float | None = None
         self._rate: float | None = None
         self._seconds_at_last_step = 0.0
+        self._seconds_at_last_line = 0.0
         self._shown_at = 0.0
 
     def reading(self, done: int, total: int | None) -> None:
@@ -114,9 +116,11 @@ class ProgressView:
 
     def _measured(self, event: Measured) -> None:
         row = event.row
-        # On a terminal the bar shows the training loss already.
-        if row["split"] == "train" and self._live:
-            return
+        if row["split"] == "train":
+            # On a terminal the bar shows the training loss already; elsewhere an epoch may take a blink.
+            if self._live or row["seconds"] - self._seconds_at_last_line < _SECONDS_BETWEEN_LINES:
+                return
+            self._seconds_at_last_line = row["seconds"]
         figures = "  ".join(
             f"{name.replace('_', ' ')} {value:.3f}"
             for name, value in row.items()

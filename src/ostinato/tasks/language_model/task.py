@@ -38,6 +38,7 @@ class LanguageModel:
         self._tokens: Tokens | None = None
         self._parts: dict[str, np.ndarray] = {}
         self._needs_whole_windows = True
+        self._writers: dict[Sampling, tuple[keras.Model, Writer]] = {}
 
     def for_evaluation(self, *, whole: bool) -> LanguageModel:
         """The same task reading one row from beginning to end: every token has all that came before it.
@@ -258,13 +259,7 @@ class LanguageModel:
             raise ConfigError(f"count = {count}: expected 1 to 10,000 texts")
         if seed is None:
             seed = int(np.random.default_rng().integers(2**31))
-        sampling = Sampling(temperature, top_k, top_p, repetition_penalty)
-        writer = Writer(
-            lambda tokens, state: model(tokens, state),
-            encoder.size,
-            sampling,
-            banned=() if encoder.unknown is None else (encoder.unknown,),
-        )
+        writer = self._writer(model, Sampling(temperature, top_k, top_p, repetition_penalty))
         given = encoder.encode(prompt, strict=True).astype(np.int32)
         start = given if len(given) else np.array([encoder.start], np.int32)
         ids = np.repeat(given[np.newaxis], count, axis=0)
@@ -286,3 +281,14 @@ class LanguageModel:
         if on_text is not None:
             on_text(texts[0][len(told) :])
         return texts
+
+    def _writer(self, model: RecurrentLanguageModel, sampling: Sampling) -> Writer:
+        """A writer, kept: it is traced once, however many texts it writes."""
+        assert self.encoder is not None
+        for_model, writer = self._writers.get(sampling, (None, None))
+        if writer is None or for_model is not model:
+            unknown = self.encoder.unknown
+            banned = () if unknown is None else (unknown,)
+            writer = Writer(lambda tokens, state: model(tokens, state), self.encoder.size, sampling, banned)
+            self._writers[sampling] = (model, writer)
+        return writer
