@@ -217,6 +217,17 @@ def test_half_of_a_surrogate_pair_and_other_types_are_refused():
     assert "expected a path, a name or texts, got int" in message(3)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("text")
+    (tmp_path / "folder" / "a.txt").chmod(0)
+    assert "a.txt (Permission denied)" in message(tmp_path / "folder")
+    (tmp_path / "folder").chmod(0)
+    assert "cannot read" in message(tmp_path / "folder")
+    assert "cannot read" in message(tmp_path / "folder" / "a.txt")
+
+
 def test_a_file_that_vanishes_is_said_to_be_unreadable(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     corpus = open_corpus(tmp_path / "a.txt")

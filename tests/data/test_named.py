@@ -36,7 +36,7 @@ def mirror(monkeypatch):
     handler = type("Handler", (Mirror,), {"files": {}, "requests": []})
     monkeypatch.setenv("no_proxy", "*")
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         monkeypatch.setenv("OSTINATO_CORPORA_URL", f"http://127.0.0.1:{server.server_port}/texts/")
         yield handler

@@ -60,6 +60,8 @@ def main() -> None:
     except OstinatoError as error:
         _stop(str(error), debug)
     except _UsageError as error:
+        if not sys.argv[1:]:
+            sys.exit(2)  # no command: the help has been printed instead of a message
         _stop(error.format_message(), debug)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -19,8 +19,8 @@ class _DefaultTask(TyperGroup):
     """`ostinato train …` without a task's name is `ostinato train lm …`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        own = [name for parameter in self.get_params(ctx) for name in parameter.opts]
-        if not args or (args[0] not in self.commands and args[0].split("=")[0] not in own):
+        resumes = any(arg.split("=")[0] == "--resume" for arg in args)
+        if not resumes and (not args or args[0] not in {*self.commands, *ctx.help_option_names}):
             args = ["lm", *args]
         return super().parse_args(ctx, args)
 

@@ -115,10 +115,10 @@ def unseen(what: str, symbols: Iterable[str]) -> EncodingError:
     )
 
 
-def nothing_to_predict(name: str, normalize: Normalize) -> SourceError:
-    """The error for a corpus of one symbol."""
+def nothing_to_predict(name: str, normalize: Normalize, what: str = "symbol") -> SourceError:
+    """The error for a corpus of one symbol (or `what` the encoder takes for one)."""
     of = " (letters and spaces only)" if normalize == "letters" else ""
-    return SourceError(f"{name} repeats one symbol{of}: there is nothing to predict; give it more text")
+    return SourceError(f"{name} consists of one {what}{of}: there is nothing to predict; give it more text")
 
 
 def damaged(detail: str) -> RunError:

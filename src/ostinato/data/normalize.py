@@ -9,7 +9,8 @@ NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 SEGMENT = 1 << 16
 LONGEST = 1 << 20
 
-_OTHERS = re.compile("[^A-Za-z]+")
+_LETTERS = bytes(ord(chr(byte).lower()) if chr(byte).isalpha() and byte < 128 else 32 for byte in range(256))
+_SPACES = re.compile(b"  +")
 _UP_TO_A_GAP = re.compile(r"(?s:.*)\S(?=[ \t\n\r])")
 
 
@@ -19,7 +20,9 @@ def normalize_text(text: str, normalize: Normalize) -> str:
     "none" changes nothing. "letters" is the textbook's: every run of characters outside A-Z and a-z becomes
     one space, and the letters become lower-case.
     """
-    return text if normalize == "none" else _OTHERS.sub(" ", text).lower()
+    if normalize == "none":
+        return text
+    return _SPACES.sub(b" ", text.encode("ascii", "replace").translate(_LETTERS)).decode("ascii")
 
 
 def normalize_chunks(chunks: Iterable[str], normalize: Normalize) -> Iterator[str]:

@@ -87,7 +87,7 @@ def fit_word(corpus: Corpus, normalize: Normalize, min_count: int) -> WordEncode
     for text in segments(normalize_chunks(corpus.chunks(), normalize)):
         counts.update(_PIECES.findall(text))
     if len(counts) < 2:
-        raise nothing_to_predict(corpus.name, normalize)
+        raise nothing_to_predict(corpus.name, normalize, "word")
     known = sorted(
         (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
     )

@@ -61,8 +61,12 @@ class RunDirectory:
     def report(self) -> Path:
         return self.path / "report"
 
-    def create(self, *, overwrite: bool = False) -> None:
+    def create(self, first: Checkpoint, *, overwrite: bool = False) -> None:
         """Writes the directory, whole or not at all.
+
+        Args:
+            first: its first checkpoint; a run that has none could not be resumed.
+            overwrite: replace a run that is there.
 
         Raises:
             RunError: when the path is taken, or cannot be written.
@@ -83,13 +87,13 @@ class RunDirectory:
                 aside.mkdir(parents=True)
                 files.write_synced(aside / "config.json", files.to_json(config))
                 files.write_synced(aside / "vocabulary.json", files.to_json(self.vocabulary))
-                (aside / "checkpoints").mkdir()
+                checkpoints.save(aside / "checkpoints", first)
                 files.sync_folder(aside)
                 if overwrite and self.path.exists():
                     shutil.rmtree(self.path)
                 os.rename(aside, self.path)
                 files.sync_folder(self.path.parent)
-            except OSError:
+            except (OSError, RunError):
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
 
@@ -156,7 +160,9 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
     Raises:
         RunError: saying what to do.
     """
-    if path.is_dir():
+    if path.name in ("", ".."):
+        raise RunError(f"{path} is no name for a run directory; choose another --out")
+    if _is_folder(path):
         if not any(path.iterdir()):
             return
         if not (path / "config.json").exists():
@@ -168,6 +174,13 @@ def check_free(path: Path, *, overwrite: bool = False) -> None:
             )
     elif path.exists():
         raise RunError(f"{path} exists and is no folder; choose another --out")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:  # a name too long for any file, or a folder that may not be read
+        raise RunError(f"cannot look at {path}: {error.strerror or error}") from None
 
 
 def next_path(prefix: str, folder: Path = Path("runs")) -> Path:
@@ -183,7 +196,7 @@ def open_run(path: str | os.PathLike[str]) -> RunDirectory:
         RunError: when it is missing, damaged, of a newer version, or no run at all.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not _is_folder(path):
         raise RunError(
             f"there is no run at {path}" + ("" if not path.exists() else ": it is a file, not a folder")
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
+
+from ostinato.errors import RunError
 from ostinato.runs import files
 from ostinato.runs.directory import RunDirectory
 from ostinato.training.events import Ended, Event, Measured
@@ -29,20 +32,23 @@ class TensorBoard:
         self._writers: dict[str, Any] = {}
 
     def __call__(self, event: Event) -> None:
-        import tensorflow as tf
-
         if isinstance(event, Measured):
-            split = event.row["split"]
-            with files.writing(self._run.tensorboard):
-                if split not in self._writers:
-                    self._writers[split] = tf.summary.create_file_writer(str(self._run.tensorboard / split))
-                with self._writers[split].as_default():
-                    for name, value in event.row.items():
-                        if name not in ("step", "split"):
-                            tf.summary.scalar(name, value, step=event.row["step"])
+            try:
+                self._write(event.row)
+            except tf.errors.OpError as error:
+                raise RunError(f"could not write {self._run.tensorboard}: {error.message}") from error
         elif isinstance(event, Ended):
             for writer in self._writers.values():
                 writer.close()
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if row["split"] not in self._writers:
+            folder = self._run.tensorboard / row["split"]
+            self._writers[row["split"]] = tf.summary.create_file_writer(str(folder))
+        with self._writers[row["split"]].as_default():
+            for name, value in row.items():
+                if name not in ("step", "split"):
+                    tf.summary.scalar(name, value, step=row["step"])
 
 
 class Report:

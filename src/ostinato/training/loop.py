@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ostinato.errors import ConfigError, RunError, TrainingError
@@ -64,9 +66,12 @@ class Trainer:
 
     # What a checkpoint holds, and going on from one.
 
-    def _save(self) -> None:
-        position = self._position
-        position.metrics_bytes = self._run.sync_metrics()
+    def checkpoint(self) -> Checkpoint:
+        """Everything needed to go on from here.
+
+        Raises:
+            TrainingError: when a weight is no longer finite.
+        """
         groups = {
             "weights": weights.to_arrays(self._model),
             "optimizer": {name: slot.numpy() for name, slot in self._optimizer.slots.items()},
@@ -74,9 +79,21 @@ class Trainer:
                 zip(self._task.state_names(self._model), (part.numpy() for part in self._state), strict=True)
             ),
         }
-        path = checkpoints.save(self._run.checkpoints, Checkpoint(position.step, position.to_json(), groups))
-        kept = {*checkpoints.steps(self._run.checkpoints)[-self._config.keep :], position.best_step}
-        checkpoints.remove_all_but(self._run.checkpoints, kept)
+        if not all(np.isfinite(array).all() for array in groups["weights"].values()):
+            raise self._diverged("a weight", self._position.step)
+        return Checkpoint(self._position.step, self._position.to_json(), groups)
+
+    def _save(self) -> None:
+        position, folder = self._position, self._run.checkpoints
+        position.metrics_bytes = self._run.sync_metrics()
+        path = checkpoints.save(folder, self.checkpoint())
+        newest = checkpoints.steps(folder)[-self._config.keep :]
+        kept = {*newest, position.best_step}
+        for step in newest:
+            # Should a newer one be damaged, an older one still finds the best it knew.
+            with suppress(RunError):
+                kept.add(checkpoints.load(folder, step, groups=()).position.get("best_step"))
+        checkpoints.remove_all_but(folder, kept)
         self._saved_at = time.perf_counter()
         self._emit(Saved(position.step, path, best=position.best_step == position.step))
 
@@ -155,11 +172,7 @@ class Trainer:
         )
         loss, weight, norm = float(loss), float(weight), float(norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TrainingError(
-                f"the loss is no longer finite at step {position.step + 1} with learning rate {rate:g}; the "
-                f"last good checkpoint, of step {checkpoints.steps(self._run.checkpoints)[-1]}, is kept; "
-                "try a lower learning rate, or clip the gradient to a smaller norm"
-            )
+            raise self._diverged("the loss", position.step + 1)
         position.step += 1
         position.batch += 1
         for name, value in {"loss": loss, "weight": weight, **sums}.items():
@@ -174,6 +187,14 @@ class Trainer:
             StepDone(
                 position.step, position.epoch, fraction, loss / weight, weight, rate, position.seconds, left
             )
+        )
+
+    def _diverged(self, what: str, step: int) -> TrainingError:
+        return TrainingError(
+            f"{what} is no longer finite at step {step} with learning rate "
+            f"{self._position.learning_rate:g}; the last good checkpoint, of step "
+            f"{checkpoints.steps(self._run.checkpoints)[-1]}, is kept; "
+            "try a lower learning rate, or clip the gradient to a smaller norm"
         )
 
     # Measuring.
@@ -201,6 +222,8 @@ class Trainer:
         if self._evaluation is None:
             return
         metrics, weight = self._evaluation("validation")
+        if not math.isfinite(metrics["loss"]):
+            raise self._diverged("the validation loss", position.step)
         position.seconds = self._seconds_before + time.perf_counter() - self._began
         self._row("validation", metrics, weight / self._evaluation.seconds)
         position.evaluations_since_best += 1

@@ -7,12 +7,16 @@ print(run.generate(prompt="The ", length=200)[0])
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from ostinato.data.corpora import reopen
-from ostinato.errors import ConfigError, EncodingError, RunError
+from ostinato.errors import ConfigError, EncodingError, RunError, SourceError, TrainingError
 from ostinato.runs import checkpoints, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
 from ostinato.runs.trained import TrainedRun, load, restore_task
@@ -72,7 +76,9 @@ def train(
         raise EncodingError(
             f"the vocabulary of {base.directory.path} does not fit the source: {error}"
         ) from None
-    model = task.build()
+    with _enough_memory(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras adds advice to whatever stops a layer from being built
+        model = task.build()
     notes: tuple[str, ...] = ()
     if base is not None:
         weights.assign(model, weights.to_arrays(base.model), origin=str(base.directory.path))
@@ -87,8 +93,9 @@ def train(
     )
     listeners = _listeners(run, on_event)
     trainer = Trainer(task, model, training, run, lambda event: _tell(listeners, event))
-    run.create(overwrite=overwrite)
-    trainer.train(notes)
+    run.create(trainer.checkpoint(), overwrite=overwrite)
+    with _enough_memory():
+        trainer.train(notes)
     return load(path)
 
 
@@ -125,7 +132,8 @@ def resume(
     older = {step for step in checkpoints.steps(run.checkpoints) if step <= checkpoint.step}
     checkpoints.remove_all_but(run.checkpoints, {*older})
     notes = tuple(f"{problem}; going on from step {checkpoint.step} instead" for problem in problems)
-    trainer.train((*notes, f"resuming at step {checkpoint.step:,}"))
+    with _enough_memory():
+        trainer.train((*notes, f"resuming at step {checkpoint.step:,}"))
     return load(path)
 
 
@@ -166,6 +174,8 @@ def evaluate(
     else:
         _prepare_again(task, run.directory, None)
     if not task.has(split):
+        if source is not None:
+            raise SourceError("the source has only one token, so there is nothing to predict in it")
         raise RunError(f"{path} kept no {split} part; evaluate another (--split train) or give a source")
     metrics, weight = Evaluation(task, run.model)(split, on_batch)
     return {**metrics, "tokens": int(weight)}
@@ -184,6 +194,18 @@ def _prepare_again(task: Any, run: RunDirectory, on_progress: OnProgress | None)
         raise RunError(f"{changed}: {error}") from None
     if task.source["sha256"] != expected:
         raise RunError(f"{changed}; restore it, or start a new run")
+
+
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Turns running out of memory into one sentence."""
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise TrainingError(
+            "there is not enough memory for this network; take fewer --units or --layers, or a smaller --batch "
+            "or --seq-len"
+        ) from None
 
 
 def _check_same_task(base: TrainedRun, task: Any) -> None:

@@ -73,7 +73,7 @@ class LanguageModelConfig(Config):
         settings = dict(settings)
         depth = settings.pop("layers", None)
         units = settings.get("units", (256,))
-        units = (units,) if isinstance(units, int) else tuple(units)
+        units = tuple(units) if isinstance(units, list | tuple) else (units,)
         if depth is not None:
             if not isinstance(depth, int) or not 1 <= depth <= 64:
                 raise ValueError(f"layers = {depth!r}: expected 1 to 64")
