@@ -2,7 +2,7 @@
 
 import importlib as _importlib
 import os as _os
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import TYPE_CHECKING
 from typing import Any as _Any
 
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ _PUBLIC = {
     "train": "ostinato.training.run",
 }
 
-if _TYPE_CHECKING:
+if TYPE_CHECKING:
     from ostinato.errors import OstinatoError as OstinatoError
     from ostinato.runs.trained import load as load
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig

@@ -122,7 +122,7 @@ class LanguageModel:
         part = self._parts[split]
         if evaluate or split != "train":
             rows, seq_len = self._evaluation_shape(part)
-            return math.ceil(math.ceil((len(part) - 1) / rows) / seq_len)
+            return windows.evaluation_steps(len(part), rows=rows, seq_len=seq_len)
         return self._plan(part, split).steps_per_epoch
 
     @property
