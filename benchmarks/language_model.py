@@ -140,7 +140,8 @@ def outside(rounds: int, folder: Path) -> dict[str, Any]:
     def layer_alone():
         with tf.GradientTape() as tape:
             outputs, new_state = stack(inputs, state)
-        return tape.gradient(tf.reduce_sum(outputs * upstream), stack.trainable_variables), new_state
+            loss = tf.reduce_sum(outputs * upstream)
+        return tape.gradient(loss, stack.trainable_variables), new_state
 
     alone: list[float] = []
     whole: list[float] = []
@@ -190,7 +191,7 @@ def generation(rounds: int, folder: Path) -> dict[str, Any]:
         written = []
         for _ in range(CHARACTERS):
             token, state = keras_step(token, state)
-            written.append(int(token))
+            written.append(token.numpy().item())
 
     ratio, ours_seconds, theirs_seconds = in_turn(
         lambda: run.generate(prompt="a", length=CHARACTERS, temperature=0.8, seed=0), theirs, rounds
@@ -271,7 +272,8 @@ def anonymous_memory(pid: int) -> int:
 
 
 def write_text(path: Path, size: int) -> None:
-    piece = " ".join(text_of(SYMBOLS, 4 * MEBIBYTE)[at : at + 7] for at in range(0, 4 * MEBIBYTE, 7)).encode()
+    letters = text_of(SYMBOLS, 4 * MEBIBYTE)
+    piece = " ".join(letters[at : at + 7] for at in range(0, len(letters), 7)).encode()
     with open(path, "wb") as file:
         while (left := size - file.tell()) > 0:
             file.write(piece[:left])

@@ -75,7 +75,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
             aside.mkdir(parents=True)
             digests = {}
             for group, arrays in checkpoint.groups.items():
-                data = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+                data = safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()})
                 files.write_synced(aside / f"{group}.safetensors", data)
                 digests[f"{group}.safetensors"] = hashlib.sha256(data).hexdigest()
             manifest = {

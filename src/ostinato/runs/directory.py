@@ -151,7 +151,9 @@ class RunDirectory:
         best = last.position.get("best_step")
         if which == "last" or best is None:
             return last
-        return checkpoints.load(self.checkpoints, int(best), groups=("weights",))
+        if not isinstance(best, int):
+            raise RunError(f"the checkpoints of {self.path} are damaged: best_step is {best!r}")
+        return checkpoints.load(self.checkpoints, best, groups=("weights",))
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:

@@ -17,8 +17,8 @@ def names(variables: Iterable[Any]) -> list[str]:
 
 
 def to_arrays(model: Any) -> Arrays:
-    """All weights by name."""
-    return dict(zip(names(model.variables), (variable.numpy() for variable in model.variables), strict=True))
+    """All weights by name; not the state of Keras' seed generators, which differs from process to process."""
+    return dict(zip(names(model.weights), (variable.numpy() for variable in model.weights), strict=True))
 
 
 def assign(model: Any, arrays: Arrays, *, origin: str) -> None:
@@ -34,7 +34,7 @@ def assign(model: Any, arrays: Arrays, *, origin: str) -> None:
     """
     expected = {
         name: tuple(variable.shape)
-        for name, variable in zip(names(model.variables), model.variables, strict=True)
+        for name, variable in zip(names(model.weights), model.weights, strict=True)
     }
     given = {name: array.shape for name, array in arrays.items()}
     if expected != given:
@@ -44,5 +44,5 @@ def assign(model: Any, arrays: Arrays, *, origin: str) -> None:
             f"the weights of {origin} are another network's: {name} has shape {given.get(name, 'none')}, "
             f"expected {expected.get(name, 'none')}"
         )
-    for name, variable in zip(names(model.variables), model.variables, strict=True):
+    for name, variable in zip(names(model.weights), model.weights, strict=True):
         variable.assign(np.asarray(arrays[name]))

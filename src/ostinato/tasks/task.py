@@ -1,8 +1,7 @@
 """What the training loop knows of a task, and nothing more.
 
 A new task is one new file beside this one: a config, and a class with these methods. Losses come as sums
-    rather than
-means, so that workers with unequal numbers of tokens add up exactly.
+rather than means, so that workers with unequal numbers of tokens add up exactly.
 """
 
 from __future__ import annotations

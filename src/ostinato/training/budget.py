@@ -51,10 +51,11 @@ class Position:
         try:
             position = cls(**data)
             numbers = [getattr(position, f.name) for f in fields(cls) if f.type in ("int", "float")]
-            if not all(isinstance(n, int | float) and n >= 0 for n in numbers):
+            numbers += [n for n in (position.best_loss, position.best_step) if n is not None]
+            if not all(isinstance(n, int | float) and n >= 0 for n in (*numbers, *position.sums.values())):
                 raise TypeError("a count or time is no number")
             return position
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise RunError(f"the checkpoint's position is damaged: {error}") from None
 
 

@@ -48,7 +48,8 @@ class TensorBoard:
         with self._writers[row["split"]].as_default():
             for name, value in row.items():
                 if name not in ("step", "split"):
-                    tf.summary.scalar(name, value, step=row["step"])
+                    # TensorBoard holds float32; the perplexity of a training that diverges may be beyond it.
+                    tf.summary.scalar(name, min(value, float(tf.float32.max)), step=row["step"])
 
 
 class Report:

@@ -1,8 +1,7 @@
 """The training loop, for every task.
 
 It reads from top to bottom as the story of a run: set up, take a batch, learn, measure, evaluate, save, until
-    the
-budget is used up. Everything it must remember between two steps is in the `Position`, the weights, the
+the budget is used up. Everything it must remember between two steps is in the `Position`, the weights, the
 optimizer's slots and the recurrent state, and a checkpoint holds all of it: a training that was killed goes
 on as if it had not.
 """
@@ -128,12 +127,12 @@ class Trainer:
         """
         position, budget = self._position, self._budget
         parameters = sum(math.prod(variable.shape) for variable in self._model.trainable_variables)
-        self._emit(
-            Started(self._run.path, position.step, str(budget), budget.steps_per_epoch, parameters, notes)
-        )
-        if position.step == 0:
-            self._save()
         with Interrupt() as interrupt:
+            self._emit(
+                Started(self._run.path, position.step, str(budget), budget.steps_per_epoch, parameters, notes)
+            )
+            if position.step == 0:
+                self._save()
             batches = self._batches()
             while position.ended is None:
                 self._learn(next(batches))

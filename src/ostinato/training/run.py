@@ -116,7 +116,8 @@ def resume(
     """
     run = open_run(path)
     checkpoint, problems = run.newest_checkpoint()
-    if Position.from_json(checkpoint.position).ended is not None:
+    position = Position.from_json(checkpoint.position)
+    if position.ended is not None:
         return load(path)
     task = restore_task(run)
     try:
@@ -128,7 +129,7 @@ def resume(
     listeners = _listeners(run, on_event)
     trainer = Trainer(task, model, training, run, lambda event: _tell(listeners, event))
     trainer.restore(checkpoint)
-    run.cut_metrics(int(checkpoint.position["metrics_bytes"]))
+    run.cut_metrics(position.metrics_bytes)
     older = {step for step in checkpoints.steps(run.checkpoints) if step <= checkpoint.step}
     checkpoints.remove_all_but(run.checkpoints, {*older})
     notes = tuple(f"{problem}; going on from step {checkpoint.step} instead" for problem in problems)
@@ -203,8 +204,8 @@ def _enough_memory() -> Iterator[None]:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise TrainingError(
-            "there is not enough memory for this network; take fewer --units or --layers, or a smaller --batch "
-            "or --seq-len"
+            "there is not enough memory for this network; take fewer --units or --layers, or a smaller "
+            "--batch or --seq-len"
         ) from None
 
 

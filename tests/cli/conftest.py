@@ -1,0 +1,80 @@
+"""The command line, called in this process, and one tiny run for it to work on."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from ostinato.cli.app import main
+
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "over", "hills")
+TEXT = "\n".join(map(" ".join, np.random.default_rng(0).choice(WORDS, size=(50, 8))))
+TINY = ("--cell", "gru", "--units", "8", "--seq-len", "30", "--batch", "4")
+
+
+class Answer(NamedTuple):
+    """What a command left: its exit code, standard output and standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def ostinato(monkeypatch, capsys):
+    """ostinato("train", "lm", …) -> Answer."""
+
+    def run(*arguments) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["ostinato", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Answer(ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def tiny() -> tuple[str, ...]:
+    """Options for a network that trains in no time on `text.txt`."""
+    return TINY
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The working directory: a folder of its own, with `text.txt` in it."""
+    place = tmp_path / "here"
+    place.mkdir()
+    (place / "text.txt").write_text(TEXT)
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory) -> Path:
+    """The path of a finished run; its text lies beside it."""
+    place = tmp_path_factory.mktemp("trained")
+    (place / "text.txt").write_text(TEXT)
+    arguments = ["train", "lm", place / "text.txt", "--out", place / "run", "--steps", "12", *TINY]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTINATO_CACHE", str(place / "cache"))
+        patch.setattr(sys, "argv", ["ostinato", *map(str, arguments), "--evaluations", "3"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0
+    return place / "run"
+
+
+@pytest.fixture
+def run(trained_run, folder) -> Path:
+    """A copy of it in the working directory: `run`."""
+    shutil.copytree(trained_run, folder / "run")
+    return Path("run")

@@ -1,0 +1,284 @@
+"""Whatever is wrong: one line that says what and why, exit code 2, and nothing half-written."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ostinato as package
+
+OSTINATO = str(Path(sys.executable).with_name("ostinato"))
+
+
+def files_below(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def refused(ostinato, folder, cache):
+    """refused(says, *arguments): the command fails with one line that says this, and writes nothing."""
+
+    def check(says: str, *arguments) -> None:
+        before = files_below(folder)
+        answer = ostinato(*arguments)
+        assert answer.code == 2
+        assert answer.err.startswith("Error: ")
+        assert answer.err.endswith("\n")
+        assert answer.err.count("\n") == 1, answer.err
+        assert says in answer.err
+        assert answer.out == ""
+        assert files_below(folder) == before
+        assert not list(cache.rglob("*.partial"))
+
+    return check
+
+
+# The source.
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("gone.txt", None, "there is no file or folder 'gone.txt'; the corpora known by name are pydoc, "),
+        ("tinyshakespear", None, "did you mean 'tinyshakespeare'?"),
+        ("*.tex", None, "no file matches '*.tex'"),
+        ("empty.txt", b"", "empty.txt is empty: there is no text to read"),
+        (
+            "latin.txt",
+            b"caf\xe9 " * 99,
+            "is not UTF-8 text: byte 0xe9 at offset 3 (invalid continuation byte)",
+        ),
+        ("latin.txt", b"caf\xe9 " * 99, "--encoder byte"),
+        ("dull.txt", b"a" * 999, "dull.txt consists of one symbol: there is nothing to predict"),
+        ("short.txt", b"ab", "the training part has 2 tokens, too few for one window of 30 steps"),
+        ("few.txt", b"abc" * 40, "the validation part has 12 tokens, too few for one window of 30 steps"),
+        ("broken.txt.gz", b"no gzip", "is not a complete gzip file"),
+    ],
+)
+def test_a_source_that_cannot_be_trained_on_is_refused(refused, tiny, folder, name, content, says):
+    if content is not None:
+        (folder / name).write_bytes(content)
+    refused(says, "train", "lm", name, *tiny)
+
+
+def test_a_folder_without_text_is_refused(refused, folder):
+    (folder / "photos").mkdir()
+    (folder / "photos" / "cat.jpg").write_bytes(b"\xff")
+    refused("the folder photos holds no text", "train", "lm", "photos")
+
+
+# Sizes, flags and settings.
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--batch", "0"], "batch = 0: input should be greater than or equal to 1"),
+        (["--batch", "-4"], "batch = -4"),
+        (["--batch", "10000000"], "batch = 10000000: input should be less than or equal to 65536"),
+        (["--seq-len", "0"], "seq_len = 0"),
+        (["--units", "0"], "expected 1 to 64 layers of 1 to 65536 units each"),
+        (["--units", "-8"], "expected 1 to 64 layers"),
+        (["--units", "10000000"], "expected 1 to 64 layers"),
+        (["--units", "many"], "--units many: expected whole numbers, 256 or 256,128"),
+        (["--layers", "0"], "layers = 0: expected 1 to 64"),
+        (["--layers", "1000"], "layers = 1000: expected 1 to 64"),
+        (["--units", "8,8", "--layers", "3"], "layers = 3 contradicts units = [8, 8]"),
+        (["--embedding", "-1"], "embedding = -1"),
+        (["--vocabulary-size", "5", "--encoder", "bpe"], "vocabulary_size = 5"),
+        (["--max-tokens", "0"], "max_tokens = 0"),
+        (["--max-tokens", "20"], "too few for one window"),
+        (["--epochs", "0"], "epochs = 0"),
+        (["--steps", "-1"], "steps = -1"),
+        (["--minutes", "0"], "minutes = 0"),
+        (["--minutes", "nan"], "minutes = nan"),
+        (["--lr", "0"], "learning_rate = 0.0: input should be greater than 0"),
+        (["--lr", "-1"], "learning_rate = -1.0"),
+        (["--lr", "nan"], "learning_rate = nan"),
+        (["--dropout", "1"], "dropout = 1.0: input should be less than 1"),
+        (["--clip", "-1"], "clip = -1.0"),
+        (["--seed", "-1"], "seed = -1"),
+        (["--validation-fraction", "1"], "validation_fraction = 1.0"),
+        (["--validation-fraction", "0.5", "--test-fraction", "0.5"], "leave nothing to train on"),
+        (["--epochs", "1", "--steps", "1"], "a run has one budget; choose one of --epochs, --steps"),
+        (["--minutes", "1", "--steps", "1"], "a run has one budget; choose one of --steps, --minutes"),
+        (["--recipe", "d2l", "--config", "my.toml"], "--recipe and --config both give the settings"),
+        (["--reset-before", "--cell", "lstm"], "are about a reset gate, which the cell 'lstm' lacks"),
+        (["--tied"], "tied output weights need an embedding"),
+        (["--patience", "2", "--validation-fraction", "0"], "patience needs a validation part"),
+        (["--recipe", "defalt"], "unknown recipe 'defalt'; did you mean 'default'? Known are d2l, default"),
+        (["--config", "gone.toml"], "could not read the config gone.toml: No such file or directory"),
+        (["--cell", "lstn"], "There is no cell 'lstn'; choose one of rnn, gru, lstm"),
+        (["--engine", "nativ"], "There is no engine 'nativ'"),
+        (["--encoder", "chars"], "encoder = 'chars': input should be 'char', 'byte', 'word' or 'bpe'"),
+        (["--sampling", "sorted"], "sampling = 'sorted'"),
+        (["--optimizer", "rmsprop"], "optimizer = 'rmsprop': input should be 'sgd', 'adam' or 'adamw'"),
+        (["--schedule", "linear"], "schedule = 'linear'"),
+        (["--steps", "many"], "Invalid value for '--steps'"),
+        (["--stepz", "3"], "No such option: --stepz"),
+        (["--steps"], "Option '--steps' requires an argument"),
+        (["more.txt"], "unexpected extra argument"),
+        (["--resume", "run"], "--resume"),
+        (["--init-from", "nowhere"], "there is no run at nowhere"),
+    ],
+    ids=" ".join,
+)
+def test_flags_that_do_not_work_are_refused(refused, tiny, flags, says):
+    refused(says, "train", "lm", "text.txt", *tiny, *flags)
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("[language_model]\nunitz = 8", "unknown setting 'unitz'; did you mean 'units'?"),
+        ("[training]\nlearnin_rate = 1", "unknown setting 'learnin_rate'; did you mean 'learning_rate'?"),
+        ("[trainin]\nsteps = 1", "my.toml: unknown key 'trainin'; did you mean 'training'?"),
+        ("[language_model]\nunits = 8.5", "units.0 = 8.5: input should be a valid integer"),
+        ("[language_model]\nunits = [[8]]", "units.0 = [8]"),
+        ("[training]\nsteps = 1\nepochs = 1", "a run has one budget, but epochs and steps are given"),
+        ("[training", "my.toml is not TOML"),
+    ],
+)
+def test_a_config_file_that_does_not_work_is_refused(refused, folder, toml, says):
+    (folder / "my.toml").write_text(toml)
+    refused(says, "train", "lm", "text.txt", "--config", "my.toml")
+
+
+def test_a_command_that_does_not_exist_is_refused(refused):
+    refused("No such command 'trian'", "trian")
+    refused("Missing argument", "generate")
+
+
+# Where the run would go.
+
+
+def test_what_is_in_the_way_is_left_alone(refused, run, folder, tiny):
+    (folder / "photos").mkdir()
+    (folder / "photos" / "cat.jpg").write_bytes(b"\xff")
+    train = ["train", "lm", "text.txt", *tiny, "--steps", "1"]
+    refused("run already holds a run; resume it (ostinato train --resume run)", *train, "--out", run)
+    refused("photos exists, is not empty, and is no run directory", *train, "--out", "photos")
+    refused("photos exists, is not empty, and is no run", *train, "--out", "photos", "--overwrite")
+    refused("text.txt exists and is no folder", *train, "--out", "text.txt", "--overwrite")
+    refused("could not write text.txt/run: Not a directory", *train, "--out", "text.txt/run")
+    refused("is no name for a run directory", *train, "--out", ".")
+    refused("File name too long", *train, "--out", "x" * 300)
+
+
+def test_a_cache_that_cannot_be_written_is_named(refused, folder, tiny, monkeypatch):
+    monkeypatch.setenv("OSTINATO_CACHE", str(folder / "text.txt" / "cache"))
+    says = f"cannot write to the cache {folder}/text.txt/cache (Not a directory); set OSTINATO_CACHE"
+    refused(says, "train", "lm", "text.txt", *tiny)
+
+
+def on_a_disk_of(size: int, command: list[str]) -> subprocess.CompletedProcess:
+    """Runs a command whose files end at so many bytes."""
+    # Python ignores SIGXFSZ, so that a write beyond the limit fails as one on a full disk does.
+    return subprocess.run(
+        command,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_disk_that_fills_up_stops_the_training_and_keeps_what_was_saved(folder, tiny):
+    (folder / "my.toml").write_text("[training]\nsteps = 500\nlog_every = 1\nevaluations = 50\n")
+    command = [OSTINATO, "train", "lm", "text.txt", "--config", "my.toml", "--out", "run", *tiny]
+    done = on_a_disk_of(12_000, command)
+    assert (done.returncode, done.stdout) == (2, "")
+    *progress, error = done.stderr.splitlines()
+    assert error.startswith("Error: could not write run/")
+    assert progress[0].startswith("training run: ")
+    assert all(line.startswith("step ") for line in progress[1:])
+    assert package.load("run", checkpoint="last").step > 0
+    assert all(entry.name.startswith("step-") for entry in (folder / "run" / "checkpoints").iterdir())
+
+
+def test_a_disk_that_is_full_from_the_beginning_leaves_nothing(folder, tiny):
+    command = [OSTINATO, "train", "lm", "text.txt", "--steps", "5", "--out", "run", *tiny]
+    done = on_a_disk_of(4_000, command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: could not write ")
+    assert done.stderr.count("\n") == 1
+    assert [entry.name for entry in folder.iterdir()] == ["text.txt"]
+
+
+# Runs that are none, or damaged.
+
+READERS = [["generate"], ["evaluate"], ["train", "--resume"], ["train", "lm", "text.txt", "--init-from"]]
+
+
+@pytest.mark.parametrize("reader", READERS, ids=" ".join)
+def test_what_is_no_run_is_refused_by_every_command(refused, folder, run, reader):
+    refused("there is no run at nowhere", *reader, "nowhere")
+    refused("there is no run at text.txt: it is a file, not a folder", *reader, "text.txt")
+    (folder / "empty").mkdir()
+    refused("empty is no run directory: it has no config.json", *reader, "empty")
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"version": 99}))
+    refused("run was written by a newer version of ostinato (run format 99", *reader, run)
+    (run / "config.json").write_text('{"format": "ostinato')
+    refused("run/config.json is damaged", *reader, run)
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "vocabulary.json").write_text("{}")
+    if reader[-1] != "--resume":  # a finished run is only told to be finished
+        refused("the vocabulary is damaged", *reader, run)
+    for checkpoint in (run / "checkpoints").iterdir():
+        (checkpoint / "weights.safetensors").write_bytes(b"")
+    (run / "vocabulary.json").write_text(json.dumps({"name": "char", "normalize": "none", "symbols": ["a"]}))
+    refused("weights.safetensors does not match its checksum", *reader, run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["generate", "run", "--prompt", "the Zoo ☃"], "were not in the training text: 'Z', '☃'"),
+        (["generate", "run", "--length", "0"], "length = 0: expected 1 to 10 million tokens"),
+        (["generate", "run", "--length", "-5"], "length = -5"),
+        (["generate", "run", "--length", "100000000"], "length = 100000000"),
+        (["generate", "run", "--count", "0"], "count = 0"),
+        (["generate", "run", "--count", "100000"], "count = 100000"),
+        (["generate", "run", "--temperature", "-1"], "temperature = -1.0: expected 0 (greedy) to 100"),
+        (["generate", "run", "--temperature", "nan"], "temperature = nan"),
+        (["generate", "run", "--top-k", "0"], "top_k = 0"),
+        (["generate", "run", "--top-p", "1.5"], "top_p = 1.5"),
+        (["generate", "run", "--repetition-penalty", "0"], "repetition_penalty = 0.0"),
+        (["generate", "run", "--checkpoint", "newest"], "checkpoint = 'newest': expected 'best' or 'last'"),
+        (["evaluate", "run", "--checkpoint", "newest"], "checkpoint = 'newest': expected 'best' or 'last'"),
+        (["evaluate", "run", "--split", "all"], "--split all: expected train, validation or test"),
+        (["evaluate", "run", "--split", "test"], "run kept no test part; evaluate another"),
+        (["evaluate", "run", "text.txt", "--split", "train"], "leave it out when giving a SOURCE"),
+        (["evaluate", "run", "gone.txt"], "there is no file or folder 'gone.txt'"),
+        (["evaluate", "run", "strange.txt"], "were not in the training text: '☃'"),
+        (["evaluate", "run", "tiny.txt"], "only one token"),
+        (["train", "--resume", "run", "--steps", "5"], "--steps"),
+        (["train", "--resume", "run", "lm"], "--resume takes every setting from the run"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_uses_of_a_run_that_do_not_work_are_refused(refused, folder, run, arguments, says):
+    (folder / "strange.txt").write_text("the ☃")
+    (folder / "tiny.txt").write_text("t")
+    refused(says, *arguments)
+
+
+def test_a_source_that_has_changed_is_refused(refused, folder, ostinato, tiny):
+    ostinato("train", "lm", "text.txt", "--steps", "2", "--out", "run", *tiny)
+    with open("text.txt", "a") as file:
+        file.write("the end")
+    refused("the source of run has changed since training began", "evaluate", "run")
+
+
+def test_fine_tuning_on_another_alphabet_names_the_strangers(refused, folder, run):
+    (folder / "other.txt").write_text("the ☃ and the Yeti " * 40)
+    says = "the vocabulary of run does not fit the source: the text has symbols that were not in the "
+    refused(says, "train", "lm", "other.txt", "--init-from", run, "--steps", "1")
+    refused("'Y', '☃'", "train", "lm", "other.txt", "--init-from", run, "--steps", "1")
+    refused("another network's", "train", "lm", "text.txt", "--init-from", run, "--units", "9")

@@ -1,0 +1,25 @@
+"""ostinato info"""
+
+import keras
+import tensorflow as tf
+
+import ostinato as package
+
+
+def test_it_tells_versions_devices_and_the_engine_with_its_reason(ostinato, cache):
+    facts = ostinato("info", "--json").json
+    assert facts["ostinato"] == package.__version__
+    assert facts["tensorflow"] == tf.__version__
+    assert facts["keras"] == f"{keras.__version__} on tensorflow"
+    assert "CPU:0" in facts["devices"]
+    assert facts["processors"] >= 1
+    choice = package.engines.choose("auto")
+    assert (facts["engine"], facts["why"]) == (choice.engine, choice.reason)
+    assert {"rnn", "gru", "lstm"} <= set(facts["cells"].split(", "))
+    assert facts["cache"] == str(cache)
+
+
+def test_people_get_a_line_for_each(ostinato):
+    facts = ostinato("info", "--json").json
+    lines = ostinato("info").out.splitlines()
+    assert [line.split()[0] for line in lines] == list(facts)

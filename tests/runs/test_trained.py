@@ -1,0 +1,92 @@
+"""A run on disk becomes a task with a model again, or says what is wrong with it."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ostinato
+from ostinato.errors import ConfigError, RunError
+from ostinato.runs import checkpoints
+from ostinato.runs.weights import to_arrays
+
+
+def change(path, **changes):
+    file = path / "config.json"
+    config = json.loads(file.read_text())
+    for name, value in changes.items():
+        config[name] = config[name] | value if isinstance(value, dict) else value
+    file.write_text(json.dumps(config))
+
+
+def test_the_best_and_the_last_checkpoint_load_as_they_were_saved(finished_run):
+    best, last = ostinato.load(finished_run), ostinato.load(str(finished_run), checkpoint="last")
+    assert last.step == 12
+    for run in (best, last):
+        saved = checkpoints.load(run.directory.checkpoints, run.step).groups["weights"]
+        np.testing.assert_equal(to_arrays(run.model), saved)
+
+
+def test_a_loaded_run_writes_text_without_its_source(run_path, monkeypatch, tmp_path):
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "nothing here"))
+    run = ostinato.load(run_path)
+    (text,) = run.generate(prompt="the ", length=20, seed=1)
+    assert text.startswith("the ")
+    assert len(text) == 24
+    assert not (tmp_path / "nothing here").exists()
+
+
+def test_a_loaded_run_can_be_moved(run_path, tmp_path):
+    moved = run_path.rename(tmp_path / "elsewhere")
+    assert ostinato.load(moved).generate(length=5, seed=1) == ostinato.load(moved).generate(length=5, seed=1)
+
+
+def test_a_task_that_does_not_generate_says_so(finished_run):
+    run = ostinato.load(finished_run)
+    silent = type("Silent", (), {"name": "painter"})()
+    with pytest.raises(ConfigError, match="is a painter run, which does not generate text"):
+        ostinato.runs.trained.TrainedRun(run.directory, silent, run.model, run.step).generate()
+
+
+def test_a_checkpoint_is_the_best_or_the_last(finished_run):
+    with pytest.raises(ConfigError, match="checkpoint = 'newest': expected 'best' or 'last'"):
+        ostinato.load(finished_run, checkpoint="newest")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 99}, "newer version"),
+        ({"task": "painter"}, "unknown task 'painter'; this version has language_model"),
+        ({"task_config": {"units": 0}}, r"config\.json is damaged: units = \(0,\)"),
+        ({"task_config": {"colour": 1}}, r"config\.json is damaged: unknown setting 'colour'"),
+        ({"task_config": {"units": [9]}}, "are another network's"),
+    ],
+)
+def test_a_damaged_config_is_refused(run_path, changes, message):
+    change(run_path, **changes)
+    with pytest.raises(RunError, match=message):
+        ostinato.load(run_path)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        ({}, "the vocabulary is damaged"),
+        ({"name": "char", "normalize": "none", "symbols": ["b", "a"]}, "not in the order of code points"),
+        ({"name": "char", "normalize": "none", "symbols": ["a", "b"]}, "are another network's"),
+    ],
+)
+def test_a_damaged_vocabulary_is_refused(run_path, vocabulary, message):
+    (run_path / "vocabulary.json").write_text(json.dumps(vocabulary))
+    with pytest.raises(RunError, match=message):
+        ostinato.load(run_path)
+
+
+def test_a_damaged_checkpoint_is_refused_for_the_best_and_passed_over_for_the_last(run_path):
+    best = ostinato.load(run_path).step
+    steps = checkpoints.steps(run_path / "checkpoints")
+    (run_path / "checkpoints" / f"step-{steps[-1]:09d}" / "weights.safetensors").write_bytes(b"no weights")
+    assert best == steps[-1]
+    assert ostinato.load(run_path, checkpoint="last").step == steps[-2]
+    assert ostinato.load(run_path).step in steps[:-1]

@@ -1,0 +1,78 @@
+"""The settings of a language model: what they mean together, and which are refused."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostinato.errors import ConfigError, OstinatoError
+from ostinato.tasks.language_model import LanguageModelConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "units"),
+    [
+        ({}, (256,)),
+        ({"units": 64}, (64,)),
+        ({"units": [64, 32]}, (64, 32)),
+        ({"units": 64, "layers": 3}, (64, 64, 64)),
+        ({"units": (64,), "layers": 2}, (64, 64)),
+        ({"units": (64, 32), "layers": 2}, (64, 32)),
+        ({"layers": 2}, (256, 256)),
+    ],
+)
+def test_one_number_of_units_counts_for_every_layer(settings, units):
+    assert LanguageModelConfig(**settings).units == units
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"units": 0}, r"units = \(0,\): expected 1 to 64 layers of 1 to 65536 units each"),
+        ({"units": ()}, r"units = \(\): expected 1 to 64 layers"),
+        ({"units": 3.5}, "units.0 = 3.5: input should be a valid integer"),
+        ({"units": {"a": 1}}, "units.0 = {'a': 1}: input should be a valid integer"),
+        ({"units": (8, 8), "layers": 3}, r"layers = 3 contradicts units = \[8, 8\], which names 2 layers"),
+        ({"layers": 0}, "layers = 0: expected 1 to 64"),
+        ({"layers": "two"}, "layers = 'two': expected 1 to 64"),
+        ({"cell": "lstn"}, "There is no cell 'lstn'.*Did you mean 'lstm'"),
+        ({"engine": "keres"}, "There is no engine 'keres'.*Did you mean 'keras'"),
+        ({"encoder": "letters"}, "encoder = 'letters': input should be 'char', 'byte', 'word' or 'bpe'"),
+        ({"tied": True}, "tied output weights need an embedding; set embedding"),
+        ({"tied": True, "embedding": 8, "units": (8, 6)}, "an embedding of the top layer's 6 units, not 8"),
+        ({"validation_fraction": 0.6, "test_fraction": 0.4}, "leave nothing to train on"),
+        ({"dropout": 1.0}, "dropout = 1.0: input should be less than 1"),
+        ({"batch": -1}, "batch = -1"),
+        ({"seq_len": 10**9}, "seq_len = 1000000000: input should be less than or equal to 65536"),
+        ({"seed": -1}, "seed = -1"),
+        ({"init_stddev": 0.0}, "init_stddev = 0.0"),
+        ({"unit": 8}, "unknown setting 'unit'; did you mean 'units'"),
+    ],
+)
+def test_settings_that_do_not_work_are_refused_in_one_sentence(settings, sentence):
+    with pytest.raises(OstinatoError, match=sentence) as caught:
+        LanguageModelConfig(**settings)
+    assert "\n" not in str(caught.value)
+
+
+@given(
+    st.builds(
+        LanguageModelConfig,
+        cell=st.sampled_from(["rnn", "gru", "lstm"]),
+        units=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+        encoder=st.sampled_from(["char", "byte", "word", "bpe"]),
+        dropout=st.floats(0, 0.9),
+        output_dropout=st.none() | st.floats(0, 0.9),
+        init_stddev=st.none() | st.floats(0.001, 1),
+        seed=st.integers(0, 2**31 - 1),
+    )
+)
+def test_settings_come_back_from_json(config):
+    assert LanguageModelConfig(**json.loads(json.dumps(config.model_dump(mode="json")))) == config
+
+
+def test_a_config_is_made_from_nothing_and_is_a_config_error_when_wrong():
+    assert LanguageModelConfig().cell == "lstm"
+    with pytest.raises(ConfigError):
+        LanguageModelConfig(sampling="sorted")

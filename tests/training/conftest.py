@@ -1,0 +1,47 @@
+"""Tiny trainings on a small text: a few seconds from beginning to end."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ostinato
+
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "over", "hills")
+TEXT = "\n".join(map(" ".join, np.random.default_rng(0).choice(WORDS, size=(50, 8))))
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory) -> Path:
+    """About 1,600 characters, 12 steps an epoch for `start`."""
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(scope="session")
+def start(text_file, tmp_path_factory):
+    """start(out, task settings, training settings, **options of train): trains one layer of 8 units."""
+
+    def train(out, task=None, training=None, *, source=None, **options):
+        network = {"cell": "gru", "units": 8, "seq_len": 30, "batch": 4, "output_dropout": 0.2} | (task or {})
+        training = {"learning_rate": 0.01, "log_every": 5, "evaluations": 6} | (training or {"epochs": 3})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OSTINATO_CACHE", str(tmp_path_factory.getbasetemp() / "cache of trainings"))
+            return ostinato.train(
+                ostinato.LanguageModelConfig(**network),
+                text_file if source is None else source,
+                training=ostinato.TrainingConfig(**training),
+                out=out,
+                **options,
+            )
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def whole_run(start, tmp_path_factory):
+    """The path of a run of three epochs that nothing interrupted."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    start(path)
+    return path

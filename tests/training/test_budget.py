@@ -1,0 +1,105 @@
+"""How much of a training is done."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ostinato.errors import RunError
+from ostinato.training.budget import Budget, Position
+from ostinato.training.config import TrainingConfig
+
+COUNTS, TIMES = st.integers(0, 10**12), st.floats(0, 1e12)
+POSITIONS = st.builds(
+    Position,
+    step=COUNTS,
+    epoch=COUNTS,
+    batch=COUNTS,
+    seconds=TIMES,
+    evaluations=COUNTS,
+    best_loss=st.none() | TIMES,
+    best_step=st.none() | COUNTS,
+    evaluations_since_best=COUNTS,
+    sums=st.dictionaries(st.sampled_from(["loss", "weight", "characters"]), TIMES),
+    step_seconds=TIMES,
+    metrics_bytes=COUNTS,
+    learning_rate=TIMES,
+    ended=st.none() | st.sampled_from(["finished", "stopped early"]),
+)
+
+
+@given(steps_per_epoch=st.integers(1, 1000), epochs=st.integers(1, 1000))
+def test_epochs_are_so_many_steps(steps_per_epoch, epochs):
+    budget = Budget.of(TrainingConfig(epochs=epochs), steps_per_epoch)
+    steps = steps_per_epoch * epochs
+    assert budget.fraction(Position()) == 0.0
+    assert not budget.used_up(Position(step=steps - 1))
+    assert budget.fraction(Position(step=steps)) == 1.0
+    assert budget.used_up(Position(step=steps))
+    assert budget.fraction(Position(step=steps + 1)) == 1.0
+
+
+@given(steps=st.integers(1, 10**9), share=st.floats(0, 1))
+def test_the_fraction_of_steps_is_their_share(steps, share):
+    step = int(share * steps)
+    assert Budget.of(TrainingConfig(steps=steps), 7).fraction(Position(step=step)) == step / steps
+
+
+@given(minutes=st.floats(0.01, 1e5), share=st.floats(0, 0.99))
+def test_minutes_are_on_the_clock_and_leave_time_for_the_last_evaluation(minutes, share):
+    budget = Budget.of(TrainingConfig(minutes=minutes), 7)
+    position = Position(step=10**9, seconds=60 * minutes * share)
+    assert budget.fraction(position) == pytest.approx(share)
+    assert not budget.used_up(position)
+    reserve = 60 * minutes - position.seconds
+    assert not budget.used_up(position, 0.9 * reserve)
+    assert budget.used_up(position, 1.1 * reserve)
+
+
+def test_without_a_budget_it_is_one_epoch():
+    budget = Budget.of(TrainingConfig(), 12)
+    assert str(budget) == "1 epoch"
+    assert budget.used_up(Position(step=12))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"steps": 1}, "1 step"),
+        ({"steps": 12_000}, "12,000 steps"),
+        ({"epochs": 3}, "3 epochs"),
+        ({"minutes": 2.0}, "2 minutes"),
+        ({"minutes": 1.0}, "1 minute"),
+        ({"minutes": 0.5}, "0.5 minutes"),
+    ],
+)
+def test_a_budget_is_said_in_words(settings, words):
+    assert str(Budget.of(TrainingConfig(**settings), 7)) == words
+
+
+@given(POSITIONS)
+def test_a_position_comes_back_from_json_exactly(position):
+    assert Position.from_json(json.loads(json.dumps(position.to_json()))) == position
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"step": "5"},
+        {"step": -1},
+        {"seconds": None},
+        {"seconds": math.nan},
+        {"metrics_bytes": []},
+        {"best_step": "5"},
+        {"best_loss": math.nan},
+        {"sums": 5},
+        {"sums": {"loss": None}},
+        {"colour": 1},
+    ],
+    ids=str,
+)
+def test_a_damaged_position_is_refused(damage):
+    with pytest.raises(RunError, match="the checkpoint's position is damaged"):
+        Position.from_json(Position().to_json() | damage)

@@ -1,0 +1,110 @@
+"""What whoever waits for a training sees."""
+
+import io
+import math
+from pathlib import Path
+
+import pytest
+
+from ostinato.training.events import Ended, Measured, Saved, Started, StepDone
+from ostinato.training.progress import ProgressView, clock
+
+RUN = Path("runs/lm-001")
+STARTED = Started(RUN, 0, "5 steps", 12, 12_345, ("resuming at step 3",))
+ROW = {
+    "step": 1000,
+    "epoch": 1.5,
+    "split": "validation",
+    "loss": 2.0,
+    "perplexity": math.exp(2.0),
+    "bits_per_character": 2.885,
+    "learning_rate": 0.001,
+    "tokens_per_second": 54_321.0,
+    "seconds": 125.0,
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def step(number: int, loss: float = 2.0) -> StepDone:
+    return StepDone(number, 0, number / 5, loss, 2048.0, 0.001, 0.1 * number, 65.0)
+
+
+def shown(stream: io.StringIO, *events) -> str:
+    view = ProgressView(stream)
+    for event in events:
+        view(event)
+    view.close()
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (125, "2:05"), (3725, "1:02:05")],
+)
+def test_times_are_as_people_read_them(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_into_a_file_go_plain_lines(monkeypatch):
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(variable, raising=False)
+    train = ROW | {"split": "train"}
+    text = shown(io.StringIO(), STARTED, step(1), Measured(train), Measured(ROW), Saved(1000, RUN, True))
+    assert "\x1b" not in text
+    assert text.splitlines() == [
+        "training runs/lm-001: 12,345 weights, 12 steps an epoch, budget 5 steps",
+        "resuming at step 3",
+        "step 1,000  epoch 1.50  train       loss 2.000  perplexity 7.389  bits per character 2.885  "
+        "54,321 tokens/s  2:05",
+        "step 1,000  epoch 1.50  validation  loss 2.000  perplexity 7.389  bits per character 2.885  "
+        "54,321 tokens/s  2:05",
+    ]
+
+
+def test_a_terminal_gets_a_bar_with_loss_perplexity_speed_and_time_left(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    text = shown(Terminal(), STARTED, step(1), step(2), Measured(ROW))
+    assert "step 1" in text
+    assert "loss 2.000" in text
+    assert "perplexity 7.39" in text
+    assert "20,480 tokens/s" in text
+    assert "1:05 left" in text
+    assert "validation  loss 2.000" in text
+
+
+def test_a_loss_beyond_all_measure_has_a_perplexity_that_can_be_shown(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    assert "loss 5000.000" in shown(Terminal(), STARTED, step(1, loss=5000.0))
+
+
+@pytest.mark.parametrize(
+    ("reason", "lines"),
+    [
+        ("finished", ["finished after 1,000 steps in 2:05; best validation loss 1.9000 at step 900"]),
+        (
+            "stopped early",
+            ["stopped early after 1,000 steps in 2:05; best validation loss 1.9000 at step 900"],
+        ),
+        (
+            "interrupted",
+            ["interrupted and saved at step 1,000", "go on with: ostinato train --resume runs/lm-001"],
+        ),
+    ],
+)
+def test_the_end_is_told_with_what_to_do_next(reason, lines):
+    assert shown(io.StringIO(), Ended(RUN, 1000, reason, 125.0, 1.9, 900)).splitlines() == lines
+
+
+def test_without_a_validation_part_there_is_no_best_loss():
+    text = shown(io.StringIO(), Ended(RUN, 10, "finished", 5.0, None, None))
+    assert text == "finished after 10 steps in 5 s\n"
+
+
+def test_square_brackets_in_a_path_are_no_markup():
+    odd = Path("runs/[bold]x[/bold]")
+    assert str(odd) in shown(io.StringIO(), Started(odd, 0, "5 steps", 12, 1, ()))

@@ -1,0 +1,140 @@
+"""What a step learns from a batch, and what an evaluation sees of a text."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
+from ostinato.training.config import TrainingConfig
+from ostinato.training.optimizers import Optimizer
+from ostinato.training.step import Evaluation, as_tensors, make_train_step
+
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "over", "hills")
+TEXT = "\n".join(map(" ".join, np.random.default_rng(0).choice(WORDS, size=(90, 8))))
+
+
+@pytest.fixture
+def task() -> LanguageModel:
+    task = LanguageModel(LanguageModelConfig(cell="gru", units=8, seq_len=8, batch=4, output_dropout=0.3))
+    task.prepare([TEXT])
+    return task
+
+
+def stirred(model: keras.Model) -> keras.Model:
+    """The model with weights that make a difference."""
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(tf.random.stateless_normal(weight.shape, seed=(1, number), stddev=0.5))
+    return model
+
+
+@pytest.mark.parametrize("clip", [None, 0.01, 1e6])
+def test_a_step_takes_the_mean_gradient_clipped_by_its_global_norm(task, clip):
+    config = TrainingConfig(optimizer="sgd", clip=clip)
+    model = stirred(task.build())
+    batch = next(task.batches("train", epoch=0))
+    batch["weights"][0, :5] = 0.0
+    batch, state = as_tensors(batch), task.initial_state(model, 4)
+    weights = [variable.value for variable in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        total, weight, _, expected_state = task.loss(model, batch, state, step=tf.constant(7))
+        mean = total / weight
+    gradients = tape.gradient(mean, weights)
+    norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in gradients))
+    scale = 0.3 * (1.0 if clip is None else min(1.0, clip / norm))
+    expected = [
+        weight.numpy() - scale * gradient for weight, gradient in zip(weights, gradients, strict=True)
+    ]
+
+    optimizer = Optimizer(config, [str(number) for number in range(len(weights))], model.trainable_variables)
+    train_step = make_train_step(task, model, optimizer, config)
+    loss, counted, sums, told_norm, new_state = train_step(
+        batch, state, tf.constant(7), tf.constant(0.3, tf.float32)
+    )
+    assert float(loss) == pytest.approx(float(total), rel=1e-5)
+    assert float(counted) == float(weight) == 27.0
+    assert float(sums["characters"]) == 27.0
+    assert float(told_norm) == pytest.approx(norm, rel=1e-5)
+    for variable, array in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(variable, array, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(new_state[0], expected_state[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_an_evaluation_of_a_whole_text_equals_one_pass_over_all_its_tokens(cell):
+    task = LanguageModel(LanguageModelConfig(cell=cell, units=8, seq_len=8, batch=4))
+    task.prepare([TEXT])
+    whole = task.for_evaluation(whole=True)
+    whole.prepare([TEXT])
+    model = stirred(task.build())
+    figures, weight = Evaluation(whole, model)("train")
+
+    ids = task.encoder.encode(TEXT).astype(np.int32)
+    assert len(ids) > 2500  # three windows of evaluation, the last one ragged
+    pass_over = tf.function(lambda tokens, state: model(tokens, state))
+    logits, _ = pass_over(tf.constant(ids[np.newaxis, :-1]), task.initial_state(model, 1))
+    scores = logits[0].numpy().astype(np.float64)
+    nats = np.log(np.exp(scores).sum(-1)) - scores[np.arange(len(ids) - 1), ids[1:]]
+    assert weight == len(ids) - 1
+    assert figures["loss"] == pytest.approx(nats.mean(), rel=1e-5)
+    assert figures["perplexity"] == pytest.approx(np.exp(nats.mean()), rel=1e-5)
+    assert figures["bits_per_character"] == pytest.approx(nats.mean() / np.log(2), rel=1e-5)
+
+
+def test_an_evaluation_tells_how_far_it_is_and_how_long_it_took(task):
+    evaluation, told = Evaluation(task, task.build()), []
+    evaluation("validation", lambda done, total: told.append((done, total)))
+    total = task.steps("validation", evaluate=True)
+    assert told == [(number + 1, total) for number in range(total)]
+    assert evaluation.seconds > 0
+
+
+TWO_REPLICAS = """
+import numpy as np
+import tensorflow as tf
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from ostinato.runs import weights
+from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
+from ostinato.training.config import TrainingConfig
+from ostinato.training.optimizers import Optimizer
+from ostinato.training.step import as_tensors, make_train_step
+
+def trained(strategy):
+    task = LanguageModel(LanguageModelConfig(cell="gru", units=8, seq_len=8, batch=4, output_dropout=0.3))
+    task.prepare(["the cat sat on a mat\\n" * 60])
+    count, config = strategy.num_replicas_in_sync, TrainingConfig(optimizer="adam", clip=0.1)
+    def share(values):
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: values[context.replica_id_in_sync_group]
+        )
+    with strategy.scope():
+        model = task.build()
+        names = weights.names(model.trainable_variables)
+        step = make_train_step(task, model, Optimizer(config, names, model.trainable_variables), config)
+        shards = [
+            [as_tensors(batch) for batch in task.batches("train", epoch=0, shard=(index, count))]
+            for index in range(count)
+        ]
+        state = tuple(share([part] * count) for part in task.initial_state(model, 4 // count))
+        for number in range(3):
+            batch = {name: share([shard[number][name] for shard in shards]) for name in shards[0][0]}
+            *_, state = step(batch, state, tf.constant(number), tf.constant(0.1))
+        return [variable.numpy() for variable in model.trainable_variables]
+
+one = trained(tf.distribute.get_strategy())
+two = trained(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+for array, same in zip(one, two, strict=True):
+    np.testing.assert_allclose(array, same, rtol=1e-4, atol=1e-5)
+print("equal")
+"""
+
+
+def test_two_replicas_with_half_the_rows_each_learn_what_one_worker_learns():
+    done = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True)
+    assert done.stdout == "equal\n", done.stderr
