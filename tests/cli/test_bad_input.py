@@ -124,7 +124,7 @@ def test_a_folder_without_text_is_refused(refused, folder):
         (["--stepz", "3"], "No such option: --stepz"),
         (["--steps"], "Option '--steps' requires an argument"),
         (["more.txt"], "unexpected extra argument"),
-        (["--resume", "run"], "--resume"),
+        (["--resume", "run"], "--resume takes every setting from the run"),
         (["--init-from", "nowhere"], "there is no run at nowhere"),
     ],
     ids=" ".join,

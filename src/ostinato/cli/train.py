@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from ostinato.cli.quiet import import_tensorflow
 
 _FROM_RECIPE = "the recipe's value"
+_RESUME_ALONE = "--resume takes every setting from the run; leave out the task and its options"
 
 
 class _DefaultTask(TyperGroup):
@@ -22,6 +23,8 @@ class _DefaultTask(TyperGroup):
         resumes = any(arg.split("=")[0] == "--resume" for arg in args)
         if not resumes and (not args or args[0] not in {*self.commands, *ctx.help_option_names}):
             args = ["lm", *args]
+        if resumes and args[0] in self.commands:
+            raise typer.BadParameter(_RESUME_ALONE)
         return super().parse_args(ctx, args)
 
 
@@ -47,9 +50,7 @@ def train(
     if resume is None:
         return
     if ctx.invoked_subcommand is not None:
-        raise typer.BadParameter(
-            "--resume takes every setting from the run; leave out the task and its options"
-        )
+        raise typer.BadParameter(_RESUME_ALONE)
     import_tensorflow()
     from ostinato.training import run as training
     from ostinato.training.progress import ProgressView
