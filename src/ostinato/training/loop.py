@@ -211,7 +211,9 @@ class Trainer:
         position.sums, position.step_seconds = {}, 0.0
 
     def _evaluation_due(self) -> bool:
-        """Whether another of the evaluations spread over the budget has come."""
+        """Whether there is a validation part, and another of the evaluations over the budget has come."""
+        if self._evaluation is None:
+            return False
         share = self._budget.fraction(self._position) * self._config.evaluations
         return math.floor(share + 1e-9) > self._position.evaluations
 
