@@ -247,8 +247,7 @@ def memory(rounds: int, folder: Path) -> dict[str, Any]:
         path = folder / f"{name}.txt"
         write_text(path, size)
         command = [Path(sys.executable).with_name("ostinato"), "train", "lm", path, "--steps", "40"]
-        # Reading all of the validation part of 1 GiB would take most of an hour and adds no memory.
-        options = ["--out", folder / name, "--validation-fraction", "0", "--engine", "keras"]
+        options = ["--out", folder / name, "--evaluations", "1", "--engine", "keras"]
         with subprocess.Popen(
             [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:

@@ -15,7 +15,7 @@ from ostinato.training.optimizers import Optimizer
 
 def as_tensors(batch: Batch) -> dict[str, tf.Tensor]:
     """A batch of arrays as tensors."""
-    return {name: tf.convert_to_tensor(value) for name, value in batch.items()}
+    return {name: tf.constant(value) for name, value in batch.items()}
 
 
 def make_train_step(

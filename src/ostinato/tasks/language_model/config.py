@@ -23,6 +23,8 @@ class LanguageModelConfig(Config):
         max_tokens: use the first so many tokens only; None uses all.
         validation_fraction: the part of the text kept for validation; it lies before the test part.
         test_fraction: the part of the text kept for testing; it lies at the end.
+        validation_tokens: training reads at most so many tokens of the validation part, from its beginning,
+            each time it evaluates; `ostinato evaluate` reads all of it.
         batch: rows read in parallel.
         seq_len: time steps a row reads before the weights change: the length of truncated back-propagation.
         sampling: `sequential` rows read on where they stopped and carry their state; `random` rows begin
@@ -51,6 +53,7 @@ class LanguageModelConfig(Config):
     max_tokens: int | None = Field(default=None, ge=2)
     validation_fraction: float = Field(default=0.1, ge=0, lt=1)
     test_fraction: float = Field(default=0.0, ge=0, lt=1)
+    validation_tokens: int = Field(default=500_000, ge=2)
     batch: int = Field(default=32, ge=1, le=65536)
     seq_len: int = Field(default=64, ge=1, le=65536)
     sampling: Literal["sequential", "random"] = "sequential"

@@ -85,6 +85,8 @@ class LanguageModel:
             len(ids), validation_fraction=config.validation_fraction, test_fraction=config.test_fraction
         )
         self._parts = {name: ids[start:stop] for name, (start, stop) in parts._asdict().items()}
+        if self._needs_whole_windows:
+            self._parts["validation"] = self._parts["validation"][: config.validation_tokens]
         for name, part in self._parts.items():
             if self._needs_whole_windows and (len(part) or name == "train"):
                 self._plan(part, "training part" if name == "train" else f"{name} part")
@@ -166,7 +168,7 @@ class LanguageModel:
 
     @staticmethod
     def _batch(tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray, first_row: int) -> Batch:
-        return {"tokens": tokens, "targets": targets, "weights": weights, "first_row": np.int32(first_row)}
+        return {"tokens": tokens, "targets": targets, "weights": weights, "first_row": first_row}
 
     def _evaluation_shape(self, part: np.ndarray) -> tuple[int, int]:
         """Rows and window length: as in training, but never more than the part holds."""
