@@ -8,6 +8,14 @@ import pytest
 from ostinato.training.interrupt import Interrupt
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """A shell's background job begins with Ctrl-C ignored; these tests are about one that is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press():
     signal.raise_signal(signal.SIGINT)
 
