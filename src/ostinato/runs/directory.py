@@ -89,10 +89,12 @@ class RunDirectory:
                 files.write_synced(aside / "vocabulary.json", files.to_json(self.vocabulary))
                 checkpoints.save(aside / "checkpoints", first)
                 files.sync_folder(aside)
+                replaced = self.path.with_name(f".{self.path.name}.replaced-{os.getpid()}")
                 if overwrite and self.path.exists():
-                    shutil.rmtree(self.path)
+                    os.rename(self.path, replaced)
                 os.rename(aside, self.path)
                 files.sync_folder(self.path.parent)
+                shutil.rmtree(replaced, ignore_errors=True)
             except (OSError, RunError):
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
