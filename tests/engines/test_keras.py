@@ -23,7 +23,7 @@ LAYERS = [
 @pytest.mark.parametrize(("ours", "stock", "options"), LAYERS)
 def test_one_step_equals_kerass_loop_bit_for_bit(ours, stock, options, return_sequences, graph):
     options = {**options, "return_state": True, "return_sequences": return_sequences}
-    layer, reference = ours(7, **options), stock(7, **options)
+    layer, reference = ours(7, engine="keras", **options), stock(7, **options)
     x = tf.constant(np.random.default_rng(0).normal(size=(4, 1, 5)), "float32")
     state = [tf.constant(np.random.default_rng(1).normal(size=(4, 7)), "float32")] * len(layer.state_size)
     for each in (layer, reference):
@@ -43,7 +43,7 @@ def operations(layer, time, **call):
 
 
 def test_only_a_static_single_step_without_mask_takes_the_shortcut():
-    layer, mask = LSTM(4), tf.constant([[True], [False]])
+    layer, mask = LSTM(4, engine="keras"), tf.constant([[True], [False]])
     layer.build((None, None, 3))
     assert operations(layer, 1) < operations(layer, 2)
     assert operations(layer, 1) < operations(layer, None)
@@ -52,7 +52,7 @@ def test_only_a_static_single_step_without_mask_takes_the_shortcut():
 
 @pytest.mark.parametrize(("ours", "stock"), [(SimpleRNN, keras.layers.SimpleRNN), (LSTM, keras.layers.LSTM)])
 def test_one_masked_step_keeps_the_state(ours, stock):
-    layer, reference = ours(4, return_state=True), stock(4, return_state=True)
+    layer, reference = ours(4, engine="keras", return_state=True), stock(4, return_state=True)
     x, mask = tf.ones((2, 1, 3)), tf.constant([[True], [False]])
     state = [tf.fill((2, 4), 0.5)] * len(layer.state_size)
     layer.build(x.shape)
@@ -65,7 +65,7 @@ def test_one_masked_step_keeps_the_state(ours, stock):
 
 
 def test_dropout_acts_in_the_shortcut_as_in_the_loop():
-    layer, reference = GRU(5, dropout=0.5, seed=3), keras.layers.GRU(5, dropout=0.5, seed=3)
+    layer, reference = GRU(5, engine="keras", dropout=0.5, seed=3), keras.layers.GRU(5, dropout=0.5, seed=3)
     x = tf.ones((2, 1, 3))
     layer.build(x.shape)
     reference.build(x.shape)

@@ -36,6 +36,7 @@ def info(
         "processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "engine": choice.engine,
         "why": choice.reason,
+        **_kernels(),
         "cells": ", ".join(layers.cells()),
         "cache": str(cache.folder()),
     }
@@ -43,4 +44,13 @@ def info(
         print(json.dumps(facts))
         return
     for name, value in facts.items():
-        print(f"{name:<12}{value}")
+        print(f"{name:<14}{value}")
+
+
+def _kernels() -> dict[str, str | int]:
+    """What the native engine's kernels run with, when they are there."""
+    from ostinato.engines import native
+
+    if not native.available():
+        return {}
+    return {"instructions": native.instruction_set(), "threads": native.threads()}

@@ -151,7 +151,7 @@ def language_model(
         float | None, _option("Fraction dropped before the output layer.", panel=_NET)
     ] = None,
     engine: Annotated[
-        str | None, _option("How the recurrence runs over time: auto, keras or scratch.", panel=_NET)
+        str | None, _option("How the recurrence runs over time: auto, native, keras or scratch.", panel=_NET)
     ] = None,
     batch: Annotated[int | None, _option("Rows read in parallel.", panel=_TRAIN)] = None,
     seq_len: Annotated[

@@ -1,5 +1,5 @@
 """How a recurrence is run over time; `choose` says which engine runs a layer, and why."""
 
-from ostinato.engines.choose import ENGINES, Choice, choose
+from ostinato.engines.choose import ENGINES, Choice, check, choose
 
-__all__ = ["ENGINES", "Choice", "choose"]
+__all__ = ["ENGINES", "Choice", "check", "choose"]

@@ -6,7 +6,7 @@ called. The recurrences themselves stand in `ostinato.scratch`.
 
 from typing import TYPE_CHECKING, Any
 
-from ostinato.engines import choose
+from ostinato.engines import check, choose
 from ostinato.errors import EngineError
 
 try:
@@ -23,6 +23,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 import ostinato.engines.keras as keras_engine
+import ostinato.engines.native as native_engine
 import ostinato.engines.scratch as scratch_engine
 
 
@@ -30,18 +31,47 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
     """What the layers add to Keras': the argument `engine`, and a loop over time that obeys it."""
 
     def __init__(self, units: int, *args: Any, engine: str = "auto", **options: Any) -> None:
-        choose(engine)
+        check(engine)
         super().__init__(units, *args, **options)
         self.engine = engine
-        choose(engine, self)
+        if choose(engine, self).engine == "native":
+            self.supports_jit = (
+                False  # XLA compiles only its own ops; Keras then leaves the model to TensorFlow
+            )
 
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Any, Any, Any]:
         mask = next(iter(keras.tree.flatten(mask)), None)
-        if choose(self.engine, self, masked=mask is not None).engine == "scratch":
+        engine = choose(self.engine, self, masked=mask is not None).engine
+        # A single step, as in generation, has no loop to save; calling the cell spares the packing of weights.
+        single = self.engine == "auto" and sequences.shape[1] == 1 and mask is None and not training
+        if engine == "native" and not single:
+            return native_engine.run(self, sequences, initial_state, mask, training)
+        if engine == "scratch":
             return scratch_engine.run(self, sequences, initial_state)
         return keras_engine.run(self, super().inner_loop, sequences, initial_state, mask, training)
+
+    def over_ids(
+        self, ids: Any, symbols: int, *, initial_state: Any, training: bool = False
+    ) -> tuple[Any, ...]:
+        """The layer over the one-hot vectors of token ids, which the native engine does not need to see.
+
+        Args:
+            ids: shape (batch, time), integers from 0 to symbols - 1.
+            symbols: how many there are; the width of the one-hot vectors.
+            initial_state: each tensor (batch, units).
+            training: as for a call.
+
+        Returns:
+            What a call returns; the layer must have `return_sequences` and `return_state`.
+        """
+        native = self.built and choose(self.engine, self).engine == "native" and not self.dropout
+        if not native or (self.engine == "auto" and ids.shape[1] == 1 and not training):
+            one_hot = keras.ops.one_hot(ids, symbols, dtype=self.compute_dtype)
+            return self(one_hot, initial_state=initial_state, training=training)
+        _, outputs, state = native_engine.run_ids(self, ids, initial_state, None, training)
+        return (outputs, *state)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -54,8 +84,9 @@ class SimpleRNN(_Engine, keras.layers.SimpleRNN):
 
     Args:
         units: width of the hidden state and of the output.
-        engine: "auto" (the fastest that can run the layer), "keras" (Keras' own loop) or "scratch" (the
-            textbook's equations on this layer's weights); see `ostinato.engines.choose`.
+        engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
+            loop) or "scratch" (the textbook's equations on this layer's weights); see
+            `ostinato.engines.choose`.
         *args, **options: as for `keras.layers.SimpleRNN`.
 
     Call arguments:
@@ -86,8 +117,9 @@ class GRU(_Engine, keras.layers.GRU):
 
     Args:
         units: width of the hidden state and of the output.
-        engine: "auto" (the fastest that can run the layer), "keras" (Keras' own loop) or "scratch" (the
-            textbook's equations on this layer's weights); see `ostinato.engines.choose`.
+        engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
+            loop) or "scratch" (the textbook's equations on this layer's weights); see
+            `ostinato.engines.choose`.
         *args, **options: as for `keras.layers.GRU`.
 
     Call arguments, results and errors are those of `SimpleRNN`.
@@ -109,8 +141,9 @@ class LSTM(_Engine, keras.layers.LSTM):
 
     Args:
         units: width of the hidden state, of the cell state and of the output.
-        engine: "auto" (the fastest that can run the layer), "keras" (Keras' own loop) or "scratch" (the
-            textbook's equations on this layer's weights); see `ostinato.engines.choose`.
+        engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
+            loop) or "scratch" (the textbook's equations on this layer's weights); see
+            `ostinato.engines.choose`.
         *args, **options: as for `keras.layers.LSTM`.
 
     Call arguments, results and errors are those of `SimpleRNN`, except that the state is [h, c].

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ostinato.engines import choose
+from ostinato import engines
 from ostinato.errors import ConfigError, EngineError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def recurrent(
         EngineError: there is no such engine, or it cannot run this layer.
     """
     factory = _factory(cell)
-    choose(engine)
+    engines.check(engine)
     if _takes(factory, "engine"):
         options["engine"] = engine
     elif engine not in ("auto", "keras"):

@@ -16,6 +16,10 @@ State = tuple[tf.Tensor, ...]
 # The names the papers give to the parts of a state: the hidden state, and the LSTM's memory cell.
 _PART_NAMES = ("h", "c")
 
+# The widest initial weights of a one-hot input. Glorot's rule would make them ten to forty times smaller, and the
+# network blind to its input for the first hundreds of steps.
+_ONE_HOT_LIMIT = 2.0
+
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentStack(keras.layers.Layer):
@@ -26,6 +30,7 @@ class RecurrentStack(keras.layers.Layer):
         units: how many hidden units each layer has, from the bottom up.
         dropout: the fraction of the outputs to drop between two layers.
         seed: where the initial weights are drawn from; each layer draws its own.
+        symbols: how many token ids there are, when the stack is to read ids.
         options: passed to every layer, for example `reset_before` or `engine`.
 
     Source: Dive into Deep Learning, section 10.3 (deep recurrent neural networks).
@@ -38,11 +43,13 @@ class RecurrentStack(keras.layers.Layer):
         *,
         dropout: float = 0.0,
         seed: int = 0,
+        symbols: int = 0,
         options: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.cell, self.units, self.dropout, self.seed = cell, tuple(units), dropout, seed
+        self.symbols = symbols
         self.options = dict(options or {})
         self.layers = [
             recurrent(
@@ -50,7 +57,12 @@ class RecurrentStack(keras.layers.Layer):
                 size,
                 return_sequences=True,
                 return_state=True,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 2 * depth),
+                kernel_initializer=(
+                    # One entry of a one-hot vector is active, whatever its width: the fan-in is one.
+                    keras.initializers.RandomUniform(-_ONE_HOT_LIMIT, _ONE_HOT_LIMIT, seed=seed)
+                    if symbols and depth == 0
+                    else keras.initializers.GlorotUniform(seed=seed + 2 * depth)
+                ),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 2 * depth + 1),
                 name=f"layer_{depth}",
                 **self.options,
@@ -80,7 +92,8 @@ class RecurrentStack(keras.layers.Layer):
         """Runs the stack over a sequence.
 
         Args:
-            x: inputs, shape (batch, time, features).
+            x: inputs, shape (batch, time, features); or token ids, shape (batch, time), of which there are
+                `symbols`, in place of their one-hot vectors.
             state: a flat tuple of (batch, units) tensors, as `initial_state` gives.
             key: draws the dropout between the layers; None for evaluation.
 
@@ -92,10 +105,17 @@ class RecurrentStack(keras.layers.Layer):
             if depth > 0:
                 x = dropout(x, self.dropout, key, site=depth)
             parts, rest = rest[: len(layer.state_size)], rest[len(layer.state_size) :]
-            x, *parts = layer(x, initial_state=parts, training=key is not None)
+            training = key is not None
+            if x.dtype.is_integer and hasattr(layer, "over_ids"):
+                x, *parts = layer.over_ids(x, self.symbols, initial_state=parts, training=training)
+            else:
+                x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
+                x, *parts = layer(x, initial_state=parts, training=training)
             new_state += parts
         return x, tuple(new_state)
 
     def get_config(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("cell", "units", "dropout", "seed", "options")}
+        own = {
+            name: getattr(self, name) for name in ("cell", "units", "dropout", "seed", "symbols", "options")
+        }
         return super().get_config() | own

@@ -6,8 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ostinato import layers
-from ostinato.engines import choose
+from ostinato import engines, layers
 from ostinato.tasks.config import Config
 
 
@@ -40,7 +39,7 @@ class LanguageModelConfig(Config):
         output_dropout: fraction dropped before the output layer; None takes `dropout`.
         init_stddev: draw all weights from a normal distribution of this deviation, with zero biases; None
             takes Keras' initialisers (Glorot uniform, orthogonal, forget gates open).
-        engine: how the recurrence runs over time: `auto`, `keras` or `scratch`.
+        engine: how the recurrence runs over time: `auto`, `native`, `keras` or `scratch`.
         seed: initial weights, batches and dropout masks follow from it.
     """
 
@@ -104,7 +103,7 @@ class LanguageModelConfig(Config):
     @field_validator("engine")
     @classmethod
     def _known_engine(cls, engine: str) -> str:
-        choose(engine)
+        engines.check(engine)
         return engine
 
     @model_validator(mode="after")

@@ -32,7 +32,7 @@ class RecurrentLanguageModel(keras.Model):
             self.embedding = keras.layers.Embedding(
                 vocabulary_size,
                 config.embedding,
-                embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
+                embeddings_initializer=keras.initializers.RandomUniform(-1.0, 1.0, seed=seed),  # pyright: ignore[reportArgumentType]
                 name="embedding",
             )
         self.stack = RecurrentStack(
@@ -40,6 +40,7 @@ class RecurrentLanguageModel(keras.Model):
             config.units,
             dropout=config.dropout,
             seed=seed + 1,
+            symbols=0 if config.embedding else vocabulary_size,
             options={"reset_before": config.reset_before, "engine": config.engine},
             name="stack",
         )
@@ -66,8 +67,10 @@ class RecurrentLanguageModel(keras.Model):
             Logits, shape (batch, time, vocabulary), and the new state.
         """
         config = self.config
-        x = self.embedding(tokens) if config.embedding else tf.one_hot(tokens, self.vocabulary_size)
-        x = dropout(x, config.input_dropout, key, site=_INPUT_DROPOUT_SITE)
+        x = self.embedding(tokens) if config.embedding else tokens
+        if config.input_dropout:
+            x = x if config.embedding else tf.one_hot(tokens, self.vocabulary_size)
+            x = dropout(x, config.input_dropout, key, site=_INPUT_DROPOUT_SITE)
         y, state = self.stack(x, state, key)
         rate = config.dropout if config.output_dropout is None else config.output_dropout
         y = dropout(y, rate, key, site=_OUTPUT_DROPOUT_SITE)

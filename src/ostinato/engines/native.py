@@ -1,0 +1,281 @@
+"""The `native` engine: a whole layer over a whole sequence as one TensorFlow op, written in C++.
+
+The ops are in `ostinato/kernels`; this module loads them, knows their gradients, and runs a layer's weights
+through them. A SavedModel with such ops can be loaded once this module is imported.
+
+In training an op keeps what its gradient needs, the history. Otherwise it keeps nothing, and a gradient, if
+one is asked for after all, runs the op again.
+"""
+
+import ctypes
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+import ostinato
+from ostinato.errors import EngineError
+
+# What an op is called after, and how many gates share its kernel.
+_CELLS = {
+    keras.layers.SimpleRNNCell: ("rnn", 1),
+    keras.layers.GRUCell: ("gru", 3),
+    keras.layers.LSTMCell: ("lstm", 4),
+}
+_OPS = {"rnn": "OstinatoRnn", "gru": "OstinatoGru", "lstm": "OstinatoLstm"}
+_OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
+_ATTRIBUTES = {"rnn": ("activation", *_OPTIONS), "gru": ("reset_after", *_OPTIONS), "lstm": _OPTIONS}
+
+_ENDINGS = (".so", ".dylib")
+
+
+class _Library(NamedTuple):
+    """The loaded library: its ops as Python functions, and its other functions; or why there is none."""
+
+    ops: Any
+    functions: Any
+    reason: str
+
+
+@functools.cache
+def _library() -> _Library:
+    # An editable install keeps what was built apart from the sources, and the package then has two folders.
+    folders = [pathlib.Path(folder) / "kernels" for folder in ostinato.__path__]
+    paths = [path for folder in folders for end in _ENDINGS for path in folder.glob(f"libostinato*{end}")]
+    if not paths:
+        return _Library(
+            None,
+            None,
+            "its library was not built, as when ostinato is installed without a C++ compiler; "
+            "install one (g++ or clang++) and then ostinato again",
+        )
+    path = str(paths[0])
+    try:
+        ops = tf.load_op_library(path)
+        functions = ctypes.CDLL(path)
+    except (tf.errors.OpError, OSError) as error:
+        first_line = (str(error).splitlines() or ["no reason given"])[0]
+        return _Library(None, None, f"its library does not load ({first_line})")
+    functions.ostinato_instruction_set.restype = ctypes.c_char_p
+    functions.ostinato_missing_function.restype = ctypes.c_char_p
+    missing = functions.ostinato_missing_function()
+    if missing:
+        return _Library(
+            None, None, f"its library needs {missing.decode()}, which TensorFlow {tf.__version__} lacks"
+        )
+    return _Library(ops, functions, "")
+
+
+def available() -> bool:
+    """Whether the library is there and loads."""
+    return not _library().reason
+
+
+def reason() -> str:
+    """Why the engine is not available, in words; empty when it is."""
+    return _library().reason
+
+
+def instruction_set() -> str:
+    """What the kernels run with on this processor, for example "avx2".
+
+    Raises:
+        EngineError: the engine is not available.
+    """
+    return _loaded().functions.ostinato_instruction_set().decode()
+
+
+def threads() -> int:
+    """How many threads the kernels use.
+
+    The environment variable OSTINATO_THREADS, else TensorFlow's intra-op setting, else the processors.
+
+    Raises:
+        EngineError: the engine is not available.
+    """
+    return _loaded().functions.ostinato_threads()
+
+
+def run(
+    layer: Any,
+    sequences: tf.Tensor,
+    initial_state: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    training: bool,
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    """Run a SimpleRNN, GRU or LSTM layer over a batch of sequences.
+
+    Args:
+        layer: the layer, built, with no option that `choose` refuses.
+        sequences: shape (batch, time, features); any may be unknown until it runs.
+        initial_state: (h,) or (h, c), each (batch, units).
+        mask: shape (batch, time), False where a step is skipped; or None.
+        training: whether dropout acts and a gradient is likely to be asked for.
+
+    Returns:
+        The last output (batch, units), the outputs (batch, time, units), or (batch, 1, units) without
+        `return_sequences`, and the final state.
+
+    Raises:
+        EngineError: the engine is not available.
+        tf.errors.InvalidArgumentError, ValueError: shapes that do not fit.
+    """
+    x = _with_dropout(layer, tf.cast(sequences, tf.float32), training)
+    return _run(layer, x, initial_state, mask, training)
+
+
+def run_ids(
+    layer: Any,
+    ids: tf.Tensor,
+    initial_state: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    training: bool,
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    """Run a layer over token ids: the same as `run` over their one-hot vectors, without those vectors.
+
+    Args:
+        layer: the layer, built for as many features as there are symbols.
+        ids: shape (batch, time), integers from 0 to symbols - 1.
+        initial_state, mask, training: as for `run`.
+
+    Returns:
+        What `run` returns.
+
+    Raises:
+        EngineError: the engine is not available.
+        tf.errors.InvalidArgumentError: an id without a row in the kernel, or sizes that do not fit.
+    """
+    return _run(layer, tf.cast(ids, tf.int32), initial_state, mask, training)
+
+
+def _run(
+    layer: Any, x: tf.Tensor, initial_state: Sequence[tf.Tensor], mask: tf.Tensor | None, training: bool
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    name, _ = _CELLS[type(layer.cell)]
+    cell = layer.cell
+    attributes = {option: getattr(layer, option) for option in _ATTRIBUTES[name]}
+    if "activation" in attributes:
+        attributes["activation"] = layer.activation.__name__
+    inputs = [
+        x,
+        *initial_state,
+        tf.convert_to_tensor(cell.kernel),
+        tf.convert_to_tensor(cell.recurrent_kernel),
+        _nothing(tf.float32) if cell.bias is None else tf.convert_to_tensor(cell.bias),
+        _nothing(tf.bool) if mask is None else tf.cast(mask, tf.bool),
+        *[_nothing(tf.float32)] * 2,  # masks for each gate
+    ]
+    training = bool(training)
+    if training and tf.executing_eagerly():
+        y, *states = _recorded(name, inputs, attributes)
+    else:
+        y, *states, _ = _forward(name, inputs, attributes, keep_history=training)
+    if not tf.executing_eagerly():
+        batch, steps = x.shape[:2] if x.shape.rank else (None, None)
+        y.set_shape((batch, steps if layer.return_sequences else 1, layer.units))
+    # Without a mask the last output is the final h, and slicing it out of y would only cost time.
+    last_output = states[0] if mask is None else y[:, -1]
+    return last_output, y, list(states)
+
+
+def _with_dropout(layer: Any, x: tf.Tensor, training: bool) -> tf.Tensor:
+    """The inputs under Keras' dropout mask, which is one for all steps."""
+    if not training or not 0.0 < layer.dropout < 1.0:
+        return x
+    return x * layer.cell.get_dropout_mask(x[:, 0])[:, tf.newaxis]
+
+
+def _nothing(dtype: tf.DType) -> tf.Tensor:
+    """A tensor without elements: how an op is told that an input is not given."""
+    return _eager_nothing(dtype) if tf.executing_eagerly() else tf.constant([], dtype)
+
+
+@functools.cache
+def _eager_nothing(dtype: tf.DType) -> tf.Tensor:
+    return tf.constant([], dtype)
+
+
+@functools.cache
+def _loaded() -> _Library:
+    """The library, told how many threads TensorFlow was given; that is settled when the first op is made."""
+    library = _library()
+    if library.reason:
+        raise EngineError(f"The native engine is not available: {library.reason}.")
+    configured = tf.config.threading.get_intra_op_parallelism_threads()
+    if configured > 0:
+        library.functions.ostinato_set_threads(configured)
+    return library
+
+
+def _forward(
+    cell: str, inputs: Sequence[tf.Tensor], attributes: dict[str, Any], *, keep_history: bool
+) -> Sequence[tf.Tensor]:
+    """The outputs, the final state and the history (without elements unless it is kept)."""
+    op = getattr(_loaded().ops, f"ostinato_{cell}_v1")
+    return op(*inputs, **attributes, keep_history=keep_history)
+
+
+def _backward(
+    cell: str,
+    inputs: Sequence[tf.Tensor],
+    attributes: dict[str, Any],
+    kept: tuple[tf.Tensor, tf.Tensor],
+    upstream: Sequence[tf.Tensor],
+    *,
+    wants_dx: bool,
+) -> list[tf.Tensor | None]:
+    """The gradient of each of `inputs`, given the gradients of the outputs and of the final state."""
+    op = getattr(_loaded().ops, f"ostinato_{cell}_grad_v1")
+    dx, *others = op(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
+    if wants_dx and not tf.executing_eagerly():
+        dx.set_shape(inputs[0].shape)
+    mask_and_dropout = [None] * 3
+    return [dx if wants_dx else None, *others, *mask_and_dropout]
+
+
+def _recorded(cell: str, inputs: Sequence[tf.Tensor], attributes: dict[str, Any]) -> Any:
+    """An op with history whose history no tape sees.
+
+    In eager mode a tape makes (and TensorFlow then caches) zeros for the gradient of every output that nobody
+    used, and the history is longer than all other outputs together. A graph drops such zeros by itself.
+    """
+
+    @tf.custom_gradient
+    def op(*inputs: tf.Tensor) -> tuple[Sequence[tf.Tensor], Any]:
+        y, *states, history = _forward(cell, inputs, attributes, keep_history=True)
+
+        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
+            wants_dx = inputs[0].dtype.is_floating
+            return _backward(cell, inputs, attributes, (y, history), upstream, wants_dx=wants_dx)
+
+        return (y, *states), gradient
+
+    return op(*inputs)
+
+
+def _gradient(cell: str, op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
+    """The registered gradient of an op."""
+    inputs = list(op.inputs)
+    attributes = {name: op.get_attr(name) for name in _ATTRIBUTES[cell]}
+    y, history = op.outputs[0], op.outputs[-1]
+    if not op.get_attr("keep_history"):
+        y, *_, history = _forward(cell, inputs, attributes, keep_history=True)
+    # A tape knows which gradients nobody wants; a gradient inside a graph does not.
+    unwanted = getattr(op, "skip_input_indices", None) or ()
+    wants_dx = inputs[0].dtype.is_floating and 0 not in unwanted
+    return _backward(cell, inputs, attributes, (y, history), upstream[:-1], wants_dx=wants_dx)
+
+
+def _second_gradient(op: Any, *upstream: tf.Tensor) -> None:
+    raise EngineError(
+        "The native engine has no gradient of a gradient; make the layer with engine='keras' to have one."
+    )
+
+
+_library()
+for _cell, _op in _OPS.items():
+    tf.RegisterGradient(f"{_op}V1")(functools.partial(_gradient, _cell))
+    tf.RegisterGradient(f"{_op}GradV1")(_second_gradient)

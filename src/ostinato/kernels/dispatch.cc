@@ -1,0 +1,63 @@
+// Chooses the instruction set at load.
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels.h"
+
+#if defined(__x86_64__)
+namespace sse2 { extern const ostinato::Kernels kernels; }
+namespace avx2 { extern const ostinato::Kernels kernels; }
+namespace avx512 { extern const ostinato::Kernels kernels; }
+#elif defined(__aarch64__)
+namespace neon { extern const ostinato::Kernels kernels; }
+#else
+namespace portable { extern const ostinato::Kernels kernels; }
+#endif
+
+namespace ostinato {
+namespace {
+
+struct Choice {
+  const char* name;
+  const Kernels* kernels;
+};
+
+Choice choose() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+  const char* wanted = std::getenv("OSTINATO_ISA");
+  const auto allowed = [&](const char* name) { return wanted == nullptr || *wanted == 0 || !std::strcmp(wanted, name); };
+  if (has_avx512 && allowed("avx512")) return {"avx512", &avx512::kernels};
+  if (has_avx2 && (allowed("avx2") || allowed("avx512"))) return {"avx2", &avx2::kernels};
+  return {"sse2", &sse2::kernels};
+#elif defined(__aarch64__)
+  return {"neon", &neon::kernels};
+#else
+  return {"portable", &portable::kernels};
+#endif
+}
+
+const Choice& chosen() {
+  static const Choice choice = choose();
+  return choice;
+}
+
+}  // namespace
+
+int64_t history_floats(const Layer& layer) { return chosen().kernels->history_floats(layer); }
+size_t forward_workspace_bytes(const Layer& layer, const Inputs& in, bool keeps_history) {
+  return chosen().kernels->forward_bytes(layer, in, keeps_history);
+}
+size_t backward_workspace_bytes(const Layer& layer, const Inputs& in) { return chosen().kernels->backward_bytes(layer, in); }
+void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace) {
+  chosen().kernels->forward(layer, in, out, workspace);
+}
+void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace) {
+  chosen().kernels->backward(layer, in, gradients, workspace);
+}
+const char* instruction_set() { return chosen().name; }
+
+}  // namespace ostinato

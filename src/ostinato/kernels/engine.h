@@ -1,0 +1,81 @@
+// The native engine: a recurrent layer over a whole sequence, forward and backward, without any framework.
+//
+// Everything is float32 and batch-major. Weights have Keras' fused layout: kernel (features, gates × units),
+// recurrent (units, gates × units), gate order i, f, c, o (LSTM) and z, r, h (GRU). Pointers marked "or null" may be null.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ostinato {
+
+enum class Cell : int32_t { kRnn = 0, kGru = 1, kLstm = 2 };
+enum class Activation : int32_t { kTanh = 0, kRelu = 1, kLinear = 2 };  // of the RNN; GRU and LSTM use tanh and sigmoid
+
+struct Layer {
+  Cell cell = Cell::kLstm;
+  Activation activation = Activation::kTanh;
+  bool reset_after = true;           // GRU: where the reset gate acts
+  bool go_backwards = false;         // reads x from its end; y is then in the order of reading, as in Keras
+  bool return_sequences = true;      // y holds every step, else the last one
+  bool zero_output_for_mask = false; // y is zero at masked steps, else it repeats the step before (zeros at first)
+  int64_t batch = 0, time = 0, features = 0, units = 0;
+  // Token ids instead of x: `features` is then the number of symbols, and the kernel's rows are gathered.
+};
+
+// Inputs shared by forward and backward.
+struct Inputs {
+  const float* x = nullptr;          // (batch, time, features), or null with ids
+  const int32_t* ids = nullptr;      // (batch, time), or null
+  const float* h0 = nullptr;         // (batch, units)
+  const float* c0 = nullptr;         // (batch, units), LSTM only
+  const float* kernel = nullptr;     // (features, gates × units)
+  const float* recurrent = nullptr;  // (units, gates × units)
+  const float* bias = nullptr;       // (gates × units); GRU reset-after: (2, 3 × units); or null
+  const bool* mask = nullptr;        // (batch, time), false where a step is skipped; or null
+  const float* input_dropout = nullptr;      // (gates, batch, features), or null
+  const float* recurrent_dropout = nullptr;  // (gates, batch, units), or null
+};
+
+struct Outputs {
+  float* y = nullptr;        // (batch, time, units), or (batch, units) without return_sequences
+  float* h = nullptr;        // (batch, units)
+  float* c = nullptr;        // (batch, units), LSTM only
+  float* history = nullptr;  // history_floats(layer), written for the backward pass; or null
+};
+
+struct Gradients {
+  // Given:
+  const float* history = nullptr;  // from the forward pass
+  const float* y = nullptr;        // the forward pass' y
+  const float* dy = nullptr;       // of y
+  const float* dh = nullptr;       // of the final h; or null for zeros
+  const float* dc = nullptr;       // of the final c; or null for zeros
+  // Wanted:
+  float* dx = nullptr;             // or null; with ids always null
+  float* dh0 = nullptr;
+  float* dc0 = nullptr;            // LSTM only
+  float* dkernel = nullptr;
+  float* drecurrent = nullptr;
+  float* dbias = nullptr;          // or null without bias
+  float* dinput_dropout = nullptr; // never wanted: Keras' masks are constants
+};
+
+// Floats that the forward pass keeps for the backward pass.
+int64_t history_floats(const Layer& layer);
+
+// Scratch memory that a pass needs, in bytes. The caller allocates it (64-byte aligned) and passes it in.
+size_t forward_workspace_bytes(const Layer& layer, const Inputs& in, bool keeps_history);
+size_t backward_workspace_bytes(const Layer& layer, const Inputs& in);
+
+void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace);
+void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace);
+
+// What runs: "avx512", "avx2", "sse2", "neon", "portable"; chosen at load by the processor, or by OSTINATO_ISA.
+const char* instruction_set();
+
+// How many threads: OSTINATO_THREADS, else what set_threads was told, else the smaller of CPU affinity and cgroup quota.
+int threads();
+void set_threads(int count);
+
+}  // namespace ostinato

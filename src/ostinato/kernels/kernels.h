@@ -1,0 +1,16 @@
+// What each instruction set offers; see engine.h for what the functions do.
+#pragma once
+
+#include "engine.h"
+
+namespace ostinato {
+
+struct Kernels {
+  int64_t (*history_floats)(const Layer&);
+  size_t (*forward_bytes)(const Layer&, const Inputs&, bool keeps_history);
+  size_t (*backward_bytes)(const Layer&, const Inputs&);
+  void (*forward)(const Layer&, const Inputs&, const Outputs&, void* workspace);
+  void (*backward)(const Layer&, const Inputs&, const Gradients&, void* workspace);
+};
+
+}  // namespace ostinato

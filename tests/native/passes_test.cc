@@ -1,0 +1,267 @@
+// The passes without TensorFlow: against a naive copy of the equations in double precision, gradients against central
+// differences of that copy, and bit for bit the same for every number of threads. Prints one line per failure and a
+// closing line; exits with 1 if anything failed.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine.h"
+#include "threads.h"
+
+namespace {
+
+using namespace ostinato;
+using Floats = std::vector<float>;
+using Doubles = std::vector<double>;
+
+int failures = 0;
+
+void expect(bool holds, const std::string& what) {
+  if (holds) return;
+  ++failures;
+  std::printf("failed: %s\n", what.c_str());
+}
+
+struct Case {
+  Layer layer;
+  bool bias = true, masked = false, ids = false;
+  Floats x, h0, c0, kernel, recurrent, biases;
+  std::vector<int32_t> tokens;
+  std::vector<char> mask;
+
+  int gates() const { return layer.cell == Cell::kLstm ? 4 : layer.cell == Cell::kGru ? 3 : 1; }
+  Inputs inputs() const {
+    Inputs in;
+    in.x = ids ? nullptr : x.data();
+    in.ids = ids ? tokens.data() : nullptr;
+    in.h0 = h0.data(), in.c0 = c0.data(), in.kernel = kernel.data(), in.recurrent = recurrent.data();
+    in.bias = bias ? biases.data() : nullptr;
+    in.mask = masked ? reinterpret_cast<const bool*>(mask.data()) : nullptr;
+    return in;
+  }
+  std::string name() const {
+    char text[200];
+    std::snprintf(text, sizeof text, "cell %d after %d back %d seq %d zero %d bias %d mask %d ids %d: %ldx%ldx%ld->%ld",
+                  static_cast<int>(layer.cell), layer.reset_after, layer.go_backwards, layer.return_sequences,
+                  layer.zero_output_for_mask, bias, masked, ids, static_cast<long>(layer.batch),
+                  static_cast<long>(layer.time), static_cast<long>(layer.features), static_cast<long>(layer.units));
+    return text;
+  }
+};
+
+struct Results {
+  Floats y, h, c, history;
+  Floats dx, dh0, dc0, dkernel, drecurrent, dbias;
+};
+
+Results run(const Case& t, const Floats& dy, const Floats& dh, const Floats& dc, bool keeps = true) {
+  const Layer& l = t.layer;
+  Results r;
+  r.y.resize(l.return_sequences ? l.batch * l.time * l.units : l.batch * l.units);
+  r.h.resize(l.batch * l.units), r.c.resize(l.batch * l.units);
+  if (keeps) r.history.resize(history_floats(l));
+  const Inputs in = t.inputs();
+  std::vector<char> work(forward_workspace_bytes(l, in, keeps));
+  forward(l, in, {r.y.data(), r.h.data(), r.c.data(), keeps ? r.history.data() : nullptr}, work.data());
+  if (!keeps) return r;
+  r.dx.resize(t.x.size()), r.dh0.resize(t.h0.size()), r.dc0.resize(t.c0.size());
+  r.dkernel.resize(t.kernel.size()), r.drecurrent.resize(t.recurrent.size()), r.dbias.resize(t.biases.size());
+  Gradients g;
+  g.history = r.history.data(), g.y = r.y.data(), g.dy = dy.data(), g.dh = dh.data(), g.dc = dc.data();
+  g.dx = t.ids ? nullptr : r.dx.data();
+  g.dh0 = r.dh0.data(), g.dc0 = r.dc0.data(), g.dkernel = r.dkernel.data(), g.drecurrent = r.drecurrent.data();
+  g.dbias = t.bias ? r.dbias.data() : nullptr;
+  work.assign(backward_workspace_bytes(l, in), 0);
+  backward(l, in, g, work.data());
+  return r;
+}
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+// The sum of all outputs and final states, weighted by the gradients given; also fills y and h.
+struct Naive {
+  Doubles x, h0, c0, kernel, recurrent, biases, y, h;
+
+  double run(const Case& t, const Floats& dy, const Floats& dh, const Floats& dc) {
+    const Layer& l = t.layer;
+    const int64_t U = l.units, W = t.gates() * U;
+    y.assign(dy.size(), 0), h = h0;
+    Doubles c = c0;
+    for (int64_t b = 0; b < l.batch; ++b) {
+      Doubles out(U, 0);
+      for (int64_t s = 0; s < l.time; ++s) {
+        const int64_t at = b * l.time + (l.go_backwards ? l.time - 1 - s : s);
+        double* hb = &h[b * U];
+        if (t.masked && !t.mask[at]) {
+          if (l.zero_output_for_mask) out.assign(U, 0);
+        } else {
+          Doubles in(W, 0), re(W, 0), next(U);
+          for (int64_t j = 0; j < W; ++j) {
+            if (t.ids) in[j] = kernel[t.tokens[at] * W + j];
+            else for (int64_t k = 0; k < l.features; ++k) in[j] += x[at * l.features + k] * kernel[k * W + j];
+            if (t.bias) in[j] += biases[j];
+            for (int64_t k = 0; k < U; ++k) re[j] += hb[k] * recurrent[k * W + j];
+          }
+          if (l.cell == Cell::kGru && l.reset_after && t.bias)
+            for (int64_t j = 0; j < W; ++j) re[j] += biases[W + j];
+          if (l.cell == Cell::kGru && !l.reset_after)
+            for (int64_t u = 0; u < U; ++u) {
+              re[2 * U + u] = 0;
+              for (int64_t k = 0; k < U; ++k)
+                re[2 * U + u] += hb[k] * sigmoid(in[U + k] + re[U + k]) * recurrent[k * W + 2 * U + u];
+            }
+          for (int64_t u = 0; u < U; ++u) {
+            if (l.cell == Cell::kLstm) {
+              const double i = sigmoid(in[u] + re[u]), f = sigmoid(in[U + u] + re[U + u]);
+              const double g = std::tanh(in[2 * U + u] + re[2 * U + u]), o = sigmoid(in[3 * U + u] + re[3 * U + u]);
+              c[b * U + u] = f * c[b * U + u] + i * g;
+              next[u] = o * std::tanh(c[b * U + u]);
+            } else if (l.cell == Cell::kGru) {
+              const double z = sigmoid(in[u] + re[u]), r = sigmoid(in[U + u] + re[U + u]);
+              const double candidate = std::tanh(in[2 * U + u] + (l.reset_after ? r : 1) * re[2 * U + u]);
+              next[u] = z * hb[u] + (1 - z) * candidate;
+            } else {
+              next[u] = std::tanh(in[u] + re[u]);
+            }
+          }
+          for (int64_t u = 0; u < U; ++u) hb[u] = out[u] = next[u];
+        }
+        if (l.return_sequences)
+          for (int64_t u = 0; u < U; ++u) y[(b * l.time + s) * U + u] = out[u];
+      }
+      if (!l.return_sequences)
+        for (int64_t u = 0; u < U; ++u) y[b * U + u] = out[u];
+    }
+    double sum = 0;
+    for (size_t i = 0; i < dy.size(); ++i) sum += y[i] * dy[i];
+    for (size_t i = 0; i < dh.size(); ++i) sum += h[i] * dh[i];
+    if (l.cell == Cell::kLstm)
+      for (size_t i = 0; i < dc.size(); ++i) sum += c[i] * dc[i];
+    return sum;
+  }
+};
+
+std::mt19937 random_numbers(1);
+int draw(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_numbers); }
+Floats normal(int64_t count, float deviation) {
+  Floats values(count);
+  std::normal_distribution<float> distribution(0, deviation);
+  for (float& value : values) value = distribution(random_numbers);
+  return values;
+}
+
+Case drawn() {
+  Case t;
+  Layer& l = t.layer;
+  l.cell = static_cast<Cell>(draw(0, 2));
+  l.reset_after = draw(0, 1), l.go_backwards = draw(0, 1), l.return_sequences = draw(0, 1);
+  l.zero_output_for_mask = draw(0, 1);
+  const int widths[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 65};
+  l.batch = draw(1, 9), l.time = draw(1, 6), l.features = widths[draw(0, 8)], l.units = widths[draw(0, 9)];
+  t.bias = draw(0, 1), t.masked = draw(0, 1), t.ids = draw(0, 3) == 0;
+  const int64_t width = t.gates() * l.units;
+  t.x = normal(l.batch * l.time * l.features, 1);
+  t.h0 = normal(l.batch * l.units, 1), t.c0 = normal(l.batch * l.units, 1);
+  t.kernel = normal(l.features * width, 0.5f), t.recurrent = normal(l.units * width, 0.3f);
+  t.biases = normal(width * (l.cell == Cell::kGru && l.reset_after ? 2 : 1), 0.5f);
+  for (int64_t i = 0; i < l.batch * l.time; ++i) {
+    t.tokens.push_back(draw(0, static_cast<int>(l.features) - 1));
+    t.mask.push_back(draw(0, 3) != 0);
+  }
+  return t;
+}
+
+void check_against_naive(const Case& t) {
+  const Layer& l = t.layer;
+  const Floats dy = normal(l.return_sequences ? l.batch * l.time * l.units : l.batch * l.units, 1);
+  const Floats dh = normal(l.batch * l.units, 1), dc = normal(l.batch * l.units, 1);
+  const Results r = run(t, dy, dh, dc);
+  const Results without = run(t, dy, dh, dc, false);
+  Naive naive;
+  const auto widen = [](const Floats& values) { return Doubles(values.begin(), values.end()); };
+  naive.x = widen(t.x), naive.h0 = widen(t.h0), naive.c0 = widen(t.c0), naive.kernel = widen(t.kernel);
+  naive.recurrent = widen(t.recurrent), naive.biases = widen(t.biases);
+  naive.run(t, dy, dh, dc);
+  double worst = 0;
+  for (size_t i = 0; i < r.y.size(); ++i) worst = std::max(worst, std::fabs(r.y[i] - naive.y[i]));
+  for (size_t i = 0; i < r.h.size(); ++i) worst = std::max(worst, std::fabs(r.h[i] - naive.h[i]));
+  expect(worst < 1e-5, t.name() + " outputs differ by " + std::to_string(worst));
+  expect(r.y == without.y && r.h == without.h, t.name() + " differs when no history is kept");
+
+  const auto gradient = [&](Doubles& values, const Floats& found, const char* of) {
+    for (int trial = 0; trial < 4 && !values.empty(); ++trial) {
+      const size_t i = draw(0, static_cast<int>(values.size()) - 1);
+      const double before = values[i], step = 1e-5;
+      values[i] = before + step;
+      const double above = naive.run(t, dy, dh, dc);
+      values[i] = before - step;
+      const double below = naive.run(t, dy, dh, dc);
+      values[i] = before;
+      const double wanted = (above - below) / (2 * step);
+      expect(std::fabs(found[i] - wanted) <= 1e-3 + 1e-3 * std::fabs(wanted),
+             t.name() + " gradient of " + of + ": " + std::to_string(found[i]) + " for " + std::to_string(wanted));
+    }
+  };
+  if (!t.ids) gradient(naive.x, r.dx, "x");
+  gradient(naive.h0, r.dh0, "h0");
+  if (l.cell == Cell::kLstm) gradient(naive.c0, r.dc0, "c0");
+  gradient(naive.kernel, r.dkernel, "kernel");
+  gradient(naive.recurrent, r.drecurrent, "recurrent");
+  if (t.bias) gradient(naive.biases, r.dbias, "bias");
+}
+
+bool same(const Results& a, const Results& b) {
+  return a.y == b.y && a.h == b.h && a.dx == b.dx && a.dh0 == b.dh0 && a.dkernel == b.dkernel &&
+         a.drecurrent == b.drecurrent && a.dbias == b.dbias;
+}
+
+// Large enough that the work is divided, by rows and by units.
+void check_threads(Cell cell, bool reset_after, int64_t batch, int64_t units) {
+  Case t;
+  Layer& l = t.layer;
+  l.cell = cell, l.reset_after = reset_after;
+  l.batch = batch, l.time = 7, l.features = 20, l.units = units;
+  const int64_t width = t.gates() * units;
+  t.x = normal(batch * l.time * l.features, 1);
+  t.h0 = normal(batch * units, 1), t.c0 = normal(batch * units, 1);
+  t.kernel = normal(l.features * width, 0.3f), t.recurrent = normal(units * width, 0.1f);
+  t.biases = normal(width * 2, 0.3f);
+  t.masked = true;
+  for (int64_t i = 0; i < batch * l.time; ++i) t.mask.push_back(draw(0, 3) != 0);
+  const Floats dy = normal(batch * l.time * units, 1), dh = normal(batch * units, 1), dc = normal(batch * units, 1);
+  set_threads(1);
+  const Results one = run(t, dy, dh, dc);
+  for (const int count : {2, 3, 8}) {
+    set_threads(count);
+    expect(same(one, run(t, dy, dh, dc)), t.name() + " differs with " + std::to_string(count) + " threads");
+  }
+  set_threads(2);
+  std::vector<std::thread> callers;
+  std::vector<char> equal(4, 0);
+  for (int caller = 0; caller < 4; ++caller)
+    callers.emplace_back([&, caller] { equal[caller] = same(one, run(t, dy, dh, dc)); });
+  for (std::thread& caller : callers) caller.join();
+  for (const char e : equal) expect(e, t.name() + " differs when several call at once");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int cases = argc > 1 ? std::atoi(argv[1]) : 200;
+  set_threads(1);
+  for (int i = 0; i < cases; ++i) check_against_naive(drawn());
+  for (const int64_t batch : {1, 5, 64})
+    for (const int64_t units : {70, 160}) {
+      check_threads(Cell::kLstm, true, batch, units);
+      check_threads(Cell::kGru, true, batch, units);
+      check_threads(Cell::kGru, false, batch, units);
+      check_threads(Cell::kRnn, true, batch, units);
+    }
+  std::printf("%s: %d cases, %d failures\n", instruction_set(), cases, failures);
+  return failures == 0 ? 0 : 1;
+}

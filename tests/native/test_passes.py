@@ -1,0 +1,70 @@
+"""The engine's headers without TensorFlow, compiled with the sanitizers of the compiler."""
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+KERNELS = HERE.parents[1] / "src" / "ostinato" / "kernels"
+X86 = {
+    "sse2": ("4", ["-msse2"]),
+    "avx2": ("8", ["-mavx2", "-mfma"]),
+    "avx512": (
+        "16",
+        ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"],
+    ),
+}
+ISAS = X86 if platform.machine() in ("x86_64", "AMD64") else {"neon": ("4", [])}
+
+
+def supported(isa):
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return {"avx2": "avx2", "avx512": "avx512bw"}.get(isa, "") in flags
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        pytest.skip("there is no C++ compiler")
+
+    def compile_with(sanitizers):
+        folder, objects = tmp_path_factory.mktemp("native"), []
+        flags = ["-std=c++17", "-O1", "-g", "-ffp-contract=fast", f"-fsanitize={sanitizers}", f"-I{KERNELS}"]
+
+        def translate(source, name, *more):
+            objects.append(str(folder / f"{name}.o"))
+            subprocess.run([compiler, *flags, *more, "-c", str(source), "-o", objects[-1]], check=True)
+
+        for isa, (width, isa_flags) in ISAS.items():
+            names = [f"-DOSTINATO_ISA={isa}", f"-DOSTINATO_VEC={width}"]
+            translate(KERNELS / "kernels.cc", isa, *names, *isa_flags)
+        for source in (KERNELS / "threads.cc", KERNELS / "dispatch.cc", HERE / "passes_test.cc"):
+            translate(source, source.stem)
+        program = folder / "passes_test"
+        subprocess.run([compiler, *flags, *objects, "-o", str(program), "-lpthread"], check=True)
+        return program
+
+    return compile_with
+
+
+def run(program, isa, cases):
+    environment = os.environ | {"OSTINATO_ISA": isa, "TSAN_OPTIONS": "halt_on_error=1"}
+    environment.pop("OSTINATO_THREADS", None)
+    done = subprocess.run([str(program), str(cases)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stdout.startswith(f"{isa}: "), done.stdout
+
+
+def test_the_passes_equal_the_naive_equations_and_touch_no_memory_but_theirs(build):
+    program = build("address,undefined")
+    for isa in filter(supported, ISAS):
+        run(program, isa, 60)
+
+
+def test_the_threads_race_for_nothing(build):
+    run(build("thread"), next(iter(reversed([isa for isa in ISAS if supported(isa)]))), 5)
