@@ -44,7 +44,7 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
     ) -> tuple[Any, Any, Any]:
         mask = next(iter(keras.tree.flatten(mask)), None)
         engine = choose(self.engine, self, masked=mask is not None).engine
-        # A single step, as in generation, has no loop to save; calling the cell spares the packing of weights.
+        # A single step, as in generation, has no loop to save, and the cell need not pack weights.
         single = self.engine == "auto" and sequences.shape[1] == 1 and mask is None and not training
         if engine == "native" and not single:
             return native_engine.run(self, sequences, initial_state, mask, training)

@@ -16,8 +16,8 @@ State = tuple[tf.Tensor, ...]
 # The names the papers give to the parts of a state: the hidden state, and the LSTM's memory cell.
 _PART_NAMES = ("h", "c")
 
-# The widest initial weights of a one-hot input. Glorot's rule would make them ten to forty times smaller, and the
-# network blind to its input for the first hundreds of steps.
+# The widest initial weights of a one-hot input. Glorot's rule would make them ten to forty times smaller,
+# and the network blind to its input for the first hundreds of steps.
 _ONE_HOT_LIMIT = 2.0
 
 
