@@ -33,8 +33,6 @@ def test_auto_is_native_where_it_can_run_the_layer(layer):
         (keras.layers.GRU(2, activation=tf.nn.tanh), "tanh of tensorflow"),
         (keras.layers.SimpleRNN(2, activation="elu"), "tanh or relu or linear"),
         (keras.layers.GRU(2, recurrent_activation="hard_sigmoid"), "hard_sigmoid"),
-        (keras.layers.LSTM(2, dropout=0.5, implementation=1), "implementation=1"),
-        (keras.layers.LSTM(2, recurrent_dropout=0.5), "recurrent_dropout"),
         (keras.layers.LSTM(2, unroll=True), "unroll=True"),
         (keras.layers.LSTM(2, use_cudnn=True), "use_cudnn=True"),
     ],

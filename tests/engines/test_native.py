@@ -591,13 +591,24 @@ def test_weights_and_history_that_do_not_fit_are_refused():
 @pytest.mark.parametrize("cell", ["GRU", "LSTM", "SimpleRNN"])
 def test_dropout_masks_are_kerass(cell, implementation):
     options = {"dropout": 0.4, "recurrent_dropout": 0.3 if implementation == 1 else 0.0, "seed": 3}
-    if "dropout" in choose("auto", getattr(layers, cell)(4, **options)).reason:
-        pytest.skip("the native engine has no dropout yet")
     case = Case(cell, options, batch=5, time=6, features=7, units=9)
     layer, stock = case.native(), case.layer(keras.layers, "float32")
     for training in (True, True, False):
-        for a, b in zip(layer(case.x(), training=training), stock(case.x(), training=training), strict=True):
+        (outputs, gradients), (wanted, wanted_gradients) = (
+            _outputs_and_gradients(each, tf.constant(case.x()), training) for each in (layer, stock)
+        )
+        for a, b in zip(outputs, wanted, strict=True):
             np.testing.assert_allclose(a, b, atol=OUTPUTS)
+        for a, b in zip(gradients, wanted_gradients, strict=True):
+            np.testing.assert_allclose(a, b, rtol=GRADIENTS, atol=GRADIENTS)
+
+
+def _outputs_and_gradients(layer, x, training):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = layer(x, training=training)
+        loss = tf.add_n([tf.reduce_sum(output**2) for output in outputs])
+    return outputs, tape.gradient(loss, [x, *[weight.value for weight in layer.trainable_weights]])
 
 
 @needs_library

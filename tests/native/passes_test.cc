@@ -30,7 +30,7 @@ void expect(bool holds, const std::string& what) {
 struct Case {
   Layer layer;
   bool bias = true, masked = false, ids = false;
-  Floats x, h0, c0, kernel, recurrent, biases;
+  Floats x, h0, c0, kernel, recurrent, biases, input_dropout, recurrent_dropout;
   std::vector<int32_t> tokens;
   std::vector<char> mask;
 
@@ -41,15 +41,17 @@ struct Case {
     in.ids = ids ? tokens.data() : nullptr;
     in.h0 = h0.data(), in.c0 = c0.data(), in.kernel = kernel.data(), in.recurrent = recurrent.data();
     in.bias = bias ? biases.data() : nullptr;
+    in.input_dropout = input_dropout.empty() ? nullptr : input_dropout.data();
+    in.recurrent_dropout = recurrent_dropout.empty() ? nullptr : recurrent_dropout.data();
     in.mask = masked ? reinterpret_cast<const bool*>(mask.data()) : nullptr;
     return in;
   }
   std::string name() const {
     char text[200];
-    std::snprintf(text, sizeof text, "cell %d after %d back %d seq %d zero %d bias %d mask %d ids %d: %ldx%ldx%ld->%ld",
+    std::snprintf(text, sizeof text, "cell %d after %d back %d seq %d zero %d bias %d mask %d ids %d dropout %d %d: %ldx%ldx%ld->%ld",
                   static_cast<int>(layer.cell), layer.reset_after, layer.go_backwards, layer.return_sequences,
-                  layer.zero_output_for_mask, bias, masked, ids, static_cast<long>(layer.batch),
-                  static_cast<long>(layer.time), static_cast<long>(layer.features), static_cast<long>(layer.units));
+                  layer.zero_output_for_mask, bias, masked, ids, !input_dropout.empty(), !recurrent_dropout.empty(),
+                  static_cast<long>(layer.batch), static_cast<long>(layer.time), static_cast<long>(layer.features), static_cast<long>(layer.units));
     return text;
   }
 };
@@ -60,11 +62,12 @@ struct Results {
 };
 
 Results run(const Case& t, const Floats& dy, const Floats& dh, const Floats& dc, bool keeps = true) {
-  const Layer& l = t.layer;
+  Layer l = t.layer;
+  l.threads = threads();
   Results r;
   r.y.resize(l.return_sequences ? l.batch * l.time * l.units : l.batch * l.units);
   r.h.resize(l.batch * l.units), r.c.resize(l.batch * l.units);
-  if (keeps) r.history.resize(history_floats(l));
+  if (keeps) r.history.resize(history_floats(l, t.masked));
   const Inputs in = t.inputs();
   std::vector<char> work(forward_workspace_bytes(l, in, keeps));
   forward(l, in, {r.y.data(), r.h.data(), r.c.data(), keeps ? r.history.data() : nullptr}, work.data());
@@ -92,6 +95,7 @@ struct Naive {
     const int64_t U = l.units, W = t.gates() * U;
     y.assign(dy.size(), 0), h = h0;
     Doubles c = c0;
+    const auto kept = [](const Floats& masks, int64_t i) { return masks.empty() ? 1.0 : static_cast<double>(masks[i]); };
     for (int64_t b = 0; b < l.batch; ++b) {
       Doubles out(U, 0);
       for (int64_t s = 0; s < l.time; ++s) {
@@ -102,10 +106,13 @@ struct Naive {
         } else {
           Doubles in(W, 0), re(W, 0), next(U);
           for (int64_t j = 0; j < W; ++j) {
+            const int64_t row = j / U * l.batch + b;  // of the gate's dropout masks
             if (t.ids) in[j] = kernel[t.tokens[at] * W + j];
-            else for (int64_t k = 0; k < l.features; ++k) in[j] += x[at * l.features + k] * kernel[k * W + j];
+            else for (int64_t k = 0; k < l.features; ++k) 
+              in[j] += x[at * l.features + k] * kept(t.input_dropout, row * l.features + k) * kernel[k * W + j];
             if (t.bias) in[j] += biases[j];
-            for (int64_t k = 0; k < U; ++k) re[j] += hb[k] * recurrent[k * W + j];
+            for (int64_t k = 0; k < U; ++k)
+              re[j] += hb[k] * kept(t.recurrent_dropout, row * U + k) * recurrent[k * W + j];
           }
           if (l.cell == Cell::kGru && l.reset_after && t.bias)
             for (int64_t j = 0; j < W; ++j) re[j] += biases[W + j];
@@ -113,7 +120,8 @@ struct Naive {
             for (int64_t u = 0; u < U; ++u) {
               re[2 * U + u] = 0;
               for (int64_t k = 0; k < U; ++k)
-                re[2 * U + u] += hb[k] * sigmoid(in[U + k] + re[U + k]) * recurrent[k * W + 2 * U + u];
+                re[2 * U + u] += hb[k] * kept(t.recurrent_dropout, (2 * l.batch + b) * U + k) *
+                                 sigmoid(in[U + k] + re[U + k]) * recurrent[k * W + 2 * U + u];
             }
           for (int64_t u = 0; u < U; ++u) {
             if (l.cell == Cell::kLstm) {
@@ -155,6 +163,12 @@ Floats normal(int64_t count, float deviation) {
   return values;
 }
 
+Floats dropout(int64_t count) {
+  Floats masks(count);
+  for (float& mask : masks) mask = draw(0, 2) ? 1.5f : 0.0f;
+  return masks;
+}
+
 Case drawn() {
   Case t;
   Layer& l = t.layer;
@@ -162,13 +176,15 @@ Case drawn() {
   l.reset_after = draw(0, 1), l.go_backwards = draw(0, 1), l.return_sequences = draw(0, 1);
   l.zero_output_for_mask = draw(0, 1);
   const int widths[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 65};
-  l.batch = draw(1, 9), l.time = draw(1, 6), l.features = widths[draw(0, 8)], l.units = widths[draw(0, 9)];
+  l.batch = draw(0, 3) ? draw(1, 9) : draw(16, 20), l.time = draw(1, 6), l.features = widths[draw(0, 8)], l.units = widths[draw(0, 9)];
   t.bias = draw(0, 1), t.masked = draw(0, 1), t.ids = draw(0, 3) == 0;
   const int64_t width = t.gates() * l.units;
   t.x = normal(l.batch * l.time * l.features, 1);
   t.h0 = normal(l.batch * l.units, 1), t.c0 = normal(l.batch * l.units, 1);
   t.kernel = normal(l.features * width, 0.5f), t.recurrent = normal(l.units * width, 0.3f);
   t.biases = normal(width * (l.cell == Cell::kGru && l.reset_after ? 2 : 1), 0.5f);
+  if (!t.ids && draw(0, 2) == 0) t.input_dropout = dropout(t.gates() * l.batch * l.features);
+  if (draw(0, 2) == 0) t.recurrent_dropout = dropout(t.gates() * l.batch * l.units);
   for (int64_t i = 0; i < l.batch * l.time; ++i) {
     t.tokens.push_back(draw(0, static_cast<int>(l.features) - 1));
     t.mask.push_back(draw(0, 3) != 0);
@@ -220,8 +236,8 @@ bool same(const Results& a, const Results& b) {
          a.drecurrent == b.drecurrent && a.dbias == b.dbias;
 }
 
-// Large enough that the work is divided, by rows and by units.
-void check_threads(Cell cell, bool reset_after, int64_t batch, int64_t units) {
+// Large enough that the work is divided: by groups of rows, by rows and by units.
+void check_threads(Cell cell, bool reset_after, int64_t batch, int64_t units, bool drops) {
   Case t;
   Layer& l = t.layer;
   l.cell = cell, l.reset_after = reset_after;
@@ -231,6 +247,10 @@ void check_threads(Cell cell, bool reset_after, int64_t batch, int64_t units) {
   t.h0 = normal(batch * units, 1), t.c0 = normal(batch * units, 1);
   t.kernel = normal(l.features * width, 0.3f), t.recurrent = normal(units * width, 0.1f);
   t.biases = normal(width * 2, 0.3f);
+  if (drops) {
+    t.input_dropout = dropout(t.gates() * batch * l.features);
+    t.recurrent_dropout = dropout(t.gates() * batch * units);
+  }
   t.masked = true;
   for (int64_t i = 0; i < batch * l.time; ++i) t.mask.push_back(draw(0, 3) != 0);
   const Floats dy = normal(batch * l.time * units, 1), dh = normal(batch * units, 1), dc = normal(batch * units, 1);
@@ -256,12 +276,13 @@ int main(int argc, char** argv) {
   set_threads(1);
   for (int i = 0; i < cases; ++i) check_against_naive(drawn());
   for (const int64_t batch : {1, 5, 64})
-    for (const int64_t units : {70, 160}) {
-      check_threads(Cell::kLstm, true, batch, units);
-      check_threads(Cell::kGru, true, batch, units);
-      check_threads(Cell::kGru, false, batch, units);
-      check_threads(Cell::kRnn, true, batch, units);
-    }
+    for (const int64_t units : {70, 160})
+      for (const bool drops : {false, true}) {
+        check_threads(Cell::kLstm, true, batch, units, drops);
+        check_threads(Cell::kGru, true, batch, units, drops);
+        check_threads(Cell::kGru, false, batch, units, drops);
+        check_threads(Cell::kRnn, true, batch, units, drops);
+      }
   std::printf("%s: %d cases, %d failures\n", instruction_set(), cases, failures);
   return failures == 0 ? 0 : 1;
 }

@@ -93,10 +93,6 @@ def _beyond_the_kernels(layer: Any) -> str | None:
         return f"its activation is Keras' {names}, and the layer's is {_name(layer.activation)}"
     if not plain and layer.recurrent_activation is not activations.sigmoid:
         return f"its gates are Keras' sigmoid, and the layer's are {_name(layer.recurrent_activation)}"
-    if layer.recurrent_dropout:
-        return "it has no recurrent_dropout yet"
-    if layer.dropout and getattr(cell, "implementation", 2) == 1:
-        return "it has no dropout with a mask for each gate (implementation=1) yet"
     if layer.unroll:
         return "unroll=True asks for Keras' loop, written out"
     if getattr(layer, "use_cudnn", False) is True:

@@ -19,11 +19,11 @@ import tensorflow as tf
 import ostinato
 from ostinato.errors import EngineError
 
-# What an op is called after, and how many gates share its kernel.
+# What an op is called after.
 _CELLS = {
-    keras.layers.SimpleRNNCell: ("rnn", 1),
-    keras.layers.GRUCell: ("gru", 3),
-    keras.layers.LSTMCell: ("lstm", 4),
+    keras.layers.SimpleRNNCell: "rnn",
+    keras.layers.GRUCell: "gru",
+    keras.layers.LSTMCell: "lstm",
 }
 _OPS = {"rnn": "OstinatoRnn", "gru": "OstinatoGru", "lstm": "OstinatoLstm"}
 _OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
@@ -52,7 +52,7 @@ def _library() -> _Library:
             "its library was not built, as when ostinato is installed without a C++ compiler; "
             "install one (g++ or clang++) and then ostinato again",
         )
-    path = str(paths[0])
+    path = str(max(paths, key=lambda path: path.stat().st_mtime))  # the one that was built last
     try:
         ops = tf.load_op_library(path)
         functions = ctypes.CDLL(path)
@@ -123,8 +123,11 @@ def run(
         EngineError: the engine is not available.
         tf.errors.InvalidArgumentError, ValueError: shapes that do not fit.
     """
-    x = _with_dropout(layer, tf.cast(sequences, tf.float32), training)
-    return _run(layer, x, initial_state, mask, training)
+    x = tf.cast(sequences, tf.float32)
+    dropout, recurrent_dropout = _dropout_masks(layer, x, initial_state[0], training)
+    if dropout is not None and len(dropout) == 1:  # the same for all gates: cheaper on x than within each product
+        x, dropout = x * dropout[0][:, tf.newaxis], None
+    return _run(layer, x, initial_state, mask, training, dropout, recurrent_dropout)
 
 
 def run_ids(
@@ -148,14 +151,20 @@ def run_ids(
         EngineError: the engine is not available.
         tf.errors.InvalidArgumentError: an id without a row in the kernel, or sizes that do not fit.
     """
-    return _run(layer, tf.cast(ids, tf.int32), initial_state, mask, training)
+    return _run(layer, tf.cast(ids, tf.int32), initial_state, mask, training, None, None)
 
 
 def _run(
-    layer: Any, x: tf.Tensor, initial_state: Sequence[tf.Tensor], mask: tf.Tensor | None, training: bool
+    layer: Any,
+    x: tf.Tensor,
+    initial_state: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    training: bool,
+    dropout: Sequence[tf.Tensor] | None,
+    recurrent_dropout: Sequence[tf.Tensor] | None,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-    name, _ = _CELLS[type(layer.cell)]
     cell = layer.cell
+    name = _CELLS[type(cell)]
     attributes = {option: getattr(layer, option) for option in _ATTRIBUTES[name]}
     if "activation" in attributes:
         attributes["activation"] = layer.activation.__name__
@@ -166,7 +175,7 @@ def _run(
         tf.convert_to_tensor(cell.recurrent_kernel),
         _nothing(tf.float32) if cell.bias is None else tf.convert_to_tensor(cell.bias),
         _nothing(tf.bool) if mask is None else tf.cast(mask, tf.bool),
-        *[_nothing(tf.float32)] * 2,  # masks for each gate
+        *[_nothing(tf.float32) if masks is None else tf.stack(masks) for masks in (dropout, recurrent_dropout)],
     ]
     training = bool(training)
     if training and tf.executing_eagerly():
@@ -181,11 +190,23 @@ def _run(
     return last_output, y, list(states)
 
 
-def _with_dropout(layer: Any, x: tf.Tensor, training: bool) -> tf.Tensor:
-    """The inputs under Keras' dropout mask, which is one for all steps."""
-    if not training or not 0.0 < layer.dropout < 1.0:
-        return x
-    return x * layer.cell.get_dropout_mask(x[:, 0])[:, tf.newaxis]
+def _dropout_masks(
+    layer: Any, x: tf.Tensor, h0: tf.Tensor, training: bool
+) -> tuple[list[tf.Tensor] | None, list[tf.Tensor] | None]:
+    """Keras' masks for the inputs and for the states, one for all gates or one for each; the same at all steps."""
+    cell = layer.cell
+    # Keras' SimpleRNN draws them whether training or not.
+    if not training and _CELLS[type(cell)] != "rnn":
+        return None, None
+    dropout = recurrent_dropout = None
+    if 0.0 < layer.dropout < 1.0:
+        dropout = cell.get_dropout_mask(x[:, 0])
+    if 0.0 < layer.recurrent_dropout < 1.0:
+        recurrent_dropout = cell.get_recurrent_dropout_mask(h0)
+    if not training:
+        return None, None
+    masks = (dropout, recurrent_dropout)
+    return tuple(mask if mask is None or isinstance(mask, list) else [mask] for mask in masks)
 
 
 def _nothing(dtype: tf.DType) -> tf.Tensor:

@@ -9,106 +9,148 @@
 
 namespace OSTINATO_ISA {
 
-class BackwardPass {
+class BackwardPass : Pass {
  public:
   BackwardPass(const Layer& layer, const Inputs& in, const Gradients& out, void* workspace)
-      : l_(layer), in_(in), out_(out), z_(layer) {
+      : Pass(layer, in), out_(out) {
     Arena arena(workspace == nullptr ? nullptr : aligned(workspace));
-    const History history(const_cast<float*>(out.history), z_);
-    gates_ = history.gates, cells_ = history.cells, states_ = history.states;
-    const int64_t rows = z_.batch * z_.units;
-    stretch_ = std::max<int64_t>(1, std::min<int64_t>(z_.time, up(2048, z_.batch) / z_.batch));
-    deltas_ = arena.floats(rows * stretch_ * z_.saved);
+    const bool masked = in.mask != nullptr;
+    const History history(const_cast<float*>(out.history), layer, masked);
+    gates_ = history.gates, cells_ = history.cells;
+    states_ = y_lacks_states(layer, masked) ? history.states : out.y;
+    const int64_t states = z_.batch * z_.units;
+    const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
+    const int64_t kept = division_.groups > 0 ? kDepth : std::max(kDepth, kStretchFloats / (z_.saved * z_.units));
+    stretch_ = std::max<int64_t>(1, std::min<int64_t>(z_.time, kept / rows));
+    deltas_ = arena.floats(states * stretch_ * z_.saved);
     packed_recurrent_ = arena.floats(packed_floats(z_.width, z_.units));
     if (in.ids == nullptr) packed_kernel_ = arena.floats(packed_floats(z_.width, z_.features));
-    dh_ = arena.floats(rows);
-    dc_ = z_.lstm ? arena.floats(rows) : nullptr;
-    dy_ = arena.floats(rows);  // what masked steps hand back to the output they repeat
-    if (z_.resets_before) reset_ = arena.floats(rows * stretch_), dreset_ = arena.floats(rows);
-    const int64_t most = 64;  // threads
-    for (int64_t i = 0; i < most; ++i) {
-      float* piece = arena.floats(kDepth * 4 * kVec);
-      if (i == 0) panels_ = piece;
+    dh_ = arena.floats(states);
+    dc_ = z_.lstm ? arena.floats(states) : nullptr;
+    dy_ = masked ? arena.floats(states) : nullptr;
+    if (z_.resets_before) reset_ = arena.floats(states * stretch_), dreset_ = arena.floats(states);
+    for (int i = 0; i < division_.threads; ++i) {
+      sums_[i] = arena.floats(kChunkRows * 4 * kVec);
+      panels_[i] = arena.floats(kDepth * kColumns);
+      if (in.ids == nullptr) left_x_[i] = arena.floats(kDepth * up(z_.features, kLeft));
+      left_h_[i] = arena.floats(kDepth * up(z_.units, kLeft));
     }
-    panel_stride_ = up(kDepth * 4 * kVec, kAlign);
+    weights_ = {out.dkernel, out.drecurrent, out.dbias};
+    if (division_.groups > 0) {
+      sizes_ = {z_.features * z_.width, z_.units * z_.width, z_.width * (z_.resets_after ? 2 : 1)};
+      partial_stride_ = up(sizes_[0], kAlign) + up(sizes_[1], kAlign) + up(sizes_[2], kAlign);
+      partial_ = arena.floats(division_.groups * partial_stride_);
+    }
     bytes_ = arena.bytes() + 64;
   }
   size_t bytes() const { return bytes_; }
 
   void run() {
-    const Division division = divide(z_, ostinato::threads());
-    ostinato::Team team(division.threads);
-    threads_ = team.size();
-    by_rows_ = division.by_rows || threads_ == 1;
-    Barrier barrier(threads_);
-    barrier_ = &barrier;
-    team.run([this](int index) { walk(index); });
+    run_all([this](int index, int of) { prepare(index, of); }, [this](int index, int64_t walk) { this->walk(index, walk); });
+    if (division_.groups > 0) add_partial_sums();
   }
 
  private:
-  static constexpr int64_t kDepth = 256;  // rows of a block of the large products: 64 KB of deltas, in L2
+  static constexpr int64_t kDepth = 256;                 // rows of a block of the large products
+  static constexpr int64_t kColumns = 4 * kVec;          // of a panel of deltas, at most
+  static constexpr int64_t kLeft = 16;                   // columns that lie together on the left of these products
+  static constexpr int64_t kStretchFloats = 524288;      // deltas that are kept: 2 MB
 
-  void walk(int index) {
-    prepare(index);
-    meet();
-    const Span rows = by_rows_ ? share(z_.batch, index, threads_) : Span{0, z_.batch};
-    ActiveRows active(l_, in_.mask, rows);
+  // The gradients of the weights, or a group's part of them.
+  struct Weights {
+    float *kernel, *recurrent, *bias;
+  };
+
+  // A thread on its rows.
+  struct Worker {
+    int index;
+    int of;  // threads that share the products of these rows
+    Weights sums;
+    Span rows;
+    ActiveRows active;
+    std::vector<const float*> from, factors;
+    std::vector<float*> to;
+  };
+
+  void walk(int index, int64_t walk) {
+    const Span rows = rows_of(walk);
+    const bool alone = division_.groups > 0;
+    Worker w{index, alone ? 1 : threads_, alone ? part(walk) : weights_, rows, ActiveRows(l_, in_.mask, rows), {}, {}, {}};
+    for (auto* pointers : {&w.from, &w.factors}) pointers->resize(static_cast<size_t>(rows.count()));
+    w.to.resize(static_cast<size_t>(rows.count()));
+    if (alone) clear(w.sums, 0, 1);
     for (int64_t last = z_.time; last > 0; last -= std::min(last, stretch_)) {
       const int64_t first = std::max<int64_t>(0, last - stretch_);
-      first_ = first;  // the same value from every thread
       for (int64_t step = last - 1; step >= first; --step) {
-        active.at(step);
-        one_step(active, step, index);
+        w.active.at(step);
+        one_step(w, step, first);
       }
-      meet();
-      sum_up({first, last}, index);
-      meet();
+      if (!alone) meet();
+      sum_up(w, alone ? rows : Span{0, z_.batch}, {first, last});
+      if (!alone) meet();
     }
-    finish(index);
-  }
-  void meet() {
-    if (threads_ > 1) barrier_->wait();
-  }
-  void meet_if_by_units() {
-    if (!by_rows_) meet();
+    const Span mine = alone ? rows : share(z_.batch, index, threads_);
+    const size_t bytes = sizeof(float) * static_cast<size_t>(mine.count() * z_.units);
+    std::memcpy(out_.dh0 + mine.first * z_.units, dh_ + mine.first * z_.units, bytes);
+    if (z_.lstm) std::memcpy(out_.dc0 + mine.first * z_.units, dc_ + mine.first * z_.units, bytes);
+    if (!alone && index == 0) repeat_bias(w.sums);
   }
 
-  void prepare(int index) {
-    const Span panels = share(panels_of(z_.units), index, threads_);
+  // The second row of the biases belongs to the recurrent product; its first two gates are those of the first row.
+  void repeat_bias(const Weights& sums) const {
+    if (z_.resets_after && sums.bias != nullptr)
+      std::memcpy(sums.bias + z_.width, sums.bias, sizeof(float) * static_cast<size_t>(2 * z_.units));
+  }
+
+  Weights part(int64_t group) const {
+    float* at = partial_ + group * partial_stride_;
+    return {at, at + up(sizes_[0], kAlign), out_.dbias == nullptr ? nullptr : at + partial_stride_ - up(sizes_[2], kAlign)};
+  }
+  void add_partial_sums() {
+    const auto add = [&](float* to, float* Weights::*which, int64_t count) {
+      if (to == nullptr) return;
+      std::memcpy(to, part(0).*which, sizeof(float) * static_cast<size_t>(count));
+      for (int64_t group = 1; group < division_.groups; ++group) {
+        const float* from = part(group).*which;
+        for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+      }
+    };
+    add(out_.dkernel, &Weights::kernel, sizes_[0]);
+    add(out_.drecurrent, &Weights::recurrent, sizes_[1]);
+    add(out_.dbias, &Weights::bias, sizes_[2]);
+    repeat_bias(weights_);
+  }
+  void clear(const Weights& sums, int index, int of) const {
+    const auto zero = [&](float* values, int64_t count) {
+      if (values == nullptr) return;
+      const Span mine = share(count, index, of);
+      std::memset(values + mine.first, 0, sizeof(float) * static_cast<size_t>(mine.count()));
+    };
+    zero(sums.kernel, z_.features * z_.width);
+    zero(sums.recurrent, z_.units * z_.width);
+    zero(sums.bias, z_.width * (z_.resets_after ? 2 : 1));
+  }
+
+  void prepare(int index, int of) {
+    const Span panels = share(panels_of(z_.units), index, of);
     for (int64_t p = panels.first; p < panels.last; ++p)
       pack_panel_transposed(in_.recurrent, z_.width, z_.width, z_.units, p, packed_recurrent_);
     if (packed_kernel_ != nullptr && out_.dx != nullptr) {
-      const Span mine = share(panels_of(z_.features), index, threads_);
+      const Span mine = share(panels_of(z_.features), index, of);
       for (int64_t p = mine.first; p < mine.last; ++p)
         pack_panel_transposed(in_.kernel, z_.width, z_.width, z_.features, p, packed_kernel_);
     }
-    const Span rows = share(z_.batch * z_.units, index, threads_);
-    for (int64_t i = rows.first; i < rows.last; ++i) {
+    const Span states = share(z_.batch * z_.units, index, of);
+    for (int64_t i = states.first; i < states.last; ++i) {
       dh_[i] = out_.dh == nullptr ? 0.0f : out_.dh[i];
-      dy_[i] = 0.0f;
+      if (dy_ != nullptr) dy_[i] = 0.0f;
       if (z_.lstm) dc_[i] = out_.dc == nullptr ? 0.0f : out_.dc[i];
     }
-    const auto clear = [&](float* values, int64_t count) {
-      if (values == nullptr) return;
-      const Span mine = share(count, index, threads_);
-      std::memset(values + mine.first, 0, sizeof(float) * static_cast<size_t>(mine.count()));
-    };
-    clear(out_.dkernel, z_.features * z_.width);
-    clear(out_.drecurrent, z_.units * z_.width);
-    clear(out_.dbias, z_.width * (z_.resets_after ? 2 : 1));
-    if (in_.mask != nullptr) clear(out_.dx, z_.batch * z_.time * z_.features);
+    if (division_.groups == 0) clear(weights_, index, of);
+    if (in_.mask == nullptr || out_.dx == nullptr) return;
+    const Span mine = share(z_.batch * z_.time * z_.features, index, of);  // masked steps keep these zeros
+    std::memset(out_.dx + mine.first, 0, sizeof(float) * static_cast<size_t>(mine.count()));
   }
-
-  void finish(int index) {
-    if (z_.resets_after && out_.dbias != nullptr && index == 0)
-      std::memcpy(out_.dbias + z_.width, out_.dbias, 2 * row_bytes());
-    const Span mine = share(z_.batch * z_.units, index, threads_);
-    const size_t bytes = sizeof(float) * static_cast<size_t>(mine.count());
-    std::memcpy(out_.dh0 + mine.first, dh_ + mine.first, bytes);
-    if (z_.lstm) std::memcpy(out_.dc0 + mine.first, dc_ + mine.first, bytes);
-  }
-
-  size_t row_bytes() const { return sizeof(float) * static_cast<size_t>(z_.units); }
 
   // Where things lie.
   const float* gates(int64_t b, int64_t step) const { return gates_ + (b * z_.time + step) * z_.saved * z_.units; }
@@ -118,40 +160,34 @@ class BackwardPass {
   const float* cell(int64_t b, int64_t step) const {
     return step < 0 ? in_.c0 + b * z_.units : cells_ + (b * z_.time + step) * z_.units;
   }
-  float* deltas(int64_t b, int64_t step) const {
-    return deltas_ + (b * stretch_ + step - first_) * z_.saved * z_.units;
+  int64_t kept_row(int64_t b, int64_t step, int64_t first) const { return b * stretch_ + step - first; }
+  float* deltas(int64_t b, int64_t step, int64_t first) const {
+    return deltas_ + kept_row(b, step, first) * z_.saved * z_.units;
   }
-  float* reset(int64_t b, int64_t step) const { return reset_ + (b * stretch_ + step - first_) * z_.units; }
-  int64_t place(int64_t b, int64_t step) const {
-    return b * z_.time + (l_.go_backwards ? z_.time - 1 - step : step);
-  }
+  float* reset(int64_t b, int64_t step, int64_t first) const { return reset_ + kept_row(b, step, first) * z_.units; }
 
-  // The units whose elementwise work and whose panels of recurrentᵀ a thread does.
-  Span panels(int index) const {
-    return by_rows_ ? Span{0, panels_of(z_.units)} : share(panels_of(z_.units), index, threads_);
-  }
-
-  void one_step(const ActiveRows& rows, int64_t step, int index) {
-    const Span mine = panels(index);
-    const int64_t wide = vectors_for(z_.units) * kVec;
-    const Span units{mine.first * wide, std::min(z_.units, mine.last * wide)};
-    for (const int64_t b : rows.skipped()) hand_back(b, step, units);
-    for (const int64_t b : rows.active())
-      for (int64_t unit = units.first; unit < units.last; unit += kVec)
-        elementwise(b, step, unit, static_cast<int>(std::min<int64_t>(kVec, units.last - unit)));
+  void one_step(Worker& w, int64_t step, int64_t first) {
+    const Span mine = panels_at_step(panels_of(z_.units), w.index);
+    const int64_t wide = vectors_for(z_.units) * kVec, units = z_.units;
+    const Span span{mine.first * wide, std::min(units, mine.last * wide)};
+    const auto each = [&](const auto& f) {
+      for (const int64_t b : w.active.active())
+        for (int64_t unit = span.first; unit < span.last; unit += kVec)
+          f(b, unit, static_cast<int>(std::min<int64_t>(kVec, span.last - unit)));
+    };
+    for (const int64_t b : w.active.skipped()) hand_back(b, step, span);
+    each([&](int64_t b, int64_t unit, int left) { elementwise(b, step, unit, left, deltas(b, step, first) + unit, first); });
     meet_if_by_units();
     if (z_.resets_before) {
-      through_recurrent(rows.active(), step, mine, 2 * z_.units, z_.units, dreset_, false);
-      for (const int64_t b : rows.active())
-        for (int64_t unit = units.first; unit < units.last; unit += kVec)
-          through_reset(b, step, unit, static_cast<int>(std::min<int64_t>(kVec, units.last - unit)));
+      through_recurrent(w, step, first, mine, {2, 2, 1, nullptr, dreset_, false});
+      each([&](int64_t b, int64_t unit, int left) { through_reset(b, step, unit, left, first); });
       meet_if_by_units();
-      through_recurrent(rows.active(), step, mine, 0, 2 * z_.units, dh_, true);
+      through_gates(w, step, first, mine, 2, true);
     } else if (z_.resets_after) {
-      through_recurrent(rows.active(), step, mine, 0, 2 * z_.units, dh_, true);
-      through_recurrent(rows.active(), step, mine, 3 * z_.units, z_.units, dh_, true, 2 * z_.units);
+      through_gates(w, step, first, mine, 2, true);
+      through_recurrent(w, step, first, mine, {3, 2, 1, in_.recurrent_dropout, dh_, true});
     } else {
-      through_recurrent(rows.active(), step, mine, 0, z_.width, dh_, false);
+      through_gates(w, step, first, mine, z_.gates, false);
     }
   }
 
@@ -162,7 +198,7 @@ class BackwardPass {
       given = load_first(out_.dy + (b * z_.time + step) * z_.units + unit, left);
     else if (step == z_.time - 1)
       given = load_first(out_.dy + b * z_.units + unit, left);
-    if (in_.mask == nullptr) return given;
+    if (dy_ == nullptr) return given;
     float* handed = dy_ + b * z_.units + unit;
     given += load_first(handed, left);
     store_first(handed, vfloat{}, left);
@@ -176,10 +212,9 @@ class BackwardPass {
     }
   }
 
-  OSTINATO_INLINE void elementwise(int64_t b, int64_t step, int64_t unit, int left) {
+  OSTINATO_INLINE void elementwise(int64_t b, int64_t step, int64_t unit, int left, float* to, int64_t first) {
     const int64_t units = z_.units;
     float* dh_at = dh_ + b * units + unit;
-    float* to = deltas(b, step) + unit;
     const vfloat dh = load_first(dh_at, left) + output_gradient(b, step, unit, left);
     if (z_.gates == 1) {
       const vfloat h = load_first(state(b, step) + unit, left);
@@ -187,6 +222,10 @@ class BackwardPass {
       return;
     }
     const float* from = gates(b, step) + unit;
+    // What the next step reads lies a row before: beyond what the processor sees coming.
+    for (int vector = 0; vector < z_.saved; ++vector) __builtin_prefetch(from + (vector - z_.saved) * units);
+    __builtin_prefetch(out_.dy + (b * z_.time + step - 1) * units + unit);
+    __builtin_prefetch((z_.lstm ? cells_ : states_) + (b * z_.time + step - 2) * units + unit);
     if (z_.lstm) {
       const vfloat i = load_first(from, left), f = load_first(from + units, left);
       const vfloat g = load_first(from + 2 * units, left), o = load_first(from + 3 * units, left);
@@ -211,7 +250,7 @@ class BackwardPass {
       store_first(to + units, dcandidate * load_first(from + 3 * units, left) * r * (1.0f - r), left);
       store_first(to + 3 * units, dcandidate * r, left);
     } else {
-      store_first(reset(b, step) + unit, r * h, left);
+      store_first(reset(b, step, first) + unit, r * dropped_state(b, step, unit, left), left);
     }
   }
   OSTINATO_INLINE vfloat slope(vfloat h) const {
@@ -219,180 +258,228 @@ class BackwardPass {
     if (l_.activation == Activation::kRelu) return select(h > 0.0f, broadcast(1.0f), vfloat{});
     return broadcast(1.0f);
   }
-  // GRU, reset before the product: from the gradient of r ⊙ h to those of r and of h.
-  OSTINATO_INLINE void through_reset(int64_t b, int64_t step, int64_t unit, int left) {
-    const int64_t units = z_.units;
-    const vfloat given = load_first(dreset_ + b * units + unit, left);
-    const vfloat r = load_first(gates(b, step) + units + unit, left);
+  // GRU, reset before the product: the state that the reset gate acts on, and from the gradient of r ⊙ h to those of r
+  // and of h.
+  OSTINATO_INLINE vfloat dropped_state(int64_t b, int64_t step, int64_t unit, int left) const {
     const vfloat h = load_first(state(b, step - 1) + unit, left);
+    return in_.recurrent_dropout == nullptr ? h : h * load_first(recurrent_mask(2, b) + unit, left);
+  }
+  OSTINATO_INLINE void through_reset(int64_t b, int64_t step, int64_t unit, int left, int64_t first) {
+    const int64_t units = z_.units;
+    vfloat given = load_first(dreset_ + b * units + unit, left);
+    const vfloat r = load_first(gates(b, step) + units + unit, left);
     float* dh_at = dh_ + b * units + unit;
-    store_first(deltas(b, step) + units + unit, given * h * r * (1.0f - r), left);
+    store_first(deltas(b, step, first) + units + unit, given * dropped_state(b, step, unit, left) * r * (1.0f - r), left);
+    if (in_.recurrent_dropout != nullptr) given *= load_first(recurrent_mask(2, b) + unit, left);
     store_first(dh_at, load_first(dh_at, left) + given * r, left);
   }
 
-  // out += (or =) deltas[offset, offset + depth) · recurrentᵀ for the thread's panels; `row` is where these gates begin in
-  // recurrentᵀ, the same place unless the deltas have a vector of their own for the recurrent product.
-  void through_recurrent(const std::vector<int64_t>& rows, int64_t step, Span panels, int64_t offset, int64_t depth,
-                         float* out, bool onto, int64_t row = -1) {
-    if (row < 0) row = offset;
-    with_vectors(z_.units, [&](auto vectors) {
-      constexpr int N = decltype(vectors)::count;
-      for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-        const int64_t unit = panel * N * kVec;
-        const int left = static_cast<int>(std::min<int64_t>(N * kVec, z_.units - unit));
-        const float* packed = packed_recurrent_ + (panel * z_.width + row) * N * kVec;
-        for_tiles<N>(static_cast<int64_t>(rows.size()), [&](int64_t first, auto count) {
-          constexpr int M = decltype(count)::count;
-          const float* from[M];
-          vfloat acc[M][N];
-          for (int m = 0; m < M; ++m) {
-            const int64_t b = rows[first + m];
-            from[m] = deltas(b, step) + offset;
-            for (int n = 0; n < N; ++n)
-              acc[m][n] = onto ? load_first(out + b * z_.units + unit + n * kVec, left - n * kVec) : vfloat{};
-          }
-          accumulate<M, N>(from, depth, packed, acc);
-          for (int m = 0; m < M; ++m)
-            for (int n = 0; n < N; ++n)
-              store_first(out + rows[first + m] * z_.units + unit + n * kVec, acc[m][n], left - n * kVec);
-        });
-      }
-    });
+  // A product deltas · recurrentᵀ: over the `gates` deltas from `delta` on, and the columns of recurrent from gate `gate` on.
+  struct Through {
+    int delta, gate, gates;
+    const float* masks;  // dropout of the states, or null
+    float* out;
+    bool onto;
+  };
+  void through_recurrent(Worker& w, int64_t step, int64_t first, Span panels, const Through& p) {
+    const std::vector<int64_t>& rows = w.active.active();
+    const int64_t count = static_cast<int64_t>(rows.size()), units = z_.units;
+    for (int64_t i = 0; i < count; ++i) {
+      w.from[i] = deltas(rows[i], step, first) + p.delta * units;
+      w.to[i] = p.out + rows[i] * units;
+      if (p.masks != nullptr) w.factors[i] = recurrent_mask(p.gate, rows[i]);
+    }
+    const int64_t wide = vectors_for(units) * kVec;
+    for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+      // A panel of recurrentᵀ has `width` rows, of which these gates' are a part.
+      const float* packed = packed_recurrent_ + (panel * (z_.width - p.gates * units) + p.gate * units) * wide;
+      multiply({w.from.data(), w.to.data(), count, p.gates * units, units, packed, nullptr, p.onto,
+                p.masks == nullptr ? nullptr : w.factors.data(), streams()},
+               sums_[w.index], {panel, panel + 1});
+    }
+  }
+  // The same for the first gates, whose deltas lie as their columns do: at once or, under dropout, gate by gate.
+  void through_gates(Worker& w, int64_t step, int64_t first, Span panels, int gates, bool onto) {
+    if (in_.recurrent_dropout == nullptr) return through_recurrent(w, step, first, panels, {0, 0, gates, nullptr, dh_, onto});
+    for (int gate = 0; gate < gates; ++gate)
+      through_recurrent(w, step, first, panels, {gate, gate, 1, in_.recurrent_dropout, dh_, onto || gate > 0});
   }
 
-  // The large products over a stretch. Rows are taken in blocks; for each, a panel of deltas is packed once and passed
-  // over all tiles of x and h, whose sums stay in registers over the block.
-  void sum_up(Span steps, int index) {
-    const float *x[kDepth], *h[kDepth], *r[kDepth], *d[kDepth];
-    float* dx[kDepth];
-    int64_t ids[kDepth];
+  // Rows of a stretch, for the large products.
+  struct Block {
     int64_t count = 0;
+    int64_t batch[kDepth], ids[kDepth];
+    const float *x[kDepth], *h[kDepth], *reset[kDepth], *deltas[kDepth];
+    float* dx[kDepth];
+  };
+
+  // The large products over a stretch.
+  void sum_up(Worker& w, Span rows, Span steps) {
+    Block block;
     const auto flush = [&] {
-      products(x, ids, h, r, d, count, index);
-      if (out_.dx != nullptr) {
-        const Span mine = share(count, index, threads_);
-        multiply_rows(d + mine.first, dx + mine.first, mine.count(), z_.width, z_.features, packed_kernel_, nullptr,
-                      {0, panels_of(z_.features)});
-      }
-      count = 0;
+      products(w, block);
+      if (out_.dx != nullptr) input_gradient(w, block);
+      block.count = 0;
     };
-    for (int64_t b = 0; b < z_.batch; ++b)
+    for (int64_t b = rows.first; b < rows.last; ++b)
       for (int64_t step = steps.first; step < steps.last; ++step) {
-        const int64_t at = place(b, step);
+        const int64_t at = place(b, step), k = block.count;
         if (in_.mask != nullptr && !in_.mask[at]) continue;
-        if (in_.ids != nullptr) ids[count] = in_.ids[at];
-        x[count] = in_.ids == nullptr ? in_.x + at * z_.features : nullptr;
-        dx[count] = out_.dx == nullptr ? nullptr : out_.dx + at * z_.features;
-        h[count] = state(b, step - 1);
-        r[count] = z_.resets_before ? reset(b, step) : nullptr;
-        d[count++] = deltas(b, step);
-        if (count == kDepth) flush();
+        block.batch[k] = b;
+        if (in_.ids != nullptr) block.ids[k] = in_.ids[at];
+        block.x[k] = in_.ids == nullptr ? in_.x + at * z_.features : nullptr;
+        block.dx[k] = out_.dx == nullptr ? nullptr : out_.dx + at * z_.features;
+        block.h[k] = state(b, step - 1);
+        block.reset[k] = z_.resets_before ? reset(b, step, steps.first) : nullptr;
+        block.deltas[k] = deltas(b, step, steps.first);
+        if (++block.count == kDepth) flush();
       }
-    if (count > 0) flush();
+    if (block.count > 0) flush();
   }
 
-  void products(const float* const* x, const int64_t* ids, const float* const* h, const float* const* r,
-                const float* const* d, int64_t count, int index) {
-    const Block block{x, ids, d, count, index};
-    const int64_t units = z_.units;
-    float* bias = out_.dbias;
-    if (z_.resets_after) {
-      sum_columns(block, 0, 2 * units, 0, true, h, bias);
-      sum_columns(block, 2 * units, units, 2 * units, true, nullptr, bias);
-      // The second row of the biases belongs to the recurrent product; its first two gates are those of the first row.
-      sum_columns(block, 3 * units, units, 2 * units, false, h, bias == nullptr ? nullptr : bias + z_.width);
-    } else if (z_.resets_before) {
-      sum_columns(block, 0, 2 * units, 0, true, h, bias);
-      sum_columns(block, 2 * units, units, 2 * units, true, r, bias);
-    } else {
-      sum_columns(block, 0, z_.width, 0, true, h, bias);
+  void input_gradient(Worker& w, const Block& block) {
+    const int64_t panels = panels_of(z_.features);
+    const bool by_panels = panels >= w.of;  // else by rows
+    const Span mine = by_panels ? share(panels, w.index % w.of, w.of) : Span{0, panels};
+    const Span rows = by_panels ? Span{0, block.count} : share(block.count, w.index % w.of, w.of);
+    const float* const* from = block.deltas + rows.first;
+    float* const* to = block.dx + rows.first;
+    if (in_.input_dropout == nullptr)
+      return multiply({from, to, rows.count(), z_.width, z_.features, packed_kernel_}, sums_[w.index], mine);
+    const float *delta[kDepth], *factors[kDepth];
+    const int64_t wide = vectors_for(z_.features) * kVec;
+    for (int gate = 0; gate < z_.gates; ++gate) {
+      for (int64_t i = 0; i < rows.count(); ++i) {
+        delta[i] = from[i] + gate * z_.units;
+        factors[i] = input_mask(gate, block.batch[rows.first + i]);
+      }
+      for (int64_t panel = mine.first; panel < mine.last; ++panel) {
+        // A panel of kernelᵀ has `width` rows, of which these are the gate's.
+        const float* packed = packed_kernel_ + (panel * (z_.width - z_.units) + gate * z_.units) * wide;
+        multiply({delta, to, rows.count(), z_.units, z_.features, packed, nullptr, gate > 0, factors}, sums_[w.index],
+                 {panel, panel + 1});
+      }
     }
   }
 
-  struct Block {
-    const float* const* x;
-    const int64_t* ids;
-    const float* const* deltas;
-    int64_t count;
-    int index;
-  };
+  void products(Worker& w, const Block& block) {
+    const bool drops = in_.input_dropout != nullptr || in_.recurrent_dropout != nullptr;
+    const int64_t units = z_.units;
+    float* bias = w.sums.bias;
+    // Which deltas meet which left-hand sides. Under dropout every gate has its own.
+    const int gates = drops ? 1 : z_.gates > 1 && !z_.lstm ? 2 : z_.gates;
+    for (int gate = 0; gate < z_.gates; gate += gates) {
+      const bool candidate = !z_.lstm && gate == 2;
+      const int here = candidate ? 1 : gates;
+      const bool own = candidate && z_.resets_after;  // deltas of its own for the recurrent product
+      if (gate == 0 || in_.input_dropout != nullptr) pack_left(w, block, block.x, z_.features, in_.input_dropout, gate, left_x_);
+      if (candidate && z_.resets_before)
+        pack_left(w, block, block.reset, units, nullptr, gate, left_h_);
+      else if (gate == 0 || in_.recurrent_dropout != nullptr)
+        pack_left(w, block, block.h, units, in_.recurrent_dropout, gate, left_h_);
+      sum_columns(w, block, {gate * units, here * units, gate * units, true, !own, bias});
+      if (own) sum_columns(w, block, {3 * units, units, 2 * units, false, true, bias == nullptr ? nullptr : bias + z_.width});
+    }
+  }
 
-  // Adds what `columns` of the deltas, from `from` on, contribute to the weights' gradients at column `to`: for the
-  // kernel if asked, and for the recurrent kernel where its left-hand side is given. Threads share the panels or, where
-  // these are fewer, the rows of the weights.
-  void sum_columns(const Block& block, int64_t from, int64_t columns, int64_t to, bool for_kernel,
-                   const float* const* left, float* dbias) {
-    with_vectors(columns, [&](auto vectors) {
+  // Left-hand sides, kLeft columns together: packed[columns / kLeft][k][kLeft]; under dropout times a gate's masks.
+  void pack_left(const Worker& w, const Block& block, const float* const* rows, int64_t columns, const float* masks, int gate,
+                 float* const* to) {
+    if (in_.ids != nullptr && to == left_x_) return;
+    const Span mine = left_blocks(w, columns);
+    for (int64_t i = mine.first; i < mine.last; ++i) {
+      const int64_t first = i * kLeft, count = std::min(kLeft, columns - first);
+      float* packed = to[w.index] + i * kLeft * kDepth;
+      for (int64_t k = 0; k < block.count; ++k, packed += kLeft) {
+        const float* row = rows[k] + first;
+        if (masks != nullptr) {
+          const float* mask = masks + (gate * z_.batch + block.batch[k]) * columns + first;
+          for (int64_t j = 0; j < count; ++j) packed[j] = row[j] * mask[j];
+        } else if (count == kLeft) {
+          std::memcpy(packed, row, sizeof(float) * kLeft);
+        } else {
+          for (int64_t j = 0; j < count; ++j) packed[j] = row[j];
+        }
+      }
+    }
+  }
+  // Threads share the panels of deltas, or where these are fewer the rows of the weights.
+  bool by_panels(const Worker& w) const { return panels_of(z_.units) >= w.of; }
+  Span left_blocks(const Worker& w, int64_t columns) const {
+    const int64_t blocks = (columns + kLeft - 1) / kLeft;
+    return by_panels(w) ? Span{0, blocks} : share(blocks, w.index, w.of);
+  }
+
+  // `count` columns of the deltas, from `from` on, and the column of the weights' gradients that they are added to.
+  struct Columns {
+    int64_t from, count, to;
+    bool for_kernel, for_recurrent;
+    float* bias;
+  };
+  void sum_columns(Worker& w, const Block& block, const Columns& c) {
+    with_vectors(c.count, [&](auto vectors) {
       constexpr int N = decltype(vectors)::count;
       constexpr int64_t wide = N * kVec;
-      const int64_t panels = panels_of(columns);
-      const bool by_panels = panels >= threads_;
-      const Span mine = by_panels ? share(panels, block.index, threads_) : Span{0, panels};
-      const auto rows = [&](int64_t all) { return by_panels ? Span{0, all} : share(all, block.index, threads_); };
-      const bool first_thread = by_panels || block.index == 0;
-      float* packed = panels_ + block.index * panel_stride_;
+      const int64_t panels = panels_of(c.count);
+      const Span mine = by_panels(w) ? share(panels, w.index % w.of, w.of) : Span{0, panels};
+      const bool first_thread = by_panels(w) || w.index == 0;
+      float* packed = panels_[w.index];
       for (int64_t panel = mine.first; panel < mine.last; ++panel) {
-        const int64_t first = panel * wide;
-        const int here = static_cast<int>(std::min<int64_t>(wide, columns - first));
+        const int64_t first = panel * wide, to = c.to + first;
+        const int here = static_cast<int>(std::min<int64_t>(wide, c.count - first));
         vfloat sums[N] = {};
         for (int64_t k = 0; k < block.count; ++k)
           for (int n = 0; n < N; ++n) {
-            const vfloat v = load_first(block.deltas[k] + from + first + n * kVec, here - n * kVec);
+            const vfloat v = load_first(block.deltas[k] + c.from + first + n * kVec, here - n * kVec);
             store(packed + (k * N + n) * kVec, v);
             sums[n] += v;
           }
-        if (dbias != nullptr && first_thread)
-          for (int n = 0; n < N; ++n) {
-            float* at = dbias + to + first + n * kVec;
-            store_first(at, load_first(at, here - n * kVec) + sums[n], here - n * kVec);
-          }
-        if (left != nullptr)
-          add_products<N>(left, rows(z_.units), packed, block.count, out_.drecurrent + to + first, here);
-        if (!for_kernel) continue;
-        if (in_.ids == nullptr)
-          add_products<N>(block.x, rows(z_.features), packed, block.count, out_.dkernel + to + first, here);
-        else if (first_thread)
+        if (c.bias != nullptr && first_thread) add_row<N>(c.bias + to, sums, here);
+        if (c.for_recurrent) add_products<N>(w, left_h_, z_.units, packed, block.count, w.sums.recurrent + to, here);
+        if (!c.for_kernel) continue;
+        if (in_.ids == nullptr) {
+          add_products<N>(w, left_x_, z_.features, packed, block.count, w.sums.kernel + to, here);
+        } else if (first_thread) {
           for (int64_t k = 0; k < block.count; ++k) {
-            float* row = out_.dkernel + block.ids[k] * z_.width + to + first;
-            for (int n = 0; n < N; ++n)
-              store_first(row + n * kVec,
-                          load_first(row + n * kVec, here - n * kVec) + load(packed + (k * N + n) * kVec),
-                          here - n * kVec);
+            vfloat row[N];
+            for (int n = 0; n < N; ++n) row[n] = load(packed + (k * N + n) * kVec);
+            add_row<N>(w.sums.kernel + block.ids[k] * z_.width + to, row, here);
           }
+        }
       }
     });
+  }
+  template <int N>
+  OSTINATO_INLINE void add_row(float* to, const vfloat (&row)[N], int here) const {
+    for (int n = 0; n < N; ++n)
+      store_first(to + n * kVec, load_first(to + n * kVec, here - n * kVec) + row[n], here - n * kVec);
   }
 
   // to[j][column] += Σ_k left[k][j] · packed[k][column], rows j of the weights' gradient `width` apart.
   template <int N>
-  void add_products(const float* const* left, Span rows, const float* packed, int64_t depth, float* to, int here) {
-    for_tiles<N>(rows.count(), [&](int64_t tile_first, auto tile) {
-      constexpr int M = decltype(tile)::count;
-      const int64_t first = rows.first + tile_first;
-      vfloat acc[M][N] = {};
-      accumulate_transposed<M, N>(left, first, depth, packed, acc);
-      for (int m = 0; m < M; ++m)
-        for (int n = 0; n < N; ++n) {
-          if (here - n * kVec <= 0) break;
-          float* at = to + (first + m) * z_.width + n * kVec;
-          store_first(at, load_first(at, here - n * kVec) + acc[m][n], here - n * kVec);
-        }
-    });
+  void add_products(const Worker& w, float* const* left, int64_t rows, const float* packed, int64_t depth, float* to,
+                    int here) {
+    const Span blocks = left_blocks(w, rows);
+    for (int64_t i = blocks.first; i < blocks.last; ++i) {
+      const float* from = left[w.index] + i * kLeft * kDepth;
+      for_tiles<N>(std::min(kLeft, rows - i * kLeft), [&](int64_t first, auto tile) {
+        add_transposed_tile<decltype(tile)::count, N>(from + first, kLeft, depth, packed,
+                                                      to + (i * kLeft + first) * z_.width, z_.width, here);
+      });
+    }
   }
 
-  const Layer l_;
-  const Inputs in_;
   const Gradients out_;
-  const Sizes z_;
-  int64_t stretch_ = 1, panel_stride_ = 0;
-  std::atomic<int64_t> first_{0};
+  Weights weights_;
+  int64_t stretch_ = 1, partial_stride_ = 0;
+  std::array<int64_t, 3> sizes_{};
   const float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr;
-  float *deltas_ = nullptr, *packed_recurrent_ = nullptr, *packed_kernel_ = nullptr, *panels_ = nullptr;
-  float *dh_ = nullptr, *dc_ = nullptr, *dy_ = nullptr, *reset_ = nullptr, *dreset_ = nullptr;
+  float *deltas_ = nullptr, *packed_recurrent_ = nullptr, *packed_kernel_ = nullptr, *partial_ = nullptr;
+  float *dh_ = nullptr, *dc_ = nullptr, *dreset_ = nullptr, *reset_ = nullptr;
+  float* dy_ = nullptr;  // with a mask: what masked steps hand back to the output they repeat
+  float *sums_[ostinato::kMostThreads] = {}, *panels_[ostinato::kMostThreads] = {};
+  float *left_x_[ostinato::kMostThreads] = {}, *left_h_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;
-  int threads_ = 1;
-  bool by_rows_ = true;
-  Barrier* barrier_ = nullptr;
 };
 
 }  // namespace OSTINATO_ISA

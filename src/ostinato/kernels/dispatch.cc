@@ -47,7 +47,7 @@ const Choice& chosen() {
 
 }  // namespace
 
-int64_t history_floats(const Layer& layer) { return chosen().kernels->history_floats(layer); }
+int64_t history_floats(const Layer& layer, bool masked) { return chosen().kernels->history_floats(layer, masked); }
 size_t forward_workspace_bytes(const Layer& layer, const Inputs& in, bool keeps_history) {
   return chosen().kernels->forward_bytes(layer, in, keeps_history);
 }

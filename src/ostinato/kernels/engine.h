@@ -20,6 +20,7 @@ struct Layer {
   bool return_sequences = true;      // y holds every step, else the last one
   bool zero_output_for_mask = false; // y is zero at masked steps, else it repeats the step before (zeros at first)
   int64_t batch = 0, time = 0, features = 0, units = 0;
+  int threads = 1;  // how many may work on it; results do not depend on them
   // Token ids instead of x: `features` is then the number of symbols, and the kernel's rows are gathered.
 };
 
@@ -33,7 +34,7 @@ struct Inputs {
   const float* recurrent = nullptr;  // (units, gates × units)
   const float* bias = nullptr;       // (gates × units); GRU reset-after: (2, 3 × units); or null
   const bool* mask = nullptr;        // (batch, time), false where a step is skipped; or null
-  const float* input_dropout = nullptr;      // (gates, batch, features), or null
+  const float* input_dropout = nullptr;      // (gates, batch, features), or null; not with ids
   const float* recurrent_dropout = nullptr;  // (gates, batch, units), or null
 };
 
@@ -58,11 +59,10 @@ struct Gradients {
   float* dkernel = nullptr;
   float* drecurrent = nullptr;
   float* dbias = nullptr;          // or null without bias
-  float* dinput_dropout = nullptr; // never wanted: Keras' masks are constants
 };
 
-// Floats that the forward pass keeps for the backward pass.
-int64_t history_floats(const Layer& layer);
+// Floats that the forward pass keeps for the backward pass; more with a mask.
+int64_t history_floats(const Layer& layer, bool masked);
 
 // Scratch memory that a pass needs, in bytes. The caller allocates it (64-byte aligned) and passes it in.
 size_t forward_workspace_bytes(const Layer& layer, const Inputs& in, bool keeps_history);

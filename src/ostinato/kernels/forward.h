@@ -9,313 +9,342 @@
 
 namespace OSTINATO_ISA {
 
-class ForwardPass {
+class ForwardPass : Pass {
  public:
   ForwardPass(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace, bool keeps_history)
-      : l_(layer), in_(in), out_(out), z_(layer), keeps_(keeps_history) {
+      : Pass(layer, in), out_(out), keeps_(keeps_history), vectors_(keeps_ && z_.gates > 1 ? z_.saved : z_.gates) {
     Arena arena(workspace == nullptr ? nullptr : aligned(workspace));
-    stretch_ = std::max<int64_t>(1, std::min<int64_t>(z_.time, keeps_ && z_.gates > 1 ? z_.time : 64));
-    if (in.ids == nullptr) packed_kernel_ = arena.floats(packed_floats(z_.features, z_.width));
+    parts_ = in.input_dropout == nullptr ? 1 : z_.gates;
+    if (in.ids == nullptr) packed_kernel_ = arena.floats(parts_ * packed_floats(z_.features, z_.width / parts_));
     const int64_t unit_panels = (z_.units + kVec - 1) / kVec;
     if (z_.gates > 1)
       packed_recurrent_ = arena.floats(unit_panels * z_.units * (z_.resets_before ? 2 : z_.gates) * kVec);
     if (z_.gates == 1 || z_.resets_before) packed_columns_ = arena.floats(packed_floats(z_.units, z_.units));
-    if (z_.resets_before) reset_ = arena.floats(z_.batch * z_.units);
+    const int64_t states = z_.batch * z_.units;
+    if (z_.resets_before) reset_ = arena.floats(states);
+    states_ = arena.floats(2 * states);
+    if (in.recurrent_dropout != nullptr) dropped_ = arena.floats(2 * z_.gates * states);
     if (keeps_) {
-      const History history(out.history, z_);
-      gates_ = history.gates, cells_ = history.cells, states_ = history.states;
-    } else {
-      cells_ = z_.lstm ? arena.floats(z_.batch * z_.units) : nullptr;
-      states_ = arena.floats(2 * z_.batch * z_.units);
+      const History history(out.history, layer, in.mask != nullptr);
+      gates_ = history.gates, cells_ = history.cells, kept_states_ = history.states;
+    } else if (z_.lstm) {
+      cells_ = arena.floats(states);
     }
+    const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
+    const bool large_kernel = z_.features * z_.width > 4 * kStretchFloats;
+    const int64_t wanted = large_kernel ? kProjectionRows : kStretchFloats / z_.width;  // rows, for each thread
+    stretch_ = std::max<int64_t>(1, std::min<int64_t>(z_.time, wanted * division_.threads / rows));
     if (gates_ == nullptr) gates_ = arena.floats(z_.batch * stretch_ * z_.width);
+    for (int i = 0; i < division_.threads; ++i) {
+      sums_[i] = arena.floats(kChunkRows * 4 * kVec);
+      if (in.input_dropout != nullptr) dropped_x_[i] = arena.floats(kProjectionRows * z_.features);
+    }
     bytes_ = arena.bytes() + 64;
   }
   size_t bytes() const { return bytes_; }
 
   void run() {
-    const Division division = divide(z_, ostinato::threads());
-    ostinato::Team team(division.threads);
-    threads_ = team.size();
-    by_rows_ = division.by_rows || threads_ == 1;
-    Barrier barrier(threads_);
-    barrier_ = &barrier;
-    team.run([this](int index) { walk(index); });
+    run_all([this](int index, int of) { prepare(index, of); }, [this](int index, int64_t walk) { this->walk(index, walk); });
   }
 
  private:
-  // What one thread does.
-  void walk(int index) {
-    pack(index);
-    if (!l_.return_sequences && in_.mask != nullptr && index == 0)
-      std::memset(out_.y, 0, sizeof(float) * static_cast<size_t>(z_.batch * z_.units));
-    meet();
-    const Span rows = by_rows_ ? share(z_.batch, index, threads_) : Span{0, z_.batch};
-    ActiveRows active(l_, in_.mask, rows);
+  static constexpr int64_t kStretchFloats = 65536;  // projected ahead, for each thread: they stay in L2
+
+  // A thread on its rows at one step.
+  struct Worker {
+    int index;
+    Span rows;
+    ActiveRows active;
+    std::vector<const float*> from;  // states of the active rows
+    float* sums;
+  };
+
+  void walk(int index, int64_t walk) {
+    const Span rows = rows_of(walk);
+    Worker w{index, rows, ActiveRows(l_, in_.mask, rows), {}, sums_[index]};
+    w.from.resize(static_cast<size_t>(rows.count()));
     for (int64_t first = 0; first < z_.time; first += stretch_) {
       const Span steps{first, std::min(z_.time, first + stretch_)};
-      project(rows, steps, index);
-      if (!by_rows_) meet();
+      project(w, steps);
+      meet_if_by_units();
       for (int64_t step = steps.first; step < steps.last; ++step) {
-        active.at(step);
-        one_step(active, step, index);
-        if (!by_rows_) meet();
+        w.active.at(step);
+        one_step(w, step);
+        meet_if_by_units();
       }
     }
+    if (by_units_ && index != 0) return;
     for (int64_t b = rows.first; b < rows.last; ++b) {
-      if (!by_rows_ && index != 0) break;
       std::memcpy(out_.h + b * z_.units, state(b, z_.time - 1), row_bytes());
       if (z_.lstm) std::memcpy(out_.c + b * z_.units, cell(b, z_.time - 1), row_bytes());
     }
   }
-  void meet() {
-    if (threads_ > 1) barrier_->wait();
-  }
   size_t row_bytes() const { return sizeof(float) * static_cast<size_t>(z_.units); }
 
-  void pack(int index) {
+  // A share of: packing, the first states under dropout, and zeros where no step may write.
+  void prepare(int index, int of) {
     if (packed_kernel_ != nullptr) {
-      const Span panels = share(panels_of(z_.width), index, threads_);
+      const int64_t columns = z_.width / parts_, each = panels_of(columns);
+      const Span panels = share(parts_ * each, index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_panel(in_.kernel, z_.width, 1, z_.features, z_.width, p, packed_kernel_);
+        pack_panel(in_.kernel + p / each * columns, z_.width, 1, z_.features, columns, p % each,
+                   packed_kernel_ + p / each * packed_floats(z_.features, columns));
     }
     if (packed_recurrent_ != nullptr) {
-      const Span panels = share((z_.units + kVec - 1) / kVec, index, threads_);
+      const Span panels = share((z_.units + kVec - 1) / kVec, index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
         pack_gates(in_.recurrent, z_.width, z_.units, z_.units, 0, z_.resets_before ? 2 : z_.gates, p, packed_recurrent_);
     }
     if (packed_columns_ != nullptr) {
-      const Span panels = share(panels_of(z_.units), index, threads_);
+      const Span panels = share(panels_of(z_.units), index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
         pack_panel(in_.recurrent + (z_.gates - 1) * z_.units, z_.width, 1, z_.units, z_.units, p, packed_columns_);
     }
+    const Span rows = share(z_.batch, index, of);
+    if (dropped_ != nullptr)
+      for (int64_t b = rows.first; b < rows.last; ++b)
+        for (int gate = 0; gate < z_.gates; ++gate)
+          for (int64_t j = 0; j < z_.units; ++j)
+            dropped(gate, b, -1)[j] = in_.h0[b * z_.units + j] * recurrent_mask(gate, b)[j];
+    if (!l_.return_sequences && in_.mask != nullptr)
+      std::memset(out_.y + rows.first * z_.units, 0, row_bytes() * static_cast<size_t>(rows.count()));
   }
 
-  // Where things lie.
+  // Where things lie. Steps alternate between two places for the state of a row.
   float* gates(int64_t b, int64_t step) const {
-    const int vectors = keeps_ && z_.gates > 1 ? z_.saved : z_.gates;
-    return gates_ + (b * stretch_ + step % stretch_) * vectors * z_.units;
+    const int64_t row = keeps_ && z_.gates > 1 ? b * z_.time + step : b * stretch_ + step % stretch_;
+    return gates_ + row * vectors_ * z_.units;
   }
   const float* state(int64_t b, int64_t step) const {
-    return step < 0 ? in_.h0 + b * z_.units : const_cast<ForwardPass*>(this)->new_state(b, step);
-  }
-  float* new_state(int64_t b, int64_t step) {
-    return states_ + (keeps_ ? b * z_.time + step : (step & 1) * z_.batch + b) * z_.units;
+    return step < 0 ? in_.h0 + b * z_.units : states_ + ((step & 1) * z_.batch + b) * z_.units;
   }
   const float* cell(int64_t b, int64_t step) const {
-    return step < 0 ? in_.c0 + b * z_.units : const_cast<ForwardPass*>(this)->new_cell(b, step);
+    return step < 0 ? in_.c0 + b * z_.units : cells_ + (keeps_ ? b * z_.time + step : b) * z_.units;
   }
   float* new_cell(int64_t b, int64_t step) { return cells_ + (keeps_ ? b * z_.time + step : b) * z_.units; }
+  // What a gate's recurrent product reads under dropout.
+  float* dropped(int gate, int64_t b, int64_t step) const {
+    return dropped_ + (((step & 1) * z_.gates + gate) * z_.batch + b) * z_.units;
+  }
   float* y(int64_t b, int64_t step) const {
     return out_.y + (l_.return_sequences ? b * z_.time + step : b) * z_.units;
   }
 
-  // x · kernel + bias of the steps' rows, into the gates.
-  void project(Span rows, Span steps, int index) {
-    const Span mine = by_rows_ ? Span{0, rows.count() * steps.count()} : share(rows.count() * steps.count(), index, threads_);
+  // x · kernel + bias of the steps' rows, into the gates. By units, threads share the columns, or the lookups of ids.
+  void project(Worker& w, Span steps) {
+    const int64_t all = w.rows.count() * steps.count();
+    const Span mine = by_units_ && in_.ids != nullptr ? share(all, w.index, threads_) : Span{0, all};
     const float* from[kProjectionRows];
     float* to[kProjectionRows];
+    int64_t rows[kProjectionRows];
     int64_t count = 0;
     const auto flush = [&] {
-      multiply_rows(from, to, count, z_.features, z_.width, packed_kernel_, in_.bias, {0, panels_of(z_.width)});
+      if (in_.input_dropout == nullptr)
+        multiply({from, to, count, z_.features, z_.width, packed_kernel_, in_.bias}, w.sums,
+                 panels_at_step(panels_of(z_.width), w.index));
+      else
+        project_dropped(w, from, to, rows, count);
       count = 0;
     };
     for (int64_t i = mine.first; i < mine.last; ++i) {
-      const int64_t b = rows.first + i / steps.count(), step = steps.first + i % steps.count();
-      const int64_t place = b * z_.time + (l_.go_backwards ? z_.time - 1 - step : step);
-      if (in_.mask != nullptr && !in_.mask[place]) continue;
+      const int64_t b = w.rows.first + i / steps.count(), step = steps.first + i % steps.count();
+      const int64_t at = place(b, step);
+      if (in_.mask != nullptr && !in_.mask[at]) continue;
       if (in_.ids != nullptr) {
-        look_up(in_.ids[place], gates(b, step));
+        look_up(in_.ids[at], gates(b, step));
         continue;
       }
-      from[count] = in_.x + place * z_.features;
+      rows[count] = b;
+      from[count] = in_.x + at * z_.features;
       to[count++] = gates(b, step);
       if (count == kProjectionRows) flush();
     }
     if (count > 0) flush();
+  }
+  // The same with dropout of x: each gate has a mask of its own.
+  void project_dropped(Worker& w, const float* const* x, float** to, const int64_t* rows, int64_t count) {
+    const float* from[kProjectionRows];
+    float* dropped = dropped_x_[w.index];
+    for (int gate = 0; gate < z_.gates; ++gate) {
+      for (int64_t i = 0; i < count; ++i) {
+        float* product = dropped + i * z_.features;
+        for (int64_t j = 0; j < z_.features; ++j) product[j] = x[i][j] * input_mask(gate, rows[i])[j];
+        from[i] = product;
+      }
+      multiply({from, to, count, z_.features, z_.units, packed_kernel_ + gate * packed_floats(z_.features, z_.units),
+                in_.bias == nullptr ? nullptr : in_.bias + gate * z_.units},
+               w.sums, panels_at_step(panels_of(z_.units), w.index));
+      for (int64_t i = 0; i < count; ++i) to[i] += z_.units;
+    }
   }
   void look_up(int32_t id, float* to) const {
     const float* row = in_.kernel + id * z_.width;
     for (int64_t j = 0; j < z_.width; ++j) to[j] = row[j] + (in_.bias == nullptr ? 0.0f : in_.bias[j]);
   }
 
-  void one_step(const ActiveRows& rows, int64_t step, int index) {
-    const Span panels = by_rows_ ? Span{0, (z_.units + kVec - 1) / kVec} : share((z_.units + kVec - 1) / kVec, index, threads_);
-    const Span units{panels.first * kVec, std::min(z_.units, panels.last * kVec)};
-    const std::vector<int64_t>& b = rows.active();
+  // Cells, by what their panels gather.
+  struct Lstm {};
+  struct GruAfter {};
+  struct GruGates {};  // the update and reset gates of the GRU that resets before the product
+
+  void one_step(Worker& w, int64_t step) {
     if (z_.lstm)
-      gated<4>(b, step, panels, [&](auto m) { return Lstm<decltype(m)::count>{}; });
+      gated<4>(w, step, Lstm{});
     else if (z_.resets_after)
-      gated<3>(b, step, panels, [&](auto m) { return GruAfter<decltype(m)::count>{}; });
+      gated<3>(w, step, GruAfter{});
     else if (z_.resets_before) {
-      gated<2>(b, step, panels, [&](auto m) { return GruGates<decltype(m)::count>{}; });
-      if (!by_rows_) meet();
-      plain(b, step, index);
+      gated<2>(w, step, GruGates{});
+      meet_if_by_units();
+      plain(w, step);
     } else {
-      plain(b, step, index);
+      plain(w, step);
     }
-    skip(rows.skipped(), step, by_rows_ ? units : plain_units(units, index));
-  }
-  // The units a thread owns when panels are plain columns; those of gated panels otherwise.
-  Span plain_units(Span gated, int index) const {
-    if (z_.gates > 1 && !z_.resets_before) return gated;
-    const Span panels = share(panels_of(z_.units), index, threads_);
-    const int64_t width = vectors_for(z_.units) * kVec;
-    return {panels.first * width, std::min(z_.units, panels.last * width)};
+    skip(w, step);
   }
 
   // Masked rows: the state stays, the output repeats or is zero.
-  void skip(const std::vector<int64_t>& rows, int64_t step, Span units) {
-    if (units.count() <= 0) return;
-    const size_t bytes = sizeof(float) * static_cast<size_t>(units.count());
-    for (const int64_t b : rows) {
-      std::memcpy(new_state(b, step) + units.first, state(b, step - 1) + units.first, bytes);
+  void skip(Worker& w, int64_t step) {
+    if (w.active.skipped().empty()) return;
+    const bool plain = z_.gates == 1 || z_.resets_before;
+    const int64_t wide = (plain ? vectors_for(z_.units) : 1) * kVec;
+    const Span panels = panels_at_step((z_.units + wide - 1) / wide, w.index);
+    const int64_t first = panels.first * wide, count = std::min(z_.units, panels.last * wide) - first;
+    if (count <= 0) return;
+    const size_t bytes = sizeof(float) * static_cast<size_t>(count);
+    for (const int64_t b : w.active.skipped()) {
+      const float* h = state(b, step - 1) + first;
+      std::memcpy(new_state(b, step) + first, h, bytes);
+      if (kept_states_ != nullptr) std::memcpy(kept_state(b, step) + first, h, bytes);
+      if (dropped_ != nullptr)
+        for (int gate = 0; gate < z_.gates; ++gate)
+          std::memcpy(dropped(gate, b, step) + first, dropped(gate, b, step - 1) + first, bytes);
       if (z_.lstm && cell(b, step - 1) != cell(b, step))
-        std::memcpy(new_cell(b, step) + units.first, cell(b, step - 1) + units.first, bytes);
-      float* out = y(b, step) + units.first;
+        std::memcpy(new_cell(b, step) + first, cell(b, step - 1) + first, bytes);
+      float* out = y(b, step) + first;
       if (l_.zero_output_for_mask || (l_.return_sequences && step == 0))
         std::memset(out, 0, bytes);
       else if (l_.return_sequences)
-        std::memcpy(out, y(b, step - 1) + units.first, bytes);
+        std::memcpy(out, y(b, step - 1) + first, bytes);
     }
+  }
+  float* new_state(int64_t b, int64_t step) { return states_ + ((step & 1) * z_.batch + b) * z_.units; }
+  float* kept_state(int64_t b, int64_t step) { return kept_states_ + (b * z_.time + step) * z_.units; }
+
+  OSTINATO_INLINE void put_state(int64_t b, int64_t step, int64_t unit, int left, vfloat h) {
+    store_first(new_state(b, step) + unit, h, left);
+    store_first(y(b, step) + unit, h, left);
+    if (kept_states_ != nullptr) store_first(kept_state(b, step) + unit, h, left);
+    if (dropped_ != nullptr)
+      for (int gate = 0; gate < z_.gates; ++gate)
+        store_first(dropped(gate, b, step) + unit, h * load_first(recurrent_mask(gate, b) + unit, left), left);
   }
 
   // Panels of kVec units with G gates side by side.
-  template <int G, class Make>
-  void gated(const std::vector<int64_t>& rows, int64_t step, Span panels, const Make& make) {
+  template <int G, class CellOf>
+  void gated(Worker& w, int64_t step, CellOf cell_of) {
+    const std::vector<int64_t>& rows = w.active.active();
+    const int64_t count = static_cast<int64_t>(rows.size());
+    const Span panels = panels_at_step((z_.units + kVec - 1) / kVec, w.index);
+    for (int64_t i = 0; i < count; ++i) w.from[i] = state(rows[i], step - 1);
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       const int64_t unit = panel * kVec;
       const int left = static_cast<int>(std::min<int64_t>(kVec, z_.units - unit));
       const float* packed = packed_recurrent_ + panel * z_.units * G * kVec;
-      for_tiles<G>(static_cast<int64_t>(rows.size()), [&](int64_t first, auto count) {
-        make(count)(*this, rows.data() + first, step, unit, left, packed);
-      });
+      const auto take = [&](int64_t row, const float* product) { finish(cell_of, rows[row], step, unit, left, product); };
+      if (dropped_ == nullptr)
+        multiply_panel<G>(w.from.data(), count, z_.units, packed, w.sums, streams(), take);
+      else
+        multiply_dropped<G>(w, rows, step, packed, take);
     }
   }
-
-  template <int M, int G>
-  OSTINATO_INLINE void gather(const int64_t* rows, int64_t step, const float* packed, vfloat (&acc)[M][G]) const {
-    const float* h[M];
-    for (int m = 0; m < M; ++m) h[m] = state(rows[m], step - 1);
-    accumulate<M, G>(h, z_.units, packed, acc);
-  }
-  OSTINATO_INLINE void put_state(int64_t b, int64_t step, int64_t unit, int left, vfloat h) {
-    store_first(new_state(b, step) + unit, h, left);
-    store_first(y(b, step) + unit, h, left);
-  }
-
-  template <int M>
-  struct Lstm {
-    OSTINATO_INLINE void operator()(ForwardPass& p, const int64_t* rows, int64_t step, int64_t unit, int left,
-                                    const float* packed) const {
-      const int64_t units = p.z_.units;
-      vfloat acc[M][4];
-      for (int m = 0; m < M; ++m)
-        for (int g = 0; g < 4; ++g) acc[m][g] = load_first(p.gates(rows[m], step) + g * units + unit, left);
-      p.gather<M, 4>(rows, step, packed, acc);
-      for (int m = 0; m < M; ++m) {
-        const vfloat i = sigmoid(acc[m][0]), f = sigmoid(acc[m][1]), g = tanh(acc[m][2]), o = sigmoid(acc[m][3]);
-        const vfloat c = f * load_first(p.cell(rows[m], step - 1) + unit, left) + i * g;
-        if (p.keeps_) {
-          float* to = p.gates(rows[m], step) + unit;
-          store_first(to, i, left);
-          store_first(to + units, f, left);
-          store_first(to + 2 * units, g, left);
-          store_first(to + 3 * units, o, left);
-        }
-        store_first(p.new_cell(rows[m], step) + unit, c, left);
-        p.put_state(rows[m], step, unit, left, o * tanh(c));
-      }
-    }
-  };
-
-  template <int M>
-  struct GruAfter {
-    OSTINATO_INLINE void operator()(ForwardPass& p, const int64_t* rows, int64_t step, int64_t unit, int left,
-                                    const float* packed) const {
-      const int64_t units = p.z_.units;
-      const float* bias = p.in_.bias == nullptr ? nullptr : p.in_.bias + 3 * units + unit;
-      vfloat acc[M][3];
-      for (int g = 0; g < 3; ++g) {
-        const vfloat start = bias == nullptr ? vfloat{} : load_first(bias + g * units, left);
-        for (int m = 0; m < M; ++m) acc[m][g] = start;
-      }
-      p.gather<M, 3>(rows, step, packed, acc);
-      for (int m = 0; m < M; ++m) {
-        float* at = p.gates(rows[m], step) + unit;
-        const vfloat z = sigmoid(load_first(at, left) + acc[m][0]);
-        const vfloat r = sigmoid(load_first(at + units, left) + acc[m][1]);
-        const vfloat candidate = tanh(load_first(at + 2 * units, left) + r * acc[m][2]);
-        const vfloat h = load_first(p.state(rows[m], step - 1) + unit, left);
-        if (p.keeps_) {
-          store_first(at, z, left);
-          store_first(at + units, r, left);
-          store_first(at + 2 * units, candidate, left);
-          store_first(at + 3 * units, acc[m][2], left);
-        }
-        p.put_state(rows[m], step, unit, left, z * h + (1.0f - z) * candidate);
-      }
-    }
-  };
-
-  // The update and reset gates of the GRU that resets before the product, and the reset state r ⊙ h.
-  template <int M>
-  struct GruGates {
-    OSTINATO_INLINE void operator()(ForwardPass& p, const int64_t* rows, int64_t step, int64_t unit, int left,
-                                    const float* packed) const {
-      const int64_t units = p.z_.units;
-      vfloat acc[M][2];
-      for (int m = 0; m < M; ++m)
-        for (int g = 0; g < 2; ++g) acc[m][g] = load_first(p.gates(rows[m], step) + g * units + unit, left);
-      p.gather<M, 2>(rows, step, packed, acc);
-      for (int m = 0; m < M; ++m) {
-        float* at = p.gates(rows[m], step) + unit;
-        const vfloat r = sigmoid(acc[m][1]);
-        store_first(at, sigmoid(acc[m][0]), left);
-        store_first(at + units, r, left);
-        store_first(p.reset_ + rows[m] * units + unit, r * load_first(p.state(rows[m], step - 1) + unit, left), left);
-      }
-    }
-  };
-
-  // Panels of plain columns: the RNN's only product, and the candidate of the GRU that resets before it.
-  void plain(const std::vector<int64_t>& rows, int64_t step, int index) {
-    const Span panels = by_rows_ ? Span{0, panels_of(z_.units)} : share(panels_of(z_.units), index, threads_);
-    with_vectors(z_.units, [&](auto vectors) {
-      constexpr int N = decltype(vectors)::count;
-      for (int64_t panel = panels.first; panel < panels.last; ++panel)
-        for_tiles<N>(static_cast<int64_t>(rows.size()), [&](int64_t first, auto count) {
-          plain_tile<decltype(count)::count, N>(rows.data() + first, step, panel);
-        });
+  template <int G, class Take>
+  void multiply_dropped(Worker& w, const std::vector<int64_t>& rows, int64_t step, const float* packed, const Take& take) {
+    for_tiles<G>(static_cast<int64_t>(rows.size()), [&](int64_t first, auto tile) {
+      constexpr int M = decltype(tile)::count;
+      const float* from[G * M];
+      for (int g = 0; g < G; ++g)
+        for (int m = 0; m < M; ++m) from[g * M + m] = dropped(g, rows[first + m], step - 1);
+      multiply_tile_each<M, G>(from, M, z_.units, packed, w.sums);
+      for (int m = 0; m < M; ++m) take(first + m, w.sums + m * G * kVec);
     });
   }
-  template <int M, int N>
-  OSTINATO_INLINE void plain_tile(const int64_t* rows, int64_t step, int64_t panel) {
-    const int64_t units = z_.units, unit = panel * N * kVec, last = (z_.gates - 1) * units;
-    const int left = static_cast<int>(std::min<int64_t>(N * kVec, units - unit));
-    vfloat acc[M][N];
-    const float* from[M];
-    for (int m = 0; m < M; ++m) {
-      from[m] = z_.resets_before ? reset_ + rows[m] * units : state(rows[m], step - 1);
-      for (int n = 0; n < N; ++n)
-        acc[m][n] = load_first(gates(rows[m], step) + last + unit + n * kVec, left - n * kVec);
+
+  // From a row's recurrent products, gate beside gate, and x · kernel to its new state.
+  OSTINATO_INLINE void finish(Lstm, int64_t b, int64_t step, int64_t unit, int left, const float* product) {
+    float* at = gates(b, step) + unit;
+    const int64_t units = z_.units;
+    const vfloat i = sigmoid(load_first(at, left) + load(product));
+    const vfloat f = sigmoid(load_first(at + units, left) + load(product + kVec));
+    const vfloat g = tanh(load_first(at + 2 * units, left) + load(product + 2 * kVec));
+    const vfloat o = sigmoid(load_first(at + 3 * units, left) + load(product + 3 * kVec));
+    const vfloat c = f * load_first(cell(b, step - 1) + unit, left) + i * g;
+    if (keeps_) {
+      store_first(at, i, left);
+      store_first(at + units, f, left);
+      store_first(at + 2 * units, g, left);
+      store_first(at + 3 * units, o, left);
     }
-    accumulate<M, N>(from, units, packed_columns_ + panel * units * N * kVec, acc);
-    for (int m = 0; m < M; ++m)
-      for (int n = 0; n < N; ++n) {
-        const int here = left - n * kVec;
-        const int64_t at = unit + n * kVec;
-        if (here <= 0) break;
-        if (z_.resets_before) {
-          float* gate = gates(rows[m], step) + at;
-          const vfloat candidate = tanh(acc[m][n]), z = load_first(gate, here);
-          const vfloat h = load_first(state(rows[m], step - 1) + at, here);
-          if (keeps_) store_first(gate + 2 * units, candidate, here);
-          put_state(rows[m], step, at, here, z * h + (1.0f - z) * candidate);
-        } else {
-          put_state(rows[m], step, at, here, activate(acc[m][n]));
-        }
+    store_first(new_cell(b, step) + unit, c, left);
+    put_state(b, step, unit, left, o * tanh(c));
+  }
+  OSTINATO_INLINE void finish(GruAfter, int64_t b, int64_t step, int64_t unit, int left, const float* product) {
+    float* at = gates(b, step) + unit;
+    const int64_t units = z_.units;
+    vfloat p[3];
+    OSTINATO_UNROLL for (int g = 0; g < 3; ++g) {
+      p[g] = load(product + g * kVec);
+      if (in_.bias != nullptr) p[g] += load_first(in_.bias + (3 + g) * units + unit, left);
+    }
+    const vfloat z = sigmoid(load_first(at, left) + p[0]);
+    const vfloat r = sigmoid(load_first(at + units, left) + p[1]);
+    const vfloat candidate = tanh(load_first(at + 2 * units, left) + r * p[2]);
+    const vfloat h = load_first(state(b, step - 1) + unit, left);
+    if (keeps_) {
+      store_first(at, z, left);
+      store_first(at + units, r, left);
+      store_first(at + 2 * units, candidate, left);
+      store_first(at + 3 * units, p[2], left);
+    }
+    put_state(b, step, unit, left, z * h + (1.0f - z) * candidate);
+  }
+  OSTINATO_INLINE void finish(GruGates, int64_t b, int64_t step, int64_t unit, int left, const float* product) {
+    float* at = gates(b, step) + unit;
+    const vfloat r = sigmoid(load_first(at + z_.units, left) + load(product + kVec));
+    store_first(at, sigmoid(load_first(at, left) + load(product)), left);
+    store_first(at + z_.units, r, left);
+    const float* h = dropped_ == nullptr ? state(b, step - 1) : dropped(2, b, step - 1);
+    store_first(reset_ + b * z_.units + unit, r * load_first(h + unit, left), left);
+  }
+
+  // Panels of plain columns: the RNN's only product, and the candidate of the GRU that resets before it.
+  void plain(Worker& w, int64_t step) {
+    const std::vector<int64_t>& rows = w.active.active();
+    const int64_t count = static_cast<int64_t>(rows.size());
+    for (int64_t i = 0; i < count; ++i)
+      w.from[i] = z_.resets_before ? reset_ + rows[i] * z_.units
+                  : dropped_ == nullptr ? state(rows[i], step - 1) : dropped(0, rows[i], step - 1);
+    const Span panels = panels_at_step(panels_of(z_.units), w.index);
+    with_vectors(z_.units, [&](auto vectors) {
+      constexpr int N = decltype(vectors)::count;
+      for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+        const int64_t unit = panel * N * kVec;
+        const int left = static_cast<int>(std::min<int64_t>(N * kVec, z_.units - unit));
+        multiply_panel<N>(w.from.data(), count, z_.units, packed_columns_ + panel * z_.units * N * kVec, w.sums, streams(),
+                          [&](int64_t row, const float* product) {
+                            for (int at = 0; at < left; at += kVec)
+                              finish_plain(rows[row], step, unit + at, std::min(kVec, left - at), load(product + at));
+                          });
       }
+    });
+  }
+  OSTINATO_INLINE void finish_plain(int64_t b, int64_t step, int64_t unit, int left, vfloat product) {
+    float* at = gates(b, step) + unit;
+    product += load_first(at + (z_.gates - 1) * z_.units, left);
+    if (!z_.resets_before) return put_state(b, step, unit, left, activate(product));
+    const vfloat candidate = tanh(product), z = load_first(at, left);
+    const vfloat h = load_first(state(b, step - 1) + unit, left);
+    if (keeps_) store_first(at + 2 * z_.units, candidate, left);
+    put_state(b, step, unit, left, z * h + (1.0f - z) * candidate);
   }
   OSTINATO_INLINE vfloat activate(vfloat x) const {
     if (l_.activation == Activation::kTanh) return tanh(x);
@@ -323,18 +352,15 @@ class ForwardPass {
     return x;
   }
 
-  const Layer l_;
-  const Inputs in_;
   const Outputs out_;
-  const Sizes z_;
   const bool keeps_;
+  const int vectors_;     // of `units` that a row of the gates has
+  int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   int64_t stretch_ = 1;
   float *packed_kernel_ = nullptr, *packed_recurrent_ = nullptr, *packed_columns_ = nullptr, *reset_ = nullptr;
-  float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr;
+  float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
+  float *sums_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;
-  int threads_ = 1;
-  bool by_rows_ = true;
-  Barrier* barrier_ = nullptr;
 };
 
 }  // namespace OSTINATO_ISA

@@ -8,7 +8,7 @@ namespace OSTINATO_ISA {
 
 extern const ostinato::Kernels kernels;
 const ostinato::Kernels kernels = {
-    [](const Layer& layer) { return History(nullptr, Sizes(layer)).floats; },
+    [](const Layer& layer, bool masked) { return History(nullptr, layer, masked).floats; },
     [](const Layer& layer, const Inputs& in, bool keeps) { return ForwardPass(layer, in, {}, nullptr, keeps).bytes(); },
     [](const Layer& layer, const Inputs& in) { return BackwardPass(layer, in, {}, nullptr).bytes(); },
     [](const Layer& layer, const Inputs& in, const Outputs& out, void* workspace) {

@@ -6,7 +6,7 @@
 namespace ostinato {
 
 struct Kernels {
-  int64_t (*history_floats)(const Layer&);
+  int64_t (*history_floats)(const Layer&, bool masked);
   size_t (*forward_bytes)(const Layer&, const Inputs&, bool keeps_history);
   size_t (*backward_bytes)(const Layer&, const Inputs&);
   void (*forward)(const Layer&, const Inputs&, const Outputs&, void* workspace);

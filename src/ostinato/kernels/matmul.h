@@ -2,7 +2,9 @@
 //
 // The right-hand matrix is packed into panels of N vectors of columns: for each row k of the matrix a panel holds N
 // vectors ([k][N][kVec]), with zeros where the matrix has no column. The left-hand matrix is read through row pointers.
-// A tile of M rows × N vectors is accumulated in registers: M·N accumulators, N weights, one broadcast.
+// A tile of M rows × N vectors is accumulated in registers: M·N accumulators, N weights, one broadcast. Panels are walked
+// in blocks that fit into L1: all tiles of rows pass over a block before the next, and leave their sums in a small buffer
+// in between.
 //
 // Every element is summed over k in increasing order, whatever tile it falls into, so that results do not depend on how
 // rows or panels are divided among threads.
@@ -23,35 +25,73 @@ constexpr int kRegisters = 16;
 // The most rows a tile of N vectors has: its accumulators, weights and a broadcast fill the register file.
 template <int N>
 constexpr int most_rows() {
-  return kRegisters == 32 ? 6 : (N >= 4 ? 3 : N == 3 ? 4 : 6);
+  return kRegisters == 32 ? (N >= 4 ? 6 : 8) : (N >= 4 ? 3 : N == 3 ? 4 : 6);
 }
 
-// acc[m][n] += Σ_k a[m][k] · b[k][n], k from 0 to depth.
+constexpr int64_t kBlockFloats = 8192;  // of a panel: 32 KB
+constexpr int64_t kChunkRows = 96;      // whose sums stay in L1 or L2 from block to block
+
+// sums[m][n] = Σ_k a[m][k] · b[k][n] for a tile of M rows, k from `first` to `first + depth`; added to what is there unless
+// `first` is 0. `lines` vectors from `ahead` on are prefetched for each k. A function of its own: inlined into others, its
+// accumulators do not stay in registers.
 template <int M, int N>
-OSTINATO_INLINE void accumulate(const float* const* a, int64_t depth, const float* b, vfloat (&acc)[M][N]) {
+__attribute__((noinline)) void multiply_tile(const float* const* a, int64_t first, int64_t depth, const float* b,
+                                             float* sums, const float* ahead, int lines) {
+  const float* rows[M];
+  OSTINATO_UNROLL for (int m = 0; m < M; ++m) rows[m] = a[m] + first;
+  vfloat acc[M][N] = {};
+  if (first > 0)
+    for (int m = 0; m < M; ++m)
+      for (int n = 0; n < N; ++n) acc[m][n] = load(sums + (m * N + n) * kVec);
   for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
+    for (int line = 0; line < lines; ++line, ahead += kVec) __builtin_prefetch(ahead);
     vfloat w[N];
     for (int n = 0; n < N; ++n) w[n] = load(b + n * kVec);
     for (int m = 0; m < M; ++m) {
-      const vfloat x = broadcast(a[m][k]);
+      const vfloat x = broadcast(rows[m][k]);
       for (int n = 0; n < N; ++n) acc[m][n] += x * w[n];
     }
   }
+  for (int m = 0; m < M; ++m)
+    for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kVec, acc[m][n]);
 }
 
-// acc[m][n] += Σ_k a[k][m] · b[k][n]: the left-hand matrix transposed, for sums over the rows of a batch.
+// The same with a left-hand side for each of the N vectors: sums[m][n] = Σ_k a[n · stride + m][k] · b[k][n].
 template <int M, int N>
-OSTINATO_INLINE void accumulate_transposed(const float* const* a, int64_t offset, int64_t depth, const float* b,
-                                           vfloat (&acc)[M][N]) {
-  for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
+__attribute__((noinline)) void multiply_tile_each(const float* const* a, int64_t stride, int64_t depth, const float* b,
+                                                  float* sums) {
+  vfloat acc[M][N] = {};
+  for (int64_t k = 0; k < depth; ++k, b += N * kVec)
+    for (int n = 0; n < N; ++n) {
+      const vfloat w = load(b + n * kVec);
+      for (int m = 0; m < M; ++m) acc[m][n] += broadcast(a[n * stride + m][k]) * w;
+    }
+  for (int m = 0; m < M; ++m)
+    for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kVec, acc[m][n]);
+}
+
+// to[m][n] += Σ_k a[k · stride + m] · b[k][n], rows `leading` apart, the last vectors cut at `columns`: the left-hand matrix
+// transposed, for sums over the rows of a batch.
+template <int M, int N>
+__attribute__((noinline)) void add_transposed_tile(const float* a, int64_t stride, int64_t depth, const float* b, float* to,
+                                                   int64_t leading, int columns) {
+  for (int m = 0; m < M; ++m)
+    for (int n = 0; n < N; ++n) __builtin_prefetch(to + m * leading + n * kVec, 1);
+  vfloat acc[M][N] = {};
+  for (int64_t k = 0; k < depth; ++k, a += stride, b += N * kVec) {
     vfloat w[N];
     for (int n = 0; n < N; ++n) w[n] = load(b + n * kVec);
-    const float* row = a[k] + offset;
     for (int m = 0; m < M; ++m) {
-      const vfloat x = broadcast(row[m]);
+      const vfloat x = broadcast(a[m]);
       for (int n = 0; n < N; ++n) acc[m][n] += x * w[n];
     }
   }
+  OSTINATO_UNROLL for (int m = 0; m < M; ++m)
+    OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
+      float* at = to + m * leading + n * kVec;
+      const int left = columns - n * kVec;
+      store_first(at, load_first(at, left) + acc[m][n], left);
+    }
 }
 
 template <int M>
@@ -72,7 +112,32 @@ OSTINATO_INLINE void for_tiles(int64_t count, const F& f) {
       case 4: if constexpr (M >= 4) f(first, Rows<4>{}); break;
       case 5: if constexpr (M >= 5) f(first, Rows<5>{}); break;
       case 6: if constexpr (M >= 6) f(first, Rows<6>{}); break;
+      case 7: if constexpr (M >= 7) f(first, Rows<7>{}); break;
+      case 8: if constexpr (M >= 8) f(first, Rows<8>{}); break;
     }
+  }
+}
+
+// The product of `count` rows, a[row][k], with one panel; take(row, sums) is given the N vectors of each row. `sums` has room
+// for kChunkRows × N vectors. With `streams`, for weights that no cache keeps, the next block is fetched while one is used.
+template <int N, class Take>
+OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_t depth, const float* packed, float* sums,
+                                    bool streams, const Take& take) {
+  constexpr int64_t kWide = N * kVec, kDepth = kBlockFloats / kWide;
+  for (int64_t top = 0; top < count; top += kChunkRows) {
+    const int64_t rows = std::min(kChunkRows, count - top);
+    const int64_t tiles = (rows + most_rows<N>() - 1) / most_rows<N>();
+    const int lines = streams ? static_cast<int>((N + tiles - 1) / tiles) : 0;
+    for (int64_t k = 0; k < depth; k += kDepth) {
+      const int64_t here = std::min(kDepth, depth - k);
+      const float* block = packed + k * kWide;
+      const float* ahead = block + here * kWide;
+      for_tiles<N>(rows, [&](int64_t first, auto tile) {
+        multiply_tile<decltype(tile)::count, N>(a + top + first, k, here, block, sums + first * kWide, ahead, lines);
+        ahead += here * kVec * lines;
+      });
+    }
+    for (int64_t row = 0; row < rows; ++row) take(top + row, sums + row * kWide);
   }
 }
 

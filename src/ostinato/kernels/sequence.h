@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -20,7 +22,10 @@ using ostinato::Layer;
 using ostinato::Outputs;
 
 constexpr int64_t kAlign = 16;           // floats; every block of memory starts on a cache line
-constexpr int64_t kProjectionRows = 192; // rows of x that stay in L2 while all panels of the kernel pass over them
+constexpr int64_t kProjectionRows = 384; // of x at a time: a panel of the kernel stays in L2 while they pass
+constexpr int64_t kSmallWeights = 32768;  // floats: every thread's L2 keeps them beside a partial sum of their gradient
+constexpr int64_t kGroupRows = 8;         // of a batch, at least, that one thread takes at a time
+constexpr int64_t kMostGroups = 16;
 
 struct Sizes {
   int64_t batch, time, features, units;
@@ -60,47 +65,59 @@ inline void* aligned(void* block) {
   return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(block) + 63) & ~static_cast<uintptr_t>(63));
 }
 
-// The history: activated gates, cell states (LSTM) and hidden states of every step.
+// Whether the hidden states are kept beside y: where y is not the state, or not all of it.
+inline bool y_lacks_states(const Layer& layer, bool masked) { return masked || !layer.return_sequences; }
+
+// The history: activated gates, cell states (LSTM) and, where y lacks them, hidden states of every step.
 struct History {
   float *gates, *cells, *states;
-  History(float* block, const Sizes& z) {
+  History(float* block, const Layer& layer, bool masked) {
+    const Sizes z(layer);
     const int64_t steps = z.batch * z.time * z.units;
     Arena arena(block);
     gates = z.gates > 1 ? arena.floats(steps * z.saved) : nullptr;
     cells = z.lstm ? arena.floats(steps) : nullptr;
-    states = arena.floats(steps);
+    states = y_lacks_states(layer, masked) ? arena.floats(steps) : nullptr;
     floats = static_cast<int64_t>(arena.bytes() / sizeof(float));
   }
   int64_t floats;
 };
 
-// How a call is divided among threads. By rows, every thread walks all steps of its own rows and waits for nobody; by
-// units, every thread computes its own units of all rows, and all meet after each step. The second is for few rows, or
-// for weights that are too large to pass through every core's cache at every step.
+// How a call is divided among threads. By groups of rows, for small weights: whoever is free takes the next group, and
+// nobody waits for anybody. By rows, every thread walks all steps of its own rows. By units, every thread computes its own
+// units of all rows, and all meet after each step: for few rows, or for weights that are too large to pass through every
+// core's cache at every step. Groups depend on the layer alone, as does the order of every sum.
 struct Division {
-  int threads;
-  bool by_rows;
+  int threads = 1;
+  int64_t groups = 0;  // of rows; 0 where threads do not take groups
+  bool by_rows = true;
 };
 
-inline Division divide(const Sizes& z, int available) {
+inline Division divide(const Layer& layer) {
+  const Sizes z(layer);
   const int64_t weights = z.units * z.width;
   const double step = 2.0 * z.batch * weights + 40.0 * z.batch * z.width;  // flops, about
   const double work = step * z.time + 2.0 * z.batch * z.time * z.features * z.width;
-  if (available <= 1 || work < 2e5) return {1, true};
+  const int available = work < 2e5 ? 1 : layer.threads;
+  if ((z.features + z.units) * z.width <= kSmallWeights && z.batch >= 2 * kGroupRows) {
+    const int64_t groups = std::min(kMostGroups, (z.batch + kGroupRows - 1) / kGroupRows);
+    return {static_cast<int>(std::min<int64_t>(available, groups)), groups, true};
+  }
+  if (available <= 1) return {};
   const bool enough_rows = z.batch >= 6 * available;
   const bool large_weights = weights * 4 > (int64_t{3} << 19);  // 1.5 MB: more than its share of L2
   const bool worth_meeting = step > 6e4;
   const int64_t panels = (z.units + kVec - 1) / kVec;
-  if (worth_meeting && panels >= available && (!enough_rows || large_weights)) return {available, false};
-  return {static_cast<int>(std::min<int64_t>(available, z.batch)), true};
+  if (worth_meeting && panels >= available && (!enough_rows || large_weights)) return {available, 0, false};
+  return {static_cast<int>(std::min<int64_t>(available, z.batch)), 0, true};
 }
 
 struct Span {
   int64_t first, last;
   int64_t count() const { return last - first; }
 };
-inline Span share(int64_t count, int index, int threads) {
-  return {count * index / threads, count * (index + 1) / threads};
+inline Span share(int64_t count, int64_t index, int64_t shares) {
+  return {count * index / shares, count * (index + 1) / shares};
 }
 
 // The rows of a step that are not masked, among those of a thread.
@@ -127,31 +144,104 @@ class ActiveRows {
   std::vector<int64_t> active_, skipped_;
 };
 
-// out[row][column] = add[column] + Σ_k a[row][k] · packed[k][column] for `count` rows; columns as in pack_panel. Loop
-// order: panels, then row tiles. With `onto`, the product is added to what out holds, after it.
-template <bool onto = false>
-inline void multiply_rows(const float* const* a, float* const* out, int64_t count, int64_t depth, int64_t columns,
-                          const float* packed, const float* add, Span panels) {
-  with_vectors(columns, [&](auto vectors) {
+// out[row][column] = Σ_k a[row][k] · packed[k][column] for `count` rows and panels of columns as in pack_panel, plus, where
+// given, add[column], or what out holds before with `onto`. With `factors` the product is multiplied by them first, element
+// by element.
+struct Multiplication {
+  const float* const* a;
+  float* const* out;
+  int64_t count, depth, columns;
+  const float* packed;
+  const float* add = nullptr;
+  bool onto = false;
+  const float* const* factors = nullptr;
+  bool streams = false;
+};
+inline void multiply(const Multiplication& p, float* sums, Span panels) {
+  with_vectors(p.columns, [&](auto vectors) {
     constexpr int N = decltype(vectors)::count;
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      const int64_t first = panel * N * kVec;
-      const int left = static_cast<int>(std::min<int64_t>(N * kVec, columns - first));
-      vfloat start[N] = {};
-      if (add != nullptr)
-        for (int n = 0; n < N; ++n) start[n] = load_first(add + first + n * kVec, left - n * kVec);
-      for_tiles<N>(count, [&](int64_t row, auto rows) {
-        constexpr int M = decltype(rows)::count;
-        vfloat acc[M][N];
-        for (int m = 0; m < M; ++m)
-          for (int n = 0; n < N; ++n)
-            acc[m][n] = onto ? load_first(out[row + m] + first + n * kVec, left - n * kVec) : start[n];
-        accumulate<M, N>(a + row, depth, packed + panel * depth * N * kVec, acc);
-        for (int m = 0; m < M; ++m)
-          for (int n = 0; n < N; ++n) store_first(out[row + m] + first + n * kVec, acc[m][n], left - n * kVec);
-      });
+      const int64_t column = panel * N * kVec;
+      const int left = static_cast<int>(std::min<int64_t>(N * kVec, p.columns - column));
+      multiply_panel<N>(p.a, p.count, p.depth, p.packed + panel * p.depth * N * kVec, sums, p.streams,
+                        [&](int64_t row, const float* product) {
+                          float* to = p.out[row] + column;
+                          OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
+                            const int at = n * kVec, here = left - at;
+                            vfloat value = load(product + at);
+                            if (p.factors != nullptr) value *= load_first(p.factors[row] + column + at, here);
+                            if (p.add != nullptr) value += load_first(p.add + column + at, here);
+                            if (p.onto) value += load_first(to + at, here);
+                            store_first(to + at, value, here);
+                          }
+                        });
     }
   });
 }
+inline void multiply(const Multiplication& p, float* sums) { multiply(p, sums, {0, panels_of(p.columns)}); }
+
+// What the two passes have in common: a layer, its division, and threads that meet.
+class Pass {
+ protected:
+  Pass(const Layer& layer, const Inputs& in)
+      : l_(layer), in_(in), z_(layer), division_(divide(layer)), threads_(division_.threads) {}
+
+  // With groups, prepares alone, and then whoever is free calls walk(thread, group). Without, every thread calls
+  // walk(thread, thread) and prepares its share there.
+  template <class Prepare, class Walk>
+  void run_all(const Prepare& prepare, const Walk& walk) {
+    if (division_.groups > 0) {
+      prepare(0, 1);
+      std::atomic<int64_t> next{0};
+      ostinato::Team team(threads_);
+      team.run_some([&](int index) {
+        for (int64_t group = next++; group < division_.groups; group = next++) walk(index, group);
+      });
+      return;
+    }
+    ostinato::Team team(threads_);
+    threads_ = team.size();
+    by_units_ = !division_.by_rows && threads_ > 1;
+    Barrier barrier(threads_);
+    barrier_ = &barrier;
+    team.run([&](int index) {
+      prepare(index, threads_);
+      meet();
+      walk(index, index);
+    });
+  }
+  void meet() const {
+    if (barrier_ != nullptr && threads_ > 1) barrier_->wait();
+  }
+  void meet_if_by_units() const {
+    if (by_units_) meet();
+  }
+  // The rows of the batch that a walk covers.
+  Span rows_of(int64_t walk) const {
+    if (division_.groups > 0) return share(z_.batch, walk, division_.groups);
+    return by_units_ ? Span{0, z_.batch} : share(z_.batch, walk, threads_);
+  }
+  // Of `panels`, those that a thread computes at a step.
+  Span panels_at_step(int64_t panels, int index) const {
+    return by_units_ ? share(panels, index, threads_) : Span{0, panels};
+  }
+  int64_t place(int64_t b, int64_t step) const { return b * z_.time + (l_.go_backwards ? z_.time - 1 - step : step); }
+  const float* input_mask(int gate, int64_t b) const {
+    return in_.input_dropout + (gate * z_.batch + b) * z_.features;
+  }
+  const float* recurrent_mask(int gate, int64_t b) const {
+    return in_.recurrent_dropout + (gate * z_.batch + b) * z_.units;
+  }
+  // Whether the recurrent weights of a thread pass from beyond its caches at every step.
+  bool streams() const { return z_.units * z_.width * 4 / (by_units_ ? threads_ : 1) > (int64_t{5} << 18); }
+
+  const Layer l_;
+  const Inputs in_;
+  const Sizes z_;
+  const Division division_;
+  int threads_;
+  bool by_units_ = false;
+  Barrier* barrier_ = nullptr;
+};
 
 }  // namespace OSTINATO_ISA

@@ -281,6 +281,7 @@ Arguments read_arguments(const Kernel& kernel, InputReader& reader) {
   layer.time = arguments.x_shape[1];
   layer.features = weights.shape()[0];
   layer.units = recurrent.shape()[0];
+  layer.threads = threads();
   if (layer.features < 1 || layer.units < 1) {
     refuse("kernel has shape " + in_words(weights.shape()) + " and recurrent " + in_words(recurrent.shape()) +
            ", but a layer has at least one feature and one unit");
@@ -301,6 +302,7 @@ Arguments read_arguments(const Kernel& kernel, InputReader& reader) {
                                                    "(gates, batch, features)");
   in.recurrent_dropout = recurrent_dropout.optional<float>({gates(layer.cell), layer.batch, layer.units},
                                                            "(gates, batch, units)");
+  if (kernel.takes_ids && in.input_dropout != nullptr) refuse("input_dropout is for x, but ids are given");
   (kernel.takes_ids ? (void)(in.ids = x.data<int32_t>()) : (void)(in.x = x.data<float>()));
   if (in.ids != nullptr) check_ids(in.ids, layer);
   in.h0 = h0.data<float>();
@@ -330,7 +332,7 @@ void compute_forward(void* opaque, TF_OpKernelContext* context) {
         out.y = writer.next(arguments.y_shape());
         out.h = writer.next(state);
         if (has_c) out.c = writer.next(state);
-        float* history = writer.next({keeps_history ? history_floats(layer) : 0});
+        float* history = writer.next({keeps_history ? history_floats(layer, arguments.in.mask != nullptr) : 0});
         if (keeps_history) out.history = history;
 
         if (arguments.without_steps()) {
@@ -361,7 +363,8 @@ void compute_backward(void* opaque, TF_OpKernelContext* context) {
         const Input dh = reader.next("dh");
         const Input dc = has_c ? reader.next("dc") : Input{};
         y.needs_shape(arguments.y_shape(), "(batch, time or 1, units)");
-        history.needs_shape({arguments.without_steps() ? 0 : history_floats(layer)}, "as the op with keep_history gives");
+        history.needs_shape({arguments.without_steps() ? 0 : history_floats(layer, arguments.in.mask != nullptr)},
+                            "as the op with keep_history gives");
         dy.needs_shape(arguments.y_shape(), "(batch, time or 1, units)");
         dh.needs_shape(state, "(batch, units)");
         if (has_c) dc.needs_shape(state, "(batch, units)");

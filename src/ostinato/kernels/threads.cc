@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -20,8 +21,9 @@
 namespace ostinato {
 namespace {
 
-constexpr int kMostThreads = 64;
-constexpr int kSpins = 4000;  // some microseconds: longer than the gaps between the layers of a model
+// A waiting thread spins for some microseconds, longer than the gaps between the layers of a model. A helper without a job
+// then yields to whoever needs its processor, up to about a millisecond, the gap between two small models, and sleeps.
+constexpr int kSpins = 1000, kYields = 1500;
 
 inline void pause_spinning() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -42,40 +44,73 @@ void wait_until(const Done& done) {
   }
 }
 
+// A job's number, whether it still takes helpers, and how many are at it: one word, so that a helper can join only a job
+// that is still there.
+constexpr uint64_t kOneJob = uint64_t{1} << 32, kClosed = uint64_t{1} << 31;
+constexpr uint64_t number_of(uint64_t job) { return job / kOneJob; }
+constexpr uint64_t helpers_at(uint64_t job) { return job % kClosed; }
+
 struct Pool {
   std::mutex owner;  // held by the team that has the helpers
   std::mutex sleeping;
   std::condition_variable wake;
-  std::atomic<unsigned> job{0};
+  std::atomic<uint64_t> job{kClosed};
   std::atomic<int> sleepers{0};
-  std::atomic<int> unfinished{0};
   void (*call)(const void*, int) = nullptr;
   const void* work = nullptr;
-  std::atomic<int> members{0};  // of the team at work, the caller included
+  int size = 1;               // of the team at work, the caller included
+  std::atomic<int> next{1};   // index that the next helper gets
+  std::atomic<int> done{0};   // helpers that have finished
   int helpers = 0;
 
   void grow(int wanted) {
     while (helpers < wanted) {
-      const unsigned seen = job.load();
-      const int index = ++helpers;
-      std::thread([this, index, seen] { help(index, seen); }).detach();
+      ++helpers;
+      const uint64_t seen = number_of(job.load());
+      std::thread([this, seen] { help(seen); }).detach();
     }
   }
 
-  void help(int index, unsigned seen) {
+  void help(uint64_t seen) {
+    const auto nothing_new = [&] { return number_of(job.load(std::memory_order_acquire)) == seen; };
     for (;;) {
-      for (int spin = 0; job.load(std::memory_order_acquire) == seen && spin < kSpins; ++spin) pause_spinning();
-      if (job.load(std::memory_order_acquire) == seen) {
+      for (int spin = 0; nothing_new() && spin < kSpins; ++spin) pause_spinning();
+      for (int turn = 0; nothing_new() && turn < kYields; ++turn) std::this_thread::yield();
+      if (nothing_new()) {
         std::unique_lock<std::mutex> lock(sleeping);
         sleepers.fetch_add(1);
-        wake.wait(lock, [&] { return job.load() != seen; });
+        wake.wait(lock, [&] { return !nothing_new(); });
         sleepers.fetch_sub(1);
       }
-      seen = job.load(std::memory_order_acquire);
-      // A job ends only when each helper, called upon or not, has seen it: none can miss one or take one twice.
-      if (index < members.load()) call(work, index);
-      unfinished.fetch_sub(1, std::memory_order_release);
+      uint64_t found = job.load();
+      while (!(found & kClosed) && !job.compare_exchange_weak(found, found + 1)) {
+      }
+      seen = number_of(found);
+      if (found & kClosed) continue;
+      const int index = next.fetch_add(1);
+      if (index < size) {
+        call(work, index);
+        done.fetch_add(1, std::memory_order_release);
+      }
+      job.fetch_sub(1, std::memory_order_release);
     }
+  }
+
+  void run(void (*its_call)(const void*, int), const void* its_work, int its_size, bool all) {
+    call = its_call;
+    work = its_work;
+    size = its_size;
+    next.store(1);
+    done.store(0);
+    job.store((number_of(job.load()) + 1) * kOneJob);
+    if (sleepers.load() > 0) {
+      { std::lock_guard<std::mutex> lock(sleeping); }
+      wake.notify_all();
+    }
+    call(work, 0);
+    if (all) wait_until([&] { return done.load(std::memory_order_acquire) == size - 1; });
+    job.fetch_or(kClosed);
+    wait_until([&] { return helpers_at(job.load(std::memory_order_acquire)) == 0; });
   }
 };
 
@@ -157,20 +192,9 @@ Team::~Team() {
   if (owns_helpers_) the_pool().owner.unlock();
 }
 
-void Team::start(void (*call)(const void*, int), const void* work) {
+void Team::start(void (*call)(const void*, int), const void* work, bool all) {
   if (size_ == 1) return call(work, 0);
-  Pool& helpers = the_pool();
-  helpers.call = call;
-  helpers.work = work;
-  helpers.members.store(size_);
-  helpers.unfinished.store(helpers.helpers);
-  helpers.job.fetch_add(1);
-  if (helpers.sleepers.load() > 0) {
-    { std::lock_guard<std::mutex> lock(helpers.sleeping); }
-    helpers.wake.notify_all();
-  }
-  call(work, 0);
-  wait_until([&] { return helpers.unfinished.load(std::memory_order_acquire) == 0; });
+  the_pool().run(call, work, size_, all);
 }
 
 int threads() {

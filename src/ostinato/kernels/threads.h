@@ -5,6 +5,8 @@
 
 namespace ostinato {
 
+constexpr int kMostThreads = 64;
+
 // Threads that meet at wait(); all of them must call it equally often.
 class Barrier {
  public:
@@ -31,11 +33,17 @@ class Team {
   // Calls f(index) for index 0 to size() - 1, each on a thread of its own, and returns when all have.
   template <class F>
   void run(const F& f) {
-    start([](const void* work, int index) { (*static_cast<const F*>(work))(index); }, &f);
+    start([](const void* work, int index) { (*static_cast<const F*>(work))(index); }, &f, true);
+  }
+  // The same for work that any number of threads can do: f(0) on this thread, and f(index) on helpers that come before
+  // it returns. Nobody waits for a helper to wake up.
+  template <class F>
+  void run_some(const F& f) {
+    start([](const void* work, int index) { (*static_cast<const F*>(work))(index); }, &f, false);
   }
 
  private:
-  void start(void (*call)(const void*, int), const void* work);
+  void start(void (*call)(const void*, int), const void* work, bool all);
   int size_ = 1;
   bool owns_helpers_ = false;
 };

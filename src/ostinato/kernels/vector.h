@@ -16,6 +16,7 @@
 #endif
 
 #define OSTINATO_INLINE inline __attribute__((always_inline))
+#define OSTINATO_UNROLL _Pragma("GCC unroll 8")  // loops over vectors that are to stay in registers
 
 namespace OSTINATO_ISA {
 
