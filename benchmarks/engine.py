@@ -194,13 +194,13 @@ class Workers:
         return seconds
 
     def peak_memory(self, peer: str, what: str, layer: Layer) -> tuple[int, int]:
-        """Bytes resident in a fresh process: at its start, and at the most after running a job."""
+        """Bytes resident in a fresh process, at the most: with the data of a job, and after running it."""
         worker = Worker(peer, self._engine, Path(self._folder.name))
-        worker.ask(do="prepare", what=what, layer=layer.name)
+        before = worker.ask(do="prepare", what=what, layer=layer.name)["bytes"]
         worker.ask(do="time", what=what, layer=layer.name, seconds=0)
         peak = worker.ask(do="memory")["bytes"]
         worker.end()
-        return worker.hello["bytes"], peak
+        return before, peak
 
 
 def report(text: str) -> None:
@@ -285,7 +285,7 @@ def memory(workers: Workers) -> list[dict[str, Any]]:
             sizes["ostinato"] <= 0.6 * sizes["keras"],
             "≤ 0.6 × Keras'",
         )
-        for name, sizes in (("", peak), (" above that at the start", above))
+        for name, sizes in (("", peak), (" above that with the data, before the first step", above))
     ]
 
 

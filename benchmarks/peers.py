@@ -440,16 +440,17 @@ class Jobs:
         raise ValueError(f"there is nothing to do for {request}")
 
     def _prepare(self, what: str, layer: str) -> dict[str, Any]:
-        """Compiles and runs a function; answers with the norms of what it computed."""
+        """Compiles and runs a function; answers with the norms of what it computed, and the peak before."""
         if what not in self._peer.passes:
             return {"lacking": f"nothing to measure for {what}"}
         try:
             call = self._peer.passes[what](Layer.parse(layer))
         except NotImplementedError as lacking:
             return {"lacking": str(lacking)}
+        before = peak_memory()
         norms = [float(np.linalg.norm(np.asarray(array).ravel())) for array in call()]
         self._calls[what, layer] = call
-        return {"norms": norms[:4]}
+        return {"norms": norms[:4], "bytes": before}
 
 
 def median_seconds(call: Call, seconds: float) -> float:

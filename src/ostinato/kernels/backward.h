@@ -51,10 +51,10 @@ class BackwardPass : Pass {
   }
 
  private:
-  static constexpr int64_t kDepth = 256;                 // rows of a block of the large products
+  static constexpr int64_t kDepth = 128;                 // rows of a block of the large products
   static constexpr int64_t kColumns = 4 * kVec;          // of a panel of deltas, at most
   static constexpr int64_t kLeft = 16;                   // columns that lie together on the left of these products
-  static constexpr int64_t kStretchFloats = 524288;      // deltas that are kept: 2 MB
+  static constexpr int64_t kStretchFloats = 1048576;     // deltas that are kept: 4 MB
 
   // The gradients of the weights, or a group's part of them.
   struct Weights {

@@ -5,6 +5,8 @@
 // activations before anything is stored. Loop order of a step: panels (their weights pass from L2), row tiles, k.
 #pragma once
 
+#include <initializer_list>
+
 #include "sequence.h"
 
 namespace OSTINATO_ISA {
@@ -12,7 +14,7 @@ namespace OSTINATO_ISA {
 class ForwardPass : Pass {
  public:
   ForwardPass(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace, bool keeps_history)
-      : Pass(layer, in), out_(out), keeps_(keeps_history), vectors_(keeps_ && z_.gates > 1 ? z_.saved : z_.gates) {
+      : Pass(layer, in), out_(out), keeps_(keeps_history) {
     Arena arena(workspace == nullptr ? nullptr : aligned(workspace));
     parts_ = in.input_dropout == nullptr ? 1 : z_.gates;
     if (in.ids == nullptr) packed_kernel_ = arena.floats(parts_ * packed_floats(z_.features, z_.width / parts_));
@@ -26,7 +28,9 @@ class ForwardPass : Pass {
     if (in.recurrent_dropout != nullptr) dropped_ = arena.floats(2 * z_.gates * states);
     if (keeps_) {
       const History history(out.history, layer, in.mask != nullptr);
-      gates_ = history.gates, cells_ = history.cells, kept_states_ = history.states;
+      kept_gates_ = history.gates, cells_ = history.cells, kept_states_ = history.states;
+      through_ = history.floats > kCachedFloats && z_.units % kVec == 0 &&
+                 reinterpret_cast<uintptr_t>(out.history) % (kVec * sizeof(float)) == 0;
     } else if (z_.lstm) {
       cells_ = arena.floats(states);
     }
@@ -34,7 +38,7 @@ class ForwardPass : Pass {
     const bool large_kernel = z_.features * z_.width > 4 * kStretchFloats;
     const int64_t wanted = large_kernel ? kProjectionRows : kStretchFloats / z_.width;  // rows, for each thread
     stretch_ = std::max<int64_t>(1, std::min<int64_t>(z_.time, wanted * division_.threads / rows));
-    if (gates_ == nullptr) gates_ = arena.floats(z_.batch * stretch_ * z_.width);
+    gates_ = arena.floats(z_.batch * stretch_ * z_.width);
     for (int i = 0; i < division_.threads; ++i) {
       sums_[i] = arena.floats(kChunkRows * 4 * kVec);
       if (in.input_dropout != nullptr) dropped_x_[i] = arena.floats(kProjectionRows * z_.features);
@@ -49,6 +53,8 @@ class ForwardPass : Pass {
 
  private:
   static constexpr int64_t kStretchFloats = 65536;  // projected ahead, for each thread: they stay in L2
+
+  static constexpr int64_t kCachedFloats = 12 << 20;  // of a history
 
   // A thread on its rows at one step.
   struct Worker {
@@ -73,6 +79,7 @@ class ForwardPass : Pass {
         meet_if_by_units();
       }
     }
+    if (through_) fence_stores();
     if (by_units_ && index != 0) return;
     for (int64_t b = rows.first; b < rows.last; ++b) {
       std::memcpy(out_.h + b * z_.units, state(b, z_.time - 1), row_bytes());
@@ -112,8 +119,7 @@ class ForwardPass : Pass {
 
   // Where things lie. Steps alternate between two places for the state of a row.
   float* gates(int64_t b, int64_t step) const {
-    const int64_t row = keeps_ && z_.gates > 1 ? b * z_.time + step : b * stretch_ + step % stretch_;
-    return gates_ + row * vectors_ * z_.units;
+    return gates_ + (b * stretch_ + step % stretch_) * z_.width;
   }
   const float* state(int64_t b, int64_t step) const {
     return step < 0 ? in_.h0 + b * z_.units : states_ + ((step & 1) * z_.batch + b) * z_.units;
@@ -269,6 +275,18 @@ class ForwardPass : Pass {
     });
   }
 
+  // Writes a row of the history.
+  OSTINATO_INLINE void keep(int64_t b, int64_t step, int64_t unit, int left, std::initializer_list<vfloat> gates) {
+    float* to = kept_gates_ + (b * z_.time + step) * z_.saved * z_.units + unit;
+    for (const vfloat gate : gates) {
+      if (through_)
+        store_through(to, gate);
+      else
+        store_first(to, gate, left);
+      to += z_.units;
+    }
+  }
+
   // From a row's recurrent products, gate beside gate, and x · kernel to its new state.
   OSTINATO_INLINE void finish(Lstm, int64_t b, int64_t step, int64_t unit, int left, const float* product) {
     float* at = gates(b, step) + unit;
@@ -278,12 +296,7 @@ class ForwardPass : Pass {
     const vfloat g = tanh(load_first(at + 2 * units, left) + load(product + 2 * kVec));
     const vfloat o = sigmoid(load_first(at + 3 * units, left) + load(product + 3 * kVec));
     const vfloat c = f * load_first(cell(b, step - 1) + unit, left) + i * g;
-    if (keeps_) {
-      store_first(at, i, left);
-      store_first(at + units, f, left);
-      store_first(at + 2 * units, g, left);
-      store_first(at + 3 * units, o, left);
-    }
+    if (keeps_) keep(b, step, unit, left, {i, f, g, o});
     store_first(new_cell(b, step) + unit, c, left);
     put_state(b, step, unit, left, o * tanh(c));
   }
@@ -299,12 +312,7 @@ class ForwardPass : Pass {
     const vfloat r = sigmoid(load_first(at + units, left) + p[1]);
     const vfloat candidate = tanh(load_first(at + 2 * units, left) + r * p[2]);
     const vfloat h = load_first(state(b, step - 1) + unit, left);
-    if (keeps_) {
-      store_first(at, z, left);
-      store_first(at + units, r, left);
-      store_first(at + 2 * units, candidate, left);
-      store_first(at + 3 * units, p[2], left);
-    }
+    if (keeps_) keep(b, step, unit, left, {z, r, candidate, p[2]});
     put_state(b, step, unit, left, z * h + (1.0f - z) * candidate);
   }
   OSTINATO_INLINE void finish(GruGates, int64_t b, int64_t step, int64_t unit, int left, const float* product) {
@@ -343,7 +351,7 @@ class ForwardPass : Pass {
     if (!z_.resets_before) return put_state(b, step, unit, left, activate(product));
     const vfloat candidate = tanh(product), z = load_first(at, left);
     const vfloat h = load_first(state(b, step - 1) + unit, left);
-    if (keeps_) store_first(at + 2 * z_.units, candidate, left);
+    if (keeps_) keep(b, step, unit, left, {z, load_first(at + z_.units, left), candidate});
     put_state(b, step, unit, left, z * h + (1.0f - z) * candidate);
   }
   OSTINATO_INLINE vfloat activate(vfloat x) const {
@@ -354,11 +362,11 @@ class ForwardPass : Pass {
 
   const Outputs out_;
   const bool keeps_;
-  const int vectors_;     // of `units` that a row of the gates has
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   int64_t stretch_ = 1;
+  bool through_ = false;  // the history is too long for the caches to keep
   float *packed_kernel_ = nullptr, *packed_recurrent_ = nullptr, *packed_columns_ = nullptr, *reset_ = nullptr;
-  float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
+  float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_gates_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
   float *sums_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;
 };

@@ -143,8 +143,11 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
 
 constexpr int64_t up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-// How many vectors a panel of plain columns has: four, fewer for narrow matrices.
-inline int vectors_for(int64_t columns) { return columns <= kVec ? 1 : columns <= 2 * kVec ? 2 : 4; }
+// How many vectors a panel of plain columns has: four, three where that leaves fewer columns empty, fewer for narrow matrices.
+inline int vectors_for(int64_t columns) {
+  if (columns <= 2 * kVec) return columns <= kVec ? 1 : 2;
+  return up(columns, 3 * kVec) < up(columns, 4 * kVec) ? 3 : 4;
+}
 
 // Calls f(Rows<N>{}) with N = vectors_for(columns).
 template <class F>
@@ -152,6 +155,7 @@ OSTINATO_INLINE void with_vectors(int64_t columns, const F& f) {
   switch (vectors_for(columns)) {
     case 1: f(Rows<1>{}); break;
     case 2: f(Rows<2>{}); break;
+    case 3: f(Rows<3>{}); break;
     default: f(Rows<4>{}); break;
   }
 }

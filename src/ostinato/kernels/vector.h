@@ -41,6 +41,23 @@ OSTINATO_INLINE void store_first(float* p, vfloat v, int count) {
   std::memcpy(p, &v, sizeof(float) * static_cast<size_t>(count > 0 ? count : 0));
 }
 
+// Stores past the caches, for what is read again only when they have long forgotten it; p is on a vector's boundary.
+OSTINATO_INLINE void store_through(float* p, vfloat v) {
+#if OSTINATO_VEC == 16
+  _mm512_stream_ps(p, v);
+#elif OSTINATO_VEC == 8
+  _mm256_stream_ps(p, v);
+#else
+  store(p, v);
+#endif
+}
+// Before other threads may read what store_through wrote.
+OSTINATO_INLINE void fence_stores() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
 // The larger and the smaller of two, and b where either is NaN: what the processors' own instructions do.
 OSTINATO_INLINE vfloat max(vfloat a, vfloat b) {
 #if OSTINATO_VEC == 16
