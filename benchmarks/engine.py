@@ -1,6 +1,6 @@
 """ostinato's recurrent layers beside those of Keras, PyTorch and JAX: time, ratios, share of the sgemm peak.
 
-    python benchmarks/engine.py                                # all layers, all peers, about 5 minutes
+    python benchmarks/engine.py                                # all layers, all peers, about 4 minutes
     python benchmarks/engine.py --against keras,torch --layers lstm-32x35x28-256 --rounds 3
     python benchmarks/engine.py --checks                       # also twice the time, memory, steps, a model
     python benchmarks/engine.py --layers --checks              # only those
