@@ -269,6 +269,30 @@ void check_threads(Cell cell, bool reset_after, int64_t batch, int64_t units, bo
   for (const char e : equal) expect(e, t.name() + " differs when several call at once");
 }
 
+// TensorFlow's threads flush denormal numbers to zero: helpers must as well.
+void check_denormals() {
+#if defined(__x86_64__)
+  Case t;
+  Layer& l = t.layer;
+  l.cell = Cell::kRnn, l.activation = Activation::kLinear;
+  l.batch = 64, l.time = 50, l.features = 8, l.units = 32;
+  t.x = Floats(l.batch * l.time * l.features, 1e-39f);
+  t.h0 = Floats(l.batch * l.units), t.c0 = t.h0;
+  t.kernel = normal(l.features * l.units, 1), t.recurrent = normal(l.units * l.units, 0.1f), t.biases = Floats(l.units);
+  const Floats dy = normal(l.batch * l.time * l.units, 1e-38f), dh(l.batch * l.units), dc = dh;
+  const unsigned flush = 0x8040, before = __builtin_ia32_stmxcsr();
+  for (const unsigned mode : {before, before | flush}) {
+    __builtin_ia32_ldmxcsr(mode);
+    set_threads(1);
+    const Results one = run(t, dy, dh, dc);
+    set_threads(2);
+    for (int trial = 0; trial < 20; ++trial)
+      expect(same(one, run(t, dy, dh, dc)), "denormal numbers: two threads differ from one");
+  }
+  __builtin_ia32_ldmxcsr(before);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -283,6 +307,7 @@ int main(int argc, char** argv) {
         check_threads(Cell::kGru, false, batch, units, drops);
         check_threads(Cell::kRnn, true, batch, units, drops);
       }
+  check_denormals();
   std::printf("%s: %d cases, %d failures\n", instruction_set(), cases, failures);
   return failures == 0 ? 0 : 1;
 }

@@ -33,6 +33,29 @@ inline void pause_spinning() {
 #endif
 }
 
+// How the processor rounds and whether it keeps denormal numbers: TensorFlow's threads flush them to zero. Helpers take
+// this from the thread they work for, or results would depend on who computed what.
+inline uint64_t float_mode() {
+#if defined(__x86_64__)
+  return __builtin_ia32_stmxcsr();
+#elif defined(__aarch64__)
+  uint64_t mode;
+  asm volatile("mrs %0, fpcr" : "=r"(mode));
+  return mode;
+#else
+  return 0;
+#endif
+}
+inline void set_float_mode(uint64_t mode) {
+#if defined(__x86_64__)
+  __builtin_ia32_ldmxcsr(static_cast<unsigned>(mode));
+#elif defined(__aarch64__)
+  asm volatile("msr fpcr, %0" : : "r"(mode));
+#else
+  (void)mode;
+#endif
+}
+
 // Waits until done() is true: a while spinning, then yielding to whoever needs the processor.
 template <class Done>
 void wait_until(const Done& done) {
@@ -58,6 +81,7 @@ struct Pool {
   std::atomic<int> sleepers{0};
   void (*call)(const void*, int) = nullptr;
   const void* work = nullptr;
+  uint64_t mode = 0;
   int size = 1;               // of the team at work, the caller included
   std::atomic<int> next{1};   // index that the next helper gets
   std::atomic<int> done{0};   // helpers that have finished
@@ -89,6 +113,7 @@ struct Pool {
       if (found & kClosed) continue;
       const int index = next.fetch_add(1);
       if (index < size) {
+        set_float_mode(mode);
         call(work, index);
         done.fetch_add(1, std::memory_order_release);
       }
@@ -99,6 +124,7 @@ struct Pool {
   void run(void (*its_call)(const void*, int), const void* its_work, int its_size, bool all) {
     call = its_call;
     work = its_work;
+    mode = float_mode();
     size = its_size;
     next.store(1);
     done.store(0);
