@@ -81,10 +81,12 @@ class ForwardPass : Pass {
     }
     if (through_) fence_stores();
     if (by_units_ && index != 0) return;
-    for (int64_t b = rows.first; b < rows.last; ++b) {
-      std::memcpy(out_.h + b * z_.units, state(b, z_.time - 1), row_bytes());
-      if (z_.lstm) std::memcpy(out_.c + b * z_.units, cell(b, z_.time - 1), row_bytes());
-    }
+    for (int64_t b = rows.first; b < rows.last; ++b)
+      if (w.active.end(b) == z_.time) put_final_state(b, z_.time - 1, 0, row_bytes());
+  }
+  void put_final_state(int64_t b, int64_t step, int64_t unit, size_t bytes) {
+    std::memcpy(out_.h + b * z_.units + unit, state(b, step) + unit, bytes);
+    if (z_.lstm) std::memcpy(out_.c + b * z_.units + unit, cell(b, step) + unit, bytes);
   }
   size_t row_bytes() const { return sizeof(float) * static_cast<size_t>(z_.units); }
 
@@ -208,7 +210,7 @@ class ForwardPass : Pass {
     skip(w, step);
   }
 
-  // Masked rows: the state stays, the output repeats or is zero.
+  // Masked rows: the state stays, the output repeats or is zero. After a row's end only the output is left to write.
   void skip(Worker& w, int64_t step) {
     if (w.active.skipped().empty()) return;
     const bool plain = z_.gates == 1 || z_.resets_before;
@@ -218,20 +220,24 @@ class ForwardPass : Pass {
     if (count <= 0) return;
     const size_t bytes = sizeof(float) * static_cast<size_t>(count);
     for (const int64_t b : w.active.skipped()) {
-      const float* h = state(b, step - 1) + first;
-      std::memcpy(new_state(b, step) + first, h, bytes);
-      if (kept_states_ != nullptr) std::memcpy(kept_state(b, step) + first, h, bytes);
-      if (dropped_ != nullptr)
-        for (int gate = 0; gate < z_.gates; ++gate)
-          std::memcpy(dropped(gate, b, step) + first, dropped(gate, b, step - 1) + first, bytes);
-      if (z_.lstm && cell(b, step - 1) != cell(b, step))
-        std::memcpy(new_cell(b, step) + first, cell(b, step - 1) + first, bytes);
+      if (step == w.active.end(b)) put_final_state(b, step - 1, first, bytes);
+      if (step < w.active.end(b)) keep_state(b, step, first, bytes);
       float* out = y(b, step) + first;
       if (l_.zero_output_for_mask || (l_.return_sequences && step == 0))
         std::memset(out, 0, bytes);
       else if (l_.return_sequences)
         std::memcpy(out, y(b, step - 1) + first, bytes);
     }
+  }
+  void keep_state(int64_t b, int64_t step, int64_t unit, size_t bytes) {
+    const float* h = state(b, step - 1) + unit;
+    std::memcpy(new_state(b, step) + unit, h, bytes);
+    if (kept_states_ != nullptr) std::memcpy(kept_state(b, step) + unit, h, bytes);
+    if (dropped_ != nullptr)
+      for (int gate = 0; gate < z_.gates; ++gate)
+        std::memcpy(dropped(gate, b, step) + unit, dropped(gate, b, step - 1) + unit, bytes);
+    if (z_.lstm && cell(b, step - 1) != cell(b, step))
+      std::memcpy(new_cell(b, step) + unit, cell(b, step - 1) + unit, bytes);
   }
   float* new_state(int64_t b, int64_t step) { return states_ + ((step & 1) * z_.batch + b) * z_.units; }
   float* kept_state(int64_t b, int64_t step) { return kept_states_ + (b * z_.time + step) * z_.units; }

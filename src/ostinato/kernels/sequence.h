@@ -120,28 +120,37 @@ inline Span share(int64_t count, int64_t index, int64_t shares) {
   return {count * index / shares, count * (index + 1) / shares};
 }
 
-// The rows of a step that are not masked, among those of a thread.
+// The rows of a step that are not masked, among those of a thread, and where the sequence of each row ends: after its last
+// step that is not masked.
 class ActiveRows {
  public:
   ActiveRows(const Layer& layer, const bool* mask, Span rows) : layer_(layer), mask_(mask), rows_(rows) {
-    if (mask_ == nullptr)
-      for (int64_t b = rows.first; b < rows.last; ++b) active_.push_back(b);
+    for (int64_t b = rows.first; b < rows.last; ++b) {
+      if (mask_ == nullptr) active_.push_back(b);
+      int64_t end = layer.time;
+      while (mask_ != nullptr && end > 0 && !given(b, end - 1)) --end;
+      ends_.push_back(end);
+    }
   }
   void at(int64_t step) {
     if (mask_ == nullptr) return;
     active_.clear();
     skipped_.clear();
-    const int64_t t = layer_.go_backwards ? layer_.time - 1 - step : step;
-    for (int64_t b = rows_.first; b < rows_.last; ++b) (mask_[b * layer_.time + t] ? active_ : skipped_).push_back(b);
+    for (int64_t b = rows_.first; b < rows_.last; ++b) (given(b, step) ? active_ : skipped_).push_back(b);
   }
   const std::vector<int64_t>& active() const { return active_; }
   const std::vector<int64_t>& skipped() const { return skipped_; }
+  int64_t end(int64_t b) const { return ends_[static_cast<size_t>(b - rows_.first)]; }
 
  private:
+  bool given(int64_t b, int64_t step) const {
+    return mask_[b * layer_.time + (layer_.go_backwards ? layer_.time - 1 - step : step)];
+  }
+
   const Layer& layer_;
   const bool* mask_;
   Span rows_;
-  std::vector<int64_t> active_, skipped_;
+  std::vector<int64_t> active_, skipped_, ends_;
 };
 
 // out[row][column] = Σ_k a[row][k] · packed[k][column] for `count` rows and panels of columns as in pack_panel, plus, where
