@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostinato import layers
-from ostinato.engines import choose, native
+from ostinato.engines import native
 from ostinato.errors import EngineError
 
 OUTPUTS, GRADIENTS = 1e-5, 1e-4

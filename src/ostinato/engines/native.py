@@ -125,7 +125,8 @@ def run(
     """
     x = tf.cast(sequences, tf.float32)
     dropout, recurrent_dropout = _dropout_masks(layer, x, initial_state[0], training)
-    if dropout is not None and len(dropout) == 1:  # the same for all gates: cheaper on x than within each product
+    # One mask for all gates costs less on x than within each product.
+    if dropout is not None and len(dropout) == 1:
         x, dropout = x * dropout[0][:, tf.newaxis], None
     return _run(layer, x, initial_state, mask, training, dropout, recurrent_dropout)
 
@@ -165,17 +166,25 @@ def _run(
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     cell = layer.cell
     name = _CELLS[type(cell)]
+    if mask is not None:
+        mask = tf.cast(mask, tf.bool)
+        if mask.shape.rank == 3:  # Keras takes (batch, time, 1) too
+            mask = tf.squeeze(mask, -1)
     attributes = {option: getattr(layer, option) for option in _ATTRIBUTES[name]}
     if "activation" in attributes:
         attributes["activation"] = layer.activation.__name__
     inputs = [
         x,
-        *initial_state,
+        # A stateful layer's state comes as a variable, which has another value once the gradient reads it.
+        *[_for_each_row(tf.convert_to_tensor(state), x) for state in initial_state],
         tf.convert_to_tensor(cell.kernel),
         tf.convert_to_tensor(cell.recurrent_kernel),
         _nothing(tf.float32) if cell.bias is None else tf.convert_to_tensor(cell.bias),
-        _nothing(tf.bool) if mask is None else tf.cast(mask, tf.bool),
-        *[_nothing(tf.float32) if masks is None else tf.stack(masks) for masks in (dropout, recurrent_dropout)],
+        _nothing(tf.bool) if mask is None else _for_each_row(mask, x),
+        *[
+            _nothing(tf.float32) if masks is None else tf.stack(masks)
+            for masks in (dropout, recurrent_dropout)
+        ],
     ]
     training = bool(training)
     if training and tf.executing_eagerly():
@@ -193,20 +202,32 @@ def _run(
 def _dropout_masks(
     layer: Any, x: tf.Tensor, h0: tf.Tensor, training: bool
 ) -> tuple[list[tf.Tensor] | None, list[tf.Tensor] | None]:
-    """Keras' masks for the inputs and for the states, one for all gates or one for each; the same at all steps."""
+    """Keras' masks for inputs and states, one for all gates or one for each; the same at all steps."""
     cell = layer.cell
+    plain = _CELLS[type(cell)] == "rnn"
     # Keras' SimpleRNN draws them whether training or not.
-    if not training and _CELLS[type(cell)] != "rnn":
+    if not training and not plain:
         return None, None
     dropout = recurrent_dropout = None
-    if 0.0 < layer.dropout < 1.0:
+    # Keras' GRU and LSTM take a rate of one for none; its SimpleRNN then drops everything.
+    if layer.dropout > 0.0 and (plain or layer.dropout < 1.0):
         dropout = cell.get_dropout_mask(x[:, 0])
-    if 0.0 < layer.recurrent_dropout < 1.0:
+    if layer.recurrent_dropout > 0.0 and (plain or layer.recurrent_dropout < 1.0):
         recurrent_dropout = cell.get_recurrent_dropout_mask(h0)
     if not training:
         return None, None
-    masks = (dropout, recurrent_dropout)
-    return tuple(mask if mask is None or isinstance(mask, list) else [mask] for mask in masks)
+    return _one_or_more(dropout), _one_or_more(recurrent_dropout)
+
+
+def _one_or_more(masks: list[tf.Tensor] | tf.Tensor | None) -> list[tf.Tensor] | None:
+    return masks if masks is None or isinstance(masks, list) else [masks]
+
+
+def _for_each_row(given: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """A state or a mask; where it has one row for a whole batch, as Keras allows, that row repeated."""
+    if given.shape.rank != 2 or given.shape[0] != 1 or x.shape.rank is None or x.shape[0] == 1:
+        return given
+    return tf.broadcast_to(given, (tf.shape(x)[0], tf.shape(given)[1]))
 
 
 def _nothing(dtype: tf.DType) -> tf.Tensor:

@@ -4,7 +4,8 @@ Each is a subclass of the Keras layer of that name and takes every argument of i
 called. The recurrences themselves stand in `ostinato.scratch`.
 """
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ostinato.engines import check, choose
 from ostinato.errors import EngineError
@@ -22,28 +23,44 @@ if keras.backend.backend() != "tensorflow":
         "set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
     )
 
+import tensorflow as tf
+
 import ostinato.engines.keras as keras_engine
 import ostinato.engines.native as native_engine
 import ostinato.engines.scratch as scratch_engine
 
 
 class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
-    """What the layers add to Keras': the argument `engine`, and a loop over time that obeys it."""
+    """What the layers add to Keras': the argument `engine`, a loop over time that obeys it, and `lengths`."""
 
-    def __init__(self, units: int, *args: Any, engine: str = "auto", **options: Any) -> None:
+    def __init__(self, *args: Any, engine: str = "auto", **options: Any) -> None:
         check(engine)
-        super().__init__(units, *args, **options)
+        super().__init__(*args, **options)
         self.engine = engine
         if choose(engine, self).engine == "native":
             self.supports_jit = (
                 False  # XLA compiles only its own ops; Keras then leaves the model to TensorFlow
             )
 
+    def __call__(self, *args: Any, lengths: Any = None, **options: Any) -> Any:
+        if lengths is None:
+            return super().__call__(*args, **options)
+        names = ("sequences", "initial_state", "mask", "training")
+        options = {**dict(zip(names, args, strict=False)), **options}
+        if options.get("mask") is not None:
+            raise ValueError("`lengths` and `mask` both say which steps to skip; give one of the two.")
+        sequences = options.pop("sequences", None)
+        if len(getattr(sequences, "shape", ())) == 3:  # else Keras says what is wrong
+            options["mask"] = _sequence_mask(lengths, sequences)
+        return super().__call__(sequences, **options)
+
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Any, Any, Any]:
         mask = next(iter(keras.tree.flatten(mask)), None)
         engine = choose(self.engine, self, masked=mask is not None).engine
+        if len(initial_state) != len(self.state_size):
+            engine = "keras"  # which says what is wrong, or overlooks it
         # A single step, as in generation, has no loop to save, and the cell need not pack weights.
         single = self.engine == "auto" and sequences.shape[1] == 1 and mask is None and not training
         if engine == "native" and not single:
@@ -78,7 +95,56 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
         return config if self.engine == "auto" else {**config, "engine": self.engine}
 
 
+def _sequence_mask(lengths: Any, sequences: Any) -> Any:
+    """The mask, (batch, time), that is True at the first `lengths` steps of each sequence."""
+    if keras.utils.is_keras_tensor(lengths) or keras.utils.is_keras_tensor(sequences):
+        return SequenceMask()(lengths, sequences)
+    lengths = tf.convert_to_tensor(lengths)
+    _check_lengths(lengths)
+    time = sequences.shape[1]
+    return tf.sequence_mask(lengths, tf.shape(sequences)[1] if time is None else time)
+
+
+def _check_lengths(lengths: Any) -> None:
+    dtype, shape = keras.backend.standardize_dtype(lengths.dtype), tuple(lengths.shape)
+    if "int" not in dtype or len(shape) != 1:
+        raise ValueError(
+            f"`lengths` has to be integers of shape (batch,); it has the dtype {dtype} and the shape {shape}."
+        )
+
+
 @keras.saving.register_keras_serializable(package="ostinato")
+class SequenceMask(keras.Operation):
+    """What `lengths` becomes in a functional model: the operation that makes a mask of it."""
+
+    def call(self, lengths: Any, sequences: Any) -> Any:
+        return _sequence_mask(lengths, sequences)
+
+    def compute_output_spec(self, lengths: Any, sequences: Any) -> Any:
+        _check_lengths(lengths if hasattr(lengths, "shape") else tf.convert_to_tensor(lengths))
+        return keras.KerasTensor(sequences.shape[:2], "bool")
+
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def _signed(layer: _Class) -> _Class:
+    """Gives a layer's constructor Keras' signature with `engine` in it, for `help` and `inspect`."""
+
+    def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807
+        super(layer, self).__init__(*args, **options)
+
+    signature = inspect.signature(layer.__mro__[2].__init__)
+    *parameters, options = signature.parameters.values()
+    engine = inspect.Parameter("engine", inspect.Parameter.KEYWORD_ONLY, default="auto", annotation=str)
+    __init__.__signature__ = signature.replace(parameters=[*parameters, engine, options])
+    __init__.__qualname__ = f"{layer.__qualname__}.__init__"
+    layer.__init__ = __init__
+    return layer
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+@_signed
 class SimpleRNN(_Engine, keras.layers.SimpleRNN):
     """The plain recurrent network (Elman 1990): `keras.layers.SimpleRNN` with a choice of engine.
 
@@ -94,6 +160,8 @@ class SimpleRNN(_Engine, keras.layers.SimpleRNN):
         initial_state: [h], shape (batch, units). Zeros unless given.
         mask: shape (batch, time), False where a step is to be skipped.
         training: whether dropout acts.
+        lengths: shape (batch,), how many steps of each sequence there are before padding: a list or tensor of
+            integers, or an input of a functional model. Short for `mask=tf.sequence_mask(lengths, time)`.
 
     Returns:
         The last output, (batch, units), or with `return_sequences=True` all, (batch, time, units); with
@@ -101,15 +169,20 @@ class SimpleRNN(_Engine, keras.layers.SimpleRNN):
 
     Raises:
         EngineError: there is no such engine, or it lacks an option given here or a mask given to the call.
+        ValueError: `lengths` is given together with `mask`, or is not integers of shape (batch,); and where
+            Keras raises it.
 
     Example:
         >>> import numpy as np
         >>> SimpleRNN(4, engine="scratch")(np.zeros((2, 7, 3))).shape
         TensorShape([2, 4])
+        >>> SimpleRNN(4)(np.zeros((2, 7, 3)), lengths=[7, 4]).shape
+        TensorShape([2, 4])
     """
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
+@_signed
 class GRU(_Engine, keras.layers.GRU):
     """The gated recurrent unit (Cho et al. 2014): `keras.layers.GRU` with a choice of engine.
 
@@ -134,6 +207,7 @@ class GRU(_Engine, keras.layers.GRU):
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
+@_signed
 class LSTM(_Engine, keras.layers.LSTM):
     """The long short-term memory (Hochreiter & Schmidhuber 1997): `keras.layers.LSTM` with an engine.
 
