@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
 
-.PHONY: help demo test test-compat format benchmarks bench wheel clean
+.PHONY: help demo test test-compat test-torch format benchmarks bench wheel clean
 
 help:
 	@echo "make demo        train a language model for two minutes, evaluate it, and let it write"
 	@echo "make test        format, lint, import order, types and all tests"
 	@echo "make test-compat the engine's tests, one wheel, under the oldest and the newest TensorFlow"
+	@echo "make test-torch  PyTorch's layers beside ours with their weights"
 	@echo "make format      format the code"
 	@echo "make wheel       a wheel for every Python, in dist/"
 	@echo "make benchmarks  measure the language model beside plain Keras"
@@ -78,6 +79,13 @@ test-compat: wheel
 		$(VENV)-compat/bin/python -m pip --quiet install dist/*.whl $$versions pytest hypothesis && \
 		$(VENV)-compat/bin/python -m pytest -q tests/engines/test_native.py tests/engines/test_choose.py || exit 1; \
 	done
+
+# The environment of `bench`, with what is in src/ now: its own stamp does not look at Python files.
+test-torch: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python -m pip --quiet install pytest hypothesis
+	$(VENV)-bench/bin/python -m pip --quiet install --no-deps --force-reinstall .
+	$(VENV)-bench/bin/python -c "import torch"
+	$(VENV)-bench/bin/python -m pytest -q tests/interop
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench $(VENV)-compat $(DEMO) build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache

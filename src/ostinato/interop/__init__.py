@@ -1,0 +1,13 @@
+"""Weights from other frameworks, and back, without those frameworks.
+
+- `ostinato.interop.torch`: `torch.nn.RNN`, `GRU` and `LSTM`.
+"""
+
+import importlib
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name == "torch":  # loaded on first use, since it imports TensorFlow
+        return importlib.import_module("ostinato.interop.torch")
+    raise AttributeError(f"module 'ostinato.interop' has no attribute {name!r}")
