@@ -15,14 +15,20 @@ _PUBLIC = {
     "LanguageModelConfig": "ostinato.tasks.language_model",
     "OstinatoError": "ostinato.errors",
     "TrainingConfig": "ostinato.training.config",
+    "accelerate": "ostinato.layers.accelerate",
     "evaluate": "ostinato.training.run",
+    "explain": "ostinato.layers.explain",
     "load": "ostinato.runs.trained",
+    "restore": "ostinato.layers.accelerate",
     "resume": "ostinato.training.run",
     "train": "ostinato.training.run",
 }
 
 if TYPE_CHECKING:
     from ostinato.errors import OstinatoError as OstinatoError
+    from ostinato.layers.accelerate import accelerate as accelerate
+    from ostinato.layers.accelerate import restore as restore
+    from ostinato.layers.explain import explain as explain
     from ostinato.runs.trained import load as load
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
     from ostinato.training.config import TrainingConfig as TrainingConfig
@@ -30,12 +36,23 @@ if TYPE_CHECKING:
     from ostinato.training.run import resume as resume
     from ostinato.training.run import train as train
 
-__all__ = ["LanguageModelConfig", "OstinatoError", "TrainingConfig", "evaluate", "load", "resume", "train"]
+__all__ = [
+    "LanguageModelConfig",
+    "OstinatoError",
+    "TrainingConfig",
+    "accelerate",
+    "evaluate",
+    "explain",
+    "load",
+    "restore",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> _Any:
     if name in _PUBLIC:
         return getattr(_importlib.import_module(_PUBLIC[name]), name)
-    if name in ("data", "decoding", "engines", "layers", "scratch", "tasks", "runs", "training"):
+    if name in ("data", "decoding", "engines", "interop", "layers", "scratch", "tasks", "runs", "training"):
         return _importlib.import_module(f"ostinato.{name}")
     raise AttributeError(f"module 'ostinato' has no attribute {name!r}")

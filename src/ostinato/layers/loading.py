@@ -1,0 +1,58 @@
+"""A Keras model, whether it is given or stands in a file; and what is wrong with it, in one sentence."""
+
+import os
+import pathlib
+
+from ostinato.errors import ConfigError
+from ostinato.layers import classic  # registers the layers that files name # noqa: F401
+
+import keras  # isort: skip - classic says in one sentence what is wrong when it does not load
+
+Source = keras.Model | str | os.PathLike[str]
+
+
+def loaded(model: Source) -> keras.Model:
+    """The model itself, or the one in a file.
+
+    Raises:
+        ConfigError: it is no Keras model, or no file that holds one.
+    """
+    if isinstance(model, keras.Model):
+        return model
+    if not isinstance(model, str | os.PathLike):
+        kind = f"{type(model).__module__}.{type(model).__qualname__}"
+        if kind.startswith("tf_keras."):
+            raise ConfigError(
+                f"{kind} is a model of Keras 2; save it with model.save('model.h5') and give the file's name."
+            )
+        raise ConfigError(f"A Keras model or the path of a .keras or .h5 file is expected, not {kind}.")
+    path = pathlib.Path(model)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ConfigError(f"{path} {what}; give a .keras or .h5 file written by model.save.")
+    if path.suffix in (".h5", ".hdf5"):
+        from ostinato.layers import legacy
+
+        load = legacy.load
+    elif path.suffix == ".keras":
+        load = keras.models.load_model
+    else:
+        raise ConfigError(f"{path} is neither a .keras nor an .h5 file, as model.save writes them.")
+    try:
+        return load(path)
+    except ConfigError:
+        raise
+    except Exception as error:  # Keras raises whatever its parts raise
+        raise ConfigError(f"{path} cannot be loaded: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """The sentence of Keras' message that says what is wrong."""
+    text = str(error)
+    if "safe_mode" in text:
+        return "it holds a Python lambda, which could only be rebuilt by running code from its configuration."
+    lines = [line.strip() for line in text.partition("Exception encountered:")[2].splitlines()]
+    lines += [line.strip() for line in text.splitlines()] + [type(error).__name__]
+    first = next(line for line in lines if line)
+    first = first.partition(" Full object config")[0].partition(" using config=")[0]
+    return first if first.endswith((".", "!", "?")) else f"{first}."
