@@ -106,7 +106,7 @@ inline Division divide(const Layer& layer) {
   if (available <= 1) return {};
   const bool enough_rows = z.batch >= 6 * available;
   const bool large_weights = weights * 4 > (int64_t{3} << 19);  // 1.5 MB: more than its share of L2
-  const bool worth_meeting = step > 6e4;
+  const bool worth_meeting = step > (layer.crowded ? 4e5 : 6e4);
   const int64_t panels = (z.units + kVec - 1) / kVec;
   if (worth_meeting && panels >= available && (!enough_rows || large_weights)) return {available, 0, false};
   return {static_cast<int>(std::min<int64_t>(available, z.batch)), 0, true};

@@ -1,6 +1,7 @@
 #include "threads.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
@@ -56,16 +57,25 @@ inline void set_float_mode(uint64_t mode) {
 #endif
 }
 
-// Waits until done() is true: a while spinning, then yielding to whoever needs the processor.
+// Waits until done() is true: a while spinning, then yielding to whoever needs the processor. Returns how often it yielded.
 template <class Done>
-void wait_until(const Done& done) {
+int wait_until(const Done& done) {
+  int yields = 0;
   for (int spin = 0; !done(); ++spin) {
-    if (spin < kSpins)
+    if (spin < kSpins) {
       pause_spinning();
-    else
+    } else {
       std::this_thread::yield();
+      ++yields;
+    }
   }
+  return yields;
 }
+
+using Clock = std::chrono::steady_clock;
+constexpr int kPatience = 400;  // yields at a barrier, longer than a helper takes to wake up: somebody else has its processor
+constexpr Clock::duration kCrowded = std::chrono::milliseconds(50);
+std::atomic<Clock::rep> crowded_until{0};
 
 // A job's number, whether it still takes helpers, and how many are at it: one word, so that a helper can join only a job
 // that is still there.
@@ -200,8 +210,14 @@ void Barrier::wait() {
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
   } else {
-    wait_until([&] { return round_.load(std::memory_order_acquire) != round; });
+    const int yields = wait_until([&] { return round_.load(std::memory_order_acquire) != round; });
+    if (yields > kPatience)
+      crowded_until.store((Clock::now() + kCrowded).time_since_epoch().count(), std::memory_order_relaxed);
   }
+}
+
+bool crowded() {
+  return Clock::now().time_since_epoch().count() < crowded_until.load(std::memory_order_relaxed);
 }
 
 Team::Team(int wanted) {
