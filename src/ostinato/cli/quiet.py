@@ -24,7 +24,7 @@ def import_tensorflow() -> None:
             import keras  # noqa: F401
             import tensorflow  # noqa: F401
         except ModuleNotFoundError as error:
-            if error.name != "tensorflow":
+            if (error.name or "").partition(".")[0] != "tensorflow":
                 raise
             raise ConfigError(
                 "TensorFlow is not installed; pip install 'ostinato[cpu]', or 'ostinato[gpu]'"

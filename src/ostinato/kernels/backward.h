@@ -75,7 +75,8 @@ class BackwardPass : Pass {
   void walk(int index, int64_t walk) {
     const Span rows = rows_of(walk);
     const bool alone = division_.groups > 0;
-    Worker w{index, alone ? 1 : threads_, alone ? part(walk) : weights_, rows, ActiveRows(l_, in_.mask, rows), {}, {}, {}};
+    Worker w{index, alone ? 1 : threads_, alone ? part(walk) : weights_, rows,
+             ActiveRows(l_, in_.mask, order_.data() + rows.first, rows.count()), {}, {}, {}};
     for (auto* pointers : {&w.from, &w.factors}) pointers->resize(static_cast<size_t>(rows.count()));
     w.to.resize(static_cast<size_t>(rows.count()));
     if (alone) clear(w.sums, 0, 1);
@@ -90,9 +91,12 @@ class BackwardPass : Pass {
       if (!alone) meet();
     }
     const Span mine = alone ? rows : share(z_.batch, index, threads_);
-    const size_t bytes = sizeof(float) * static_cast<size_t>(mine.count() * z_.units);
-    std::memcpy(out_.dh0 + mine.first * z_.units, dh_ + mine.first * z_.units, bytes);
-    if (z_.lstm) std::memcpy(out_.dc0 + mine.first * z_.units, dc_ + mine.first * z_.units, bytes);
+    const size_t bytes = sizeof(float) * static_cast<size_t>(z_.units);
+    for (int64_t i = mine.first; i < mine.last; ++i) {
+      const int64_t at = order_[i] * z_.units;
+      std::memcpy(out_.dh0 + at, dh_ + at, bytes);
+      if (z_.lstm) std::memcpy(out_.dc0 + at, dc_ + at, bytes);
+    }
     if (!alone && index == 0) repeat_bias(w.sums);
   }
 
@@ -321,9 +325,9 @@ class BackwardPass : Pass {
       if (out_.dx != nullptr) input_gradient(w, block);
       block.count = 0;
     };
-    for (int64_t b = rows.first; b < rows.last; ++b)
+    for (int64_t i = rows.first; i < rows.last; ++i)
       for (int64_t step = steps.first; step < steps.last; ++step) {
-        const int64_t at = place(b, step), k = block.count;
+        const int64_t b = order_[i], at = place(b, step), k = block.count;
         if (in_.mask != nullptr && !in_.mask[at]) continue;
         block.batch[k] = b;
         if (in_.ids != nullptr) block.ids[k] = in_.ids[at];

@@ -67,7 +67,7 @@ class ForwardPass : Pass {
 
   void walk(int index, int64_t walk) {
     const Span rows = rows_of(walk);
-    Worker w{index, rows, ActiveRows(l_, in_.mask, rows), {}, sums_[index]};
+    Worker w{index, rows, ActiveRows(l_, in_.mask, order_.data() + rows.first, rows.count()), {}, sums_[index]};
     w.from.resize(static_cast<size_t>(rows.count()));
     for (int64_t first = 0; first < z_.time; first += stretch_) {
       const Span steps{first, std::min(z_.time, first + stretch_)};
@@ -81,8 +81,8 @@ class ForwardPass : Pass {
     }
     if (through_) fence_stores();
     if (by_units_ && index != 0) return;
-    for (int64_t b = rows.first; b < rows.last; ++b)
-      if (w.active.end(b) == z_.time) put_final_state(b, z_.time - 1, 0, row_bytes());
+    for (int64_t i = rows.first; i < rows.last; ++i)
+      if (ends_[order_[i]] == z_.time) put_final_state(order_[i], z_.time - 1, 0, row_bytes());
   }
   void put_final_state(int64_t b, int64_t step, int64_t unit, size_t bytes) {
     std::memcpy(out_.h + b * z_.units + unit, state(b, step) + unit, bytes);
@@ -155,7 +155,7 @@ class ForwardPass : Pass {
       count = 0;
     };
     for (int64_t i = mine.first; i < mine.last; ++i) {
-      const int64_t b = w.rows.first + i / steps.count(), step = steps.first + i % steps.count();
+      const int64_t b = order_[w.rows.first + i / steps.count()], step = steps.first + i % steps.count();
       const int64_t at = place(b, step);
       if (in_.mask != nullptr && !in_.mask[at]) continue;
       if (in_.ids != nullptr) {
@@ -220,8 +220,8 @@ class ForwardPass : Pass {
     if (count <= 0) return;
     const size_t bytes = sizeof(float) * static_cast<size_t>(count);
     for (const int64_t b : w.active.skipped()) {
-      if (step == w.active.end(b)) put_final_state(b, step - 1, first, bytes);
-      if (step < w.active.end(b)) keep_state(b, step, first, bytes);
+      if (step == ends_[b]) put_final_state(b, step - 1, first, bytes);
+      if (step < ends_[b]) keep_state(b, step, first, bytes);
       float* out = y(b, step) + first;
       if (l_.zero_output_for_mask || (l_.return_sequences && step == 0))
         std::memset(out, 0, bytes);

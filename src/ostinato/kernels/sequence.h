@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "engine.h"
@@ -120,37 +121,31 @@ inline Span share(int64_t count, int64_t index, int64_t shares) {
   return {count * index / shares, count * (index + 1) / shares};
 }
 
-// The rows of a step that are not masked, among those of a thread, and where the sequence of each row ends: after its last
-// step that is not masked.
+// Whether a row of the batch has a step, in the order of reading, that is not masked.
+inline bool given(const Layer& layer, const bool* mask, int64_t b, int64_t step) {
+  return mask[b * layer.time + (layer.go_backwards ? layer.time - 1 - step : step)];
+}
+
+// The rows of a step that are not masked, among `count` rows of a thread, and those that are.
 class ActiveRows {
  public:
-  ActiveRows(const Layer& layer, const bool* mask, Span rows) : layer_(layer), mask_(mask), rows_(rows) {
-    for (int64_t b = rows.first; b < rows.last; ++b) {
-      if (mask_ == nullptr) active_.push_back(b);
-      int64_t end = layer.time;
-      while (mask_ != nullptr && end > 0 && !given(b, end - 1)) --end;
-      ends_.push_back(end);
-    }
+  ActiveRows(const Layer& layer, const bool* mask, const int64_t* rows, int64_t count)
+      : layer_(layer), mask_(mask), rows_(rows, rows + count) {
+    if (mask_ == nullptr) active_ = rows_;
   }
   void at(int64_t step) {
     if (mask_ == nullptr) return;
     active_.clear();
     skipped_.clear();
-    for (int64_t b = rows_.first; b < rows_.last; ++b) (given(b, step) ? active_ : skipped_).push_back(b);
+    for (const int64_t b : rows_) (given(layer_, mask_, b, step) ? active_ : skipped_).push_back(b);
   }
   const std::vector<int64_t>& active() const { return active_; }
   const std::vector<int64_t>& skipped() const { return skipped_; }
-  int64_t end(int64_t b) const { return ends_[static_cast<size_t>(b - rows_.first)]; }
 
  private:
-  bool given(int64_t b, int64_t step) const {
-    return mask_[b * layer_.time + (layer_.go_backwards ? layer_.time - 1 - step : step)];
-  }
-
   const Layer& layer_;
   const bool* mask_;
-  Span rows_;
-  std::vector<int64_t> active_, skipped_, ends_;
+  std::vector<int64_t> rows_, active_, skipped_;
 };
 
 // out[row][column] = Σ_k a[row][k] · packed[k][column] for `count` rows and panels of columns as in pack_panel, plus, where
@@ -193,7 +188,17 @@ inline void multiply(const Multiplication& p, float* sums) { multiply(p, sums, {
 class Pass {
  protected:
   Pass(const Layer& layer, const Inputs& in)
-      : l_(layer), in_(in), z_(layer), division_(divide(layer)), threads_(division_.threads) {}
+      : l_(layer), in_(in), z_(layer), division_(divide(layer)), threads_(division_.threads) {
+    order_.resize(static_cast<size_t>(z_.batch));
+    std::iota(order_.begin(), order_.end(), 0);
+    ends_.assign(order_.size(), z_.time);
+    if (in.mask == nullptr) return;
+    for (const int64_t b : order_)
+      while (ends_[b] > 0 && !given(layer, in.mask, b, ends_[b] - 1)) --ends_[b];
+    // Rows of a like length walk together, the longest first.
+    if (division_.groups > 0)
+      std::stable_sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) { return ends_[a] > ends_[b]; });
+  }
 
   // With groups, prepares alone, and then whoever is free calls walk(thread, group). Without, every thread calls
   // walk(thread, thread) and prepares its share there.
@@ -225,7 +230,7 @@ class Pass {
   void meet_if_by_units() const {
     if (by_units_) meet();
   }
-  // The rows of the batch that a walk covers.
+  // The rows of the batch that a walk covers, as places in order_.
   Span rows_of(int64_t walk) const {
     if (division_.groups > 0) return share(z_.batch, walk, division_.groups);
     return by_units_ ? Span{0, z_.batch} : share(z_.batch, walk, threads_);
@@ -251,6 +256,8 @@ class Pass {
   int threads_;
   bool by_units_ = false;
   Barrier* barrier_ = nullptr;
+  std::vector<int64_t> order_;  // the rows of the batch, as walks take them
+  std::vector<int64_t> ends_;   // where the sequence of each row ends: after its last step that is not masked
 };
 
 }  // namespace OSTINATO_ISA
