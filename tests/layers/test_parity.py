@@ -113,12 +113,18 @@ def takes(cell, option):
     return option in {**parameters(getattr(keras.layers, cell).__init__), **inherited}
 
 
+def named(value):
+    """A name that is the same in every process, unlike how objects print."""
+    plain = isinstance(value, (str, int, float, bool, type(None)))
+    return value if plain else getattr(value, "__name__", type(value).__name__)
+
+
 CASES = [
     pytest.param(
         cell,
         {**ALONG.get(option, {}), option: value},
         engine,
-        id=f"{cell}-{option}-{getattr(value, '__name__', value)}",
+        id=f"{cell}-{option}-{named(value)}",
     )
     for cell in CELLS
     for option, value, engine in OPTIONS
