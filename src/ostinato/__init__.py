@@ -12,6 +12,7 @@ _os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 # Public names and where they live; loaded on first use, since importing TensorFlow takes seconds.
 _PUBLIC = {
+    "ClassifierConfig": "ostinato.tasks.classifier",
     "LanguageModelConfig": "ostinato.tasks.language_model",
     "OstinatoError": "ostinato.errors",
     "TrainingConfig": "ostinato.training.config",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ostinato.layers.accelerate import restore as restore
     from ostinato.layers.explain import explain as explain
     from ostinato.runs.trained import load as load
+    from ostinato.tasks.classifier import ClassifierConfig as ClassifierConfig
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
     from ostinato.training.config import TrainingConfig as TrainingConfig
     from ostinato.training.run import evaluate as evaluate
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from ostinato.training.run import train as train
 
 __all__ = [
+    "ClassifierConfig",
     "LanguageModelConfig",
     "OstinatoError",
     "TrainingConfig",

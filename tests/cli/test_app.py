@@ -11,7 +11,18 @@ from ostinato.cli import main
 from ostinato.errors import SourceError
 
 OSTINATO = str(Path(sys.executable).with_name("ostinato"))
-COMMANDS = ["train", "train lm", "generate", "evaluate", "bench", "recipes", "info"]
+COMMANDS = [
+    "train",
+    "train lm",
+    "train classify",
+    "generate",
+    "predict",
+    "evaluate",
+    "neighbors",
+    "bench",
+    "recipes",
+    "info",
+]
 
 WITHOUT_TENSORFLOW = """
 import contextlib, io, sys

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import ostinato
-from ostinato.cli import bench, evaluate, generate, info, recipes, train
+from ostinato.cli import bench, evaluate, generate, info, neighbors, predict, recipes, train
 from ostinato.errors import OstinatoError
 
 # Typer brings Click along, under a name that changed over its versions.
@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 app.add_typer(train.app, name="train")
 app.command("generate")(generate.generate)
+app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("neighbors")(neighbors.neighbors)
 app.command("bench")(bench.bench)
 app.command("recipes")(recipes.recipes)
 app.command("info")(info.info)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from ostinato import layers
 from ostinato.errors import ConfigError
 from ostinato.runs.directory import open_run
+from ostinato.tasks.classifier import ClassifierConfig
 from ostinato.tasks.language_model import LanguageModelConfig
 from ostinato.training.config import TrainingConfig
 from ostinato.training.recipes import Recipe, read_recipe, read_recipe_file
 
 _BUDGETS = ("epochs", "steps", "minutes")
+_Config = TypeVar("_Config", LanguageModelConfig, ClassifierConfig)
 
 
 def language_model_settings(flags: dict[str, Any]) -> tuple[LanguageModelConfig, TrainingConfig]:
@@ -23,10 +25,22 @@ def language_model_settings(flags: dict[str, Any]) -> tuple[LanguageModelConfig,
     Raises:
         ConfigError: for anything unknown, out of range or contradictory.
     """
-    recipe = _recipe("language_model", flags)
+    return _settings(LanguageModelConfig, flags)
+
+
+def classifier_settings(flags: dict[str, Any]) -> tuple[ClassifierConfig, TrainingConfig]:
+    """The settings of `ostinato train classify`; arguments and errors as for `language_model_settings`."""
+    return _settings(ClassifierConfig, flags)
+
+
+def _settings(config_class: type[_Config], flags: dict[str, Any]) -> tuple[_Config, TrainingConfig]:
+    recipe = _recipe(config_class.task, flags)
     task, training = dict(recipe.task), dict(recipe.training)
     if flags["init_from"] is not None and flags["recipe"] is None and flags["config"] is None:
-        task = dict(open_run(flags["init_from"]).task_config)
+        base = open_run(flags["init_from"])
+        if base.task != config_class.task:
+            raise ConfigError(f"{base.path} is a {base.task} run, not a {config_class.task} run")
+        task = dict(base.task_config)
     given = {name: value for name, value in flags.items() if value is not None}
     if "units" in given:
         given["units"] = _units(given["units"])
@@ -35,9 +49,9 @@ def language_model_settings(flags: dict[str, Any]) -> tuple[LanguageModelConfig,
         training = {name: value for name, value in training.items() if name not in _BUDGETS}
     if given.get("clip") == 0:
         training, given = {**training, "clip": None}, {k: v for k, v in given.items() if k != "clip"}
-    task |= {name: given[name] for name in (*LanguageModelConfig.model_fields, "layers") if name in given}
+    task |= {name: given[name] for name in (*config_class.model_fields, "layers") if name in given}
     training |= {name: given[name] for name in TrainingConfig.model_fields if name in given}
-    config = LanguageModelConfig(**task)
+    config = config_class(**task)
     if flags["reset_before"] is not None and not layers.has_reset_gate(config.cell):
         raise ConfigError(
             f"--reset-before and --reset-after are about a reset gate, which the cell {config.cell!r} lacks"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,42 @@ class TrainedRun:
                 f"{self.directory.path} is a {self.task.name} run, which does not generate text"
             )
         return self.task.generate(self.model, **options)
+
+    def predict(self, texts: Iterable[str]) -> list[Any]:
+        """Says what each text is; see the task's `predict`.
+
+        Args:
+            texts: any texts, for example a list.
+
+        Returns:
+            One `Prediction` a text: label, probability, the probabilities of all labels, and what was odd.
+
+        Raises:
+            ConfigError: when the task does not predict.
+        """
+        return list(self.predictions(texts))
+
+    def predictions(self, texts: Iterable[str]) -> Iterator[Any]:
+        """`predict`, one after another while the texts come in, a few thousand at a time."""
+        if not hasattr(self.task, "predictions"):
+            raise ConfigError(
+                f"{self.directory.path} is a {self.task.name} run, which does not predict labels; "
+                "ostinato train classify trains one that does"
+            )
+        return self.task.predictions(self.model, texts)
+
+    def neighbors(self, word: str, count: int = 10) -> Any:
+        """The words whose embeddings are nearest to a word's, and those farthest; see the task's `neighbors`.
+
+        Raises:
+            ConfigError: when the task has no embedding to ask.
+            EncodingError: when the vocabulary lacks the word.
+        """
+        if not hasattr(self.task, "neighbors"):
+            raise ConfigError(
+                f"{self.directory.path} is a {self.task.name} run, which has no neighbors of words"
+            )
+        return self.task.neighbors(self.model, word, count)
 
 
 def restore_task(directory: RunDirectory) -> Any:

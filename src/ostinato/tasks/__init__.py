@@ -8,7 +8,10 @@ from typing import Any
 from ostinato.errors import ConfigError, RunError
 
 # Task name, as configs and recipes spell it: (module, task class, config class).
-_TASKS = {"language_model": ("ostinato.tasks.language_model", "LanguageModel", "LanguageModelConfig")}
+_TASKS = {
+    "language_model": ("ostinato.tasks.language_model", "LanguageModel", "LanguageModelConfig"),
+    "classifier": ("ostinato.tasks.classifier", "Classifier", "ClassifierConfig"),
+}
 
 
 def names() -> tuple[str, ...]:

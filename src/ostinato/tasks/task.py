@@ -20,7 +20,12 @@ class Task(Protocol):
     """A job for a recurrent network: its data, its model, its loss and its use."""
 
     name: ClassVar[str]
+    unit: ClassVar[str]  # what a loss has a weight of 1 for: `tokens`, `texts`
+    judged_first: ClassVar[
+        tuple[str, ...]
+    ]  # the parts an evaluation takes unless told, the first that is there
     config: Any
+    notes: tuple[str, ...]  # what whoever trains should know of the data, once it is prepared
 
     def prepare(self, source: Any, on_progress: OnProgress | None = None) -> None:
         """Reads the source: vocabulary and splits.
@@ -39,8 +44,17 @@ class Task(Protocol):
         """Where the data came from, JSON-able: a description that opens it again, and its content hash."""
         ...
 
+    def reopen(self, description: dict[str, Any]) -> tuple[Any, str]:
+        """What `source` described, opened again for `prepare`, and its name for messages.
+
+        Raises:
+            SourceError: when it is not there any more.
+            KeyError, TypeError: when it is no description.
+        """
+        ...
+
     def vocabulary(self) -> dict[str, Any]:
-        """The encoder, JSON-able."""
+        """The encoder, and whatever else of the data the task's use needs, JSON-able."""
         ...
 
     def restore(self, vocabulary: dict[str, Any]) -> None:
@@ -69,6 +83,10 @@ class Task(Protocol):
         A shard (index, count) holds the contiguous rows [index · rows / count, (index + 1) · rows / count) of
         every global batch. Each batch has "first_row", the number of its first row in the global batch.
         """
+        ...
+
+    def signature(self) -> dict[str, tf.TensorSpec] | None:
+        """What every batch is, with None for sizes that differ; None when all batches have the same sizes."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Started:
-    """The training begins, or goes on: from `step`, in the run at `path`."""
+    """The training begins, or goes on: from `step`, in the run at `path`; `unit` is what weights count."""
 
     path: Path
     step: int
@@ -22,6 +22,7 @@ class Started:
     steps_per_epoch: int
     parameters: int
     notes: tuple[str, ...] = ()
+    unit: str = "tokens"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from ostinato.errors import RunError
 from ostinato.runs import files
 from ostinato.runs.directory import RunDirectory
 from ostinato.training.events import Ended, Event, Measured
-from ostinato.training.report import draw_losses
+from ostinato.training.report import draw_accuracies, draw_losses
 
 
 class MetricsFile:
@@ -53,10 +53,10 @@ class TensorBoard:
 
 
 class Report:
-    """Draws report/loss.png when a training ends or is interrupted."""
+    """Draws report/loss.png, and accuracy.png where there is one, when a training ends or is interrupted."""
 
-    def __init__(self, run: RunDirectory):
-        self._run = run
+    def __init__(self, run: RunDirectory, unit: str = "tokens"):
+        self._run, self._unit = run, unit
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Ended):
@@ -64,4 +64,6 @@ class Report:
             if rows:
                 with files.writing(self._run.report):
                     self._run.report.mkdir(exist_ok=True)
-                    draw_losses(rows, self._run.report / "loss.png")
+                    draw_losses(rows, self._run.report / "loss.png", self._unit)
+                    if "accuracy" in rows[-1]:
+                        draw_accuracies(rows, self._run.report / "accuracy.png")

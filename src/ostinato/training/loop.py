@@ -129,7 +129,15 @@ class Trainer:
         parameters = sum(math.prod(variable.shape) for variable in self._model.trainable_variables)
         with Interrupt() as interrupt:
             self._emit(
-                Started(self._run.path, position.step, str(budget), budget.steps_per_epoch, parameters, notes)
+                Started(
+                    self._run.path,
+                    position.step,
+                    str(budget),
+                    budget.steps_per_epoch,
+                    parameters,
+                    notes,
+                    self._task.unit,
+                )
             )
             if position.step == 0:
                 self._save()
@@ -235,13 +243,13 @@ class Trainer:
         if position.ended is None and patience is not None and position.evaluations_since_best >= patience:
             position.ended = "stopped early"
 
-    def _row(self, split: str, metrics: dict[str, float], tokens_per_second: float) -> None:
+    def _row(self, split: str, metrics: dict[str, float], per_second: float) -> None:
         position = self._position
         epoch = position.epoch + position.batch / self._budget.steps_per_epoch
         row = {"step": position.step, "epoch": epoch, "split": split, **metrics}
         row |= {
             "learning_rate": position.learning_rate,
-            "tokens_per_second": tokens_per_second,
+            f"{self._task.unit}_per_second": per_second,
             "seconds": position.seconds,
         }
         self._emit(Measured(row))

@@ -39,6 +39,7 @@ class ProgressView:
         self._bar: TaskID | None = None
         self._loss: float | None = None
         self._rate: float | None = None
+        self._unit = "tokens"
         self._seconds_at_last_step = 0.0
         self._seconds_at_last_line = 0.0
         self._shown_at = 0.0
@@ -73,6 +74,7 @@ class ProgressView:
             self._progress = None
 
     def _start(self, event: Started) -> None:
+        self._unit = event.unit
         self._say(
             f"training {event.path}: {event.parameters:,} weights, {event.steps_per_epoch:,} steps an epoch, "
             f"budget {event.budget}"
@@ -80,13 +82,15 @@ class ProgressView:
         for note in event.notes:
             self._say(note)
         if self._live:
+            # Of tokens, e to the loss is the perplexity; of whole texts it means nothing.
+            perplexity = "perplexity {task.fields[perplexity]:.2f}  " if self._unit == "tokens" else ""
             columns = (
                 TextColumn("step {task.fields[step]:,}"),
                 BarColumn(),
                 TaskProgressColumn(),
                 TextColumn(
-                    "loss {task.fields[loss]:.3f}  perplexity {task.fields[perplexity]:.2f}  "
-                    "{task.fields[rate]:,.0f} tokens/s  {task.fields[left]} left"
+                    f"loss {{task.fields[loss]:.3f}}  {perplexity}"
+                    f"{{task.fields[rate]:,.0f}} {self._unit}/s  {{task.fields[left]}} left"
                 ),
             )
             self._progress = Progress(*columns, console=self._console, auto_refresh=False)
@@ -121,15 +125,15 @@ class ProgressView:
             if self._live or row["seconds"] - self._seconds_at_last_line < _SECONDS_BETWEEN_LINES:
                 return
             self._seconds_at_last_line = row["seconds"]
+        per_second = f"{self._unit}_per_second"
         figures = "  ".join(
             f"{name.replace('_', ' ')} {value:.3f}"
             for name, value in row.items()
-            if isinstance(value, float)
-            and name not in ("epoch", "learning_rate", "tokens_per_second", "seconds")
+            if isinstance(value, float) and name not in ("epoch", "learning_rate", per_second, "seconds")
         )
         self._say(
             f"step {row['step']:,}  epoch {row['epoch']:.2f}  {row['split']:<10}  {figures}  "
-            f"{row['tokens_per_second']:,.0f} tokens/s  {clock(row['seconds'])}"
+            f"{row[per_second]:,.0f} {self._unit}/s  {clock(row['seconds'])}"
         )
 
     def _end(self, event: Ended) -> None:

@@ -15,9 +15,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from ostinato.data.corpora import reopen
 from ostinato.errors import ConfigError, EncodingError, RunError, SourceError, TrainingError
-from ostinato.runs import checkpoints, weights
+from ostinato.runs import checkpoints, files, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
 from ostinato.runs.trained import TrainedRun, load, restore_task
 from ostinato.tasks import task_for
@@ -79,10 +78,13 @@ def train(
     with _enough_memory(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras adds advice to whatever stops a layer from being built
         model = task.build()
-    notes: tuple[str, ...] = ()
+    notes = task.notes
     if base is not None:
         weights.assign(model, weights.to_arrays(base.model), origin=str(base.directory.path))
-        notes = (f"starting from the weights of {base.directory.path}, step {base.step}",)
+        notes = (
+            *notes,
+            f"starting from the weights of {base.directory.path}, step {base.step}",
+        )
     run = RunDirectory(
         path,
         task.name,
@@ -91,7 +93,7 @@ def train(
         task.source,
         task.vocabulary(),
     )
-    listeners = _listeners(run, on_event)
+    listeners = _listeners(run, task, on_event)
     trainer = Trainer(task, model, training, run, lambda event: _tell(listeners, event))
     run.create(trainer.checkpoint(), overwrite=overwrite)
     with _enough_memory():
@@ -126,7 +128,7 @@ def resume(
         raise RunError(f"{run.path / 'config.json'} is damaged: {error}") from None
     _prepare_again(task, run, on_progress)
     model = task.build()
-    listeners = _listeners(run, on_event)
+    listeners = _listeners(run, task, on_event)
     trainer = Trainer(task, model, training, run, lambda event: _tell(listeners, event))
     trainer.restore(checkpoint)
     run.cut_metrics(position.metrics_bytes)
@@ -148,49 +150,94 @@ def evaluate(
     path: str | os.PathLike[str],
     source: Any = None,
     *,
-    split: str = "validation",
+    split: str | None = None,
     checkpoint: str = "best",
     on_batch: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """The loss over every token of a part of the run's source, or of all of another source, state carried.
+    """The figures over all of a part of the run's source, or over all of another source.
+
+    A language model reads from beginning to end with its state carried.
 
     Args:
         path: the run directory.
         source: another source, judged as a whole; None takes the run's own.
-        split: `train`, `validation` or `test`, of the run's own source.
+        split: `train`, `validation` or `test`, of the run's own source; None is the validation part, for a
+            classifier that kept a test part that.
         checkpoint: `best` or `last`.
         on_batch: called with (batches done, batches in all).
 
     Returns:
-        The task's metrics, and the number of tokens they are over.
+        The task's metrics, and the number of tokens or texts they are over.
 
     Raises:
         RunError: when the source has changed since training, or the run kept no such part.
     """
+    run, task, split = _for_judging(path, source, split, checkpoint)
+    if hasattr(task, "judge"):
+        return task.judge(run.model, split, on_batch).figures
+    metrics, weight = Evaluation(task, run.model)(split, on_batch)
+    return {**metrics, task.unit: int(weight)}
+
+
+def judge(
+    path: str | os.PathLike[str],
+    source: Any = None,
+    *,
+    split: str | None = None,
+    checkpoint: str = "best",
+    on_batch: Callable[[int, int], None] | None = None,
+) -> Any:
+    """All that an evaluation of a classifier finds, of which `evaluate` returns the figures.
+
+    The arguments and errors are those of `evaluate`.
+
+    Returns:
+        A `Judgement`: figures, confusion matrix, the most confident mistakes, every decision. Of a part of
+        the run's own source it is also drawn, into the run's report folder.
+
+    Raises:
+        ConfigError: when the run's task has nothing but figures.
+    """
+    run, task, split = _for_judging(path, source, split, checkpoint)
+    if not hasattr(task, "judge"):
+        raise ConfigError(f"{path} is a {task.name} run, which has figures only; use evaluate")
+    judgement = task.judge(run.model, split, on_batch)
+    if source is None:
+        with files.writing(run.directory.report):
+            run.directory.report.mkdir(exist_ok=True)
+            task.draw(judgement, run.directory.report)
+    return judgement
+
+
+def _for_judging(
+    path: str | os.PathLike[str], source: Any, split: str | None, checkpoint: str
+) -> tuple[TrainedRun, Any, str]:
+    """The run, its task with the data to judge on, and which part of it that is."""
     run = load(path, checkpoint=checkpoint)
     task = run.task.for_evaluation(whole=source is not None)
     if source is not None:
-        split = "train"
+        part = "train"
         task.prepare(source)
     else:
         _prepare_again(task, run.directory, None)
-    if not task.has(split):
+        part = split or next((part for part in task.judged_first if task.has(part)), "validation")
+    if not task.has(part):
         if source is not None:
             raise SourceError("the source has only one token, so there is nothing to predict in it")
-        raise RunError(f"{path} kept no {split} part; evaluate another (--split train) or give a source")
-    metrics, weight = Evaluation(task, run.model)(split, on_batch)
-    return {**metrics, "tokens": int(weight)}
+        raise RunError(f"{path} kept no {part} part; evaluate another (--split train) or give a source")
+    return run, task, part
 
 
 def _prepare_again(task: Any, run: RunDirectory, on_progress: OnProgress | None) -> None:
     """Reads a run's own source again, and refuses another text."""
     try:
-        corpus, expected = reopen(run.source["description"]), run.source["sha256"]
+        expected = run.source["sha256"]
+        source, name = task.reopen(run.source["description"])
     except (KeyError, TypeError) as error:
         raise RunError(f"{run.path / 'config.json'} is damaged: its source: {error!r}") from None
-    changed = f"the source of {run.path} has changed since training began ({corpus.name})"
+    changed = f"the source of {run.path} has changed since training began ({name})"
     try:
-        task.prepare(corpus, on_progress)
+        task.prepare(source, on_progress)
     except EncodingError as error:
         raise RunError(f"{changed}: {error}") from None
     if task.source["sha256"] != expected:
@@ -214,8 +261,9 @@ def _check_same_task(base: TrainedRun, task: Any) -> None:
         raise ConfigError(f"{base.directory.path} is a {base.task.name} run, not a {task.name} run")
 
 
-def _listeners(run: RunDirectory, on_event: Listener | None) -> list[Listener]:
-    return [MetricsFile(run), TensorBoard(run), Report(run), *([on_event] if on_event is not None else [])]
+def _listeners(run: RunDirectory, task: Any, on_event: Listener | None) -> list[Listener]:
+    told = [MetricsFile(run), TensorBoard(run), Report(run, task.unit)]
+    return told if on_event is None else [*told, on_event]
 
 
 def _tell(listeners: list[Listener], event: Event) -> None:

@@ -18,6 +18,19 @@ def as_tensors(batch: Batch) -> dict[str, tf.Tensor]:
     return {name: tf.constant(value) for name, value in batch.items()}
 
 
+def _signature(task: Any, model: Any) -> list[Any] | None:
+    """What a function of (batch, state) takes when sizes differ from batch to batch; None when they do not.
+
+    One trace serves all sizes then. Were each size, or the first, traced for itself, TensorFlow would round
+    differently in it, and a resumed training would end with other weights than one that was never stopped.
+    """
+    batch = task.signature()
+    if batch is None:
+        return None
+    state = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in task.initial_state(model, 1))
+    return [batch, state]
+
+
 def make_train_step(
     task: Any, model: Any, optimizer: Optimizer, config: TrainingConfig
 ) -> Callable[..., Any]:
@@ -42,7 +55,10 @@ def make_train_step(
         optimizer.apply([gradient * scale for gradient in gradients], learning_rate, step)
         return loss, weight, sums, norm, state
 
-    @tf.function
+    arguments = _signature(task, model)
+    scalars = (tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.float32))
+
+    @tf.function(input_signature=None if arguments is None else [*arguments, *scalars])
     def train_step(batch, state: State, step: tf.Tensor, learning_rate: tf.Tensor):
         return strategy.run(learn, (batch, state, step, learning_rate))
 
@@ -55,7 +71,12 @@ class Evaluation:
     def __init__(self, task: Any, model: Any):
         self._task, self._model = task, model
         self.seconds = 0.0  # what the last one took, for budgets that must include the next
-        self._judge = tf.function(lambda batch, state: task.loss(model, batch, state), reduce_retracing=True)
+        arguments = _signature(task, model)
+        self._judge = tf.function(
+            lambda batch, state: task.loss(model, batch, state),
+            input_signature=arguments,
+            reduce_retracing=arguments is None,
+        )
 
     def __call__(
         self, split: str, on_batch: Callable[[int, int], None] | None = None

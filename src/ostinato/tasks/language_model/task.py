@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.data import windows
-from ostinato.data.corpora import Corpus, open_corpus
+from ostinato.data.corpora import Corpus, open_corpus, reopen
 from ostinato.data.encoders import Encoder, encoder_from_json
 from ostinato.data.tokens import Tokens, prepare_tokens
 from ostinato.decoding.sampling import Sampling, Writer
@@ -30,6 +30,9 @@ class LanguageModel:
 
     name: ClassVar[str] = "language_model"
     prefix: ClassVar[str] = "lm"
+    unit: ClassVar[str] = "tokens"
+    judged_first: ClassVar[tuple[str, ...]] = ("validation",)
+    notes: tuple[str, ...] = ()
 
     def __init__(self, config: LanguageModelConfig):
         self.config = config
@@ -103,6 +106,10 @@ class LanguageModel:
         assert self._tokens is not None
         return {"description": self._corpus.describe(), "sha256": self._tokens.content}
 
+    def reopen(self, description: dict[str, Any]) -> tuple[Corpus, str]:
+        corpus = reopen(description)
+        return corpus, corpus.name
+
     def vocabulary(self) -> dict[str, Any]:
         assert self.encoder is not None
         return self.encoder.to_json()
@@ -126,6 +133,9 @@ class LanguageModel:
             rows, seq_len = self._evaluation_shape(part)
             return windows.evaluation_steps(len(part), rows=rows, seq_len=seq_len)
         return self._plan(part, split).steps_per_epoch
+
+    def signature(self) -> None:
+        return None
 
     @property
     def carries_state(self) -> bool:

@@ -1,0 +1,109 @@
+"""How good a classifier is: figures over (truth, probability) pairs.
+
+Written out in NumPy, a few lines each: scikit-learn and SciPy would be a large dependency for four formulas.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BINS = 15
+"""Into how many bins of confidence the calibration error sorts decisions (Guo et al. 2017)."""
+
+
+def confusion_matrix(truth: np.ndarray, chosen: np.ndarray, classes: int) -> np.ndarray:
+    """How often each class was taken for each.
+
+    Args:
+        truth: class numbers, shape (n,).
+        chosen: class numbers, shape (n,).
+        classes: how many there are.
+
+    Returns:
+        int64, shape (classes, classes): a row is what is true, a column what was chosen.
+    """
+    pairs = truth.astype(np.int64) * classes + chosen
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def macro_f1(truth: np.ndarray, chosen: np.ndarray) -> float:
+    """The mean over classes of F1 = 2 · precision · recall / (precision + recall).
+
+    A class that is neither there nor chosen is left out.
+
+    Args:
+        truth: bool, shape (n, classes): which classes each example has.
+        chosen: bool, shape (n, classes).
+    """
+    hits = (truth & chosen).sum(axis=0)
+    either = truth.sum(axis=0) + chosen.sum(axis=0)
+    there = either > 0
+    return float(np.mean(2 * hits[there] / either[there])) if there.any() else float("nan")
+
+
+def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
+    """How often an example of a class scores above one that is not of it; ties count half.
+
+    The area under the ROC curve, by ranks (Mann & Whitney 1947). With several classes the mean over those
+    that some examples have and some have not; nan when there is none.
+
+    Args:
+        truth: bool, shape (n, classes) or (n,).
+        scores: shape as truth; only their order counts.
+    """
+    truth, scores = truth.reshape(len(truth), -1), scores.reshape(len(scores), -1)
+    areas = []
+    for has, score in zip(truth.T, scores.T, strict=True):
+        positive = int(has.sum())
+        negative = len(has) - positive
+        if positive and negative:
+            _, place, count = np.unique(score, return_inverse=True, return_counts=True)
+            ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+            above = ranks[has].sum() - positive * (positive + 1) / 2
+            areas.append(above / positive / negative)
+    return float(np.mean(areas)) if areas else float("nan")
+
+
+def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates over all thresholds, from (0, 0) to (1, 1).
+
+    Args:
+        truth: bool, shape (n,), with both values in it.
+        scores: shape (n,).
+    """
+    order = np.argsort(-scores, kind="stable")
+    has, last_of_tie = truth[order], np.append(np.diff(scores[order]) != 0, True)
+    true = np.cumsum(has)[last_of_tie] / has.sum()
+    false = np.cumsum(~has)[last_of_tie] / (~has).sum()
+    return np.append(0.0, false), np.append(0.0, true)
+
+
+def reliability(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How often decisions of about the same confidence are right.
+
+    Args:
+        right: bool, shape (n,).
+        confidence: the probability given to what was decided, shape (n,).
+
+    Returns:
+        Of each of `BINS` equal bins of confidence: how many decisions fall into it, their mean confidence,
+        and the fraction that is right (zeros where there is none).
+    """
+    places = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    count = np.bincount(places, minlength=BINS)
+    safe = np.maximum(count, 1)
+    mean_confidence = np.bincount(places, weights=confidence, minlength=BINS) / safe
+    return count, mean_confidence, np.bincount(places, weights=right, minlength=BINS) / safe
+
+
+def calibration_error(right: np.ndarray, confidence: np.ndarray) -> float:
+    """The expected calibration error: the mean distance of confidence and accuracy over bins.
+
+    Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599.
+
+    Args:
+        right: bool, shape (n,).
+        confidence: the probability given to what was decided, shape (n,).
+    """
+    count, mean_confidence, accuracy = reliability(right, confidence)
+    return float((count * np.abs(mean_confidence - accuracy)).sum() / count.sum())

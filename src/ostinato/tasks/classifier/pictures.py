@@ -1,0 +1,112 @@
+"""An evaluation drawn: who is taken for whom, the ROC curve, and whether probabilities can be believed."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from ostinato.tasks.classifier.judgement import Judgement, sureness
+from ostinato.tasks.classifier.metrics import reliability, roc_curve
+
+_MOST_NAMED = 30
+"""More labels than this are drawn without their names and numbers."""
+
+
+def draw(judgement: Judgement, folder: Path) -> list[Path]:
+    """Draws all that there is to draw.
+
+    Args:
+        judgement: of one part.
+        folder: where the PNG files go; it must exist. A file of the same name is replaced.
+
+    Returns:
+        confusion-PART.png (unless a text may have several labels), roc-PART.png, reliability-PART.png.
+    """
+    drawn = []
+    with warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes; the printed matrix has its name.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        if judgement.confusion is not None:
+            drawn.append(folder / f"confusion-{judgement.part}.png")
+            draw_confusion(judgement.confusion, judgement.labels, drawn[-1])
+        drawn += [folder / f"roc-{judgement.part}.png", folder / f"reliability-{judgement.part}.png"]
+        draw_roc(judgement, drawn[-2])
+        draw_reliability(judgement, drawn[-1])
+    return drawn
+
+
+def draw_confusion(confusion: np.ndarray, labels: tuple[str, ...], path: Path) -> None:
+    """Draws a confusion matrix: rows are what is true, shaded by the fraction of their row.
+
+    Args:
+        confusion: counts, shape (labels, labels).
+        labels: their names.
+        path: the PNG file to write.
+    """
+    from matplotlib.figure import Figure
+
+    named = len(labels) <= _MOST_NAMED
+    side = 3.2 + 0.5 * min(len(labels), _MOST_NAMED)
+    figure = Figure(figsize=(side, side), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.set_xlabel("chosen")
+    axes.set_ylabel("true")
+    if named:
+        names = [_short(label) for label in labels]
+        axes.set_xticks(range(len(labels)), names, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(labels)), names, parse_math=False)
+        for (row, column), count in np.ndenumerate(confusion):
+            colour = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour)
+    figure.savefig(path)
+
+
+def draw_roc(judgement: Judgement, path: Path) -> None:
+    """Draws the ROC curve, of the second label if there are two, else one for each of the first ten."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 4.6), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    truth, scores = judgement.decisions.truth, judgement.decisions.probabilities
+    two = len(judgement.labels) == 2 and judgement.confusion is not None
+    for column in [1] if two else range(min(len(judgement.labels), 10)):
+        if 0 < truth[:, column].sum() < len(truth):
+            axes.plot(*roc_curve(truth[:, column], scores[:, column]), label=_short(judgement.labels[column]))
+    axes.plot([0, 1], [0, 1], ":", color="grey", label="by chance")
+    axes.set_xlabel("false positive rate")
+    axes.set_ylabel("true positive rate")
+    axes.set_title(f"area {judgement.figures['roc_auc']:.4f}")
+    axes.grid(alpha=0.3)
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)
+    figure.savefig(path)
+
+
+def draw_reliability(judgement: Judgement, path: Path) -> None:
+    """Draws how often decisions are right beside how sure the classifier was of them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 4.6), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    decisions = judgement.decisions
+    sure = sureness(decisions, several=judgement.confusion is None)
+    count, confidence, right = reliability(decisions.right, sure)
+    there = count > 0
+    axes.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
+    axes.plot(confidence[there], right[there], ".-", label="decisions")
+    axes.set_xlabel("probability of the decision")
+    axes.set_ylabel("fraction that is right")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_title(f"expected calibration error {judgement.figures['calibration_error']:.4f}")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 24 else f"{label[:23]}…"

@@ -1,0 +1,596 @@
+"""The classifier's data, loss, metrics and use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from ostinato.data.encoder import damaged
+from ostinato.data.encoders import Encoder, encoder_from_json
+from ostinato.data.examples import Examples, encode_text, prepare_examples
+from ostinato.data.tables import Table, open_table
+from ostinato.errors import ConfigError, EncodingError, SourceError
+from ostinato.layers.dropout import DropoutKey
+from ostinato.tasks.classifier.config import ClassifierConfig
+from ostinato.tasks.classifier.judgement import (
+    MISTAKES,
+    Decisions,
+    Judgement,
+    Mistake,
+    figures_of,
+    sureness,
+)
+from ostinato.tasks.classifier.metrics import confusion_matrix
+from ostinato.tasks.classifier.network import PADDING, RecurrentClassifier
+from ostinato.tasks.task import Batch, OnProgress, State
+
+_BATCHES_SORTED_TOGETHER = 100
+_PREDICTED_TOGETHER = 4096
+_PREDICTION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A table to train on, and one to validate on.
+
+    Attributes:
+        table: the texts and labels.
+        validation: its rows are the validation part; None cuts one off `table`.
+    """
+
+    table: Table
+    validation: Table | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says about a text.
+
+    Attributes:
+        label: the likeliest label; where a text may have several, all with a probability of at least one
+            half, joined as in the training table.
+        probability: of that decision (several labels are taken as independent).
+        probabilities: of every label.
+        tokens: how long the text is.
+        cut: whether it is longer than what the network reads.
+        empty: whether there is nothing in it to read; the probabilities are then those of the training texts.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    tokens: int
+    cut: bool
+    empty: bool
+
+
+class Classifier:
+    """The task: see `ostinato.tasks.task.Task` for what each method promises."""
+
+    name: ClassVar[str] = "classifier"
+    prefix: ClassVar[str] = "classify"
+    unit: ClassVar[str] = "texts"
+    judged_first: ClassVar[tuple[str, ...]] = ("test", "validation")
+
+    def __init__(self, config: ClassifierConfig):
+        self.config = config
+        self.encoder: Encoder | None = None
+        self.labels: tuple[str, ...] = ()
+        self.max_tokens = 0
+        self.prior = np.zeros(0)
+        self.notes: tuple[str, ...] = ()
+        self._columns: tuple[str, str] | None = None
+        self._tables: Tables | None = None
+        self._examples: Examples | None = None
+        self._splits = True
+        self._scorer: tuple[Any, Callable[..., tf.Tensor]] | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether a text may have several labels."""
+        return self.config.label_separator is not None
+
+    def for_evaluation(self, *, whole: bool) -> Classifier:
+        """The same task for judging.
+
+        Args:
+            whole: take the source as one part, `train`, instead of splitting it as in training.
+        """
+        task = Classifier(self.config)
+        task.encoder, task.labels, task.max_tokens = self.encoder, self.labels, self.max_tokens
+        task.prior, task._columns, task._splits = self.prior, self._columns, not whole
+        return task
+
+    # Data.
+
+    def prepare(self, source: Any, on_progress: OnProgress | None = None) -> None:
+        """Reads a table.
+
+        Args:
+            source: `Tables`, a table from `ostinato.data.tables`, or what its `open_table` takes.
+            on_progress: called with (bytes read, bytes in all or None).
+
+        Raises:
+            SourceError: when it cannot be read, has rows without text or label, or only one label.
+        """
+        config = self.config
+        self._tables = source if isinstance(source, Tables) else Tables(self._open(source))
+        cut = self._splits and self._tables.validation is None
+        self._examples = examples = prepare_examples(
+            self._tables.table,
+            self.encoder if self.encoder is not None else config.encoder,
+            validation_fraction=config.validation_fraction if cut else 0.0,
+            test_fraction=config.test_fraction if self._splits else 0.0,
+            seed=config.seed,
+            validation=self._tables.validation,
+            labels=self.labels or None,
+            label_separator=config.label_separator,
+            normalize=config.normalize,
+            min_count=config.min_count,
+            vocabulary_size=config.vocabulary_size,
+            on_progress=on_progress,
+        )
+        train = examples.part("train")
+        lengths = examples.lengths[train]
+        if self.encoder is None:
+            self.encoder, self.labels = examples.encoder, tuple(examples.labels)
+            self._columns = self._tables.table.columns
+            self.max_tokens = max(1, int(lengths.mean() + 2 * lengths.std()))
+        if isinstance(config.max_tokens, int):
+            self.max_tokens = config.max_tokens
+        if self._splits:
+            targets = examples.targets[train]
+            self.prior = targets.mean(axis=0) if self.several else self._counts(targets) / len(targets)
+            self.notes = self._notes(lengths)
+
+    def _open(self, source: Any) -> Table:
+        """A table; where its columns have the names of those trained on, these are taken."""
+        if isinstance(source, Table):
+            return source
+        if self._columns is not None:
+            text, label = self._columns
+            try:
+                return open_table(source, text=text, label=label)
+            except (ConfigError, SourceError):
+                pass  # a table of another kind, or with other names
+        return open_table(source)
+
+    def _counts(self, targets: np.ndarray) -> np.ndarray:
+        return np.bincount(targets, minlength=len(self.labels)).astype(np.float64)
+
+    def _notes(self, lengths: np.ndarray) -> tuple[str, ...]:
+        """What whoever trains should know: the labels, the columns that were taken, what is cut."""
+        assert self._examples is not None
+        assert self._tables is not None
+        named = ", ".join(self.labels[:6]) + (", …" if len(self.labels) > 6 else "")
+        sizes = [
+            f"{len(self._examples.part(part)):,} for {part}"
+            for part in ("train", "validation", "test")
+            if self.has(part)
+        ]
+        notes = [f"{len(self.labels)} labels ({named}); texts: {', '.join(sizes)}"]
+        for table in (self._tables.table, self._tables.validation):
+            if table is not None:
+                notes += table.notes
+                notes += [
+                    f"{table.name}: left out {count:,} rows {problem}"
+                    for problem, count in table.skipped.items()
+                ]
+        cut = int((lengths > self.max_tokens).sum())
+        longest = f"; {cut:,} longer texts are cut, the longest has {lengths.max():,}" if cut else ""
+        notes.append(f"reading up to {self.max_tokens:,} tokens of a text{longest}")
+        return tuple(notes)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        assert self._tables is not None
+        assert self._examples is not None
+        validation = self._tables.validation
+        description = {
+            "table": self._tables.table.description,
+            "validation": None if validation is None else validation.description,
+        }
+        return {"description": description, "sha256": self._examples.hash}
+
+    def reopen(self, description: dict[str, Any]) -> tuple[Tables, str]:
+        """The tables that `source` described, and their name.
+
+        Raises:
+            SourceError: when they are not there any more.
+            KeyError, TypeError: when it is no description.
+        """
+        validation = description["validation"]
+        tables = Tables(
+            open_table(description["table"]), None if validation is None else open_table(validation)
+        )
+        return tables, tables.table.name
+
+    def vocabulary(self) -> dict[str, Any]:
+        """All that predicting needs to know of the training texts, JSON-able."""
+        assert self.encoder is not None
+        return {
+            "encoder": self.encoder.to_json(),
+            "labels": list(self.labels),
+            "max_tokens": self.max_tokens,
+            "prior": self.prior.tolist(),
+            "columns": None if self._columns is None else list(self._columns),
+        }
+
+    def restore(self, vocabulary: dict[str, Any]) -> None:
+        try:
+            encoder, labels = vocabulary["encoder"], vocabulary["labels"]
+            max_tokens, prior, columns = (vocabulary[key] for key in ("max_tokens", "prior", "columns"))
+        except (KeyError, TypeError) as error:
+            raise damaged(f"it has no {error}") from None
+        named = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        if not named or len(set(labels)) != len(labels) or len(labels) < 1 + (not self.several):
+            raise damaged("its labels are no list of different strings")
+        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+            raise damaged("its 'max_tokens' is no positive number")
+        numbers = isinstance(prior, list) and all(isinstance(p, int | float) and 0 <= p <= 1 for p in prior)
+        if not numbers or len(prior) != len(labels):
+            raise damaged("its 'prior' is no list of one probability a label")
+        strings = isinstance(columns, list) and [type(name) for name in columns] == [str, str]
+        if columns is not None and not strings:
+            raise damaged("its 'columns' are not two names")
+        self.encoder, self.labels = encoder_from_json(encoder), tuple(labels)
+        self.max_tokens, self.prior = max_tokens, np.array(prior, np.float64)
+        self._columns = None if columns is None else (columns[0], columns[1])
+
+    def has(self, split: str) -> bool:
+        """Whether any text is in this part."""
+        return self._examples is not None and len(self._examples.part(split)) > 0
+
+    def rows(self, split: str, *, evaluate: bool = False) -> int:
+        assert self._examples is not None
+        return min(self.config.batch, len(self._examples.part(split)))
+
+    def steps(self, split: str, *, evaluate: bool = False) -> int:
+        assert self._examples is not None
+        return -(-len(self._examples.part(split)) // self.config.batch)
+
+    def signature(self) -> dict[str, tf.TensorSpec]:
+        targets = ((None, None), tf.float32) if self.several else ((None,), tf.int32)
+        return {
+            "tokens": tf.TensorSpec((None, None), tf.int32),
+            "lengths": tf.TensorSpec((None,), tf.int32),
+            "targets": tf.TensorSpec(*targets),
+            "weights": tf.TensorSpec((None,), tf.float32),
+            "first_row": tf.TensorSpec((), tf.int32),
+        }
+
+    @property
+    def carries_state(self) -> bool:
+        return False
+
+    def batches(
+        self, split: str, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """Batches of {"tokens", "lengths", "targets", "weights", "first_row"}.
+
+        Tokens are (rows, time), time being that of the longest text in the global batch, or `max_tokens`
+        where padding is read; targets are class numbers (rows,) or 0.0 and 1.0 (rows, labels). An epoch has
+        every text once, so that its last batch, or one of another place, may have fewer rows.
+
+        Args:
+            split: `train`, `validation` or `test`.
+            epoch: which shuffling of the part; None reads all of it once, and no class weights apply.
+            start: the number of the first batch.
+            shard: (index, count) of the rows.
+        """
+        index, count = shard
+        weights = self._class_weights() if epoch is not None else None
+        for numbers in islice(self._batch_numbers(split, epoch), start, None):
+            first, stop = index * len(numbers) // count, (index + 1) * len(numbers) // count
+            batch = self._batch(numbers, first, stop)
+            ones = np.ones(stop - first, np.float32)
+            batch["weights"] = ones if weights is None else weights[batch["targets"]]
+            yield batch
+
+    def _batch_numbers(self, split: str, epoch: int | None) -> Iterator[np.ndarray]:
+        """The numbers of the examples in each batch: a pure function of (seed, epoch).
+
+        Where padding is skipped, texts are sorted by length, so that there is little of it: in an epoch
+        within each hundred batches, after shuffling, and the batches are shuffled again. Where it is read,
+        every row has the same length whatever the order.
+        """
+        assert self._examples is not None
+        size, order = self.config.batch, self._examples.part(split)
+        steps = self.steps(split)
+        places = np.arange(steps)
+        lengths, sorted_together = self._examples.lengths, len(order)
+        random = None if epoch is None else np.random.default_rng([self.config.seed, epoch])
+        if random is not None:
+            order, sorted_together = random.permutation(order), size * _BATCHES_SORTED_TOGETHER
+        if self.config.masked and len(order):
+            read = np.minimum(lengths[order], self.max_tokens)
+            order = order[np.lexsort((read, np.arange(len(order)) // sorted_together))]
+            places = places if random is None else random.permutation(places)
+        for place in places:
+            yield order[place * size : (place + 1) * size]
+
+    def _batch(self, numbers: np.ndarray, first: int, stop: int) -> Batch:
+        """Rows `first` to `stop` of the batch of these examples."""
+        assert self._examples is not None
+        examples, mine = self._examples, numbers[first:stop]
+        longest = int(min(examples.lengths[numbers].max(), self.max_tokens))
+        tokens, lengths = self._pad([examples.tokens(int(number)) for number in mine], longest)
+        targets = examples.targets[mine]
+        return {
+            "tokens": tokens,
+            "lengths": lengths,
+            "targets": targets.astype(np.float32 if self.several else np.int32),
+            "first_row": first,
+        }
+
+    def _pad(self, rows: list[np.ndarray], longest: int) -> tuple[np.ndarray, np.ndarray]:
+        """Texts cut and padded to one length: ids, shape (rows, time), and their lengths, (rows,).
+
+        Skipped padding is always at the end, where it costs the engine nothing: a recurrence that skips it
+        ends in the same state wherever it stands.
+        """
+        config = self.config
+        time = max(1, longest) if config.masked else self.max_tokens
+        tokens = np.full((len(rows), time), PADDING, np.int32)
+        lengths = np.zeros(len(rows), np.int32)
+        for row, ids in enumerate(rows):
+            if len(ids) > self.max_tokens:
+                ids = ids[-self.max_tokens :] if config.truncation == "pre" else ids[: self.max_tokens]
+            lengths[row] = len(ids)
+            place = time - len(ids) if config.padding == "pre" and not config.masked else 0
+            tokens[row, place : place + len(ids)] = ids
+            tokens[row, place : place + len(ids)] += 1 + PADDING
+        return tokens, lengths
+
+    def _class_weights(self) -> np.ndarray | None:
+        """Of each label, float32; their mean over the training texts is 1."""
+        assert self._examples is not None
+        if self.config.class_weights == "none":
+            return None
+        counts = self._counts(self._examples.targets[self._examples.part("train")])
+        return (counts.sum() / len(counts) / np.maximum(counts, 1)).astype(np.float32)
+
+    # Network and loss.
+
+    def build(self) -> RecurrentClassifier:
+        assert self.encoder is not None
+        outputs = len(self.labels) if self.several or len(self.labels) > 2 else 1
+        model = RecurrentClassifier(self.config, self.encoder.size, outputs)
+        tokens, lengths = tf.zeros((1, 2), tf.int32), tf.constant([2])
+        model(tokens, lengths if self.config.masked else None)
+        return model
+
+    def initial_state(self, model: RecurrentClassifier, rows: int) -> State:
+        return ()
+
+    def state_names(self, model: RecurrentClassifier) -> tuple[str, ...]:
+        return ()
+
+    def loss(
+        self, model: RecurrentClassifier, batch: Batch, state: State, *, step: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], State]:
+        key = None
+        if step is not None:
+            key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
+        logits = model(batch["tokens"], batch["lengths"] if self.config.masked else None, key)
+        targets, weights = batch["targets"], batch["weights"]
+        if self.several:
+            each = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+            nats = tf.reduce_mean(each, axis=1)
+            right = tf.reduce_all((logits > 0) == (targets > 0.5), axis=1)
+        elif model.outputs == 1:
+            nats = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(targets, tf.float32), logits[:, 0])
+            right = (logits[:, 0] > 0) == (targets > 0)
+        else:
+            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+            right = tf.argmax(logits, axis=1, output_type=tf.int32) == targets
+        sums = {
+            "right": tf.reduce_sum(tf.cast(right, tf.float32)),
+            "texts": tf.cast(tf.size(weights), tf.float32),
+        }
+        return tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state
+
+    def metrics(self, loss: float, weight: float, sums: dict[str, float]) -> dict[str, float]:
+        """Mean loss in nats per text, and the fraction of texts that all labels are right for."""
+        return {"loss": loss / weight, "accuracy": sums["right"] / sums["texts"]}
+
+    # Use.
+
+    def judge(
+        self,
+        model: RecurrentClassifier,
+        split: str,
+        on_batch: Callable[[int, int], None] | None = None,
+    ) -> Judgement:
+        """Judges a trained model on every text of a part.
+
+        Args:
+            model: a trained model.
+            split: `train`, `validation` or `test`, one that `has` texts.
+            on_batch: called with (batches done, batches in all).
+        """
+        assert self._examples is not None
+        examples, steps = self._examples, self.steps(split)
+        pieces, loss, order = [], 0.0, list(self._batch_numbers(split, None))
+        for number, batch in enumerate(self.batches(split)):
+            logits = self._logits(model, batch["tokens"], batch["lengths"])
+            loss += self._nats(logits, batch["targets"])
+            pieces.append(self._probabilities(logits))
+            if on_batch is not None:
+                on_batch(number + 1, steps)
+        numbers, probabilities = np.concatenate(order), np.concatenate(pieces)
+        targets = examples.targets[numbers]
+        truth = targets > 0 if self.several else np.eye(len(self.labels), dtype=bool)[targets]
+        decisions = Decisions(numbers, truth, self._chosen(probabilities), probabilities)
+        figures = {"loss": loss / len(numbers), **figures_of(decisions, several=self.several)}
+        confusion = None
+        if not self.several:
+            confusion = confusion_matrix(targets, decisions.chosen.argmax(axis=1), len(self.labels))
+        return Judgement(
+            split,
+            figures | {"examples": len(numbers)},
+            self.labels,
+            decisions,
+            confusion,
+            self._mistakes(decisions, split),
+        )
+
+    def draw(self, judgement: Judgement, folder: Path) -> list[Path]:
+        """Draws a judgement into PNG files of a folder, and says which."""
+        from ostinato.tasks.classifier import pictures
+
+        return pictures.draw(judgement, folder)
+
+    def _mistakes(self, decisions: Decisions, split: str) -> list[Mistake]:
+        assert self._examples is not None
+        assert self._tables is not None
+        table = (split == "validation" and self._tables.validation) or self._tables.table
+        sure = sureness(decisions, several=self.several)
+        wrong = np.flatnonzero(~decisions.right)
+        worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
+        return [
+            Mistake(
+                table.at(int(self._examples.numbers[decisions.examples[place]])),
+                self._examples.text(int(decisions.examples[place])),
+                self._joined(decisions.truth[place]),
+                self._joined(decisions.chosen[place]),
+                float(sure[place]),
+            )
+            for place in worst
+        ]
+
+    def predict(self, model: RecurrentClassifier, texts: Iterable[str]) -> list[Prediction]:
+        """What the model says about each text; see `predictions`."""
+        return list(self.predictions(model, texts))
+
+    def predictions(self, model: RecurrentClassifier, texts: Iterable[str]) -> Iterator[Prediction]:
+        """What the model says about each text, in their order, a few thousand at a time.
+
+        Args:
+            model: a trained model.
+            texts: any texts; a single string is a mistake.
+
+        Raises:
+            ConfigError: when `texts` is a string, or something in it is none.
+        """
+        if isinstance(texts, str):
+            raise ConfigError("texts is a string; give a list of texts, [text] for one")
+        texts = iter(texts)
+        while some := list(islice(texts, _PREDICTED_TOGETHER)):
+            yield from self._predict_some(model, some)
+
+    def _predict_some(self, model: RecurrentClassifier, texts: list[str]) -> Iterator[Prediction]:
+        encoder = self.encoder
+        assert encoder is not None
+        if strange := [text for text in texts if not isinstance(text, str)]:
+            raise ConfigError(f"one of the texts is a {type(strange[0]).__name__}, not a string")
+        rows = [encode_text(encoder, text) for text in texts]
+        sizes = np.array([len(ids) for ids in rows])
+        probabilities = np.repeat(self.prior[np.newaxis], len(rows), axis=0)
+        full = np.flatnonzero(sizes)
+        order = full[np.argsort(sizes[full], kind="stable")]
+        for at in range(0, len(order), _PREDICTION_BATCH):
+            mine = order[at : at + _PREDICTION_BATCH]
+            tokens, lengths = self._pad([rows[n] for n in mine], min(int(sizes[mine].max()), self.max_tokens))
+            probabilities[mine] = self._probabilities(self._logits(model, tokens, lengths))
+        chosen = self._chosen(probabilities)
+        decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities)
+        sure = sureness(decisions, several=self.several)
+        for number, size in enumerate(sizes.tolist()):
+            each = dict(zip(self.labels, probabilities[number].tolist(), strict=True))
+            yield Prediction(
+                self._joined(chosen[number]),
+                float(sure[number]),
+                each,
+                size,
+                size > self.max_tokens,
+                size == 0,
+            )
+
+    def _logits(self, model: RecurrentClassifier, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Scores, float64, shape (rows, outputs); the function that computes them is traced once."""
+        if self._scorer is None or self._scorer[0] is not model:
+            masked = self.config.masked
+
+            @tf.function(
+                input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)]
+            )
+            def score(tokens, lengths):
+                return model(tokens, lengths if masked else None)
+
+            self._scorer = (model, score)
+        return self._scorer[1](tf.constant(tokens), tf.constant(lengths)).numpy().astype(np.float64)
+
+    def _probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Of every label, shape (rows, labels)."""
+        if self.several or logits.shape[1] == 1:
+            yes = np.exp(-np.logaddexp(0.0, -logits))
+            return yes if self.several else np.concatenate([1 - yes, yes], axis=1)
+        scores = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def _nats(self, logits: np.ndarray, targets: np.ndarray) -> float:
+        """The loss summed over the rows, as `loss` has it."""
+        if self.several:
+            return float((np.logaddexp(0.0, logits) - logits * targets).mean(axis=1).sum())
+        if logits.shape[1] == 1:
+            return float((np.logaddexp(0.0, logits[:, 0]) - logits[:, 0] * targets).sum())
+        return float((np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(logits)), targets]).sum())
+
+    def _chosen(self, probabilities: np.ndarray) -> np.ndarray:
+        """Which labels are decided for, bool, shape (rows, labels)."""
+        if self.several:
+            return probabilities >= 0.5
+        return np.eye(len(self.labels), dtype=bool)[probabilities.argmax(axis=1)]
+
+    def _joined(self, chosen: np.ndarray) -> str:
+        names = [label for label, one in zip(self.labels, chosen, strict=True) if one]
+        return (self.config.label_separator or "").join(names)
+
+    def neighbors(
+        self, model: RecurrentClassifier, word: str, count: int = 10
+    ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+        """The tokens whose embeddings are nearest to a word's, and those farthest from it.
+
+        Args:
+            model: a trained model.
+            word: a token of the vocabulary, without the space before it.
+            count: how many of each.
+
+        Returns:
+            (token, cosine) pairs, the nearest first; and the farthest first.
+
+        Raises:
+            EncodingError: when the vocabulary has no such token.
+        """
+        encoder = self.encoder
+        assert encoder is not None
+        names = [symbol.strip() or symbol for symbol in encoder.symbols]
+        # Words have the space before them, and what follows one without a space is another token.
+        asked = next((symbol for symbol in (f" {word}", word) if symbol in encoder.symbols), None)
+        if asked is None:
+            raise EncodingError(
+                f"{word!r} is no token of this run's vocabulary of {encoder.size:,}; "
+                "give a word that is frequent in the training texts"
+            )
+        vectors = model.embedding.get_weights()[0][1 + PADDING :].astype(np.float64)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        cosines = vectors @ vectors[encoder.symbols.index(asked)]
+        order = np.argsort(-cosines, kind="stable")
+
+        def first(order: Iterable[int]) -> list[tuple[str, float]]:
+            found: dict[str, float] = {}
+            for number in order:
+                if names[number] != word:
+                    found.setdefault(names[number], float(cosines[number]))
+                if len(found) == count:
+                    break
+            return list(found.items())
+
+        return first(order), first(order[::-1])

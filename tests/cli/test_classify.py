@@ -1,0 +1,295 @@
+"""ostinato train classify, predict, evaluate, neighbors: from a table to labels on standard output."""
+
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import ostinato as package
+from ostinato.cli.app import main
+
+GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "a great warm film")
+BAD = ("dull", "a waste of time", "slow dull and far too long for what it is", "a dull awful film")
+ROWS = [
+    (f"{text} {n}", label) for n in range(9) for label, some in (("pos", GOOD), ("neg", BAD)) for text in some
+]
+TABLE = "text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS)
+TINY = ("--units", "6", "--embedding", "4", "--batch", "8", "--lr", "0.03", "--epochs", "8")
+
+
+def trained(place: Path, *arguments) -> Path:
+    """Trains `place/run` on a table and returns its path."""
+    (place / "reviews.csv").write_text(TABLE)
+    command = ["train", "classify", place / "reviews.csv", "--out", place / "run", *TINY, *arguments]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTINATO_CACHE", str(place / "cache"))
+        patch.setattr(sys, "argv", ["ostinato", *map(str, command)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0
+    return place / "run"
+
+
+@pytest.fixture(scope="session")
+def trained_classifier(tmp_path_factory) -> Path:
+    """The path of a finished run of a classifier."""
+    return trained(tmp_path_factory.mktemp("classifier"), "--test-fraction", "0.2")
+
+
+@pytest.fixture
+def classifier(trained_classifier, folder) -> Path:
+    """A copy of it in the working directory: `classifier`."""
+    shutil.copytree(trained_classifier, folder / "classifier")
+    return Path("classifier")
+
+
+@pytest.fixture
+def typed(monkeypatch):
+    """typed(bytes): what standard input will give."""
+
+    def give(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return give
+
+
+# Training.
+
+
+def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
+    (folder / "reviews.csv").write_text(TABLE)
+    answer = ostinato("train", "classify", "reviews.csv", "--out", "run", *TINY)
+    assert answer.code == 0
+    assert answer.out == "run\n"
+    assert "2 labels (neg, pos); texts: 65 for train, 7 for validation" in answer.err
+    assert "took column 'text' as the text and 'label' as the label" in answer.err
+    assert "texts/s" in answer.err
+    assert 'ask it: ostinato predict run "…"' in answer.err
+    assert json.loads(Path("run/config.json").read_text())["task"] == "classifier"
+
+
+def test_columns_are_named_and_a_table_may_be_kept_for_validation(ostinato, folder):
+    lines = [json.dumps({"id": 1, "body": text, "queue": label}) for text, label in ROWS]
+    Path("all.jsonl").write_text("\n".join(lines[:40]) + "\n")
+    Path("more.jsonl").write_text("\n".join(lines[40:50]) + "\n")
+    flags = ["--text", "body", "--label", "queue", "--validation", "more.jsonl"]
+    answer = ostinato("train", "classify", "all.jsonl", "--out", "run", *TINY, *flags, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["validation"]["step"] == answer.json["train"]["step"]
+    assert "texts: 40 for train, 10 for validation" in answer.err
+    assert ostinato("evaluate", "run", "--json").json["examples"] == 10
+
+
+def test_a_folder_per_label_is_a_source(ostinato, folder):
+    for number, (text, label) in enumerate(ROWS):
+        (folder / "mail" / label).mkdir(parents=True, exist_ok=True)
+        (folder / "mail" / label / f"{number}.txt").write_text(text)
+    answer = ostinato("train", "classify", "mail", "--out", "run", *TINY)
+    assert answer.code == 0, answer.err
+    assert ostinato("evaluate", "run", "--split", "train", "--json").json["examples"] == 65
+
+
+# Predicting.
+
+
+def test_every_text_gets_a_line_with_its_label_and_probability(ostinato, classifier):
+    answer = ostinato("predict", classifier, "a great warm film", "dull and slow")
+    assert (answer.code, answer.err) == (0, "")
+    predictions = package.load(classifier).predict(["a great warm film", "dull and slow"])
+    assert [prediction.label for prediction in predictions] == ["pos", "neg"]
+    assert answer.out.splitlines() == [f"{p.label}\t{p.probability:.4f}" for p in predictions]
+
+
+def test_json_is_one_object_a_text(ostinato, classifier):
+    (line,) = ostinato("predict", classifier, "a great warm film", "--json").out.splitlines()
+    said = json.loads(line)
+    assert list(said) == ["label", "probability", "probabilities", "tokens", "cut", "empty"]
+    assert said["probabilities"].keys() == {"neg", "pos"}
+    assert (said["tokens"], said["cut"], said["empty"]) == (4, False, False)
+
+
+def test_a_file_and_standard_input_are_read_line_by_line(ostinato, classifier, typed):
+    texts = [f"{text} {n}" for n in range(700) for text in (GOOD[1], BAD[0])]
+    data = "".join(f"{text}\n" for text in texts).encode()
+    Path("texts.txt").write_bytes(data)
+    from_file = ostinato("predict", classifier, "--file", "texts.txt")
+    typed(data.replace(b"\n", b"\r\n"))
+    from_input = ostinato("predict", classifier, "-")
+    assert from_file.code == from_input.code == 0
+    labels = [prediction.label for prediction in package.load(classifier).predict(texts)]
+    for answer in (from_file, from_input):
+        assert [line.partition("\t")[0] for line in answer.out.splitlines()] == labels
+
+
+def test_an_empty_text_is_answered_and_said(ostinato, classifier, typed):
+    typed(b"great fun\n\n")
+    answer = ostinato("predict", classifier, "-")
+    assert answer.code == 0
+    assert len(answer.out.splitlines()) == 2
+    assert answer.err.startswith("1 of the texts had nothing in them to read")
+
+
+def test_a_huge_text_is_cut_and_said(ostinato, classifier):
+    answer = ostinato("predict", classifier, "dull " * 100_000)
+    assert (answer.code, len(answer.out.splitlines())) == (0, 1)
+    assert answer.err == "1 of the texts were cut to 400 tokens\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"fine\ncaf\xe9\n", "standard input, line 2 is not UTF-8: byte 0xe9 at offset 3"),
+        (b"fine\nfine\nnu\0l\n", "standard input, line 3 holds a NUL byte"),
+    ],
+)
+def test_lines_that_are_no_text_are_refused_by_number(ostinato, classifier, typed, data, says):
+    typed(data)
+    answer = ostinato("predict", classifier, "-")
+    assert answer.code == 2
+    assert says in answer.err
+    assert answer.err.count("\n") == 1
+
+
+# Judging.
+
+
+def test_json_is_one_flat_object_and_the_test_part_is_the_default(ostinato, classifier):
+    figures = ostinato("evaluate", classifier, "--json").json
+    assert list(figures) == [
+        "loss",
+        "accuracy",
+        "macro_f1",
+        "roc_auc",
+        "calibration_error",
+        "examples",
+    ]
+    assert figures == package.evaluate(classifier, split="test")
+    assert figures != package.evaluate(classifier, split="train")
+
+
+def test_people_get_the_confusion_matrix_and_the_mistakes_with_their_texts(ostinato, classifier, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    wrong = [("a great warm film", "neg"), ("great fun", "pos"), ("dull", "neg")]
+    Path("wrong.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in wrong))
+    answer = ostinato("evaluate", classifier, "wrong.csv")
+    assert (answer.code, answer.err) == (0, "")
+    heading, *lines = answer.out.splitlines()
+    assert heading == "classifier on wrong.csv, best checkpoint"
+    table = lines.index(next(line for line in lines if line.startswith("true")))
+    assert [line.split() for line in lines[table : table + 3]] == [
+        ["true", "\\", "chosen", "neg", "pos"],
+        ["neg", "1", "1"],
+        ["pos", "0", "1"],
+    ]
+    assert "wrong.csv, line 2: 'neg' taken for 'pos'" in answer.out
+    assert "  a great warm film" in lines
+
+
+def test_an_evaluation_leaves_its_pictures_in_the_report(ostinato, classifier):
+    ostinato("evaluate", classifier, "--split", "validation")
+    pictures = {path.name for path in (classifier / "report").glob("*.png")}
+    assert pictures >= {"confusion-validation.png", "roc-validation.png", "reliability-validation.png"}
+    assert pictures >= {"loss.png", "accuracy.png"}
+
+
+def test_labels_may_be_any_text(ostinato, folder):
+    odd = {"pos": "[bold]$x_1$[/bold]", "neg": "größer / 更大"}
+    Path("odd.csv").write_text("text,label\n" + "".join(f"{text},{odd[label]}\n" for text, label in ROWS))
+    answer = ostinato("train", "classify", "odd.csv", "--out", "run", *TINY)
+    assert answer.code == 0, answer.err
+    answer = ostinato("evaluate", "run", "--split", "train")
+    assert (answer.code, answer.err) == (0, "")
+    assert all(label in answer.out for label in odd.values())
+    assert ostinato("predict", "run", "great fun").out.startswith("[bold]$x_1$[/bold]\t")
+
+
+def test_a_figure_that_does_not_exist_is_null(ostinato, classifier):
+    Path("one.csv").write_text("text,label\ngreat fun,pos\n")
+    assert ostinato("evaluate", classifier, "one.csv", "--json").json["roc_auc"] is None
+
+
+# Neighbors.
+
+
+def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
+    nearest, farthest = package.load(classifier).neighbors("great", 3)
+    said = ostinato("neighbors", classifier, "great", "--count", "3", "--json").json
+    assert said == {"word": "great", "nearest": [*map(list, nearest)], "farthest": [*map(list, farthest)]}
+    lines = ostinato("neighbors", classifier, "great", "--count", "3").out.splitlines()
+    assert lines[0] == "nearest to great"
+    assert lines[4] == "farthest from great"
+    assert lines[1].split() == [nearest[0][0], f"{nearest[0][1]:+.3f}"]
+
+
+# What does not work.
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("reviews.csv", "text,stars\ngood,5\nbad,1\n", None),
+        ("one.csv", "text,label\na,x\nb,x\n", "one label only, 'x'"),
+        ("odd.csv", "text,label\na,x\nb,y,z\n", "with more or fewer fields than columns (line 3)"),
+        ("gaps.csv", "text,label\na,x\n,y\nb,\n", "without a text (line 3)"),
+        ("nul.csv", "text,label\na,x\nb\0,y\n", "line 3 holds a NUL byte"),
+        ("columns.csv", "a,b,c\n1,2,3\n", "name both with --text and --label; its columns are 'a', 'b', 'c'"),
+        ("photo.jpg", "x", "does not say what it is"),
+    ],
+)
+def test_tables_that_cannot_be_trained_on_are_refused(ostinato, folder, name, content, says):
+    Path(name).write_text(content)
+    answer = ostinato("train", "classify", name, "--out", "run", *TINY, "--validation-fraction", "0")
+    if says is None:
+        assert answer.code == 0, answer.err
+        return
+    assert answer.code == 2
+    assert answer.err.startswith("Error: ")
+    assert answer.err.count("\n") == 1
+    assert says in answer.err
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["train", "classify", "gone.csv"], "there is no file or folder 'gone.csv'"),
+        (["train", "classify", "reviews.csv", "--text", "body"], "has no text column 'body'"),
+        (
+            ["train", "classify", "reviews.csv", "--max-tokens", "long"],
+            "expected 1 to 1,000,000 tokens, or auto",
+        ),
+        (["train", "classify", "reviews.csv", "--pooling", "sum"], "pooling = 'sum'"),
+        (["train", "classify", "reviews.csv", "--units", "8,x"], "--units 8,x: expected whole numbers"),
+        (
+            ["train", "classify", "reviews.csv", "--validation", "x.csv", "--validation-fraction", "0.2"],
+            "--validation and --validation-fraction",
+        ),
+        (
+            ["train", "classify", "reviews.csv", "--reset-before", "--cell", "lstm"],
+            "which the cell 'lstm' lacks",
+        ),
+        (["train", "classify", "reviews.csv", "--epochs", "1", "--steps", "1"], "a run has one budget"),
+        (["predict", "classifier"], "there is nothing to predict"),
+        (["predict", "classifier", "a", "-"], "only one of them"),
+        (["predict", "classifier", "--file", "gone.txt"], "cannot read gone.txt (No such file or directory)"),
+        (["predict", "run", "a"], "is a language_model run, which does not predict labels"),
+        (["neighbors", "run", "a"], "is a language_model run, which has no neighbors"),
+        (["generate", "classifier"], "is a classifier run, which does not generate text"),
+        (["neighbors", "classifier", "aardvark"], "'aardvark' is no token of this run's vocabulary"),
+        (["evaluate", "classifier", "strange.csv"], "has the label 'odd', which training has never seen"),
+        (["train", "lm", "text.txt", "--init-from", "classifier"], "is a classifier run, not a"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_uses_that_do_not_work_are_refused_in_one_line(ostinato, folder, run, classifier, arguments, says):
+    Path("reviews.csv").write_text(TABLE)
+    Path("strange.csv").write_text("text,label\ngreat fun,odd\n")
+    answer = ostinato(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("Error: ")
+    assert answer.err.count("\n") == 1
+    assert says in answer.err
