@@ -417,6 +417,16 @@ def processor() -> str:
     return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), "")
 
 
+def layer_named(name: str) -> Layer:
+    """A layer from the command line."""
+    try:
+        return Layer.parse(name)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{name} is no layer; one is called like lstm-32x35x28-256 (cell, batch x time x in, units)"
+        ) from None
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare ostinato's layers with those of other frameworks.")
 
@@ -428,20 +438,12 @@ def parse_arguments() -> argparse.Namespace:
             )
         return names
 
-    def layer(name: str) -> Layer:
-        try:
-            return Layer.parse(name)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{name} is no layer; one is called like lstm-32x35x28-256 (cell, batch x time x in, units)"
-            ) from None
-
     parser.add_argument(
         "--against", type=peers, default="keras,keras-jit,torch,keras-jax,jax-scan", metavar="PEER,PEER,…"
     )
     parser.add_argument(
         "--layers",
-        type=layer,
+        type=layer_named,
         nargs="*",
         default=[Layer.parse(name) for name in WANTED],
         metavar="NAME",

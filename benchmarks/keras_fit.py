@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import THREADS, TURN_SECONDS, WANTED, environment, processor, report
+from engine import THREADS, TURN_SECONDS, WANTED, environment, layer_named, processor, report
 from peers import PEERS, Layer, keras_layer, median_seconds, problem, versions
 
 STEPS_PER_EXECUTION = 16
@@ -190,17 +190,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Keras' layers and ostinato's inside model.fit.")
 
-    def layer(name: str) -> Layer:
-        try:
-            return Layer.parse(name)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{name} is no layer; one is called like lstm-32x35x28-256 (cell, batch x time x in, units)"
-            ) from None
-
     parser.add_argument(
         "--layers",
-        type=layer,
+        type=layer_named,
         nargs="+",
         default=[Layer.parse(name) for name in WANTED],
         metavar="NAME",

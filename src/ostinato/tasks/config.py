@@ -7,6 +7,7 @@ from typing import Any
 
 import pydantic
 
+from ostinato import engines, layers
 from ostinato.errors import ConfigError
 
 
@@ -20,6 +21,51 @@ class Config(pydantic.BaseModel):
             super().__init__(**settings)
         except pydantic.ValidationError as error:
             raise ConfigError(_sentence(error, type(self))) from None
+
+
+class RecurrentConfig(Config):
+    """Settings of a network of recurrent layers: its fields `cell`, `units` and `engine` are checked here.
+
+    Each task declares them itself, with its own defaults and where its settings are read in order.
+    """
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _repeat_units(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """`layers` is shorthand: units of one number are repeated for every layer."""
+        settings = dict(settings)
+        depth = settings.pop("layers", None)
+        units = settings.get("units", cls.model_fields["units"].default)
+        units = tuple(units) if isinstance(units, list | tuple) else (units,)
+        if depth is not None:
+            if not isinstance(depth, int) or not 1 <= depth <= 64:
+                raise ValueError(f"layers = {depth!r}: expected 1 to 64")
+            if len(units) not in (1, depth):
+                raise ValueError(
+                    f"layers = {depth} contradicts units = {list(units)}, which names {len(units)} layers"
+                )
+            units = units * depth if len(units) == 1 else units
+        settings["units"] = units
+        return settings
+
+    @pydantic.field_validator("units", check_fields=False)
+    @classmethod
+    def _sensible_units(cls, units: tuple[int, ...]) -> tuple[int, ...]:
+        if not 1 <= len(units) <= 64 or not all(1 <= size <= 65536 for size in units):
+            raise ValueError("expected 1 to 64 layers of 1 to 65536 units each")
+        return units
+
+    @pydantic.field_validator("cell", check_fields=False)
+    @classmethod
+    def _known_cell(cls, cell: str) -> str:
+        layers.check(cell)
+        return cell
+
+    @pydantic.field_validator("engine", check_fields=False)
+    @classmethod
+    def _known_engine(cls, engine: str) -> str:
+        engines.check(engine)
+        return engine
 
 
 def _sentence(error: pydantic.ValidationError, config: type[Config]) -> str:

@@ -6,11 +6,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ostinato import engines, layers
-from ostinato.tasks.config import Config
+from ostinato.tasks.config import RecurrentConfig
 
 
-class ClassifierConfig(Config):
+class ClassifierConfig(RecurrentConfig):
     """What a classifier reads, and the network it trains.
 
     Attributes:
@@ -76,25 +75,6 @@ class ClassifierConfig(Config):
     engine: str = "auto"
     seed: int = Field(default=0, ge=0, lt=2**31)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _repeat_units(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """`layers` is shorthand: units of one number are repeated for every layer."""
-        settings = dict(settings)
-        depth = settings.pop("layers", None)
-        units = settings.get("units", (64,))
-        units = tuple(units) if isinstance(units, list | tuple) else (units,)
-        if depth is not None:
-            if not isinstance(depth, int) or not 1 <= depth <= 64:
-                raise ValueError(f"layers = {depth!r}: expected 1 to 64")
-            if len(units) not in (1, depth):
-                raise ValueError(
-                    f"layers = {depth} contradicts units = {list(units)}, which names {len(units)} layers"
-                )
-            units = units * depth if len(units) == 1 else units
-        settings["units"] = units
-        return settings
-
     @field_validator("max_tokens", mode="before")
     @classmethod
     def _sensible_max_tokens(cls, max_tokens: Any) -> Any:
@@ -104,25 +84,6 @@ class ClassifierConfig(Config):
         if max_tokens != "auto" and not 1 <= number <= 1_000_000:
             raise ValueError("expected 1 to 1,000,000 tokens, or auto")
         return max_tokens
-
-    @field_validator("units")
-    @classmethod
-    def _sensible_units(cls, units: tuple[int, ...]) -> tuple[int, ...]:
-        if not 1 <= len(units) <= 64 or not all(1 <= size <= 65536 for size in units):
-            raise ValueError("expected 1 to 64 layers of 1 to 65536 units each")
-        return units
-
-    @field_validator("cell")
-    @classmethod
-    def _known_cell(cls, cell: str) -> str:
-        layers.check(cell)
-        return cell
-
-    @field_validator("engine")
-    @classmethod
-    def _known_engine(cls, engine: str) -> str:
-        engines.check(engine)
-        return engine
 
     @model_validator(mode="after")
     def _fits_together(self) -> ClassifierConfig:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ostinato import engines, layers
-from ostinato.tasks.config import Config
+from ostinato.tasks.config import RecurrentConfig
 
 
-class LanguageModelConfig(Config):
+class LanguageModelConfig(RecurrentConfig):
     """What a language model reads, and the network it trains.
 
     Attributes:
@@ -67,44 +66,6 @@ class LanguageModelConfig(Config):
     init_stddev: float | None = Field(default=None, gt=0, le=10)
     engine: str = "auto"
     seed: int = Field(default=0, ge=0, lt=2**31)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _repeat_units(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """`layers` is shorthand: units of one number are repeated for every layer."""
-        settings = dict(settings)
-        depth = settings.pop("layers", None)
-        units = settings.get("units", (256,))
-        units = tuple(units) if isinstance(units, list | tuple) else (units,)
-        if depth is not None:
-            if not isinstance(depth, int) or not 1 <= depth <= 64:
-                raise ValueError(f"layers = {depth!r}: expected 1 to 64")
-            if len(units) not in (1, depth):
-                raise ValueError(
-                    f"layers = {depth} contradicts units = {list(units)}, which names {len(units)} layers"
-                )
-            units = units * depth if len(units) == 1 else units
-        settings["units"] = units
-        return settings
-
-    @field_validator("units")
-    @classmethod
-    def _sensible_units(cls, units: tuple[int, ...]) -> tuple[int, ...]:
-        if not 1 <= len(units) <= 64 or not all(1 <= size <= 65536 for size in units):
-            raise ValueError("expected 1 to 64 layers of 1 to 65536 units each")
-        return units
-
-    @field_validator("cell")
-    @classmethod
-    def _known_cell(cls, cell: str) -> str:
-        layers.check(cell)
-        return cell
-
-    @field_validator("engine")
-    @classmethod
-    def _known_engine(cls, engine: str) -> str:
-        engines.check(engine)
-        return engine
 
     @model_validator(mode="after")
     def _fits_together(self) -> LanguageModelConfig:
