@@ -248,18 +248,22 @@ def memory(rounds: int, folder: Path) -> dict[str, Any]:
         write_text(path, size)
         command = [Path(sys.executable).with_name("ostinato"), "train", "lm", path, "--steps", "40"]
         options = ["--out", folder / name, "--evaluations", "1", "--engine", "keras"]
-        with subprocess.Popen(
-            [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            peak = 0
-            while process.poll() is None:
-                peak = max(peak, anonymous_memory(process.pid))
-                time.sleep(0.02)
-        if process.returncode:
-            raise SystemExit(f"training on {path} failed with exit code {process.returncode}")
+        peak = peak_anonymous_memory([*command, *options])
         path.unlink()
         peaks[f"rss_anon_{name}_mib"] = peak / MEBIBYTE
     return peaks | {"difference_mib": peaks["rss_anon_1_gib_mib"] - peaks["rss_anon_1_mib_mib"]}
+
+
+def peak_anonymous_memory(command: list[Any]) -> int:
+    """The highest RssAnon of a command that must succeed, in bytes."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, anonymous_memory(process.pid))
+            time.sleep(0.02)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} failed with exit code {process.returncode}")
+    return peak
 
 
 def anonymous_memory(pid: int) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 import ostinato as package
 from ostinato.cli.app import main
+from ostinato.data.tables import open_table
 
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "a great warm film")
 BAD = ("dull", "a waste of time", "slow dull and far too long for what it is", "a dull awful film")
@@ -71,27 +72,6 @@ def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
     assert json.loads(Path("run/config.json").read_text())["task"] == "classifier"
 
 
-def test_columns_are_named_and_a_table_may_be_kept_for_validation(ostinato, folder):
-    lines = [json.dumps({"id": 1, "body": text, "queue": label}) for text, label in ROWS]
-    Path("all.jsonl").write_text("\n".join(lines[:40]) + "\n")
-    Path("more.jsonl").write_text("\n".join(lines[40:50]) + "\n")
-    flags = ["--text", "body", "--label", "queue", "--validation", "more.jsonl"]
-    answer = ostinato("train", "classify", "all.jsonl", "--out", "run", *TINY, *flags, "--json")
-    assert answer.code == 0, answer.err
-    assert answer.json["validation"]["step"] == answer.json["train"]["step"]
-    assert "texts: 40 for train, 10 for validation" in answer.err
-    assert ostinato("evaluate", "run", "--json").json["examples"] == 10
-
-
-def test_a_folder_per_label_is_a_source(ostinato, folder):
-    for number, (text, label) in enumerate(ROWS):
-        (folder / "mail" / label).mkdir(parents=True, exist_ok=True)
-        (folder / "mail" / label / f"{number}.txt").write_text(text)
-    answer = ostinato("train", "classify", "mail", "--out", "run", *TINY)
-    assert answer.code == 0, answer.err
-    assert ostinato("evaluate", "run", "--split", "train", "--json").json["examples"] == 65
-
-
 # Predicting.
 
 
@@ -124,12 +104,16 @@ def test_a_file_and_standard_input_are_read_line_by_line(ostinato, classifier, t
         assert [line.partition("\t")[0] for line in answer.out.splitlines()] == labels
 
 
-def test_an_empty_text_is_answered_and_said(ostinato, classifier, typed):
+def test_an_empty_text_is_answered_with_the_shares_of_training_and_said(ostinato, classifier, typed):
     typed(b"great fun\n\n")
-    answer = ostinato("predict", classifier, "-")
+    answer = ostinato("predict", classifier, "-", "--json")
     assert answer.code == 0
-    assert len(answer.out.splitlines()) == 2
+    something, nothing = map(json.loads, answer.out.splitlines())
+    assert (something["empty"], nothing["empty"]) == (False, True)
+    prior = json.loads((classifier / "vocabulary.json").read_text())["prior"]
+    assert nothing["probabilities"] == dict(zip(("neg", "pos"), prior, strict=True))
     assert answer.err.startswith("1 of the texts had nothing in them to read")
+    assert json.loads(ostinato("predict", classifier, "", "--json").out) == nothing
 
 
 def test_a_huge_text_is_cut_and_said(ostinato, classifier):
@@ -188,6 +172,16 @@ def test_people_get_the_confusion_matrix_and_the_mistakes_with_their_texts(ostin
     assert "  a great warm film" in lines
 
 
+def test_bad_rows_of_another_table_are_left_out_where_python_asks(classifier):
+    Path("gaps.csv").write_text("text,label\ngreat fun,pos\n,neg\ndull,neg\nfun,pos,5\n")
+    table = open_table("gaps.csv", skip_bad_rows=True)
+    figures = package.evaluate(classifier, table)
+    assert figures["examples"] == 2
+    assert table.skipped == {"without a text": 1, "with more or fewer fields than columns": 1}
+    Path("whole.csv").write_text("text,label\ngreat fun,pos\ndull,neg\n")
+    assert figures == package.evaluate(classifier, "whole.csv")
+
+
 def test_an_evaluation_leaves_its_pictures_in_the_report(ostinato, classifier):
     ostinato("evaluate", classifier, "--split", "validation")
     pictures = {path.name for path in (classifier / "report").glob("*.png")}
@@ -228,35 +222,9 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("reviews.csv", "text,stars\ngood,5\nbad,1\n", None),
-        ("one.csv", "text,label\na,x\nb,x\n", "one label only, 'x'"),
-        ("odd.csv", "text,label\na,x\nb,y,z\n", "with more or fewer fields than columns (line 3)"),
-        ("gaps.csv", "text,label\na,x\n,y\nb,\n", "without a text (line 3)"),
-        ("nul.csv", "text,label\na,x\nb\0,y\n", "line 3 holds a NUL byte"),
-        ("columns.csv", "a,b,c\n1,2,3\n", "name both with --text and --label; its columns are 'a', 'b', 'c'"),
-        ("photo.jpg", "x", "does not say what it is"),
-    ],
-)
-def test_tables_that_cannot_be_trained_on_are_refused(ostinato, folder, name, content, says):
-    Path(name).write_text(content)
-    answer = ostinato("train", "classify", name, "--out", "run", *TINY, "--validation-fraction", "0")
-    if says is None:
-        assert answer.code == 0, answer.err
-        return
-    assert answer.code == 2
-    assert answer.err.startswith("Error: ")
-    assert answer.err.count("\n") == 1
-    assert says in answer.err
-    assert not Path("run").exists()
-
-
-@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["train", "classify", "gone.csv"], "there is no file or folder 'gone.csv'"),
-        (["train", "classify", "reviews.csv", "--text", "body"], "has no text column 'body'"),
         (
             ["train", "classify", "reviews.csv", "--max-tokens", "long"],
             "expected 1 to 1,000,000 tokens, or auto",
@@ -279,14 +247,21 @@ def test_tables_that_cannot_be_trained_on_are_refused(ostinato, folder, name, co
         (["neighbors", "run", "a"], "is a language_model run, which has no neighbors"),
         (["generate", "classifier"], "is a classifier run, which does not generate text"),
         (["neighbors", "classifier", "aardvark"], "'aardvark' is no token of this run's vocabulary"),
-        (["evaluate", "classifier", "strange.csv"], "has the label 'odd', which training has never seen"),
+        (
+            ["evaluate", "classifier", "strange.csv"],
+            "strange.csv, line 3 has the label 'odd', which training has never seen; the labels there are "
+            "'neg', 'pos'",
+        ),
+        (["evaluate", "classifier", "gaps.csv"], "gaps.csv has 1 row without a text (line 3)"),
+        (["evaluate", "classifier", "gaps.csv"], "correct them, or leave them out: --skip-bad-rows of"),
         (["train", "lm", "text.txt", "--init-from", "classifier"], "is a classifier run, not a"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_uses_that_do_not_work_are_refused_in_one_line(ostinato, folder, run, classifier, arguments, says):
     Path("reviews.csv").write_text(TABLE)
-    Path("strange.csv").write_text("text,label\ngreat fun,odd\n")
+    Path("strange.csv").write_text("text,label\ngreat fun,pos\ngreat fun,odd\n")
+    Path("gaps.csv").write_text("text,label\ngreat fun,pos\n,neg\n")
     answer = ostinato(*arguments)
     assert answer.code == 2
     assert answer.out == ""

@@ -8,7 +8,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
+from ostinato.layers.registry import recurrent
 
 
 def key(seed: int = 0, step: int = 0, first_row: int = 0) -> DropoutKey:
@@ -87,3 +88,132 @@ def test_a_graph_with_unknown_sizes_draws_the_same_mask():
         input_signature=[tf.TensorSpec([None, None, 3]), tf.TensorSpec([], tf.int32)],
     )
     np.testing.assert_array_equal(graph(tf.ones((4, 5, 3)), tf.constant(9)), mask((4, 5, 3), step=9))
+
+
+# Within a recurrent layer.
+
+
+def layer(cell: str, engine: str = "auto", rate: float = 0.4, **options):
+    """A layer of 5 units, built for 3 features, every weight drawn from a normal distribution."""
+    layer = recurrent(
+        cell, 5, engine=engine, recurrent_dropout=rate, return_sequences=True, name="layer", **options
+    )
+    layer.build((None, None, 3))
+    for number, weight in enumerate(layer.trainable_variables):
+        weight.assign(tf.random.stateless_normal(weight.shape, seed=(1, number)))
+    return layer
+
+
+def run(layer, x, which: DropoutKey | None, site: int = 9, **options) -> tf.Tensor:
+    with recurrent_masks(layer, x, which, site=site):
+        return layer(x, training=which is not None, **options)
+
+
+def inputs(batch: int = 4, time: int = 6) -> tf.Tensor:
+    return tf.random.stateless_normal((batch, time, 3), seed=(3, 4))
+
+
+def drawing_ops(function, *arguments) -> list[str]:
+    """The ops of a function's graph that draw numbers, or change a variable as a generator's state."""
+    ops = tf.function(function).get_concrete_function(*arguments).graph.get_operations()
+    return [op.type for op in ops if "Random" in op.type or "Assign" in op.type]
+
+
+CELLS = [("rnn", {}), ("gru", {}), ("gru", {"reset_before": True}), ("lstm", {})]
+KINDS = pytest.mark.parametrize(("cell", "options"), CELLS, ids=["rnn", "gru", "gru-reset-before", "lstm"])
+
+
+def test_each_gate_of_an_lstm_sees_its_own_part_of_the_past_at_all_steps():
+    lstm, x = layer("lstm"), inputs().numpy()
+    kernel, recurrent_kernel, bias = lstm.get_weights()
+    drop = np.split(mask((4, 20), 0.4, site=9, step=7), 4, axis=1)
+    h = c = np.zeros((4, 5))
+    for step in range(6):
+        parts = zip(np.split(recurrent_kernel, 4, axis=1), drop, strict=True)
+        past = np.concatenate([(h * kept) @ matrix for matrix, kept in parts], axis=1)
+        i, f, new, o = np.split(x[:, step] @ kernel + past + bias, 4, axis=1)
+        c = c / (1 + np.exp(-f)) + np.tanh(new) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+    np.testing.assert_allclose(run(lstm, tf.constant(x), key(step=7))[:, -1], h, atol=1e-5)
+
+
+@KINDS
+@pytest.mark.parametrize("masked", [False, True])
+def test_with_equal_masks_the_native_engine_equals_kerass_loop_and_so_do_its_gradients(cell, options, masked):
+    x, skip = inputs(), {"mask": tf.sequence_mask([6, 4, 1, 5], 6)} if masked else {}
+    found = []
+    for engine in ("native", "keras"):
+        one = layer(cell, engine, **options)
+        with tf.GradientTape() as tape:
+            y = run(one, x, key(step=7), **skip)
+            total = tf.reduce_sum(y**2)
+        found.append([y, *tape.gradient(total, one.trainable_variables)])
+    for native, in_keras in zip(*found, strict=True):
+        np.testing.assert_allclose(native, in_keras, rtol=1e-4, atol=1e-5)
+
+
+@KINDS
+@pytest.mark.parametrize("engine", ["native", "keras"])
+def test_the_shards_of_a_batch_run_as_rows_of_the_whole(cell, options, engine):
+    one, x = layer(cell, engine, **options), inputs(batch=7)
+    whole = run(one, x, key(step=2))
+    shards = [run(one, x[first:stop], key(step=2, first_row=first)) for first, stop in ((0, 3), (3, 7))]
+    np.testing.assert_allclose(np.concatenate(shards), whole, atol=1e-6)
+
+
+@KINDS
+@pytest.mark.parametrize("engine", ["native", "keras"])
+def test_another_step_or_site_drops_others_and_an_evaluation_none(cell, options, engine):
+    one, x = layer(cell, engine, **options), inputs()
+    first, again = run(one, x, key(step=2)), run(one, x, key(step=2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, run(one, x, key(step=3)))
+    assert not np.allclose(first, run(one, x, key(step=2), site=10))
+    without = layer(cell, engine, rate=0.0, **options)
+    np.testing.assert_allclose(run(one, x, None), without(x), atol=1e-6)
+
+
+@KINDS
+@pytest.mark.parametrize("engine", ["native", "keras"])
+def test_a_layer_draws_once_in_training_and_never_else_nor_at_rate_zero(cell, options, engine):
+    x = tf.TensorSpec((None, None, 3))
+    one, without = (layer(cell, engine, rate=rate, **options) for rate in (0.4, 0.0))
+    assert drawing_ops(lambda x: run(one, x, key()), x) == ["StatelessRandomUniformV2"]
+    assert drawing_ops(lambda x: run(one, x, None), x) == []
+    assert drawing_ops(lambda x: run(without, x, key()), x) == []
+
+
+@KINDS
+def test_a_graph_with_unknown_sizes_runs_as_eager_code(cell, options):
+    for engine in ("native", "keras"):
+        one = layer(cell, engine, **options)
+        graph = tf.function(
+            lambda x, step, one=one: run(one, x, DropoutKey(tf.constant(0), step, tf.constant(0))),
+            input_signature=[tf.TensorSpec([None, None, 3]), tf.TensorSpec([], tf.int32)],
+        )
+        for size in (2, 5):
+            np.testing.assert_allclose(
+                graph(inputs(size), tf.constant(9)), run(one, inputs(size), key(step=9)), atol=1e-6
+            )
+
+
+def test_afterwards_a_layer_draws_by_itself_again_even_if_it_failed():
+    one, x = layer("gru"), inputs()
+    with pytest.raises(ValueError, match="expected 7"), recurrent_masks(one, x, key(), site=9):
+        raise ValueError("expected 7")
+    assert "get_recurrent_dropout_mask" not in vars(one.cell)
+    assert not np.allclose(one(x, training=True), one(x, training=True))
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_token_ids_drop_what_their_one_hot_vectors_drop(cell):
+    one = recurrent(cell, 5, recurrent_dropout=0.4, return_sequences=True, return_state=True)
+    ids, h = tf.constant([[1, 0, 2], [2, 2, 1]]), tf.ones((2, 5))
+    state = [h, h] if cell == "lstm" else [h]
+    one_hot = tf.one_hot(ids, 3)
+    expected = run(one, one_hot, key(), initial_state=state)
+    with recurrent_masks(one, ids, key(), site=9):
+        found = one.over_ids(ids, 3, initial_state=state, training=True)
+    for part, expected_part in zip(found, expected, strict=True):
+        np.testing.assert_allclose(part, expected_part, atol=1e-6)
+    assert not np.allclose(found[0], run(one, one_hot, None, initial_state=state)[0])

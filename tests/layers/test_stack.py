@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
 from ostinato.layers.stack import RecurrentStack
 
 CELLS = ("rnn", "gru", "lstm")
@@ -91,6 +91,20 @@ def test_dropout_acts_between_the_layers_and_nowhere_else():
     assert_equal(single(x, single.initial_state(3), KEY), single(x, single.initial_state(3)))
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_dropout_within_the_layers_is_drawn_at_a_site_for_each(cell):
+    stack, x = RecurrentStack(cell, (8, 8), recurrent_dropout=0.5), sequence()
+    state = random_state(stack)
+    in_training, in_evaluation = stack(x, state, KEY), stack(x, state)
+    assert_equal(in_evaluation, by_hand(stack, x, state))
+    for depth, layer in enumerate(stack.layers):
+        parts, state = state[: len(layer.state_size)], state[len(layer.state_size) :]
+        with recurrent_masks(layer, x, KEY, site=2000 + depth):
+            x, *_ = layer(x, initial_state=parts, training=True)
+    np.testing.assert_allclose(in_training[0], x, atol=1e-6)
+    assert not np.allclose(in_training[0], in_evaluation[0])
+
+
 def test_every_weight_has_a_gradient():
     stack, x = RecurrentStack("lstm", (5, 3)), sequence()
     with tf.GradientTape() as tape:
@@ -116,7 +130,8 @@ def test_equal_seeds_draw_equal_weights_and_no_two_layers_the_same():
 
 
 def test_its_config_builds_it_again():
-    stack = RecurrentStack("gru", (5, 3), dropout=0.2, seed=9, options={"reset_before": True}, name="deep")
+    rates = {"dropout": 0.2, "recurrent_dropout": 0.3}
+    stack = RecurrentStack("gru", (5, 3), **rates, seed=9, options={"reset_before": True}, name="deep")
     copy = RecurrentStack.from_config(stack.get_config())
     assert copy.get_config() == stack.get_config()
     assert copy.name == "deep"

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import ostinato
+from ostinato.data.examples import encode_text
 from ostinato.data.tables import open_table
 from ostinato.errors import ConfigError, EncodingError, RunError, SourceError
 from ostinato.runs import weights
@@ -17,6 +18,7 @@ from ostinato.tasks.classifier import Classifier, ClassifierConfig, metrics
 from ostinato.tasks.classifier.task import Tables
 from ostinato.training.events import StepDone
 from ostinato.training.optimizers import Optimizer
+from ostinato.training.run import judge
 from ostinato.training.step import as_tensors, make_train_step
 
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "great", "a great warm film")
@@ -228,7 +230,7 @@ def test_the_network_equals_kerass_own_layers(cell, pooling):
         sequences = depth == 0 or pooling != "last"
         layer = keras.layers.Bidirectional(kind(units, return_sequences=sequences))
         layer.build(x.shape)
-        names = [f"layer_{depth}/", f"backward_{depth}/"]
+        names = [f"reader/layer_{depth}/", f"reader/backward_{depth}/"]
         layer.set_weights([a for name in names for key, a in arrays.items() if key.startswith(name)])
         x = np.asarray(layer(x, mask=mask))
     if pooling == "mean":
@@ -398,6 +400,20 @@ def test_predictions_are_in_order_and_do_not_depend_on_their_company(kind, maske
             assert prediction.probabilities[prediction.label] == prediction.probability
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_padding_that_all_texts_begin_with_is_read_once_and_predicts_the_same(cell):
+    task = prepared(masked=False, max_tokens=40, cell=cell, units=[5, 4])
+    model = drawn(task)
+    texts = [text for text, _ in PAIRS]
+    rows = [encode_text(task.encoder, text) for text in texts]
+    tokens, lengths = task._pad(rows, 40)
+    whole = task._probabilities(task._logits(model, tokens, lengths))
+    shared = [list(each.probabilities.values()) for each in task.predict(model, texts)]
+    assert task._shares_padding
+    np.testing.assert_allclose(shared, whole, atol=1e-6)
+    assert np.ptp(whole[:, 0]) > 0.001  # the texts differ, so that equal ones would be seen
+
+
 def test_an_empty_text_gets_the_shares_of_training_and_is_flagged():
     task = prepared(PAIRS[:5] * 6 + PAIRS[5:10] * 2, validation_fraction=0.0)
     nothing, something = task.predict(drawn(task), ["  \n", "great"])
@@ -498,10 +514,16 @@ def table_file(tmp_path_factory):
 
 def start(out, source, on_event=None, init_from=None, **changes):
     settings = {"units": (6, 4), "embedding": 4, "batch": 8, "dropout": 0.2, "word_dropout": 0.1}
-    settings |= {"bidirectional": True, "pooling": "max"}
+    settings |= {"bidirectional": True, "pooling": "max", "recurrent_dropout": 0.2}
     config = ClassifierConfig(**(settings | {"validation_fraction": 0.2, "test_fraction": 0.2} | changes))
     training = ostinato.TrainingConfig(epochs=6, learning_rate=0.02, evaluations=3, log_every=2)
     return ostinato.train(config, source, training=training, out=out, on_event=on_event, init_from=init_from)
+
+
+def pictures_in(run, pattern="*"):
+    found = {path.stem: path.read_bytes() for path in sorted((run / "report").glob(f"{pattern}.png"))}
+    assert all(picture.startswith(b"\x89PNG") for picture in found.values())
+    return found
 
 
 def timeless(rows):
@@ -512,13 +534,12 @@ def timeless(rows):
 
 
 def test_a_training_learns_and_its_evaluations_are_complete(table_file, tmp_path):
-    run = start(tmp_path / "run", table_file, dropout=0.0, word_dropout=0.0)
+    rates = {"dropout": 0.0, "word_dropout": 0.0, "recurrent_dropout": 0.0}
+    run = start(tmp_path / "run", table_file, **rates)
     rows = run.directory.rows()
     train = [row["loss"] for row in rows if row["split"] == "train"]
     assert train[-1] < train[0]
     assert {"loss", "accuracy", "texts_per_second"} <= rows[-1].keys()
-    for picture in ("loss.png", "accuracy.png"):
-        assert (run.directory.report / picture).exists()
     assert ostinato.evaluate(tmp_path / "run") == ostinato.evaluate(tmp_path / "run", split="test")
     figures = ostinato.evaluate(tmp_path / "run", table_file)
     assert figures["examples"] == len(PAIRS)
@@ -541,6 +562,42 @@ def test_a_run_that_was_interrupted_and_resumed_equals_one_that_was_not(table_fi
     run, whole = open_run(tmp_path / "run"), open_run(tmp_path / "whole")
     assert timeless(run.rows()) == timeless(whole.rows())
     np.testing.assert_equal(run.weights("last").groups, whole.weights("last").groups)
+    drawn = pictures_in(tmp_path / "run", "*-validation")
+    assert len(drawn) == 3
+    assert drawn == pictures_in(tmp_path / "whole", "*-validation")
+
+
+def test_a_training_that_ends_has_drawn_the_validation_part_with_the_best_weights_and_no_test_part(tmp_path):
+    # Where validation says the opposite of what is learned, the last weights are not the best.
+    opposite = [(text, "-" if label == "+" else "+") for text, label in PAIRS]
+    run = start(tmp_path / "run", Tables(open_table(PAIRS), open_table(opposite)))
+    last, _ = run.directory.newest_checkpoint()
+    assert run.step < last.step
+    drawn = pictures_in(tmp_path / "run")
+    of_validation = ["confusion-validation", "reliability-validation", "roc-validation"]
+    assert list(drawn) == sorted(["accuracy", "loss", *of_validation])
+    for checkpoint, same in (("last", False), ("best", True)):
+        judge(tmp_path / "run", split="validation", checkpoint=checkpoint)
+        again = pictures_in(tmp_path / "run")
+        assert (drawn["reliability-validation"] == again["reliability-validation"]) is same
+    assert again == drawn
+    assert ostinato.evaluate(tmp_path / "run", split="test")["examples"] > 0  # there is one to be left alone
+
+
+def test_without_a_validation_part_a_training_draws_its_curves_only(table_file, tmp_path):
+    start(tmp_path / "run", table_file, validation_fraction=0.0)
+    assert list(pictures_in(tmp_path / "run")) == ["accuracy", "loss"]
+
+
+def test_a_picture_that_cannot_be_written_is_told_and_loses_nothing(table_file, tmp_path):
+    run = tmp_path / "run"
+
+    def stand_in_the_way(event):
+        (run / "report" / "confusion-validation.png").mkdir(parents=True, exist_ok=True)
+
+    with pytest.raises(RunError, match=r"could not write .*report: .*; what was saved before is intact"):
+        start(run, table_file, on_event=stand_in_the_way)
+    assert ostinato.resume(run).step == ostinato.load(run).step > 0
 
 
 def test_fine_tuning_starts_from_the_other_runs_weights_vocabulary_and_labels(table_file, tmp_path):

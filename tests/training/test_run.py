@@ -94,6 +94,7 @@ def test_a_run_leaves_its_settings_vocabulary_pictures_and_tensorboard_events(wh
     assert config["source"]["description"] == {"kind": "file", "path": str(text_file)}
     assert len(config["source"]["sha256"]) == 64
     assert json.loads((whole_run / "vocabulary.json").read_text())["name"] == "char"
+    assert list(files_below(whole_run / "report")) == ["loss.png"]
     assert (whole_run / "report" / "loss.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     for split in ("train", "validation"):
         (events,) = (whole_run / "tensorboard" / split).glob("events.out.tfevents.*")

@@ -70,6 +70,8 @@ def evaluate(
         }
         judgement = judge(run, source, **options) if judges else None
         figures = judgement.figures if judgement else measure(run, source, **options)
+    for note in judgement.notes if judgement else ():
+        print(note, file=sys.stderr)
     if as_json:
         # JSON has no nan, which a figure is that does not exist.
         print(json.dumps({name: None if math.isnan(value) else value for name, value in figures.items()}))

@@ -7,33 +7,24 @@ from typing import Any, TypeVar
 from ostinato import layers
 from ostinato.errors import ConfigError
 from ostinato.runs.directory import open_run
-from ostinato.tasks.classifier import ClassifierConfig
-from ostinato.tasks.language_model import LanguageModelConfig
+from ostinato.tasks.config import RecurrentConfig
 from ostinato.training.config import TrainingConfig
 from ostinato.training.recipes import Recipe, read_recipe, read_recipe_file
 
 _BUDGETS = ("epochs", "steps", "minutes")
-_Config = TypeVar("_Config", LanguageModelConfig, ClassifierConfig)
+_Config = TypeVar("_Config", bound=RecurrentConfig)
 
 
-def language_model_settings(flags: dict[str, Any]) -> tuple[LanguageModelConfig, TrainingConfig]:
-    """The settings of `ostinato train lm`.
+def settings(config_class: type[_Config], flags: dict[str, Any]) -> tuple[_Config, TrainingConfig]:
+    """The settings of a task, and of its training.
 
     Args:
+        config_class: of the task, for example `LanguageModelConfig`.
         flags: by name; None where a flag was not given.
 
     Raises:
         ConfigError: for anything unknown, out of range or contradictory.
     """
-    return _settings(LanguageModelConfig, flags)
-
-
-def classifier_settings(flags: dict[str, Any]) -> tuple[ClassifierConfig, TrainingConfig]:
-    """The settings of `ostinato train classify`; arguments and errors as for `language_model_settings`."""
-    return _settings(ClassifierConfig, flags)
-
-
-def _settings(config_class: type[_Config], flags: dict[str, Any]) -> tuple[_Config, TrainingConfig]:
     recipe = _recipe(config_class.task, flags)
     task, training = dict(recipe.task), dict(recipe.training)
     if flags["init_from"] is not None and flags["recipe"] is None and flags["config"] is None:

@@ -1,4 +1,4 @@
-"""The cache folder: downloaded corpora, fitted vocabularies and tokens.
+"""The cache folder: downloaded corpora, the rows of tables, fitted vocabularies and tokens.
 
 A file appears in it complete or not at all: it is written beside its place under a name of its own and then
 renamed, so that a kill, a full disk or a second process at the same work leaves nothing half-written.
@@ -11,11 +11,12 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, TypeVar
 
+import numpy as np
 import platformdirs
 
 from ostinato.errors import SourceError
@@ -23,12 +24,35 @@ from ostinato.errors import SourceError
 PARTIAL = ".partial"
 STALE_SECONDS = 24 * 3600
 """A partial file untouched for so long was left by a process that was killed, and is removed."""
+Progress = Callable[[int, int | None], None]
+"""Called while an entry is made, with the bytes done and in all (None while unknown)."""
+_Entry = TypeVar("_Entry")
 
 
 def folder() -> Path:
     """The cache folder: the environment variable OSTINATO_CACHE, else the platform's own place for caches."""
     chosen = os.environ.get("OSTINATO_CACHE")
     return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("ostinato")
+
+
+def found_or_made(path: Path, find: Callable[[], _Entry | None], make: Callable[[], None]) -> _Entry:
+    """An entry of the cache.
+
+    Args:
+        path: where it is, for messages.
+        find: reads it; None when it is not there or damaged.
+        make: writes it.
+
+    Raises:
+        SourceError: it cannot be written, or is not there after that.
+    """
+    found = find()
+    if found is None:
+        make()
+        found = find()
+    if found is None:
+        raise SourceError(f"cannot read {path} back from the cache; set OSTINATO_CACHE to another folder")
+    return found
 
 
 @contextmanager
@@ -68,6 +92,20 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
+
+
+def map_array(path: Path, dtype: np.dtype[Any], count: int) -> np.ndarray:
+    """The numbers in a file of the cache, shape (count,), memory-mapped and read-only.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it has another size.
+    """
+    if path.stat().st_size != count * dtype.itemsize:
+        raise ValueError(f"{path} does not hold {count} entries")
+    if not count:
+        return np.empty(0, dtype)
+    return np.memmap(path, dtype, "r", shape=(count,)).view(np.ndarray)
 
 
 def temporary_file() -> IO[bytes]:

@@ -10,7 +10,6 @@ All three are found without reading the text again, and made again when they are
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypedDict, Unpack
@@ -18,12 +17,13 @@ from typing import Any, BinaryIO, NamedTuple, TypedDict, Unpack
 import numpy as np
 
 from ostinato.data import cache
+from ostinato.data.cache import Progress
 from ostinato.data.corpora import Corpus
-from ostinato.data.encoders import Encoder, encoder_digest, encoder_from_json, fit_encoder
+from ostinato.data.encoders import Encoder, encoder_digest, fit_encoder
 from ostinato.data.normalize import Normalize
-from ostinato.errors import ConfigError, RunError, SourceError
+from ostinato.data.vocabularies import fitted_once
+from ostinato.errors import ConfigError, SourceError
 
-Progress = Callable[[int, int | None], None]
 FORMAT = 1
 """Counts up when an encoder of equal JSON gives other ids than before, so that old files are not used."""
 
@@ -80,14 +80,13 @@ def prepare_tokens(
     if encoder is None:
         encoder = _fitted(_watched(corpus, total, on_progress), content, fit_options)
     path = cache.folder() / "tokens" / f"{content}-{encoder_digest(encoder)[:16]}-{FORMAT}.npy"
-    ids = _open(path, encoder.dtype)
-    if ids is None:
+
+    def make() -> None:
         with cache.writing(path) as file:
             _write(file, encoder, _watched(corpus, total, on_progress))
             _refuse_change(corpus, stamps)
-        ids = _open(path, encoder.dtype)
-    if ids is None:
-        raise SourceError(f"cannot read {path} back from the cache; set OSTINATO_CACHE to another folder")
+
+    ids = cache.found_or_made(path, lambda: _open(path, encoder.dtype), make)
     return Tokens(ids, encoder, content)
 
 
@@ -122,16 +121,11 @@ def _fitted(corpus: Corpus, content: str, options: FitOptions) -> Encoder:
     name = options.get("name", "char")
     rest = {option: value for option, value in options.items() if option != "name"}
     key = _digest([name, sorted(rest.items()), FORMAT])[:16]
-    path = cache.folder() / "vocabularies" / f"{content}-{key}.json"
-    known = cache.read_json(path)
-    if known is not None:
-        try:
-            return encoder_from_json(known)
-        except RunError:
-            pass  # damaged: fit it again
-    encoder = fit_encoder(name, corpus, **rest)  # pyright: ignore[reportArgumentType]
-    cache.write_json(path, encoder.to_json())
-    return encoder
+
+    def fit() -> Encoder:
+        return fit_encoder(name, corpus, **rest)  # pyright: ignore[reportArgumentType]
+
+    return fitted_once(f"{content}-{key}", fit)
 
 
 def _write(file: BinaryIO, encoder: Encoder, corpus: Corpus) -> None:

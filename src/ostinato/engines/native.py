@@ -141,7 +141,7 @@ def run_ids(
     """Run a layer over token ids: the same as `run` over their one-hot vectors, without those vectors.
 
     Args:
-        layer: the layer, built for as many features as there are symbols.
+        layer: the layer, built for as many features as there are symbols, without dropout of its inputs.
         ids: shape (batch, time), integers from 0 to symbols - 1.
         initial_state, mask, training: as for `run`.
 
@@ -152,7 +152,8 @@ def run_ids(
         EngineError: the engine is not available.
         tf.errors.InvalidArgumentError: an id without a row in the kernel, or sizes that do not fit.
     """
-    return _run(layer, tf.cast(ids, tf.int32), initial_state, mask, training, None, None)
+    _, recurrent_dropout = _dropout_masks(layer, ids, initial_state[0], training)
+    return _run(layer, tf.cast(ids, tf.int32), initial_state, mask, training, None, recurrent_dropout)
 
 
 def _run(

@@ -8,7 +8,9 @@ global batch, so that resuming and sharding draw what one uninterrupted worker w
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -58,3 +60,34 @@ def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: int) -> 
     )
     keep = tf.reshape(uniform[:, :per_row], shape) >= rate
     return tf.where(keep, x / (1.0 - rate), tf.zeros_like(x))
+
+
+@contextmanager
+def recurrent_masks(layer: Any, x: tf.Tensor, key: DropoutKey | None, *, site: int) -> Iterator[None]:
+    """While it lasts, a recurrent layer with `recurrent_dropout` drops what is drawn here.
+
+    Such a layer drops entries of its own past state, for each gate others, the same at all time steps (Gal &
+    Ghahramani 2016, arXiv:1512.05287). Keras and the native engine both ask the cell for its masks, which it
+    draws from a generator of its own. Here it answers with ours instead, and the generator rests, in
+    evaluation too.
+
+    Args:
+        layer: from `ostinato.layers.recurrent`; without recurrent dropout nothing happens.
+        x: what the layer is about to read, shape (batch, ...).
+        key: where the masks are drawn from; None (evaluation, generation) draws none.
+        site: as for `dropout`; a layer that reads from the end has one of its own.
+    """
+    if not getattr(layer, "recurrent_dropout", 0.0):
+        yield
+        return
+    cell, masks = layer.cell, None
+    if key is not None:
+        count = getattr(cell, "dropout_mask_count", None)  # None: the cell has no gates, and takes one tensor
+        ones = tf.ones((tf.shape(x)[0], (count or 1) * layer.state_size[0]), layer.compute_dtype)
+        together = dropout(ones, layer.recurrent_dropout, key, site=site)
+        masks = together if count is None else tf.split(together, count, axis=1)
+    cell.get_recurrent_dropout_mask = lambda state: masks
+    try:
+        yield
+    finally:
+        del cell.get_recurrent_dropout_mask  # the class's own is back

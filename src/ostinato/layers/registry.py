@@ -28,7 +28,13 @@ def cells() -> tuple[str, ...]:
 
 
 def recurrent(
-    cell: str, units: int, *, engine: str = "auto", reset_before: bool = False, **options: Any
+    cell: str,
+    units: int,
+    *,
+    engine: str = "auto",
+    reset_before: bool = False,
+    recurrent_dropout: float = 0.0,
+    **options: Any,
 ) -> "keras.layers.RNN":
     """A recurrent layer.
 
@@ -37,10 +43,13 @@ def recurrent(
         units: width of its hidden state.
         engine: see `ostinato.engines.choose`. A cell of another package may bring a loop of its own.
         reset_before: for a cell with a reset gate, apply it before the recurrent product. Others ignore it.
+        recurrent_dropout: fraction of its own past state that the layer drops in training; with
+            `ostinato.layers.dropout.recurrent_masks` it is drawn from a key.
         **options: anything the layer takes, for example `return_sequences=True`.
 
     Raises:
-        ConfigError: there is no such cell, or the package that brings it does not load.
+        ConfigError: there is no such cell, the package that brings it does not load, or it has no recurrent
+            dropout and is to have some.
         EngineError: there is no such engine, or it cannot run this layer.
     """
     factory = _factory(cell)
@@ -53,7 +62,17 @@ def recurrent(
         )
     if _takes(factory, "reset_after"):
         options.setdefault("reset_after", not reset_before)
-    return factory(units, **options)
+    if recurrent_dropout == 0.0:
+        return factory(units, **options)
+    layer = None
+    if _takes(factory, "recurrent_dropout"):
+        layer = factory(units, recurrent_dropout=recurrent_dropout, **options)
+    # Masks can be handed only to a cell that takes them where Keras' own do.
+    if layer is None or not hasattr(layer.cell, "get_recurrent_dropout_mask"):
+        raise ConfigError(
+            f"The cell '{cell}' has no recurrent dropout; leave recurrent_dropout at 0, or take another cell."
+        )
+    return layer
 
 
 def check(cell: str) -> None:

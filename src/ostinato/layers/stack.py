@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
 from ostinato.layers.registry import recurrent
 
 State = tuple[tf.Tensor, ...]
@@ -20,6 +20,9 @@ _PART_NAMES = ("h", "c")
 # and the network blind to its input for the first hundreds of steps.
 _ONE_HOT_LIMIT = 2.0
 
+# Where dropout within the layers is drawn; dropout between them is drawn at their depths.
+_RECURRENT_SITE = 2000
+
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentStack(keras.layers.Layer):
@@ -29,6 +32,7 @@ class RecurrentStack(keras.layers.Layer):
         cell: a name from `ostinato.layers.cells()`.
         units: how many hidden units each layer has, from the bottom up.
         dropout: the fraction of the outputs to drop between two layers.
+        recurrent_dropout: the fraction of its own past state that each layer drops.
         seed: where the initial weights are drawn from; each layer draws its own.
         symbols: how many token ids there are, when the stack is to read ids.
         options: passed to every layer, for example `reset_before` or `engine`.
@@ -42,6 +46,7 @@ class RecurrentStack(keras.layers.Layer):
         units: Sequence[int],
         *,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         seed: int = 0,
         symbols: int = 0,
         options: dict[str, Any] | None = None,
@@ -49,7 +54,7 @@ class RecurrentStack(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.cell, self.units, self.dropout, self.seed = cell, tuple(units), dropout, seed
-        self.symbols = symbols
+        self.recurrent_dropout, self.symbols = recurrent_dropout, symbols
         self.options = dict(options or {})
         self.layers = [
             recurrent(
@@ -64,6 +69,7 @@ class RecurrentStack(keras.layers.Layer):
                     else keras.initializers.GlorotUniform(seed=seed + 2 * depth)
                 ),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 2 * depth + 1),
+                recurrent_dropout=recurrent_dropout,
                 name=f"layer_{depth}",
                 **self.options,
             )
@@ -95,7 +101,7 @@ class RecurrentStack(keras.layers.Layer):
             x: inputs, shape (batch, time, features); or token ids, shape (batch, time), of which there are
                 `symbols`, in place of their one-hot vectors.
             state: a flat tuple of (batch, units) tensors, as `initial_state` gives.
-            key: draws the dropout between the layers; None for evaluation.
+            key: draws the dropout between and within the layers; None for evaluation.
 
         Returns:
             The top layer's outputs, shape (batch, time, units[-1]), and the new state.
@@ -106,16 +112,15 @@ class RecurrentStack(keras.layers.Layer):
                 x = dropout(x, self.dropout, key, site=depth)
             parts, rest = rest[: len(layer.state_size)], rest[len(layer.state_size) :]
             training = key is not None
-            if x.dtype.is_integer and hasattr(layer, "over_ids"):
-                x, *parts = layer.over_ids(x, self.symbols, initial_state=parts, training=training)
-            else:
-                x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
-                x, *parts = layer(x, initial_state=parts, training=training)
+            with recurrent_masks(layer, x, key, site=_RECURRENT_SITE + depth):
+                if x.dtype.is_integer and hasattr(layer, "over_ids"):
+                    x, *parts = layer.over_ids(x, self.symbols, initial_state=parts, training=training)
+                else:
+                    x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
+                    x, *parts = layer(x, initial_state=parts, training=training)
             new_state += parts
         return x, tuple(new_state)
 
     def get_config(self) -> dict[str, Any]:
-        own = {
-            name: getattr(self, name) for name in ("cell", "units", "dropout", "seed", "symbols", "options")
-        }
-        return super().get_config() | own
+        own = ("cell", "units", "dropout", "recurrent_dropout", "seed", "symbols", "options")
+        return super().get_config() | {name: getattr(self, name) for name in own}

@@ -64,6 +64,30 @@ class TrainedRun:
             )
         return self.task.predictions(self.model, texts)
 
+    def explain(self, texts: Iterable[str], **options: Any) -> list[Any]:
+        """Says what each text is, and how each of its words moved that; see the task's `explain`.
+
+        Args:
+            texts: any texts, for example a list.
+            **options: for example `steps`.
+
+        Returns:
+            One `Explanation` a text: the prediction, and the words with what each contributed.
+
+        Raises:
+            ConfigError: when the task does not explain.
+        """
+        return list(self.explanations(texts, **options))
+
+    def explanations(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
+        """`explain`, one after another."""
+        if not hasattr(self.task, "explain"):
+            raise ConfigError(
+                f"{self.directory.path} is a {self.task.name} run, which has no decisions to explain; "
+                "ostinato train classify trains one that does"
+            )
+        return self.task.explain(self.model, texts, **options)
+
     def neighbors(self, word: str, count: int = 10) -> Any:
         """The words whose embeddings are nearest to a word's, and those farthest; see the task's `neighbors`.
 

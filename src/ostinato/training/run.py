@@ -53,7 +53,8 @@ def train(
         on_progress: told (bytes read, bytes in all or None) while a long source is read.
 
     Returns:
-        The run, with the best weights.
+        The run, with the best weights. A classifier's are judged on the validation part and drawn, as `judge`
+        does, into the run's report folder.
 
     Raises:
         OstinatoError: for settings, sources and paths that do not work; nothing is written then.
@@ -98,7 +99,7 @@ def train(
     run.create(trainer.checkpoint(), overwrite=overwrite)
     with _enough_memory():
         trainer.train(notes)
-    return load(path)
+    return _trained(path, task)
 
 
 def resume(
@@ -137,7 +138,7 @@ def resume(
     notes = tuple(f"{problem}; going on from step {checkpoint.step} instead" for problem in problems)
     with _enough_memory():
         trainer.train((*notes, f"resuming at step {checkpoint.step:,}"))
-    return load(path)
+    return _trained(path, task)
 
 
 def is_finished(path: str | os.PathLike[str]) -> bool:
@@ -203,10 +204,25 @@ def judge(
         raise ConfigError(f"{path} is a {task.name} run, which has figures only; use evaluate")
     judgement = task.judge(run.model, split, on_batch)
     if source is None:
-        with files.writing(run.directory.report):
-            run.directory.report.mkdir(exist_ok=True)
-            task.draw(judgement, run.directory.report)
+        _draw(run.directory, task, judgement)
     return judgement
+
+
+def _trained(path: str | os.PathLike[str], task: Any) -> TrainedRun:
+    """The run at the end of its training, with the best weights judged on the validation part and drawn.
+
+    The test part stays unseen: whoever chooses settings by these pictures shall still have it.
+    """
+    run = load(path)
+    if hasattr(task, "judge") and task.has("validation"):
+        _draw(run.directory, task, task.judge(run.model, "validation"))
+    return run
+
+
+def _draw(run: RunDirectory, task: Any, judgement: Any) -> None:
+    with files.writing(run.report):
+        run.report.mkdir(exist_ok=True)
+        task.draw(judgement, run.report)
 
 
 def _for_judging(

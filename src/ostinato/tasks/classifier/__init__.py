@@ -1,11 +1,12 @@
 """Text classification: one label for a text, or several, or a yes or no.
 
-    config.py     the settings
-    network.py    the keras.Model
-    task.py       data, loss, metrics and use
-    metrics.py    macro F1, ROC-AUC, calibration error
-    judgement.py  what an evaluation found: figures, confusion matrix, mistakes
-    pictures.py   the same, drawn
+    config.py       the settings
+    network.py      the keras.Model
+    task.py         data, loss, metrics and use
+    metrics.py      macro F1, ROC-AUC, calibration error
+    judgement.py    what an evaluation found: figures, confusion matrix, mistakes
+    pictures.py     the same, drawn
+    explanation.py  how each word moved a decision, and a page that shows it
 
 Source: Pedersen, TensorFlow Tutorial #20 (natural language processing); the recipe `tutorial20` is its
 network.

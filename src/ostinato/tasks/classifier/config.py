@@ -42,6 +42,8 @@ class ClassifierConfig(RecurrentConfig):
         word_dropout: fraction of tokens whose whole embedding is dropped in training.
         embedding_dropout: fraction of the embeddings' entries dropped.
         dropout: fraction dropped between two recurrent layers.
+        recurrent_dropout: fraction of its own past state that each recurrent layer drops, the same at all
+            time steps of a text (Gal & Ghahramani 2016, arXiv:1512.05287).
         output_dropout: fraction dropped before the output layer; None takes `dropout`.
         engine: how the recurrence runs over time: `auto`, `native`, `keras` or `scratch`.
         seed: the split, initial weights, batches and dropout masks follow from it.
@@ -71,6 +73,7 @@ class ClassifierConfig(RecurrentConfig):
     word_dropout: float = Field(default=0.0, ge=0, lt=1)
     embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1)
     output_dropout: float | None = Field(default=None, ge=0, lt=1)
     engine: str = "auto"
     seed: int = Field(default=0, ge=0, lt=2**31)

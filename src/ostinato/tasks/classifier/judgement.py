@@ -64,6 +64,7 @@ class Judgement:
         decisions: every decision.
         confusion: how often each label (row) was taken for each (column); None where a text may have several.
         mistakes: the wrong decisions the classifier was most sure of.
+        notes: what should be known of the table, such as how many rows were left out.
     """
 
     part: str
@@ -72,6 +73,7 @@ class Judgement:
     decisions: Decisions
     confusion: np.ndarray | None
     mistakes: list[Mistake]
+    notes: tuple[str, ...] = ()
 
 
 def sureness(decisions: Decisions, *, several: bool) -> np.ndarray:

@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.registry import recurrent
+from ostinato.layers.reader import Reader
+from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
 
 PADDING = 0
@@ -45,16 +46,20 @@ class RecurrentClassifier(keras.Model):
             embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
             name="embedding",
         )
-        self.forward_layers = [self._layer(depth, "layer", seed) for depth in range(len(config.units))]
-        self.backward_layers = [
-            self._layer(depth, "backward", seed + 500)
-            for depth in range(len(config.units))
-            if config.bidirectional
-        ]
+        self.reader = Reader(
+            config.cell,
+            config.units,
+            bidirectional=config.bidirectional,
+            return_sequences=config.pooling != "last",
+            dropout=config.dropout,
+            recurrent_dropout=config.recurrent_dropout,
+            seed=seed,
+            options={"engine": config.engine, "reset_before": config.reset_before},
+            name="reader",
+        )
         if config.pooling == "attention":
-            width = config.units[-1] * (1 + config.bidirectional)
             self.attention_hidden = keras.layers.Dense(
-                width,
+                self.reader.width,
                 activation="tanh",
                 kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 900),  # pyright: ignore[reportArgumentType]
                 name="attention_hidden",
@@ -71,21 +76,6 @@ class RecurrentClassifier(keras.Model):
             name="output",
         )
 
-    def _layer(self, depth: int, name: str, seed: int) -> Any:
-        config = self.config
-        top = depth == len(config.units) - 1
-        return recurrent(
-            config.cell,
-            config.units[depth],
-            engine=config.engine,
-            reset_before=config.reset_before,
-            return_sequences=not top or config.pooling != "last",
-            go_backwards=name == "backward",
-            kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 2 * depth + 1),
-            recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 2 * depth + 2),
-            name=f"{name}_{depth}",
-        )
-
     def call(
         self, tokens: tf.Tensor, lengths: tf.Tensor | None = None, key: DropoutKey | None = None
     ) -> tf.Tensor:
@@ -100,23 +90,36 @@ class RecurrentClassifier(keras.Model):
         Returns:
             Logits, shape (batch, outputs).
         """
-        config = self.config
         mask = None if lengths is None else tf.sequence_mask(lengths, tf.shape(tokens)[1])
-        x = self.embedding(tokens)
+        return self.decide(self.embedding(tokens), mask, key)
+
+    def after_padding(self, steps: tf.Tensor) -> list[State]:
+        """The states after so many steps of padding that is read, of one row: tensors (1, units)."""
+        return self.reader(self.embedding(tf.fill([1, steps], PADDING)))[1]
+
+    def decide(
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        key: DropoutKey | None = None,
+        state: list[State] | None = None,
+    ) -> tf.Tensor:
+        """All of `call` but the embedding.
+
+        Args:
+            x: embedded tokens, shape (batch, time, embedding).
+            mask: False where a token is padding to be skipped, shape (batch, time); None reads all.
+            key: as for `call`.
+            state: of each layer, what it has read already; None begins with zeros.
+
+        Returns:
+            Logits, shape (batch, outputs).
+        """
+        config = self.config
         if config.word_dropout:
             x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site=_WORD_SITE)
         x = dropout(x, config.embedding_dropout, key, site=_EMBEDDING_SITE)
-        training = key is not None
-        for depth, layer in enumerate(self.forward_layers):
-            if depth > 0:
-                x = dropout(x, config.dropout, key, site=depth)
-            y = layer(x, mask=mask, training=training)
-            if config.bidirectional:
-                from_the_end = self.backward_layers[depth](x, mask=mask, training=training)
-                if layer.return_sequences:
-                    from_the_end = tf.reverse(from_the_end, [1])
-                y = tf.concat([y, from_the_end], axis=-1)
-            x = y
+        x, _ = self.reader(x, mask=mask, key=key, initial_state=state)
         rate = config.dropout if config.output_dropout is None else config.output_dropout
         return self.output_layer(dropout(self._pool(x, mask), rate, key, site=_OUTPUT_SITE))
 

@@ -18,6 +18,7 @@ from ostinato.data.tables import Table, open_table
 from ostinato.errors import ConfigError, EncodingError, SourceError
 from ostinato.layers.dropout import DropoutKey
 from ostinato.tasks.classifier.config import ClassifierConfig
+from ostinato.tasks.classifier.explanation import STEPS, Explanation, explanations
 from ostinato.tasks.classifier.judgement import (
     MISTAKES,
     Decisions,
@@ -86,10 +87,11 @@ class Classifier:
         self.prior = np.zeros(0)
         self.notes: tuple[str, ...] = ()
         self._columns: tuple[str, str] | None = None
+        self._skip_bad_rows = False
         self._tables: Tables | None = None
         self._examples: Examples | None = None
         self._splits = True
-        self._scorer: tuple[Any, Callable[..., tf.Tensor]] | None = None
+        self._scorer: tuple[Any, tuple[Callable[..., tf.Tensor], ...]] | None = None
 
     @property
     def several(self) -> bool:
@@ -105,6 +107,7 @@ class Classifier:
         task = Classifier(self.config)
         task.encoder, task.labels, task.max_tokens = self.encoder, self.labels, self.max_tokens
         task.prior, task._columns, task._splits = self.prior, self._columns, not whole
+        task._skip_bad_rows = self._skip_bad_rows
         return task
 
     # Data.
@@ -148,18 +151,25 @@ class Classifier:
             targets = examples.targets[train]
             self.prior = targets.mean(axis=0) if self.several else self._counts(targets) / len(targets)
             self.notes = self._notes(lengths)
+            self._skip_bad_rows = self._tables.table.skips_bad_rows
+        else:
+            self.notes = self._left_out()
 
     def _open(self, source: Any) -> Table:
-        """A table; where its columns have the names of those trained on, these are taken."""
+        """A table, opened as the one trained on.
+
+        Where its columns have the same names, these are taken; bad rows are left out if they were there.
+        """
         if isinstance(source, Table):
             return source
+        skip = self._skip_bad_rows
         if self._columns is not None:
             text, label = self._columns
             try:
-                return open_table(source, text=text, label=label)
+                return open_table(source, text=text, label=label, skip_bad_rows=skip)
             except (ConfigError, SourceError):
                 pass  # a table of another kind, or with other names
-        return open_table(source)
+        return open_table(source, skip_bad_rows=skip)
 
     def _counts(self, targets: np.ndarray) -> np.ndarray:
         return np.bincount(targets, minlength=len(self.labels)).astype(np.float64)
@@ -178,14 +188,21 @@ class Classifier:
         for table in (self._tables.table, self._tables.validation):
             if table is not None:
                 notes += table.notes
-                notes += [
-                    f"{table.name}: left out {count:,} rows {problem}"
-                    for problem, count in table.skipped.items()
-                ]
+        notes += self._left_out()
         cut = int((lengths > self.max_tokens).sum())
         longest = f"; {cut:,} longer texts are cut, the longest has {lengths.max():,}" if cut else ""
         notes.append(f"reading up to {self.max_tokens:,} tokens of a text{longest}")
         return tuple(notes)
+
+    def _left_out(self) -> tuple[str, ...]:
+        """What was skipped of the tables."""
+        assert self._tables is not None
+        return tuple(
+            f"{table.name}: left out {count:,} row{'s' if count > 1 else ''} {problem}"
+            for table in (self._tables.table, self._tables.validation)
+            if table is not None
+            for problem, count in table.skipped.items()
+        )
 
     @property
     def source(self) -> dict[str, Any]:
@@ -220,6 +237,7 @@ class Classifier:
             "max_tokens": self.max_tokens,
             "prior": self.prior.tolist(),
             "columns": None if self._columns is None else list(self._columns),
+            "skip_bad_rows": self._skip_bad_rows,
         }
 
     def restore(self, vocabulary: dict[str, Any]) -> None:
@@ -239,9 +257,13 @@ class Classifier:
         strings = isinstance(columns, list) and [type(name) for name in columns] == [str, str]
         if columns is not None and not strings:
             raise damaged("its 'columns' are not two names")
+        skip = vocabulary.get("skip_bad_rows", False)  # older runs do not say
+        if not isinstance(skip, bool):
+            raise damaged("its 'skip_bad_rows' is neither true nor false")
         self.encoder, self.labels = encoder_from_json(encoder), tuple(labels)
         self.max_tokens, self.prior = max_tokens, np.array(prior, np.float64)
         self._columns = None if columns is None else (columns[0], columns[1])
+        self._skip_bad_rows = skip
 
     def has(self, split: str) -> bool:
         """Whether any text is in this part."""
@@ -329,14 +351,21 @@ class Classifier:
             "first_row": first,
         }
 
-    def _pad(self, rows: list[np.ndarray], longest: int) -> tuple[np.ndarray, np.ndarray]:
+    def _pad(
+        self, rows: list[np.ndarray], longest: int, *, whole: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Texts cut and padded to one length: ids, shape (rows, time), and their lengths, (rows,).
 
         Skipped padding is always at the end, where it costs the engine nothing: a recurrence that skips it
         ends in the same state wherever it stands.
+
+        Args:
+            rows: the ids of each text.
+            longest: how many tokens of the longest are read.
+            whole: pad to `max_tokens` where padding is read.
         """
         config = self.config
-        time = max(1, longest) if config.masked else self.max_tokens
+        time = self.max_tokens if whole and not config.masked else max(1, longest)
         tokens = np.full((len(rows), time), PADDING, np.int32)
         lengths = np.zeros(len(rows), np.int32)
         for row, ids in enumerate(rows):
@@ -439,6 +468,7 @@ class Classifier:
             decisions,
             confusion,
             self._mistakes(decisions, split),
+            self._left_out(),
         )
 
     def draw(self, judgement: Judgement, folder: Path) -> list[Path]:
@@ -497,8 +527,10 @@ class Classifier:
         order = full[np.argsort(sizes[full], kind="stable")]
         for at in range(0, len(order), _PREDICTION_BATCH):
             mine = order[at : at + _PREDICTION_BATCH]
-            tokens, lengths = self._pad([rows[n] for n in mine], min(int(sizes[mine].max()), self.max_tokens))
-            probabilities[mine] = self._probabilities(self._logits(model, tokens, lengths))
+            longest = min(int(sizes[mine].max()), self.max_tokens)
+            before = self.max_tokens - longest if self._shares_padding else 0
+            tokens, lengths = self._pad([rows[n] for n in mine], longest, whole=not before)
+            probabilities[mine] = self._probabilities(self._logits(model, tokens, lengths, before))
         chosen = self._chosen(probabilities)
         decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities)
         sure = sureness(decisions, several=self.several)
@@ -513,19 +545,50 @@ class Classifier:
                 size == 0,
             )
 
-    def _logits(self, model: RecurrentClassifier, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Scores, float64, shape (rows, outputs); the function that computes them is traced once."""
+    @property
+    def _shares_padding(self) -> bool:
+        """Whether all texts of a batch begin with padding that leaves nothing but a state behind."""
+        config = self.config
+        reads_first = not config.masked and config.padding == "pre" and not config.bidirectional
+        return reads_first and config.pooling == "last" and config.engine != "scratch"
+
+    def _logits(
+        self, model: RecurrentClassifier, tokens: np.ndarray, lengths: np.ndarray, before: int = 0
+    ) -> np.ndarray:
+        """Scores, float64, shape (rows, outputs); the functions that compute them are traced once.
+
+        Args:
+            model: a trained model.
+            tokens: ids, shape (rows, time).
+            lengths: of the texts, (rows,).
+            before: steps of padding that all rows begin with and `tokens` leaves out; they are read once for
+                all rows.
+        """
         if self._scorer is None or self._scorer[0] is not model:
-            masked = self.config.masked
+            self._scorer = (model, self._scorers(model))
+        after_none, after_padding = self._scorer[1]
+        if before:
+            scores = after_padding(tf.constant(tokens), tf.constant(before))
+        else:
+            scores = after_none(tf.constant(tokens), tf.constant(lengths))
+        return scores.numpy().astype(np.float64)
 
-            @tf.function(
-                input_signature=[tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)]
-            )
-            def score(tokens, lengths):
-                return model(tokens, lengths if masked else None)
+    def _scorers(self, model: RecurrentClassifier) -> tuple[Callable[..., tf.Tensor], ...]:
+        """What `_logits` calls: without and with padding before the tokens."""
+        masked = self.config.masked
+        ids, sizes, number = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 1, 0))
 
-            self._scorer = (model, score)
-        return self._scorer[1](tf.constant(tokens), tf.constant(lengths)).numpy().astype(np.float64)
+        @tf.function(input_signature=[ids, sizes])
+        def after_none(tokens, lengths):
+            return model(tokens, lengths if masked else None)
+
+        @tf.function(input_signature=[ids, number])
+        def after_padding(tokens, before):
+            rows = tf.shape(tokens)[0]
+            state = tf.nest.map_structure(lambda x: tf.repeat(x, rows, axis=0), model.after_padding(before))
+            return model.decide(model.embedding(tokens), state=state)
+
+        return after_none, after_padding
 
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Of every label, shape (rows, labels)."""
@@ -552,6 +615,21 @@ class Classifier:
     def _joined(self, chosen: np.ndarray) -> str:
         names = [label for label, one in zip(self.labels, chosen, strict=True) if one]
         return (self.config.label_separator or "").join(names)
+
+    def explain(
+        self, model: RecurrentClassifier, texts: Iterable[str], steps: int = STEPS
+    ) -> Iterator[Explanation]:
+        """How each word of each text moved what `predictions` says about it; see `explanation`.
+
+        Args:
+            model: a trained model.
+            texts: any texts; a single string is a mistake.
+            steps: how many intervals the integral is cut into; more are more exact.
+
+        Raises:
+            ConfigError: when `texts` is a string, something in it is none, or there are no steps.
+        """
+        return explanations(self, model, texts, steps)
 
     def neighbors(
         self, model: RecurrentClassifier, word: str, count: int = 10

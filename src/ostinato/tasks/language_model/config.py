@@ -35,6 +35,8 @@ class LanguageModelConfig(RecurrentConfig):
         tied: the output layer uses the embedding's weights (Press & Wolf 2016, arXiv:1608.05859).
         input_dropout: fraction of the inputs dropped in training.
         dropout: fraction dropped between two recurrent layers.
+        recurrent_dropout: fraction of its own past state that each recurrent layer drops, the same at all
+            time steps of a batch (Gal & Ghahramani 2016, arXiv:1512.05287).
         output_dropout: fraction dropped before the output layer; None takes `dropout`.
         init_stddev: draw all weights from a normal distribution of this deviation, with zero biases; None
             takes Keras' initialisers (Glorot uniform, orthogonal, forget gates open).
@@ -62,6 +64,7 @@ class LanguageModelConfig(RecurrentConfig):
     tied: bool = False
     input_dropout: float = Field(default=0.0, ge=0, lt=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1)
     output_dropout: float | None = Field(default=None, ge=0, lt=1)
     init_stddev: float | None = Field(default=None, gt=0, le=10)
     engine: str = "auto"

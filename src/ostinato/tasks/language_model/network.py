@@ -39,6 +39,7 @@ class RecurrentLanguageModel(keras.Model):
             config.cell,
             config.units,
             dropout=config.dropout,
+            recurrent_dropout=config.recurrent_dropout,
             seed=seed + 1,
             symbols=0 if config.embedding else vocabulary_size,
             options={"reset_before": config.reset_before, "engine": config.engine},

@@ -1,0 +1,65 @@
+"""Rows that cannot be used: counted to the end, the first of them listed, and left out only when asked."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+from ostinato.errors import SourceError
+
+LISTED = 10
+"""Rows of each problem that a message lists."""
+_Row = TypeVar("_Row")
+
+
+class Fault(NamedTuple):
+    """A row that cannot be used.
+
+    Attributes:
+        problem: what is wrong, as it follows "3 rows": "without a label".
+        number: its line, or its place among the others; from 1 on.
+    """
+
+    problem: str
+    number: int
+
+
+def without_faults(
+    items: Iterable[_Row | Fault], skipped: dict[str, int], *, name: str, place: str, skip: bool
+) -> Iterator[_Row]:
+    """The rows among rows and faults.
+
+    Args:
+        items: what reading a source gives, in order.
+        skipped: emptied, and then counts the faults by problem.
+        name: what messages call the source.
+        place: what the number of a row counts: "line", "row" or "file".
+        skip: leave the faulty rows out.
+
+    Raises:
+        SourceError: at the end, when there are faults that are not to be skipped.
+    """
+    skipped.clear()
+    listed: dict[str, list[int]] = {}
+    for item in items:
+        if not isinstance(item, Fault):
+            yield item
+            continue
+        skipped[item.problem] = skipped.get(item.problem, 0) + 1
+        numbers = listed.setdefault(item.problem, [])
+        if len(numbers) < LISTED:
+            numbers.append(item.number)
+    if skipped and not skip:
+        raise SourceError(
+            f"{name} has {_told(skipped, listed, place)}; correct them, or leave them out: --skip-bad-rows "
+            "of ostinato train, skip_bad_rows=True where Python opens the file"
+        )
+
+
+def _told(counts: dict[str, int], listed: dict[str, list[int]], place: str) -> str:
+    said = []
+    for problem, numbers in listed.items():
+        count = counts[problem]
+        more = "" if count <= len(numbers) else f" and {count - len(numbers):,} more"
+        plural = "s" if count > 1 else ""
+        which = ", ".join(map(str, numbers))
+        said.append(f"{count:,} row{plural} {problem} ({place}{plural} {which}{more})")
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)

@@ -1,0 +1,303 @@
+"""What moved a classifier's decision: contributions that add up, word by word, and their page."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import ostinato
+from ostinato.data.examples import encode_text
+from ostinato.errors import ConfigError
+from ostinato.tasks.classifier import Classifier, ClassifierConfig, explanation
+from ostinato.training.config import TrainingConfig
+
+FILLING = ("the film was seen today", "a story of two towns", "it runs for an hour and more", "so it goes")
+BINARY = [
+    (f"{text} {cause}", label)
+    for _ in range(8)
+    for text in FILLING
+    for cause, label in (("great", "good"), ("awful", "bad"))
+]
+QUEUES = [
+    (f"{text} {cause}", label)
+    for _ in range(8)
+    for text in FILLING
+    for cause, label in (("invoice", "bill"), ("password", "login"), ("weather", "other"))
+]
+TAGGED = [
+    (f"{text} {cause}", tags)
+    for _ in range(8)
+    for text in FILLING
+    for cause, tags in (("goal", "sport"), ("vote", "politics"), ("goal vote", "politics|sport"))
+]
+SETS = {"binary": (BINARY, {}), "classes": (QUEUES, {}), "tags": (TAGGED, {"label_separator": "|"})}
+
+
+def prepared(source=BINARY, **changes) -> Classifier:
+    task = Classifier(ClassifierConfig(**({"units": 5, "embedding": 4} | changes)))
+    task.prepare(source)
+    return task
+
+
+def drawn(task, stddev=0.7):
+    """The task's model with every weight drawn from a normal distribution."""
+    model = task.build()
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(tf.random.stateless_normal(weight.shape, seed=(1, number), stddev=stddev))
+    return model
+
+
+def tokens_of(task, text):
+    """The ids of a text as the network reads them, shape (time,)."""
+    ids = encode_text(task.encoder, text)
+    return task._pad([ids], len(ids))[0][0]
+
+
+def is_complete(explained, part=0.01) -> bool:
+    return explained.adds_up and explained.gap <= part * abs(explained.score - explained.baseline)
+
+
+# On trained networks.
+
+
+@pytest.fixture(scope="module", params=SETS)
+def trained(request, tmp_path_factory):
+    """The kind of labels, and a run that has learned to tell them by single words."""
+    place = tmp_path_factory.mktemp("run")
+    source, changes = SETS[request.param]
+    masked = request.param != "classes"
+    config = ClassifierConfig(units=8, embedding=6, batch=16, masked=masked, **changes)
+    training = TrainingConfig(epochs=12, learning_rate=0.03)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTINATO_CACHE", str(place / "cache"))
+        ostinato.train(config, source, training=training, out=place / "run")
+    return request.param, ostinato.load(place / "run")
+
+
+def test_contributions_add_up_to_what_the_text_has_over_the_baseline(trained):
+    kind, run = trained
+    for explained in run.explain([text for text, _ in SETS[kind][0][:9]]):
+        assert abs(explained.score - explained.baseline) > 0.5
+        assert is_complete(explained)
+
+
+def test_the_words_that_a_label_follows_from_contribute_most(trained):
+    kind, run = trained
+    for text, label in SETS[kind][0][:6]:
+        (explained,) = run.explain([text])
+        assert explained.prediction.label == label
+        assert explained.prediction == run.predict([text])[0]
+        causes = set(text.split()) - set(" ".join(FILLING).split())
+        order = sorted(explained.contributions, key=lambda each: -each[1])
+        assert {word for word, _ in order[: len(causes)]} == causes
+
+
+def test_the_score_is_the_logit_of_the_decision(trained):
+    kind, run = trained
+    text, _ = SETS[kind][0][2]
+    (explained,) = run.explain([text])
+    p = explained.prediction.probabilities
+    chosen = explained.prediction.label.split("|")
+    odds = [np.log(p[name] / (1 - p[name])) for name in chosen]
+    if kind == "classes":
+        logits = run.model(tokens_of(run.task, text)[np.newaxis])[0].numpy()
+        odds = [logits[run.task.labels.index(chosen[0])]]
+    assert explained.score == pytest.approx(sum(odds), abs=1e-3)
+    assert explained.towards == explained.prediction.label
+
+
+# On networks with weights at random.
+
+
+@pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
+@pytest.mark.parametrize(
+    ("cell", "pooling", "bidirectional"),
+    [
+        ("gru", "last", True),
+        ("lstm", "mean", False),
+        ("rnn", "max", True),
+        ("gru", "attention", False),
+    ],
+)
+def test_contributions_add_up_whatever_the_network(cell, pooling, bidirectional, masked):
+    task = prepared(
+        cell=cell, pooling=pooling, bidirectional=bidirectional, masked=masked, units=(5, 4), max_tokens=11
+    )
+    for explained in task.explain(drawn(task), ["a great film", BINARY[0][0], BINARY[4][0]]):
+        assert is_complete(explained, part=0.02)
+
+
+def test_each_contribution_is_the_integral_of_differences_of_scores():
+    task = prepared()
+    model = drawn(task)
+    tokens = tokens_of(task, "so it goes great")
+    vectors = model.embedding(tokens[np.newaxis]).numpy()
+    step, points = 0.01, (np.arange(40) + 0.5) / 40
+    expected = []
+    for place in range(len(tokens)):
+        nudge = np.zeros_like(vectors)
+        nudge[:, place] = step * vectors[:, place]
+        up, down = (
+            model.decide(tf.constant(points[:, None, None] * vectors + s * nudge, tf.float32))
+            for s in (1, -1)
+        )
+        expected.append(float(np.mean(up - down)) / (2 * step))
+    each, baseline, score = explanation.integrated_gradients(model, tokens, np.ones(1, np.float32))
+    np.testing.assert_allclose(each, expected, atol=2e-3)
+    assert np.ptp(expected) > 0.05
+    np.testing.assert_allclose(
+        [baseline, score], model.decide(np.stack([0, 1])[:, None, None] * vectors)[:, 0], rtol=1e-4
+    )
+
+
+def test_where_the_score_changes_abruptly_the_way_is_cut_finer():
+    task = prepared(cell="rnn")
+    model = drawn(task, stddev=3.0)
+    tokens = tokens_of(task, "so it goes great film was seen")
+    each, _, _ = explanation.integrated_gradients(model, tokens, np.ones(1, np.float32))
+    fine, _, _ = explanation.integrated_gradients(model, tokens, np.ones(1, np.float32), steps=4096)
+    np.testing.assert_allclose(each, fine, atol=0.01 * np.abs(fine).max())
+
+
+def leaping(task):
+    """A bistable model: far into a text its state is about 1 or -1, and it flips near 0.37 of the way."""
+    model = task.build()
+    values = (1.0, 1.0, 3.0, -0.37, 3.0, 0.0)  # embedding, kernel, recurrent kernel, bias, and the output's
+    for weight, value in zip(model.trainable_variables, values, strict=True):
+        weight.assign(tf.fill(weight.shape, value))
+    return model
+
+
+def test_what_no_gradient_tells_is_given_to_no_word_and_said():
+    task = prepared(cell="rnn", units=1, embedding=1, max_tokens=60)
+    (explained,) = task.explain(leaping(task), ["great " * 60])
+    assert explained.score - explained.baseline > 5
+    assert not explained.adds_up
+    assert explained.gap > 4
+    assert sum(abs(contribution) for _, contribution in explained.contributions) < 1.5
+    assert "could not be told to come from any word" in explanation.page([explained], "leap")
+
+
+def test_padding_that_is_read_contributes_nothing():
+    task = prepared(masked=False, max_tokens=9)
+    tokens = tokens_of(task, "so great")
+    each, _, _ = explanation.integrated_gradients(drawn(task), tokens, np.ones(1, np.float32))
+    assert tokens[:7].max() == 0
+    assert not each[:7].any()
+    assert each[7:].all()
+
+
+def test_the_first_of_two_labels_is_explained_with_its_own_sign():
+    task = prepared()
+    model = drawn(task)
+    one = next(iter(task.explain(model, ["so great"])))
+    model.output_layer.set_weights([-weights for weights in model.output_layer.get_weights()])
+    other = next(iter(task.explain(model, ["so great"])))
+    assert {one.towards, other.towards} == {"good", "bad"}
+    assert one.score > 0
+    for same in ("score", "baseline", "contributions"):
+        assert getattr(other, same) == getattr(one, same)
+
+
+def test_where_no_label_is_chosen_the_likeliest_is_explained():
+    task = prepared(TAGGED, label_separator="|")
+    model = drawn(task)
+    weights, biases = model.output_layer.get_weights()
+    model.output_layer.set_weights([weights, biases - 20])
+    (explained,) = task.explain(model, ["goal"])
+    likely = explained.prediction.probabilities
+    assert explained.prediction.label == ""
+    assert explained.towards == max(likely, key=likely.get)
+    assert explained.score == pytest.approx(np.log(likely[explained.towards]), abs=1e-3)
+
+
+def test_the_function_is_traced_once_for_texts_of_every_length():
+    task = prepared()
+    model = drawn(task)
+    list(task.explain(model, ["great", "so it goes " * 9, "a great film"], steps=5))
+    list(task.explain(model, ["awful film"], steps=7))
+    assert explanation._path(model).experimental_get_tracing_count() == 1
+
+
+# Words.
+
+
+@pytest.mark.parametrize("encoder", ["word", "char", "byte", "bpe"])
+@pytest.mark.parametrize("normalize", ["none", "letters"])
+@pytest.mark.parametrize(
+    "text",
+    ["so it goes", "  Great, so\n\n great!  the  film's\ttale \n", "größer ☃ film", "unseen"],
+    ids=["plain", "spaced", "accents", "unseen"],
+)
+def test_the_words_join_to_the_text_that_was_read(encoder, normalize, text):
+    task = prepared(encoder=encoder, normalize=normalize, max_tokens=200, vocabulary_size=300)
+    ids = encode_text(task.encoder, text)
+    words, word_of = explanation.words_of(task.encoder, text, len(ids))
+    read = text
+    if normalize == "letters":
+        read = "".join(c if c.isascii() and c.isalpha() else " " for c in text.lower())
+    if encoder == "char":
+        read = "".join(c for c in read if c in task.encoder.alphabet)
+    assert words == read.split()
+    assert sorted(set(word_of)) == list(range(len(words)))
+    assert (np.diff(word_of) >= 0).all()
+
+
+@pytest.mark.parametrize("encoder", ["word", "char", "byte", "bpe"])
+def test_every_token_belongs_to_its_own_word(encoder):
+    task = prepared([(f"{text}, so.", label) for text, label in BINARY], encoder=encoder, vocabulary_size=300)
+    text = "so   it goes, great film. "
+    ids = encode_text(task.encoder, text)
+    words, word_of = explanation.words_of(task.encoder, text, len(ids))
+    assert words == ["so", "it", "goes,", "great", "film."]
+    decoded = [task.encoder.decode(ids[word_of == place]) for place in range(len(words))]
+    assert [piece.replace("<unk>", "").strip() for piece in decoded] == words
+
+
+@pytest.mark.parametrize(("truncation", "read"), [("pre", ["great", "film"]), ("post", ["so", "it"])])
+def test_of_a_cut_text_only_what_was_read_is_explained(truncation, read):
+    task = prepared(max_tokens=2, truncation=truncation)
+    (explained,) = task.explain(drawn(task), ["so it goes great film"])
+    assert explained.prediction.cut
+    assert [word for word, _ in explained.contributions] == read
+    assert is_complete(explained)
+
+
+def test_a_text_with_nothing_to_read_has_no_contributions():
+    task = prepared()
+    empty, full = task.explain(drawn(task), [" \n", "great"])
+    assert (empty.contributions, empty.gap, empty.strengths) == ((), 0.0, [])
+    assert empty.prediction.empty
+    assert len(full.contributions) == 1
+
+
+def test_text_that_is_not_unicode_can_be_shown():
+    task = prepared(encoder="byte")
+    (explained,) = task.explain(drawn(task), ["caf\udce9 great"], steps=2)
+    assert [word for word, _ in explained.contributions] == ["caf\N{REPLACEMENT CHARACTER}", "great"]
+
+
+def test_what_cannot_be_explained_is_refused():
+    task = prepared()
+    model = drawn(task)
+    with pytest.raises(ConfigError, match="texts is a string"):
+        list(task.explain(model, "great"))
+    with pytest.raises(ConfigError, match="steps = 0: expected 1 or more"):
+        list(task.explain(model, ["great"], steps=0))
+
+
+# The page.
+
+
+def test_a_page_shows_texts_and_labels_as_text():
+    source = [(f"{text} {n}", f"<b>{label}</b>") for n, (text, label) in enumerate(BINARY)]
+    task = prepared(source)
+    texts = ["<script>alert('great')</script> & more", "", "awful"]
+    html = explanation.page(list(task.explain(drawn(task), texts)), "runs/<1>")
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(&#x27;great&#x27;)&lt;/script&gt;" in html
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html
+    assert html.count("<title>runs/&lt;1&gt;</title>") == 1
+    assert html.count("<section>") == 3
+    assert html.count('title="') == 4
+    assert "nothing in it to read" in html
