@@ -16,6 +16,7 @@ _PUBLIC = {
     "LanguageModelConfig": "ostinato.tasks.language_model",
     "OstinatoError": "ostinato.errors",
     "TrainingConfig": "ostinato.training.config",
+    "TranslatorConfig": "ostinato.tasks.translator",
     "accelerate": "ostinato.layers.accelerate",
     "evaluate": "ostinato.training.run",
     "explain": "ostinato.layers.explain",
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ostinato.runs.trained import load as load
     from ostinato.tasks.classifier import ClassifierConfig as ClassifierConfig
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
+    from ostinato.tasks.translator import TranslatorConfig as TranslatorConfig
     from ostinato.training.config import TrainingConfig as TrainingConfig
     from ostinato.training.run import evaluate as evaluate
     from ostinato.training.run import resume as resume
@@ -43,6 +45,7 @@ __all__ = [
     "LanguageModelConfig",
     "OstinatoError",
     "TrainingConfig",
+    "TranslatorConfig",
     "accelerate",
     "evaluate",
     "explain",

@@ -15,6 +15,7 @@ COMMANDS = [
     "train",
     "train lm",
     "train classify",
+    "train translate",
     "generate",
     "predict",
     "evaluate",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import ostinato as package
-from ostinato.cli import predict
 from ostinato.cli.app import main
+from ostinato.cli.labels import Labels
 
 TABLE = "text,label\n" + "".join(
     f"{text} {cause} {n},{label}\n"
@@ -132,7 +132,9 @@ def test_explanations_that_do_not_add_up_are_counted(classifier, capsys):
     run = package.load(classifier)
     # So large that the score leaps as soon as the words are there at all.
     run.model.embedding.set_weights([1e8 * vectors for vectors in run.model.embedding.get_weights()])
-    predict._say_all(run, [["the film was great", ""]], as_json=False, explain=True, html=None)
+    labels = Labels(run, as_json=False, explain=True, html=None)
+    labels.say(["the film was great", ""])
+    labels.end()
     assert "\n1 of the explanations do not add up" in "\n" + capsys.readouterr().err
 
 

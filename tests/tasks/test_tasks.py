@@ -10,7 +10,7 @@ from ostinato.training.config import TrainingConfig
 
 
 def test_a_task_is_found_by_its_name_and_by_its_config():
-    assert tasks.names() == ("language_model", "classifier")
+    assert tasks.names() == ("language_model", "classifier", "translator")
     assert tasks.task_classes("classifier") == (Classifier, ClassifierConfig)
     assert tasks.task_classes("language_model") == (LanguageModel, LanguageModelConfig)
     for config, task_class in (

@@ -10,39 +10,57 @@ from typing import Annotated, Any
 
 import typer
 
+from ostinato.cli import options
 from ostinato.cli.quiet import import_tensorflow
-
-_TABULATED = 20
-"""Labels up to which the confusion matrix is printed; the picture has them all."""
-_SHOWN = 200
-"""Characters of a text that is shown."""
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run directory, for example runs/lm-001.")],
     source: Annotated[
         str | None,
-        typer.Argument(help="Judge on all of this text or table instead of a part of the run's own."),
+        typer.Argument(
+            help="Judge on all of this text, table or file of pairs instead of a part of the run's own."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Argument(help="Translators: the translations, where they are in a file of their own."),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
             help="The part of the run's own source: train, validation or test.",
-            show_default="validation; of a classifier that kept one: test",
+            show_default="validation; of a classifier or translator that kept one: test",
         ),
     ] = None,
     checkpoint: Annotated[str, typer.Option(help="Use the `best` or the `last` checkpoint.")] = "best",
     as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
+    skip_bad_rows: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-rows",
+            help="Leave out lines of the SOURCE that are no pair.",
+            rich_help_panel=options.TRANSLATORS,
+        ),
+    ] = False,
+    beam: options.BeamSize = None,
+    length_penalty: options.LengthPenalty = None,
+    coverage_penalty: options.CoveragePenalty = None,
+    no_repeat: options.NoRepeat = None,
 ) -> None:
     """Measures a trained model exactly.
 
     A language model over every token, with the state carried from beginning to end; a classifier over every
-    text, with a confusion matrix and the mistakes it was most sure of.
+    text, with a confusion matrix and the mistakes it was most sure of; a translator over every sentence, with
+    BLEU and chrF of its translations.
 
     Example: ostinato evaluate runs/lm-001 --json
 
     Example: ostinato evaluate runs/classify-001 more-reviews.csv
+
+    Example: ostinato evaluate runs/translate-001 --split test --beam 10
     """
+    flags = dict(locals())
     if split is not None and source is not None:
         raise typer.BadParameter(
             "--split names a part of the run's own source; leave it out when giving a SOURCE"
@@ -53,23 +71,27 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
+    from ostinato.cli.settings import search
     from ostinato.runs.directory import open_run
     from ostinato.tasks import task_classes
     from ostinato.training.run import evaluate as measure
     from ostinato.training.run import judge
 
-    judges = hasattr(task_classes(open_run(run).task)[0], "judge")
+    directory = open_run(run)
+    judges = hasattr(task_classes(directory.task)[0], "judge")
+    asked = _pairs(flags, directory) if target is not None or skip_bad_rows else source
     with Progress(
         console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()
     ) as progress:
         bar = progress.add_task("reading")
-        options: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "split": split,
             "checkpoint": checkpoint,
             "on_batch": lambda done, total: progress.update(bar, completed=done, total=total),
+            **search(flags, directory),
         }
-        judgement = judge(run, source, **options) if judges else None
-        figures = judgement.figures if judgement else measure(run, source, **options)
+        judgement = judge(run, asked, **arguments) if judges else None
+        figures = judgement.figures if judgement else measure(run, asked, **arguments)
     for note in judgement.notes if judgement else ():
         print(note, file=sys.stderr)
     if as_json:
@@ -83,30 +105,25 @@ def evaluate(
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"  {name.replace('_', ' '):<20}{shown}")
     if judgement:
-        _show(judgement)
+        from ostinato.cli import labels, translations
+
+        (translations if directory.task == "translator" else labels).show(judgement)
 
 
-def _show(judgement: Any) -> None:
-    """The confusion matrix, and the most confident mistakes."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _pairs(flags: dict[str, Any], directory: Any) -> Any:
+    """The sentence pairs that a translator is judged on.
 
-    console = Console(highlight=False)
-    if judgement.confusion is not None and len(judgement.labels) > _TABULATED:
-        console.print(f"\nthe confusion matrix of {len(judgement.labels):,} labels is too wide to print")
-    elif judgement.confusion is not None:
-        table = Table("true \\ chosen", box=None, header_style="bold", pad_edge=False)
-        for label in judgement.labels:
-            table.add_column(escape(label), justify="right")
-        for label, row in zip(judgement.labels, judgement.confusion.tolist(), strict=True):
-            table.add_row(escape(label), *(f"{count:,}" for count in row))
-        console.print()
-        console.print(table)
-    if judgement.mistakes:
-        console.print("\nthe most confident mistakes", style="bold")
-    for mistake in judgement.mistakes:
-        text = " ".join(mistake.text.split())
-        shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-        said = f"{mistake.place}: {mistake.label!r} taken for {mistake.chosen!r} ({mistake.probability:.4f})"
-        console.print(f"{said}\n  {shown}", markup=False, soft_wrap=True)
+    Raises:
+        ConfigError: the run is of another task.
+        SourceError: they cannot be read.
+    """
+    from ostinato.data.pairs import open_pairs
+    from ostinato.errors import ConfigError
+
+    source, target = flags["source"], flags["target"]
+    if source is None:
+        raise typer.BadParameter("--skip-bad-rows is about the lines of a SOURCE; give one")
+    if directory.task != "translator":
+        what = "--skip-bad-rows" if target is None else f"a second file, {target}"
+        raise ConfigError(f"{directory.path} is a {directory.task} run, which is judged without {what}")
+    return open_pairs(source if target is None else (source, target), skip_bad_rows=flags["skip_bad_rows"])

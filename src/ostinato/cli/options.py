@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 DATA, NETWORK, TRAINING = "Data", "Network", "Training"
+TRANSLATORS = "Translators"
 """The panels of the help."""
 
 
@@ -116,4 +117,41 @@ Patience = Annotated[
 Seed = Annotated[
     int | None,
     option("Weights, batches, dropout and whatever is split at random follow from it.", panel=TRAINING),
+]
+
+# Beam search.
+
+BeamSize = Annotated[
+    int | None,
+    typer.Option(
+        "--beam",
+        help="Hypotheses kept at every step; 1 is greedy search.",
+        show_default="5",
+        rich_help_panel=TRANSLATORS,
+    ),
+]
+LengthPenalty = Annotated[
+    float | None,
+    typer.Option(
+        help="Above 0, longer translations score better (Wu et al. 2016).",
+        show_default="1",
+        rich_help_panel=TRANSLATORS,
+    ),
+]
+CoveragePenalty = Annotated[
+    float | None,
+    typer.Option(
+        help="Above 0, translations that looked at all of the source score better (Wu et al. 2016).",
+        show_default="0",
+        rich_help_panel=TRANSLATORS,
+    ),
+]
+NoRepeat = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="No N tokens in a row occur twice in a translation; 0 allows them.",
+        show_default="0",
+        rich_help_panel=TRANSLATORS,
+    ),
 ]

@@ -55,7 +55,11 @@ def tell(trained: Any, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"run": str(path), "best_step": trained.step, **last}))
         return
-    uses = {"generate": "write with it: ostinato generate {}", "predict": 'ask it: ostinato predict {} "…"'}
+    uses = {
+        "generate": "write with it: ostinato generate {}",
+        "align": 'translate with it: ostinato predict {} "…"',
+        "explain": 'ask it: ostinato predict {} "…"',
+    }
     for use, sentence in uses.items():
         if hasattr(trained.task, use):
             print(sentence.format(path), file=sys.stderr)

@@ -13,6 +13,7 @@ from ostinato.cli.quiet import import_tensorflow
 from ostinato.cli.start import tell
 from ostinato.cli.train_classify import classifier
 from ostinato.cli.train_lm import language_model
+from ostinato.cli.train_translate import translator
 
 _RESUME_ALONE = "--resume takes every setting from the run; leave out the task and its options"
 
@@ -70,3 +71,4 @@ def train(
 
 app.command("lm")(language_model)
 app.command("classify")(classifier)
+app.command("translate")(translator)

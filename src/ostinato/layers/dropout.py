@@ -16,6 +16,8 @@ import tensorflow as tf
 
 _PHILOX = 1
 _DRAWS_PER_COUNT = 4
+_SITES = 1 << 20
+"""More than there are sites in a network."""
 
 
 class DropoutKey(NamedTuple):
@@ -25,11 +27,13 @@ class DropoutKey(NamedTuple):
         seed: the run's seed.
         step: the training step.
         first_row: where this batch's rows begin in the global batch.
+        time: the step of a loop over time, where there is one; each draws masks of its own.
     """
 
     seed: tf.Tensor
     step: tf.Tensor
     first_row: tf.Tensor
+    time: tf.Tensor | None = None
 
 
 def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: int) -> tf.Tensor:
@@ -46,20 +50,30 @@ def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: int) -> 
     """
     if key is None or rate == 0.0:
         return x
-    shape = tf.shape(x)
+    return tf.where(uniform(tf.shape(x), key, site=site) >= rate, x / (1.0 - rate), tf.zeros_like(x))
+
+
+def uniform(shape: tf.Tensor, key: DropoutKey, *, site: int) -> tf.Tensor:
+    """Numbers in [0, 1), float32, of which row r is a pure function of (key, site, first_row + r).
+
+    Args:
+        shape: int32, (batch, ...).
+        key: where they are drawn from.
+        site: as for `dropout`.
+    """
+    place = site if key.time is None else site + _SITES * (1 + tf.cast(key.time, tf.int64))
     per_row = tf.reduce_prod(shape[1:])
     counts_per_row = (per_row + _DRAWS_PER_COUNT - 1) // _DRAWS_PER_COUNT
     philox_key = tf.bitcast(tf.stack([tf.cast(key.seed, tf.int32), tf.cast(key.step, tf.int32)]), tf.uint64)
     first_count = tf.cast(tf.cast(key.first_row, tf.int64) * tf.cast(counts_per_row, tf.int64), tf.uint64)
-    uniform = tf.raw_ops.StatelessRandomUniformV2(
+    numbers = tf.raw_ops.StatelessRandomUniformV2(
         shape=tf.stack([shape[0], counts_per_row * _DRAWS_PER_COUNT]),
         key=tf.reshape(philox_key, [1]),
-        counter=tf.stack([first_count, tf.constant(site, tf.uint64)]),
+        counter=tf.stack([first_count, tf.cast(place, tf.uint64)]),
         alg=_PHILOX,
         dtype=tf.float32,
     )
-    keep = tf.reshape(uniform[:, :per_row], shape) >= rate
-    return tf.where(keep, x / (1.0 - rate), tf.zeros_like(x))
+    return tf.reshape(numbers[:, :per_row], shape)
 
 
 @contextmanager
@@ -84,7 +98,7 @@ def recurrent_masks(layer: Any, x: tf.Tensor, key: DropoutKey | None, *, site: i
     if key is not None:
         count = getattr(cell, "dropout_mask_count", None)  # None: the cell has no gates, and takes one tensor
         ones = tf.ones((tf.shape(x)[0], (count or 1) * layer.state_size[0]), layer.compute_dtype)
-        together = dropout(ones, layer.recurrent_dropout, key, site=site)
+        together = dropout(ones, layer.recurrent_dropout, key._replace(time=None), site=site)
         masks = together if count is None else tf.split(together, count, axis=1)
     cell.get_recurrent_dropout_mask = lambda state: masks
     try:

@@ -28,6 +28,7 @@ class Reader(keras.layers.Layer):
         dropout: the fraction of the outputs to drop between two layers.
         recurrent_dropout: the fraction of its own past state that each layer drops.
         seed: where the initial weights are drawn from; each layer draws its own.
+        site: is added to the sites that its dropout is drawn at; for a network with other layers besides.
         options: passed to every layer, for example `reset_before` or `engine`.
     """
 
@@ -41,6 +42,7 @@ class Reader(keras.layers.Layer):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int = 0,
+        site: int = 0,
         options: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
@@ -52,7 +54,7 @@ class Reader(keras.layers.Layer):
             dropout,
             recurrent_dropout,
         )
-        self.seed, self.options = seed, dict(options or {})
+        self.seed, self.site, self.options = seed, site, dict(options or {})
         depths = range(len(self.units))
         self.forward_layers = [self._layer(depth, "layer", seed) for depth in depths]
         self.backward_layers = [
@@ -102,13 +104,13 @@ class Reader(keras.layers.Layer):
         training, states = key is not None, []
         for depth, forward in enumerate(self.forward_layers):
             if depth > 0:
-                x = dropout(x, self.dropout, key, site=depth)
+                x = dropout(x, self.dropout, key, site=self.site + depth)
             given = None if initial_state is None else initial_state[depth]
-            with recurrent_masks(forward, x, key, site=_FORWARD_SITE + depth):
+            with recurrent_masks(forward, x, key, site=self.site + _FORWARD_SITE + depth):
                 y, *state = forward(x, mask=mask, training=training, initial_state=given)
             if self.bidirectional:
                 backward = self.backward_layers[depth]
-                with recurrent_masks(backward, x, key, site=_BACKWARD_SITE + depth):
+                with recurrent_masks(backward, x, key, site=self.site + _BACKWARD_SITE + depth):
                     from_the_end, *more = backward(x, mask=mask, training=training)
                 if forward.return_sequences:
                     from_the_end = tf.reverse(from_the_end, [1])
@@ -126,6 +128,7 @@ class Reader(keras.layers.Layer):
             "dropout",
             "recurrent_dropout",
             "seed",
+            "site",
             "options",
         )
         return super().get_config() | {name: getattr(self, name) for name in own}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,34 +36,44 @@ class TrainedRun:
         Raises:
             ConfigError: when the task does not generate.
         """
-        if not hasattr(self.task, "generate"):
-            raise ConfigError(
-                f"{self.directory.path} is a {self.task.name} run, which does not generate text"
-            )
-        return self.task.generate(self.model, **options)
+        return self._use("generate", "which does not generate text")(self.model, **options)
 
-    def predict(self, texts: Iterable[str]) -> list[Any]:
-        """Says what each text is; see the task's `predict`.
+    def predict(self, texts: Iterable[str], **options: Any) -> list[Any]:
+        """Says what each text is, or translates it; see the task's `predict`.
 
         Args:
             texts: any texts, for example a list.
+            **options: of a translator `beam`, an `ostinato.decoding.beam.Beam`.
 
         Returns:
-            One `Prediction` a text: label, probability, the probabilities of all labels, and what was odd.
+            One `Prediction` a text: label, probability, the probabilities of all labels, and what was odd. Of
+            a translator one `Translation`: the text, its score, the n best, and what was odd.
 
         Raises:
-            ConfigError: when the task does not predict.
+            ConfigError: when the task does not predict, or takes no such option.
         """
-        return list(self.predictions(texts))
+        return list(self.predictions(texts, **options))
 
-    def predictions(self, texts: Iterable[str]) -> Iterator[Any]:
+    def predictions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
         """`predict`, one after another while the texts come in, a few thousand at a time."""
-        if not hasattr(self.task, "predictions"):
-            raise ConfigError(
-                f"{self.directory.path} is a {self.task.name} run, which does not predict labels; "
-                "ostinato train classify trains one that does"
-            )
-        return self.task.predictions(self.model, texts)
+        lacks = (
+            "which does not predict labels or translations; ostinato train classify and ostinato train "
+            "translate train those that do"
+        )
+        return self._use("predictions", lacks, options)(self.model, texts, **options)
+
+    def align(self, source: str, target: str) -> Any:
+        """Where a translator looks while it reads a translation; see the task's `align`.
+
+        Args:
+            source: a sentence.
+            target: its translation, the model's own or another.
+
+        Raises:
+            ConfigError: when the task does not translate, the model has no attention, or a sentence is empty.
+        """
+        lacks = "which aligns no sentences; ostinato train translate trains one that does"
+        return self._use("align", lacks)(self.model, source, target)
 
     def explain(self, texts: Iterable[str], **options: Any) -> list[Any]:
         """Says what each text is, and how each of its words moved that; see the task's `explain`.
@@ -81,12 +92,8 @@ class TrainedRun:
 
     def explanations(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
         """`explain`, one after another."""
-        if not hasattr(self.task, "explain"):
-            raise ConfigError(
-                f"{self.directory.path} is a {self.task.name} run, which has no decisions to explain; "
-                "ostinato train classify trains one that does"
-            )
-        return self.task.explain(self.model, texts, **options)
+        lacks = "which has no decisions to explain; ostinato train classify trains one that does"
+        return self._use("explain", lacks, options)(self.model, texts, **options)
 
     def neighbors(self, word: str, count: int = 10) -> Any:
         """The words whose embeddings are nearest to a word's, and those farthest; see the task's `neighbors`.
@@ -95,11 +102,38 @@ class TrainedRun:
             ConfigError: when the task has no embedding to ask.
             EncodingError: when the vocabulary lacks the word.
         """
-        if not hasattr(self.task, "neighbors"):
+        return self._use("neighbors", "which has no neighbors of words")(self.model, word, count)
+
+    def _use(self, name: str, lacks: str, options: Iterable[str] = ()) -> Callable[..., Any]:
+        """The task's method of that name.
+
+        Args:
+            name: for example `generate`.
+            lacks: what to say of a run whose task has none, as it follows "is a classifier run, ".
+            options: which the method must take.
+
+        Raises:
+            ConfigError: it has no such method, or the method no such option.
+        """
+        use = getattr(self.task, name, None)
+        if use is None:
+            raise ConfigError(f"{self.directory.path} is a {self.task.name} run, {lacks}")
+        check_options(self, use, options)
+        return use
+
+
+def check_options(run: TrainedRun, use: Callable[..., Any], options: Iterable[str]) -> None:
+    """Refuses options that a use of a run's task does not take.
+
+    Raises:
+        ConfigError: naming the first of them.
+    """
+    known = inspect.signature(use).parameters
+    for name in options:
+        if name not in known:
             raise ConfigError(
-                f"{self.directory.path} is a {self.task.name} run, which has no neighbors of words"
+                f"{run.directory.path} is a {run.task.name} run, to which the option {name!r} means nothing"
             )
-        return self.task.neighbors(self.model, word, count)
 
 
 def restore_task(directory: RunDirectory) -> Any:

@@ -11,6 +11,7 @@ from ostinato.errors import ConfigError, RunError
 _TASKS = {
     "language_model": ("ostinato.tasks.language_model", "LanguageModel", "LanguageModelConfig"),
     "classifier": ("ostinato.tasks.classifier", "Classifier", "ClassifierConfig"),
+    "translator": ("ostinato.tasks.translator", "Translator", "TranslatorConfig"),
 }
 
 

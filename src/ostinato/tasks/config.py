@@ -51,9 +51,7 @@ class RecurrentConfig(Config):
     @pydantic.field_validator("units", check_fields=False)
     @classmethod
     def _sensible_units(cls, units: tuple[int, ...]) -> tuple[int, ...]:
-        if not 1 <= len(units) <= 64 or not all(1 <= size <= 65536 for size in units):
-            raise ValueError("expected 1 to 64 layers of 1 to 65536 units each")
-        return units
+        return check_units(units)
 
     @pydantic.field_validator("cell", check_fields=False)
     @classmethod
@@ -66,6 +64,13 @@ class RecurrentConfig(Config):
     def _known_engine(cls, engine: str) -> str:
         engines.check(engine)
         return engine
+
+
+def check_units(units: tuple[int, ...]) -> tuple[int, ...]:
+    """The units of each layer, when they make sense. Raises ValueError."""
+    if not 1 <= len(units) <= 64 or not all(1 <= size <= 65536 for size in units):
+        raise ValueError("expected 1 to 64 layers of 1 to 65536 units each")
+    return units
 
 
 def _sentence(error: pydantic.ValidationError, config: type[Config]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import tensorflow as tf
 from ostinato.errors import ConfigError, EncodingError, RunError, SourceError, TrainingError
 from ostinato.runs import checkpoints, files, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
-from ostinato.runs.trained import TrainedRun, load, restore_task
+from ostinato.runs.trained import TrainedRun, check_options, load, restore_task
 from ostinato.tasks import task_for
 from ostinato.tasks.task import OnProgress
 from ostinato.training.budget import Position
@@ -53,8 +53,8 @@ def train(
         on_progress: told (bytes read, bytes in all or None) while a long source is read.
 
     Returns:
-        The run, with the best weights. A classifier's are judged on the validation part and drawn, as `judge`
-        does, into the run's report folder.
+        The run, with the best weights. A classifier's or translator's are judged on the validation part (a
+        translator's greedily) and drawn, as `judge` does, into the run's report folder.
 
     Raises:
         OstinatoError: for settings, sources and paths that do not work; nothing is written then.
@@ -154,6 +154,7 @@ def evaluate(
     split: str | None = None,
     checkpoint: str = "best",
     on_batch: Callable[[int, int], None] | None = None,
+    **options: Any,
 ) -> dict[str, float]:
     """The figures over all of a part of the run's source, or over all of another source.
 
@@ -163,19 +164,21 @@ def evaluate(
         path: the run directory.
         source: another source, judged as a whole; None takes the run's own.
         split: `train`, `validation` or `test`, of the run's own source; None is the validation part, for a
-            classifier that kept a test part that.
+            classifier or translator that kept a test part that.
         checkpoint: `best` or `last`.
         on_batch: called with (batches done, batches in all).
+        **options: of a translator `beam`, an `ostinato.decoding.beam.Beam`.
 
     Returns:
-        The task's metrics, and the number of tokens or texts they are over.
+        The task's metrics, and the number of tokens, texts or sentences they are over.
 
     Raises:
         RunError: when the source has changed since training, or the run kept no such part.
+        ConfigError: when the task takes no such option.
     """
-    run, task, split = _for_judging(path, source, split, checkpoint)
+    run, task, split = _for_judging(path, source, split, checkpoint, options)
     if hasattr(task, "judge"):
-        return task.judge(run.model, split, on_batch).figures
+        return task.judge(run.model, split, on_batch, **options).figures
     metrics, weight = Evaluation(task, run.model)(split, on_batch)
     return {**metrics, task.unit: int(weight)}
 
@@ -187,22 +190,24 @@ def judge(
     split: str | None = None,
     checkpoint: str = "best",
     on_batch: Callable[[int, int], None] | None = None,
+    **options: Any,
 ) -> Any:
-    """All that an evaluation of a classifier finds, of which `evaluate` returns the figures.
+    """All that an evaluation of a classifier or translator finds, of which `evaluate` returns the figures.
 
     The arguments and errors are those of `evaluate`.
 
     Returns:
-        A `Judgement`: figures, confusion matrix, the most confident mistakes, every decision. Of a part of
-        the run's own source it is also drawn, into the run's report folder.
+        A `Judgement`: figures, and of a classifier confusion matrix, the most confident mistakes, every
+        decision; of a translator signatures, BLEU by length, samples. Of a part of the run's own source it is
+        also drawn, into the run's report folder.
 
     Raises:
         ConfigError: when the run's task has nothing but figures.
     """
-    run, task, split = _for_judging(path, source, split, checkpoint)
+    run, task, split = _for_judging(path, source, split, checkpoint, options)
     if not hasattr(task, "judge"):
         raise ConfigError(f"{path} is a {task.name} run, which has figures only; use evaluate")
-    judgement = task.judge(run.model, split, on_batch)
+    judgement = task.judge(run.model, split, on_batch, **options)
     if source is None:
         _draw(run.directory, task, judgement)
     return judgement
@@ -215,7 +220,8 @@ def _trained(path: str | os.PathLike[str], task: Any) -> TrainedRun:
     """
     run = load(path)
     if hasattr(task, "judge") and task.has("validation"):
-        _draw(run.directory, task, task.judge(run.model, "validation"))
+        judge = getattr(task, "judge_quickly", task.judge)
+        _draw(run.directory, task, judge(run.model, "validation"))
     return run
 
 
@@ -226,10 +232,15 @@ def _draw(run: RunDirectory, task: Any, judgement: Any) -> None:
 
 
 def _for_judging(
-    path: str | os.PathLike[str], source: Any, split: str | None, checkpoint: str
+    path: str | os.PathLike[str],
+    source: Any,
+    split: str | None,
+    checkpoint: str,
+    options: Iterable[str],
 ) -> tuple[TrainedRun, Any, str]:
     """The run, its task with the data to judge on, and which part of it that is."""
     run = load(path, checkpoint=checkpoint)
+    check_options(run, getattr(run.task, "judge", Evaluation.__call__), options)
     task = run.task.for_evaluation(whole=source is not None)
     if source is not None:
         part = "train"

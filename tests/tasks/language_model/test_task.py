@@ -300,3 +300,66 @@ def test_values_out_of_range_are_refused_by_name(byte_model, name, value):
     task, model = byte_model
     with pytest.raises(ConfigError, match=f"{name} = {value}"):
         task.generate(model, **{name: value})
+
+
+# The likeliest text.
+
+
+def test_a_beam_as_wide_as_the_vocabulary_finds_the_likeliest_two_tokens():
+    task = prepared()
+    model = task.build()
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(tf.random.stateless_normal(weight.shape, seed=(4, number), stddev=0.7))
+    found = task.generate(model, prompt="the c", length=2, beam=task.encoder.size, count=5)
+
+    ids = task.encoder.encode("the c").astype(np.int32)[np.newaxis]
+    pairs = np.array(list(np.ndindex(task.encoder.size, task.encoder.size)), np.int32)
+    texts = np.concatenate([np.repeat(ids, len(pairs), axis=0), pairs], axis=1)
+    logits, _ = model(tf.constant(texts), task.initial_state(model, len(texts)))
+    logs = tf.gather(tf.nn.log_softmax(logits[:, :-1]), texts[:, 1:], batch_dims=2).numpy()[:, -2:].sum(1)
+    likeliest = np.argsort(-logs)[:5]
+    assert found == [task.encoder.decode(texts[number]) for number in likeliest]
+
+
+@pytest.mark.parametrize("prompt", ["", "t", "the cat"])
+def test_a_beam_of_one_writes_what_temperature_zero_writes(prompt):
+    task = prepared(cell="lstm", units=(8, 6))
+    model = task.build()
+    greedy = task.generate(model, prompt=prompt, length=50, temperature=0.0)
+    assert task.generate(model, prompt=prompt, length=50, beam=1) == greedy
+
+
+def test_without_repeats_no_sequence_of_so_many_tokens_is_written_twice():
+    task = prepared()
+    model = task.build()
+    for text in task.generate(model, length=60, beam=3, count=3, no_repeat=2):
+        pairs = [text[at : at + 2] for at in range(59)]
+        assert len(set(pairs)) == 59
+    (text,) = task.generate(model, length=60, beam=3)
+    assert len({text[at : at + 2] for at in range(59)}) < 59
+
+
+def test_the_unknown_word_is_never_found_and_the_text_is_told_once():
+    task, told = prepared(encoder="word", min_count=35), []
+    assert task.encoder.unknown is not None
+    texts = task.generate(task.build(), length=20, beam=5, count=5, on_text=told.append)
+    assert len(set(texts)) == 5
+    assert not any("<unk>" in text for text in texts)
+    assert told == [texts[0]]
+
+
+def test_where_there_are_fewer_texts_than_asked_for_fewer_come():
+    task = prepared(encoder="word", min_count=40)
+    model, size = task.build(), task.encoder.size
+    known = size - (task.encoder.unknown is not None)
+    assert len(task.generate(model, length=1, beam=size, count=size)) == known
+
+
+def test_one_graph_searches_for_every_prompt_length_and_count():
+    task = prepared()
+    model, traces = task.build(), []
+    model_call = model.call
+    model.call = lambda *arguments: traces.append(arguments[0].shape) or model_call(*arguments)
+    for prompt, length, count in (("the", 5, 1), ("a mat", 9, 2), ("cat", 3, 3), ("rain fall", 8, 1)):
+        task.generate(model, prompt=prompt, length=length, count=count, beam=3)
+    assert len([shape for shape in traces if shape[1] == 1]) == 1

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from ostinato.data.buckets import batch_numbers
 from ostinato.data.encoder import damaged
 from ostinato.data.encoders import Encoder, encoder_from_json
 from ostinato.data.examples import Examples, encode_text, prepare_examples
@@ -31,7 +32,6 @@ from ostinato.tasks.classifier.metrics import confusion_matrix
 from ostinato.tasks.classifier.network import PADDING, RecurrentClassifier
 from ostinato.tasks.task import Batch, OnProgress, State
 
-_BATCHES_SORTED_TOGETHER = 100
 _PREDICTED_TOGETHER = 4096
 _PREDICTION_BATCH = 256
 
@@ -323,19 +323,11 @@ class Classifier:
         every row has the same length whatever the order.
         """
         assert self._examples is not None
-        size, order = self.config.batch, self._examples.part(split)
-        steps = self.steps(split)
-        places = np.arange(steps)
-        lengths, sorted_together = self._examples.lengths, len(order)
-        random = None if epoch is None else np.random.default_rng([self.config.seed, epoch])
-        if random is not None:
-            order, sorted_together = random.permutation(order), size * _BATCHES_SORTED_TOGETHER
-        if self.config.masked and len(order):
-            read = np.minimum(lengths[order], self.max_tokens)
-            order = order[np.lexsort((read, np.arange(len(order)) // sorted_together))]
-            places = places if random is None else random.permutation(places)
-        for place in places:
-            yield order[place * size : (place + 1) * size]
+        order, lengths = self._examples.part(split), ()
+        if self.config.masked:
+            lengths = (np.minimum(self._examples.lengths[order], self.max_tokens),)
+        seed = None if epoch is None else (self.config.seed, epoch)
+        return batch_numbers(order, lengths, batch=self.config.batch, seed=seed)
 
     def _batch(self, numbers: np.ndarray, first: int, stop: int) -> Batch:
         """Rows `first` to `stop` of the batch of these examples."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from ostinato.data import windows
 from ostinato.data.corpora import Corpus, open_corpus, reopen
 from ostinato.data.encoders import Encoder, encoder_from_json
 from ostinato.data.tokens import Tokens, prepare_tokens
+from ostinato.decoding.beam import Beam, Searcher
 from ostinato.decoding.sampling import Sampling, Writer
 from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey
@@ -23,6 +24,10 @@ from ostinato.tasks.language_model.network import RecurrentLanguageModel
 from ostinato.tasks.task import Batch, OnProgress
 
 _EVALUATION_WINDOW = 1024
+_LONGEST_SEARCH = 100_000
+"""Tokens; a step of a search takes time in proportion to it."""
+
+_Use = TypeVar("_Use")
 
 
 class LanguageModel:
@@ -41,7 +46,7 @@ class LanguageModel:
         self._tokens: Tokens | None = None
         self._parts: dict[str, np.ndarray] = {}
         self._needs_whole_windows = True
-        self._writers: dict[Sampling, tuple[keras.Model, Writer]] = {}
+        self._uses: dict[Any, tuple[keras.Model, Any]] = {}
 
     def for_evaluation(self, *, whole: bool) -> LanguageModel:
         """The same task reading one row from beginning to end: every token has all that came before it.
@@ -238,30 +243,37 @@ class LanguageModel:
         prompt: str = "",
         length: int = 400,
         count: int = 1,
-        temperature: float = 0.8,
+        temperature: float | None = None,
         top_k: int | None = None,
         top_p: float | None = None,
-        repetition_penalty: float = 1.0,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
+        beam: int | None = None,
+        no_repeat: int = 0,
         on_text: Callable[[str], None] | None = None,
     ) -> list[str]:
-        """Writes text.
+        """Writes text: draws token after token, or with a beam searches the likeliest continuation.
 
         Args:
             model: a trained model.
             prompt: what the text begins with; without one it begins as after a line break.
             length: how many tokens to write.
-            count: how many texts to write at once.
-            temperature, top_k, top_p, repetition_penalty: see `ostinato.decoding.sampling.Sampling`.
+            count: how many texts to write at once; with a beam, so many of the likeliest, the best first.
+            temperature, top_k, top_p, repetition_penalty: see `ostinato.decoding.sampling.Sampling`, whose
+                defaults None takes.
             seed: the same seed writes the same texts; None draws one.
-            on_text: called with each further piece of the first text while it is written.
+            beam: continuations that a search keeps side by side; None draws instead.
+            no_repeat: with a beam, no sequence of so many tokens is written twice; 0 allows all.
+            on_text: called with each further piece of the first text while it is written; with a beam, once.
 
         Returns:
-            `count` texts, each with the prompt at its beginning.
+            `count` texts, each with the prompt at its beginning; with a beam and `no_repeat`, fewer where no
+            more were found.
 
         Raises:
             EncodingError: when the prompt has symbols the model never saw.
-            ConfigError: for a value out of range.
+            ConfigError: for a value out of range, options that exclude each other, or when a beam finds no
+                text without repeats.
         """
         encoder = self.encoder
         assert encoder is not None
@@ -269,11 +281,30 @@ class LanguageModel:
             raise ConfigError(f"length = {length}: expected 1 to 10 million tokens")
         if not 1 <= count <= 10_000:
             raise ConfigError(f"count = {count}: expected 1 to 10,000 texts")
-        if seed is None:
-            seed = int(np.random.default_rng().integers(2**31))
-        writer = self._writer(model, Sampling(temperature, top_k, top_p, repetition_penalty))
+        chosen = {
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "repetition_penalty": repetition_penalty,
+        }
+        chosen = {name: value for name, value in chosen.items() if value is not None}
         given = encoder.encode(prompt, strict=True).astype(np.int32)
         start = given if len(given) else np.array([encoder.start], np.int32)
+        if beam is not None:
+            if draws := [*chosen, *(["seed"] if seed is not None else [])]:
+                raise ConfigError(f"a beam search draws nothing: leave out beam, or {', '.join(draws)}")
+            # All continuations have one length, so that a penalty for it would change nothing.
+            search = Beam(beam, length_penalty=0.0, no_repeat=no_repeat, n_best=count)
+            rows = self._likeliest(model, start, length, search)
+            texts = [encoder.decode(np.concatenate([given, row])) for row in rows]
+            if on_text is not None:
+                on_text(texts[0])
+            return texts
+        if no_repeat:
+            raise ConfigError("no_repeat belongs to a beam search: give beam, too")
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        writer = self._kept(Writer, model, Sampling(**chosen))
         ids = np.repeat(given[np.newaxis], count, axis=0)
         told = ""
         pieces = writer.write(
@@ -294,13 +325,32 @@ class LanguageModel:
             on_text(texts[0][len(told) :])
         return texts
 
-    def _writer(self, model: RecurrentLanguageModel, sampling: Sampling) -> Writer:
-        """A writer, kept: it is traced once, however many texts it writes."""
+    def _likeliest(
+        self, model: RecurrentLanguageModel, start: np.ndarray, length: int, beam: Beam
+    ) -> np.ndarray:
+        """The likeliest continuations of `start`, ids of shape (at most n_best, length), the best first."""
+        if length > _LONGEST_SEARCH:
+            raise ConfigError(f"length = {length}: a beam search writes {_LONGEST_SEARCH:,} tokens at most")
+        if beam.n_best > beam.size >= 1:
+            raise ConfigError(f"count = {beam.n_best}: a beam of {beam.size} finds no more than {beam.size}")
+        # One graph serves any count.
+        searcher = self._kept(Searcher, model, beam._replace(n_best=beam.size))
+        found = searcher.find(start[np.newaxis], self.initial_state(model, 1), length=length)
+        tokens = found.tokens.numpy()[0, np.isfinite(found.scores[0])]
+        if not len(tokens):
+            raise ConfigError(
+                f"no_repeat = {beam.no_repeat}: no text of {length} tokens without repeats was found; "
+                "ask for fewer tokens, or allow more repeats"
+            )
+        return tokens[: beam.n_best]
+
+    def _kept(self, kind: Callable[..., _Use], model: RecurrentLanguageModel, how: Sampling | Beam) -> _Use:
+        """What writes in this way, kept: it is traced once, however many texts it writes."""
         assert self.encoder is not None
-        for_model, writer = self._writers.get(sampling, (None, None))
-        if writer is None or for_model is not model:
+        for_model, use = self._uses.get((kind, how), (None, None))
+        if use is None or for_model is not model:
             unknown = self.encoder.unknown
             banned = () if unknown is None else (unknown,)
-            writer = Writer(lambda tokens, state: model(tokens, state), self.encoder.size, sampling, banned)
-            self._writers[sampling] = (model, writer)
-        return writer
+            use = kind(lambda tokens, state: model(tokens, state), self.encoder.size, how, banned)
+            self._uses[kind, how] = (model, use)
+        return use

@@ -1,0 +1,297 @@
+"""Beam search: the likeliest sequences, kept side by side while they grow.
+
+The whole search is TensorFlow operations, to be called inside a `tf.function`; a step costs the network and a
+few small ops. Hypotheses that have ended stay in the beam and compete with the others by their score, so that
+a beam of one is greedy search, and a beam as wide as there are sequences finds the best of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ostinato.errors import ConfigError
+
+State = tuple[tf.Tensor, ...]
+Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State, tf.Tensor | None]]
+
+_LEAST_COVERAGE = 1e-9
+"""Attention below this counts as this, where its logarithm is taken."""
+
+
+class Beam(NamedTuple):
+    """How the likeliest sequences are searched.
+
+    Attributes:
+        size: hypotheses kept at every step; 1 is greedy search.
+        length_penalty: α of Wu et al. 2016 (arXiv:1609.08144): the log-probability of a sequence of n tokens
+            is divided by ((5 + n) / 6)^α; 0 compares plain log-probabilities, which favours short sequences.
+        coverage_penalty: β of the same: adds β Σ log(min(attention that a source token got in all, 1)).
+        no_repeat: no n-gram of this many tokens occurs twice in a sequence; 0 allows all.
+        n_best: how many sequences to return of each row.
+    """
+
+    size: int = 5
+    length_penalty: float = 1.0
+    coverage_penalty: float = 0.0
+    no_repeat: int = 0
+    n_best: int = 1
+
+    def checked(self, vocabulary_size: int) -> Beam:
+        """Itself, when every value is in range.
+
+        Raises:
+            ConfigError: naming the value that is not.
+        """
+        if not 1 <= self.size <= vocabulary_size:
+            raise ConfigError(f"beam = {self.size}: expected 1 to {vocabulary_size:,}, the vocabulary's size")
+        if not 1 <= self.n_best <= self.size:
+            raise ConfigError(f"n_best = {self.n_best}: expected 1 to {self.size}, the beam's size")
+        if not 0.0 <= self.length_penalty <= 10.0:
+            raise ConfigError(f"length_penalty = {self.length_penalty}: expected 0 to 10")
+        if not 0.0 <= self.coverage_penalty <= 10.0:
+            raise ConfigError(f"coverage_penalty = {self.coverage_penalty}: expected 0 to 10")
+        if not 0 <= self.no_repeat <= 100:
+            raise ConfigError(f"no_repeat = {self.no_repeat}: expected 0 (repeats allowed) to 100")
+        return self
+
+
+class Found(NamedTuple):
+    """The best sequences of every row, the best first.
+
+    Attributes:
+        tokens: int32, shape (rows, n_best, steps); what follows a sequence's end is of no meaning.
+        lengths: tokens of each, its end included, int32, shape (rows, n_best).
+        scores: log-probability with the penalties applied, shape (rows, n_best); -inf where a row has fewer.
+        log_probabilities: without them, shape (rows, n_best).
+    """
+
+    tokens: tf.Tensor
+    lengths: tf.Tensor
+    scores: tf.Tensor
+    log_probabilities: tf.Tensor
+
+
+class _Held(NamedTuple):
+    """The hypotheses of the beam, those of a row one after another: tensors of shape (rows · beam, …)."""
+
+    tokens: tf.Tensor  # (…, steps)
+    logs: tf.Tensor
+    lengths: tf.Tensor
+    ended: tf.Tensor
+    coverage: tf.Tensor  # (…, source); (…, 0) when there is no coverage penalty
+
+
+def search(
+    step: Step,
+    start: tf.Tensor,
+    state: State,
+    beam: Beam,
+    *,
+    limits: tf.Tensor,
+    end: int | None,
+    allowed: tf.Tensor,
+    sources: tf.Tensor | None = None,
+) -> Found:
+    """Searches the best sequences of several rows at once.
+
+    Args:
+        step: (the last tokens, shape (rows · beam,), state) → (scores of all next tokens before the softmax,
+            shape (rows · beam, vocabulary), state, attention over the source, shape (rows · beam, source), or
+            None). The hypotheses of a row stand together.
+        start: the token before each sequence, int32, shape (rows,).
+        state: before the first step, tensors of shape (rows, …).
+        beam: how to search.
+        limits: the most tokens of each row, its end included, int32, shape (rows,).
+        end: the token that ends a sequence; at a row's limit nothing else may follow. None: there is no such
+            token, and all sequences of a row grow to its limit.
+        allowed: bool, shape (vocabulary,); other tokens are never taken.
+        sources: which source tokens there are, bool, shape (rows, source); for the coverage penalty.
+    """
+    size, rows, longest = beam.size, tf.shape(start)[0], tf.reduce_max(limits)
+    limits = tf.repeat(limits, size)
+    covers = beam.coverage_penalty > 0.0 and sources is not None
+    sources = tf.repeat(sources, size, axis=0) if covers else tf.zeros((rows * size, 0), tf.bool)
+    held = _Held(
+        tokens=tf.zeros((rows * size, longest), tf.int32),
+        # All begin alike, so that only one of a row counts at first.
+        logs=tf.tile(tf.where(tf.range(size) == 0, 0.0, -np.inf), tf.stack([rows])),
+        lengths=tf.zeros(rows * size, tf.int32),
+        ended=tf.zeros(rows * size, tf.bool),
+        coverage=tf.zeros(tf.shape(sources)),
+    )
+
+    def goes_on(at: tf.Tensor, last: tf.Tensor, held: _Held, state: State) -> tf.Tensor:
+        return (at < longest) & ~tf.reduce_all(_decided(held, sources, limits, beam))
+
+    def grow(at: tf.Tensor, last: tf.Tensor, held: _Held, state: State) -> tuple:
+        scores, state, attention = step(last, state)
+        nexts = tf.where(allowed, tf.nn.log_softmax(scores), -np.inf)
+        if beam.no_repeat:
+            nexts = _without_repeats(nexts, held.tokens, at, beam.no_repeat, end)
+        full, is_end = at + 1 >= limits, tf.range(tf.shape(nexts)[1]) == (end or 0)
+        if end is not None:
+            nexts = tf.where(full[:, tf.newaxis] & ~is_end, -np.inf, nexts)
+        # What has ended goes on as itself: one candidate, which costs nothing.
+        nexts = tf.where(held.ended[:, tf.newaxis], tf.where(is_end, 0.0, -np.inf), nexts)
+        if covers:
+            assert attention is not None
+            more = tf.where(held.ended[:, tf.newaxis], 0.0, attention)
+            held = held._replace(coverage=held.coverage + more)
+        held = held._replace(lengths=held.lengths + tf.cast(tf.logical_not(held.ended), tf.int32))
+        parents, taken, logs = _best(nexts, held, sources, beam)
+        held = _Held(*(tf.gather(part, parents) for part in held))
+        new = tf.where(held.ended, held.tokens[:, at], taken)
+        held = held._replace(
+            tokens=tf.where(tf.range(longest) == at, new[:, tf.newaxis], held.tokens),
+            logs=logs,
+            ended=held.ended | (full if end is None else taken == end),
+        )
+        return at + 1, taken, held, tuple(tf.gather(part, parents) for part in state)
+
+    loop = (
+        tf.constant(0),
+        tf.repeat(start, size),
+        held,
+        tuple(tf.repeat(part, size, axis=0) for part in state),
+    )
+    shapes = tf.nest.map_structure(
+        lambda x: tf.TensorShape([None] * min(1, x.shape.rank) + x.shape[1:]), loop
+    )
+    shapes = (shapes[0], shapes[1], shapes[2]._replace(tokens=tf.TensorShape([None, None])), shapes[3])
+    _, _, held, _ = tf.while_loop(goes_on, grow, loop, shape_invariants=shapes)
+
+    scores = tf.reshape(_scores(held.logs[:, tf.newaxis], held, sources, beam), [rows, size])
+    scores, places = tf.math.top_k(scores, beam.n_best)
+
+    def chosen(part: tf.Tensor) -> tf.Tensor:
+        return tf.gather(tf.reshape(part, [rows, size, *part.shape[1:]]), places, batch_dims=1)
+
+    tokens = tf.gather(tf.reshape(held.tokens, [rows, size, longest]), places, batch_dims=1)
+    return Found(tokens, chosen(held.lengths), scores, chosen(held.logs))
+
+
+class Searcher:
+    """Finds the likeliest continuations with a network whose sequences have no end.
+
+    Args:
+        step: (tokens of shape (rows, time), state) -> (logits of shape (rows, time, size), state).
+        size: the number of tokens in the vocabulary.
+        beam: how to search.
+        banned: ids never to be written, for example the unknown word's.
+
+    Raises:
+        ConfigError: when a setting of the beam is out of range.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[tf.Tensor, State], tuple[tf.Tensor, State]],
+        size: int,
+        beam: Beam,
+        banned: tuple[int, ...] = (),
+    ):
+        self._step, self._beam = step, beam.checked(size)
+        self._allowed = np.isin(np.arange(size), banned, invert=True)
+        self._loop = tf.function(self._search)
+        self._read = tf.function(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
+
+    def find(self, prompt: np.ndarray, state: State, *, length: int) -> Found:
+        """Continues prompts.
+
+        Args:
+            prompt: token ids, shape (rows, time), time ≥ 1; `no_repeat` does not look at them.
+            state: the state before the prompt, tensors of shape (rows, …).
+            length: how many tokens to write.
+        """
+        prompt = np.asarray(prompt, np.int32)
+        if prompt.shape[1] > 1:
+            state = self._read(tf.constant(prompt[:, :-1]), state)
+        return self._loop(tf.constant(prompt[:, -1]), state, tf.fill([len(prompt)], length))
+
+    def _search(self, start: tf.Tensor, state: State, limits: tf.Tensor) -> Found:
+        def step(last: tf.Tensor, state: State) -> tuple[tf.Tensor, State, None]:
+            logits, state = self._step(last[:, tf.newaxis], state)
+            return logits[:, 0], state, None
+
+        return search(
+            step, start, state, self._beam, limits=limits, end=None, allowed=tf.constant(self._allowed)
+        )
+
+
+def _scores(totals: tf.Tensor, held: _Held, sources: tf.Tensor, beam: Beam) -> tf.Tensor:
+    """Log-probabilities, shape (rows · beam, any), with the penalties of their hypotheses applied."""
+    scores = totals / _length_divisor(held.lengths, beam)[:, tf.newaxis]
+    if not beam.coverage_penalty:
+        return scores
+    covered = tf.math.log(tf.clip_by_value(held.coverage, _LEAST_COVERAGE, 1.0))
+    missed = tf.reduce_sum(tf.where(sources, covered, 0.0), axis=1, keepdims=True)
+    return scores + beam.coverage_penalty * missed
+
+
+def _length_divisor(lengths: tf.Tensor, beam: Beam) -> tf.Tensor:
+    return ((5.0 + tf.cast(lengths, tf.float32)) / 6.0) ** beam.length_penalty
+
+
+def _best(
+    nexts: tf.Tensor, held: _Held, sources: tf.Tensor, beam: Beam
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The best candidates of each row.
+
+    The best of each hypothesis are found first, then the best of those: only the next token's
+    log-probabilities, (rows · beam, vocabulary), are compared over the whole vocabulary.
+
+    Returns:
+        Which hypothesis each continues, with which token, and its log-probability, shape (rows · beam,).
+    """
+    each, choices = tf.math.top_k(nexts, min(beam.size, int(nexts.shape[1] or beam.size)))
+    count = each.shape[1]
+    totals = held.logs[:, tf.newaxis] + each
+    scores = tf.reshape(_scores(totals, held, sources, beam), [-1, beam.size * count])
+    places = tf.math.top_k(scores, beam.size).indices
+    # Of all rows, as one list.
+    places = tf.reshape(places + tf.range(tf.shape(places)[0])[:, tf.newaxis] * (beam.size * count), [-1])
+    taken, logs = (tf.gather(tf.reshape(part, [-1]), places) for part in (choices, totals))
+    return places // count, taken, logs
+
+
+def _decided(held: _Held, sources: tf.Tensor, limits: tf.Tensor, beam: Beam) -> tf.Tensor:
+    """Whether a row's best can change no more, bool, shape (rows,).
+
+    A log-probability only falls while a sequence grows, and is divided by no more than at the limit; the
+    coverage penalty is never above zero.
+    """
+    scores = _scores(held.logs[:, tf.newaxis], held, sources, beam)[:, 0]
+    ended = tf.reshape(tf.where(held.ended, scores, -np.inf), [-1, beam.size])
+    hopes = tf.where(held.ended, -np.inf, held.logs / _length_divisor(limits, beam))
+    least = tf.math.top_k(ended, beam.n_best).values[:, -1]
+    return least >= tf.reduce_max(tf.reshape(hopes, [-1, beam.size]), axis=1)
+
+
+def _without_repeats(
+    nexts: tf.Tensor, tokens: tf.Tensor, at: tf.Tensor, n: int, end: int | None
+) -> tf.Tensor:
+    """Forbids tokens that would complete an n-gram which a hypothesis has already.
+
+    Args:
+        nexts: log-probabilities, shape (hypotheses, vocabulary).
+        tokens: shape (hypotheses, steps), of which the first `at` are written.
+        at: the step.
+        n: the length of the n-grams.
+        end: never forbidden.
+    """
+    starts = tf.maximum(tf.shape(tokens)[1] - n + 1, 0)
+    repeats = tf.range(starts) <= at - n
+    for place in range(n - 1):
+        before = tokens[:, tf.maximum(at - (n - 1) + place, 0)]
+        repeats &= tokens[:, place : place + starts] == before[:, tf.newaxis]
+    repeats = tf.broadcast_to(repeats, [tf.shape(tokens)[0], starts])
+    where = tf.where(repeats)
+    banned = tf.gather_nd(tokens, where + tf.constant([0, n - 1], tf.int64))
+    if end is not None:
+        where, banned = tf.boolean_mask(where, banned != end), tf.boolean_mask(banned, banned != end)
+    places = tf.stack([tf.cast(where[:, 0], tf.int32), banned], axis=1)
+    return tf.tensor_scatter_nd_update(nexts, places, tf.fill([tf.shape(places)[0]], -np.inf))

@@ -1,0 +1,198 @@
+"""The decoder of a translator: recurrent layers that write a sentence, looking at what was read."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from ostinato.layers.attention import attention
+from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.stack import RecurrentStack, State
+from ostinato.tasks.translator.config import TranslatorConfig
+
+_TARGET_SITE, _FEATURES_SITE = 1010, 1020
+
+
+class Memory(NamedTuple):
+    """What the encoder made of a batch of sentences.
+
+    Attributes:
+        outputs: of its top layer at every token, shape (batch, source, width).
+        keys: what queries are compared with, shape (batch, source, units); the outputs without attention.
+        summary: the top layer's last outputs, shape (batch, width).
+        mask: which tokens there are, bool, shape (batch, source).
+    """
+
+    outputs: tf.Tensor
+    keys: tf.Tensor
+    summary: tf.Tensor
+    mask: tf.Tensor
+
+
+def embedded(
+    embedding: keras.layers.Embedding,
+    tokens: tf.Tensor,
+    config: TranslatorConfig,
+    key: DropoutKey | None,
+    *,
+    site: int,
+) -> tf.Tensor:
+    """Embedded tokens, (batch, time, embedding), of which words and entries are dropped in training."""
+    x = embedding(tokens)
+    if config.word_dropout and key is not None:
+        x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site=site)
+    return dropout(x, config.embedding_dropout, key, site=site + 1)
+
+
+def dense(units: int, seed: int, name: str, **options: Any) -> keras.layers.Dense:
+    """A linear layer whose initial weights are drawn from a seed."""
+    initializer: Any = keras.initializers.GlorotUniform(seed=seed)
+    return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **options)
+
+
+class Decoder(keras.layers.Layer):
+    """Recurrent layers over the target's tokens, an attention, and a score for every next token.
+
+    Without attention every step is fed the encoder's summary (Cho et al. 2014, arXiv:1406.1078; Dive into
+    Deep Learning, section 10.7). With additive attention a step is fed the context that the top layer's state
+    before it finds (Bahdanau et al. 2014, arXiv:1409.0473). With multiplicative attention the context is what
+    the outputs find (Luong et al. 2015, arXiv:1508.04025), so that the layers run over the whole sentence in
+    one call; unless input feeding hands each step what the one before it found.
+
+    Args:
+        config: the network's settings.
+        vocabulary_size: how many different target tokens there are, the special ones among them.
+        seed: where the initial weights are drawn from.
+    """
+
+    def __init__(self, config: TranslatorConfig, vocabulary_size: int, *, seed: int, **options: Any):
+        super().__init__(**options)
+        self.config, self.vocabulary_size, self.seed = config, vocabulary_size, seed
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size,
+            config.embedding,
+            embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
+            name="embedding",
+        )
+        self.stack = RecurrentStack(
+            config.cell,
+            config.decoder_sizes,
+            dropout=config.dropout,
+            recurrent_dropout=config.recurrent_dropout,
+            seed=seed + 10,
+            options={"reset_before": config.reset_before, "engine": config.engine},
+            name="stack",
+        )
+        self.attends = config.attention != "none"
+        if self.attends:
+            self.attention = attention(
+                config.attention, config.decoder_sizes[-1], seed=seed + 200, name="attention"
+            )
+            self.combine = dense(config.features, seed + 210, "combine", activation="tanh", use_bias=False)
+        if not config.tied:
+            self.output_layer = dense(vocabulary_size, seed + 220, "output")
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the weights that are used apart from `call` too, by the encoder and in `scores`."""
+        config, width = self.config, self.config.units[-1] * (1 + self.config.bidirectional)
+        self.embedding.build()
+        if self.attends:
+            units = (None, None, config.decoder_sizes[-1])
+            self.attention.build(units, units, (None, None, width))
+        if config.tied:
+            self.output_bias = self.add_weight(
+                shape=(self.vocabulary_size,), initializer="zeros", name="output_bias"
+            )
+        else:
+            self.output_layer.build((None, config.features))
+        self.built = True
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Of the layers' states, and of what input feeding hands on."""
+        return (*self.stack.state_names, *(("fed",) if self.config.input_feeding else ()))
+
+    def call(
+        self, tokens: tf.Tensor, memory: Memory, state: State, key: DropoutKey | None = None
+    ) -> tuple[tf.Tensor, State, tf.Tensor]:
+        """Reads target tokens, each after those before it.
+
+        Args:
+            tokens: ids, shape (batch, time), int32: the sentence from its beginning mark on.
+            memory: of the same sentences; or, for one token each (time = 1), of fewer: the rows of a
+                sentence then stand together, as the hypotheses of a beam do.
+            state: a flat tuple of (batch, …) tensors.
+            key: draws the dropout masks; None for evaluation.
+
+        Returns:
+            What `scores` takes, shape (batch, time, features); the new state; and the weights of the
+            attention, shape (batch, time, source), zeros where there is none.
+        """
+        config = self.config
+        x = embedded(self.embedding, tokens, config, key, site=_TARGET_SITE)
+        if not self.attends:
+            rows, time = tf.shape(x)[0], tf.shape(x)[1]
+            summary = tf.repeat(memory.summary, rows // tf.shape(memory.mask)[0], axis=0)
+            summary = tf.repeat(summary[:, tf.newaxis], time, axis=1)
+            features, state = self.stack(tf.concat([x, summary], axis=-1), state, key)
+            weights = tf.zeros((rows, time, tf.shape(memory.mask)[1]))
+        elif config.attention == "multiplicative" and not config.input_feeding:
+            y, state = self.stack(x, state, key)
+            context, weights = self._find(y, memory)
+            features = self.combine(tf.concat([context, y], axis=-1))
+        else:
+            features, state, weights = self._step_by_step(x, memory, state, key)
+        rate = config.dropout if config.output_dropout is None else config.output_dropout
+        return dropout(features, rate, key, site=_FEATURES_SITE), state, weights
+
+    def scores(self, features: tf.Tensor) -> tf.Tensor:
+        """Of every next token, before the softmax: (…, features) to (…, vocabulary)."""
+        if self.config.tied:
+            return tf.matmul(features, self.embedding.embeddings, transpose_b=True) + self.output_bias
+        return self.output_layer(features)
+
+    def _find(self, queries: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Tensor]:
+        """Contexts, (rows, time, width), and weights, (rows, time, source); queries: (rows, time, units)."""
+        rows, sentences = tf.shape(queries)[0], tf.shape(memory.mask)[0]
+        together = tf.reshape(queries, [sentences, -1, queries.shape[-1]])
+        context, weights = self.attention(together, memory.keys, memory.outputs, mask=memory.mask)
+        return (
+            tf.reshape(context, [rows, -1, context.shape[-1]]),
+            tf.reshape(weights, [rows, -1, tf.shape(memory.mask)[1]]),
+        )
+
+    def _step_by_step(
+        self, x: tf.Tensor, memory: Memory, state: State, key: DropoutKey | None
+    ) -> tuple[tf.Tensor, State, tf.Tensor]:
+        """`call` where a step needs what the one before it found."""
+        if x.shape[1] == 1:
+            return self._step(x, memory, state, key)
+        time = tf.shape(x)[1]
+
+        def body(at: tf.Tensor, state: State, features: Any, weights: Any) -> tuple[Any, ...]:
+            here = None if key is None else key._replace(time=at)
+            feature, state, weight = self._step(tf.gather(x, [at], axis=1), memory, state, here)
+            return at + 1, state, features.write(at, feature[:, 0]), weights.write(at, weight[:, 0])
+
+        written = tuple(tf.TensorArray(x.dtype, time) for _ in range(2))
+        _, state, features, weights = tf.while_loop(
+            lambda at, *_: at < time, body, (tf.constant(0), state, *written), maximum_iterations=time
+        )
+        return tf.einsum("tbf->btf", features.stack()), state, tf.einsum("tbs->bts", weights.stack())
+
+    def _step(
+        self, x: tf.Tensor, memory: Memory, state: State, key: DropoutKey | None
+    ) -> tuple[tf.Tensor, State, tf.Tensor]:
+        """One step: x of shape (rows, 1, embedding)."""
+        if self.config.attention == "additive":
+            top = state[len(self.stack.state_names) - len(self.stack.layers[-1].state_size)]
+            context, weights = self._find(top[:, tf.newaxis], memory)
+            y, state = self.stack(tf.concat([x, context], axis=-1), state, key)
+            return self.combine(tf.concat([context, y], axis=-1)), state, weights
+        *layers_state, fed = state
+        y, new_state = self.stack(tf.concat([x, fed[:, tf.newaxis]], axis=-1), tuple(layers_state), key)
+        context, weights = self._find(y, memory)
+        features = self.combine(tf.concat([context, y], axis=-1))
+        return features, (*new_state, features[:, 0]), weights

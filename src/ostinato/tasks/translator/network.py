@@ -1,0 +1,149 @@
+"""The translator's network: a sentence in, the scores of another one out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ostinato.layers.dropout import DropoutKey
+from ostinato.layers.reader import Reader
+from ostinato.layers.stack import State
+from ostinato.tasks.translator.config import TranslatorConfig
+from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded
+
+_SOURCE_SITE, _ENCODER_SITE = 1000, 10_000
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+class RecurrentTranslator(keras.Model):
+    """An encoder that reads a sentence, a bridge to the state of a decoder, and the decoder that writes.
+
+    Args:
+        config: the network's settings.
+        source_size: how many different source tokens there are, the special ones among them.
+        target_size: the same of the target. With a joint vocabulary both sides share one embedding.
+
+    Source: Sutskever et al. 2014, arXiv:1409.3215; Dive into Deep Learning, sections 10.6 and 10.7.
+    """
+
+    def __init__(
+        self,
+        config: TranslatorConfig | dict[str, Any],
+        source_size: int,
+        target_size: int,
+        **kwargs: Any,
+    ):
+        super().__init__(**({"name": "translator"} | kwargs))
+        self.config = config if isinstance(config, TranslatorConfig) else TranslatorConfig(**config)
+        self.source_size, self.target_size = source_size, target_size
+        config, seed = self.config, 10_000 * self.config.seed
+        self.decoder = Decoder(config, target_size, seed=seed + 5000, name="decoder")
+        if config.joint_vocabulary:
+            self.source_embedding = self.decoder.embedding
+        else:
+            self.source_embedding = keras.layers.Embedding(
+                source_size,
+                config.embedding,
+                embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
+                name="source_embedding",
+            )
+        self.encoder = Reader(
+            config.cell,
+            config.units,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
+            recurrent_dropout=config.recurrent_dropout,
+            seed=seed,
+            site=_ENCODER_SITE,
+            options={"reset_before": config.reset_before, "engine": config.engine},
+            name="encoder",
+        )
+        self.bridges = [
+            dense(size, seed + 4000 + number, f"bridge_{number}", activation="tanh")
+            for number, size in enumerate(self.decoder.stack.state_sizes)
+            if config.bridged == "dense"
+        ]
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the decoder's weights that the encoder needs; the others are made in the first call."""
+        self.decoder.build()
+        self.built = True
+
+    def read(
+        self, source: tf.Tensor, lengths: tf.Tensor, key: DropoutKey | None = None
+    ) -> tuple[Memory, State]:
+        """Reads a batch of sentences.
+
+        Args:
+            source: ids, shape (batch, time), int32, padding at the end.
+            lengths: how many there are of each, shape (batch,), int32.
+            key: draws the dropout masks; None for evaluation.
+
+        Returns:
+            What the decoder looks at, and the state it begins with.
+        """
+        config = self.config
+        mask = tf.sequence_mask(lengths, tf.shape(source)[1])
+        x = embedded(self.source_embedding, source, config, key, site=_SOURCE_SITE)
+        outputs, states = self.encoder(x, mask=mask, key=key)
+        parts = len(states[-1]) // (1 + config.bidirectional)
+        summary = tf.concat(states[-1][::parts], axis=-1)
+        keys = self.decoder.attention.keys(outputs) if self.decoder.attends else outputs
+        state = self._bridge(states, parts)
+        if config.input_feeding:
+            state = (*state, tf.zeros((tf.shape(source)[0], config.features), outputs.dtype))
+        return Memory(outputs, keys, summary, mask), state
+
+    def _bridge(self, states: list[State], parts: int) -> State:
+        """The decoder's first state, from those that the encoder ended in.
+
+        A layer of the decoder gets that of the encoder's layer which is as far from the top; where the
+        decoder is the deeper one, its lowest layers share the encoder's lowest.
+        """
+        bridged, first = [], len(states) - len(self.config.decoder_sizes)
+        for depth in range(len(self.config.decoder_sizes)):
+            ended = states[max(0, first + depth)]
+            for part in range(parts):
+                both = tf.concat(ended[part::parts], axis=-1)
+                if self.config.bridged == "copy":
+                    bridged.append(both)
+                elif self.config.bridged == "dense":
+                    bridged.append(self.bridges[len(bridged)](both))
+                else:
+                    bridged.append(
+                        tf.zeros((tf.shape(both)[0], self.config.decoder_sizes[depth]), both.dtype)
+                    )
+        return tuple(bridged)
+
+    def call(
+        self,
+        source: tf.Tensor,
+        lengths: tf.Tensor,
+        target: tf.Tensor,
+        key: DropoutKey | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Reads sentences, and their translations as far as they are known (teacher forcing).
+
+        Args:
+            source: ids, shape (batch, source), int32, padding at the end.
+            lengths: how many source tokens there are, shape (batch,), int32.
+            target: ids, shape (batch, target), int32: each translation from its beginning mark on.
+            key: draws the dropout masks; None for evaluation.
+
+        Returns:
+            What `decoder.scores` makes the scores of the next tokens from, shape (batch, target, features);
+            and the attention's weights, shape (batch, target, source).
+        """
+        memory, state = self.read(source, lengths, key)
+        features, _, weights = self.decoder(target, memory, state, key)
+        return features, weights
+
+    def get_config(self) -> dict[str, Any]:
+        settings = {
+            "config": self.config.model_dump(mode="json"),
+            "source_size": self.source_size,
+            "target_size": self.target_size,
+        }
+        return {"name": self.name} | settings
