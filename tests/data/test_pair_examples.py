@@ -187,6 +187,11 @@ def test_auto_takes_the_encoder_of_each_script():
     examples = prepared(("我喜欢狗", "I like dogs"), ("你好", "hello"))
     assert examples.source_sentences.encoder.name == "char"
     assert examples.target_sentences.encoder.name == "bpe"
+    examples = prepared(("I like dogs", "我喜欢狗"), ("hello", "你好"))
+    assert examples.source_sentences.encoder.name == "word"
+    assert examples.target_sentences.encoder.name == "char"
+    joint = prepared(("I like dogs", "ich mag Hunde"), ("hello", "hallo"), joint_vocabulary=True)
+    assert joint.source_sentences.encoder.name == "bpe"
 
 
 def test_a_joint_vocabulary_knows_both_sides():

@@ -116,7 +116,9 @@ def prepare_pairs(
         pairs: what to read.
         sentences: how source and target become ids; None fits that to the training part by all options but
             the last four.
-        source_encoder, target_encoder: "char", "byte", "word", "bpe", or "auto", see `script_encoder`.
+        source_encoder, target_encoder: "char", "byte", "word", "bpe", or "auto": characters for a script
+            without spaces between words (`script_encoder`), else words of the source and bpe for the target,
+            which is to be written without unknown words; a joint vocabulary is bpe then.
         source_vocabulary, target_vocabulary: see `fitted_sentences`.
         joint_vocabulary: one vocabulary of both sides, with the encoder and the size of the source.
         min_count: see `fitted_sentences`.
@@ -153,6 +155,7 @@ def prepare_pairs(
                 drawn_from=[stored.content, [validation_fraction, test_fraction], sides],
                 source=f"{pairs.name} ({' and '.join(_SIDES[side] for side in sides)})",
                 vocabulary=vocabulary,
+                spaced="word" if sides == (0,) else "bpe",
                 min_count=min_count,
                 unicode=unicode,
                 lowercase=lowercase,

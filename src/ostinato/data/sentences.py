@@ -226,6 +226,7 @@ def fitted_sentences(
     drawn_from: list[Any],
     source: str,
     vocabulary: int,
+    spaced: Literal["word", "bpe"] = "bpe",
     min_count: int = 1,
     unicode: Unicode = "nfkc",
     lowercase: bool = False,
@@ -236,9 +237,11 @@ def fitted_sentences(
     Args:
         texts: the sentences of one side, or of two that have one vocabulary.
         part: the numbers of those to fit to, of each side, rising.
-        encoder: "char", "byte", "word", "bpe", or "auto": what `script_encoder` says of the first side.
+        encoder: "char", "byte", "word", "bpe", or "auto": "char" where `script_encoder` says so of the first
+            side, else what `spaced` says.
         drawn_from: JSON-able: all that texts and part follow from, such as a hash and fractions.
         source: what messages call the texts.
+        spaced: what "auto" takes for a script with spaces between words.
         vocabulary: how many words or pieces to know at most (word, bpe); 257 or more, as every byte is one.
         min_count: how often a word or character must occur to be known (word, char).
         unicode, lowercase: see `Sentences`.
@@ -250,7 +253,8 @@ def fitted_sentences(
     """
     name = encoder
     if name == "auto":
-        name = script_encoder(texts[0].text(i) for i in part[:SAMPLE].tolist())
+        some = (texts[0].text(i) for i in part[:SAMPLE].tolist())
+        name = "char" if script_encoder(some) == "char" else spaced
 
     def fit() -> Encoder:
         corpus = _Training(source, "text", sides=texts, part=part, on_progress=on_progress)

@@ -16,8 +16,9 @@ class TranslatorConfig(RecurrentConfig):
 
     Attributes:
         source_encoder: what a token of the source is: `char`, `byte`, `word` or `bpe`; `auto` takes
-            characters for scripts without spaces between words, else bpe.
-        target_encoder: the same of the target.
+            characters for scripts without spaces between words, else words.
+        target_encoder: the same of the target, where `auto` takes bpe in place of words, so that nothing is
+            unknown.
         source_vocabulary: how many words or subwords of the source to know at most.
         target_vocabulary: the same of the target.
         joint_vocabulary: one vocabulary and one embedding for both sides; both then have the source's

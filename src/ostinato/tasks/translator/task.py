@@ -261,12 +261,12 @@ class Translator:
         # Padding is left out before the largest product of all, that with the vocabulary.
         there = tf.where(tf.sequence_mask(batch["target_lengths"] - 1, tf.shape(nexts)[1]))
         scores = model.decoder.scores(tf.gather_nd(features, there))
-        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.gather_nd(nexts, there), scores)
-        total = loss = tf.reduce_sum(nats)
+        wanted = tf.gather_nd(nexts, there)
         if smoothing:
-            spread = tf.reduce_logsumexp(scores, axis=-1) - tf.reduce_mean(scores, axis=-1)
-            loss = (1.0 - smoothing) * total + smoothing * tf.reduce_sum(spread)
-        return loss, tf.cast(tf.shape(nats)[0], tf.float32), {"nats": total}, state
+            loss, nats = _smoothed(wanted, scores, smoothing)
+        else:
+            loss = nats = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, scores))
+        return loss, tf.cast(tf.shape(wanted)[0], tf.float32), {"nats": nats}, state
 
     def _sampled(
         self, model: RecurrentTranslator, batch: Batch, given: tf.Tensor, key: DropoutKey
@@ -369,3 +369,20 @@ class Translator:
             assert target is not None
             self._interpreter = Interpreter(model, self.config, source, target, self.growth)
         return self._interpreter
+
+
+def _smoothed(wanted: tf.Tensor, scores: tf.Tensor, smoothing: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """The summed cross-entropy with labels smoothed, and without.
+
+    Args:
+        wanted: token ids, shape (tokens,).
+        scores: before the softmax, shape (tokens, vocabulary).
+        smoothing: the probability that is spread over all tokens.
+    """
+    size: Any = scores.shape[-1]
+    spread = smoothing / size
+    labels = tf.one_hot(wanted, size, on_value=1.0 - smoothing + spread, off_value=spread)
+    loss = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(labels, scores))
+    # The second without another softmax: the two differ by how far the wanted score is above the mean.
+    ahead = tf.gather(scores, wanted, batch_dims=1) - tf.reduce_mean(scores, axis=-1)
+    return loss, loss - smoothing * tf.reduce_sum(tf.stop_gradient(ahead))
