@@ -70,7 +70,7 @@ class TrainedRun:
             target: its translation, the model's own or another.
 
         Raises:
-            ConfigError: when the task does not translate, the model has no attention, or a sentence is empty.
+            ConfigError: when the task does not translate, the model has no attention, or the source is empty.
         """
         lacks = "which aligns no sentences; ostinato train translate trains one that does"
         return self._use("align", lacks)(self.model, source, target)

@@ -8,15 +8,14 @@ import tensorflow as tf
 
 import ostinato
 from ostinato.data.sentences import BOS, EOS, PAD
-from ostinato.errors import ConfigError, EncodingError, RunError
-from ostinato.runs import checkpoints
+from ostinato.errors import ConfigError, RunError
 from ostinato.runs.directory import open_run
 from ostinato.tasks.translator import Translator, TranslatorConfig
 from ostinato.tasks.translator.translations import FREE_TOKENS
 from ostinato.training.events import StepDone
 
-ENGLISH = "zero one two three four five six seven eight nine".split()
-FRENCH = "zéro un deux trois quatre cinq six sept huit neuf".split()
+ENGLISH = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+FRENCH = ["zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"]
 DIGITS = [[int(digit) for digit in str(number**3)] for number in range(45)]
 # The digits of 0 to 85,184, in French from the last to the first.
 PAIRS = [(" ".join(ENGLISH[d] for d in ds), " ".join(FRENCH[d] for d in reversed(ds))) for ds in DIGITS]
@@ -270,35 +269,30 @@ class Watched:
         return self.model(source, lengths, target, key)
 
 
-def fed_at(step, **changes):
+def fed_at(step, rate):
     """What the network was fed, the true tokens before each, and what it would have written there itself."""
-    task = prepared(batch=64, validation_fraction=0.0, scheduled_sampling_steps=40, **changes)
+    rates = {"scheduled_sampling": rate, "scheduled_sampling_steps": 40, "embedding_dropout": 0.5}
+    task = prepared(batch=64, validation_fraction=0.0, **rates)
     model, batch = Watched(drawn(task)), first_batch(task)
-    loss = loss_of(task, model, batch, step)
+    loss_of(task, model, batch, step)
     given = batch["target"].numpy()[:, :-1]
     features, _ = model.model(batch["source"], batch["source_lengths"], given)
     own = np.argmax(model.decoder.scores(features), axis=-1)
-    fed = model.fed[-1]
-    features, _ = model.model(batch["source"], batch["source_lengths"], fed)
-    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        batch["target"][:, 1:], model.decoder.scores(features)
-    )
-    assert loss == pytest.approx(float(tf.reduce_sum(nats[batch["target"][:, 1:] != PAD])), rel=1e-5)
-    return fed, given, np.concatenate([given[:, :1], own[:, :-1]], axis=1)
+    return model.fed[-1], given, np.concatenate([given[:, :1], own[:, :-1]], axis=1)
 
 
 def test_scheduled_sampling_begins_with_the_true_tokens_and_may_end_with_the_networks_own():
-    fed, given, _ = fed_at(0, scheduled_sampling=1.0)
+    fed, given, _ = fed_at(0, 1.0)
     np.testing.assert_array_equal(fed, given)
     for step in (40, 1000):
-        fed, given, own = fed_at(step, scheduled_sampling=1.0)
+        fed, given, own = fed_at(step, 1.0)
         np.testing.assert_array_equal(fed, own)
         assert (own != given).any()
 
 
 def test_scheduled_sampling_rises_linearly():
     for step, share in ((10, 0.2), (20, 0.4), (30, 0.6), (40, 0.8), (400, 0.8)):
-        fed, given, own = fed_at(step, scheduled_sampling=0.8)
+        fed, given, own = fed_at(step, 0.8)
         differ = own != given
         assert np.where(fed == own, True, fed == given).all()
         assert (fed == own)[differ].mean() == pytest.approx(share, abs=0.05)

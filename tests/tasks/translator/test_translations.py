@@ -1,5 +1,6 @@
 """Translators that are trained on a few sentences, and what they translate, alone and among others."""
 
+import json
 import math
 
 import numpy as np
@@ -62,30 +63,37 @@ Is it far?|Est-ce loin ?
 """
 PAIRS = [tuple(line.split("|")) for line in LINES.strip().splitlines()]
 SOURCES = [source for source, _ in PAIRS]
-TARGETS = dict(PAIRS)
 WORDS = {"source_encoder": "word", "target_encoder": "word"}
 
 
 def train(out, source=PAIRS, *, epochs=1, on_event=None, init_from=None, **changes):
-    settings = {"units": 24, "embedding": 24, "batch": 8, "lowercase": "source", **WORDS}
-    training = ostinato.TrainingConfig(
-        epochs=epochs, learning_rate=changes.pop("learning_rate", 0.02), evaluations=1
-    )
+    settings = {"units": 32, "embedding": 32, "batch": 8, "lowercase": "source", **WORDS}
+    training = ostinato.TrainingConfig(epochs=epochs, learning_rate=0.02, evaluations=1)
     config = TranslatorConfig(**(settings | changes))
     return ostinato.train(config, source, training=training, out=out, on_event=on_event, init_from=init_from)
 
 
+def write(path, pairs):
+    path.write_text("".join(f"{source}\t{target}\n" for source, target in pairs))
+    return path
+
+
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
-    """A run that has learned its sentences, and kept two parts of them for validation and testing."""
+    """A run that has learned most of the sentences, and has never seen those of two other parts."""
     folder = tmp_path_factory.mktemp("learned")
-    (folder / "pairs.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in PAIRS))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OSTINATO_CACHE", str(folder / "cache"))
-        parts = {"validation_fraction": 0.1, "test_fraction": 0.1}
-        # Validation, on sentences with words that training does not have, would choose an early checkpoint.
-        train(folder / "run", folder / "pairs.tsv", epochs=30, **parts)
-    return ostinato.load(folder / "run", checkpoint="last")
+        parts = {"validation_fraction": 0.1, "test_fraction": 0.2}
+        return train(folder / "run", write(folder / "pairs.tsv", PAIRS), epochs=60, **parts)
+
+
+def with_data(run):
+    """The run's task with its pairs, and those of each part."""
+    task = Translator(run.task.config)
+    task.prepare(run.directory.source["description"])
+    parts = ("train", "validation", "test")
+    return task, {part: [PAIRS[n] for n in task._examples.part(part).tolist()] for part in parts}
 
 
 def untrained(source=PAIRS, **changes):
@@ -99,6 +107,198 @@ def untrained(source=PAIRS, **changes):
     return task, model
 
 
-def words(text):
-    """As a vocabulary of words writes a text."""
-    return text.replace("'", " '").replace("-", " -")
+# Training.
+
+
+def test_a_training_learns_to_translate_its_own_sentences(learned):
+    _, parts = with_data(learned)
+    translations = learned.predict([source for source, _ in parts["train"]])
+    right = [found.text == target for found, (_, target) in zip(translations, parts["train"], strict=True)]
+    assert len(right) > len(PAIRS) / 2
+    assert np.mean(right) > 0.85
+
+
+def test_a_joint_vocabulary_learns_with_one_embedding(tmp_path):
+    options = {"joint_vocabulary": True, "lowercase": "both", "validation_fraction": 0.0}
+    run = train(tmp_path / "run", epochs=60, **options)
+    assert run.task.source_sentences == run.task.target_sentences
+    assert run.model.source_embedding is run.model.decoder.embedding
+    saved = run.directory.weights().groups["weights"]
+    assert [name for name in saved if "embedding" in name] == ["decoder/embedding/embeddings"]
+    translations = run.predict(SOURCES)
+    right = [found.text == target.lower() for found, (_, target) in zip(translations, PAIRS, strict=True)]
+    assert np.mean(right) > 0.85
+
+
+def test_an_evaluation_judges_the_test_part_another_or_another_file(learned, tmp_path):
+    _, parts = with_data(learned)
+    path = learned.directory.path
+    figures = ostinato.evaluate(path)
+    assert figures["sentences"] == len(parts["test"]) > 3
+    of_file = ostinato.evaluate(path, write(tmp_path / "test.tsv", parts["test"]))
+    assert of_file == pytest.approx(figures, rel=1e-4)
+    greedy = ostinato.evaluate(path, split="train", beam=Beam(size=1))
+    assert greedy["sentences"] == len(parts["train"])
+    assert greedy["bleu"] > 80
+    assert greedy["loss"] < figures["loss"]
+
+
+def test_fine_tuning_starts_from_the_other_runs_weights_and_vocabulary_and_may_grow_more(learned, tmp_path):
+    more = [("The cat is old.", "Le chat est vieux."), ("A bird!", "Un oiseau !" + " !" * 70)] * 4
+    base, events = str(learned.directory.path), []
+    options = {"validation_fraction": 0.0, "max_tokens": 100, "init_from": base}
+    tuned = train(tmp_path / "tuned", more, on_event=events.append, **options)
+    assert events[0].notes[-1] == f"starting from the weights of {base}, step {learned.step}"
+    known, before = tuned.directory.vocabulary, learned.directory.vocabulary
+    assert (known["source"], known["target"]) == (before["source"], before["target"])
+    assert known["growth"] > before["growth"] == 1.0
+    begun = checkpoints.load(tuned.directory.checkpoints, 0).groups["weights"]
+    np.testing.assert_equal(begun, learned.directory.weights().groups["weights"])
+    with pytest.raises(RunError, match="are another network's"):
+        train(tmp_path / "wider", more, units=33, **options)
+    assert not (tmp_path / "wider").exists()
+
+
+def test_a_changed_source_is_refused(tmp_path):
+    def stop(event):
+        if isinstance(event, StepDone):
+            raise InterruptedError
+
+    pairs = write(tmp_path / "pairs.tsv", PAIRS)
+    with pytest.raises(InterruptedError):
+        train(tmp_path / "run", pairs, on_event=stop, attention="none")
+    write(pairs, [*PAIRS[:-1], ("Is it far?", "Est-ce loin?")])
+    for use in (ostinato.resume, ostinato.evaluate):
+        with pytest.raises(RunError, match="has changed since training began"):
+            use(tmp_path / "run")
+    assert checkpoints.steps(open_run(tmp_path / "run").checkpoints) == [0]
+
+
+# Translations.
+
+
+def test_translations_are_in_order_and_do_not_depend_on_their_company(learned):
+    beam = Beam(n_best=2)
+    texts = [*SOURCES, "", "The old cat sees the black door.", "xyzzy", *reversed(SOURCES)]
+    together = learned.predict(texts, beam=beam)
+    assert len(together) == len(texts) > 64  # more than are translated at once
+    alone = {text: learned.predict([text], beam=beam)[0] for text in dict.fromkeys(texts)}
+    for text, found in zip(texts, together, strict=True):
+        expected = alone[text]
+        scores = [candidate.score for candidate in expected.candidates]
+        assert [candidate.score for candidate in found.candidates] == pytest.approx(scores, abs=1e-4)
+        if not scores or scores[0] - scores[1] > 1e-3:
+            assert (found.text, found.tokens) == (expected.text, expected.tokens)
+
+
+def test_a_beam_of_one_is_greedy(learned):
+    source, target, model = learned.task.source_sentences, learned.task.target_sentences, learned.model
+    for text in (*SOURCES[:3], "The old cat sees the black door."):
+        ids = source.encode(text)[np.newaxis]
+        memory, state = model.read(tf.constant(ids), tf.constant([ids.shape[1]]))
+        written, total = [BOS], 0.0
+        while written[-1] != EOS:
+            feature, state, _ = model.decoder(tf.constant([written[-1:]]), memory, state)
+            logs = tf.nn.log_softmax(model.decoder.scores(feature[0])[0]).numpy()
+            best = np.where(np.isin(np.arange(len(logs)), (PAD, BOS, UNK)), -np.inf, logs).argmax()
+            written, total = [*written, int(best)], total + logs[best]
+        (found,) = learned.predict([text], beam=Beam(size=1, length_penalty=0.0))
+        assert found.text == target.decode(written)
+        assert found.score == pytest.approx(total, abs=1e-4)
+
+
+def test_the_best_are_different_the_best_first(learned):
+    for found in learned.predict(["The cat is old.", "I see the house."], beam=Beam(n_best=5)):
+        assert len({candidate.text for candidate in found.candidates}) == 5
+        scores = [candidate.score for candidate in found.candidates]
+        assert scores == sorted(scores, reverse=True)
+        assert (found.text, found.score) == (found.candidates[0].text, scores[0])
+
+
+def test_an_empty_text_is_empty_an_unknown_one_is_repeated_and_both_are_flagged(learned):
+    empty, blank, unknown, part = learned.predict(["", " \n\t", "Xyzzy  plugh", "The xyzzy sleeps."])
+    for nothing in (empty, blank):
+        assert (nothing.text, nothing.empty, nothing.unknown, nothing.tokens) == ("", True, False, 0)
+    assert (unknown.text, unknown.empty, unknown.unknown, unknown.tokens) == ("Xyzzy  plugh", False, True, 2)
+    for flagged in (empty, unknown):
+        assert math.isnan(flagged.score)
+        assert flagged.candidates == ()
+    assert (part.empty, part.unknown, part.cut, part.tokens) == (False, False, False, 4)
+    assert part.text
+    assert "<unk>" not in part.text
+
+
+def test_a_text_that_is_too_long_is_cut_and_flagged(learned):
+    many = learned.task.config.max_tokens // 4
+    beginning = " ".join(["The cat sleeps."] * many)
+    long, whole = learned.predict([f"{beginning} I see the door.", beginning])
+    assert (long.cut, long.tokens) == (True, 4 * many + 5)
+    assert (whole.cut, whole.tokens) == (False, 4 * many)
+    assert (long.text, long.score) == (whole.text, pytest.approx(whole.score, abs=1e-4))
+
+
+def test_a_translation_that_does_not_end_is_as_long_as_any_in_training():
+    pairs = [("one two", "x" * (FREE_TOKENS + 5)), ("two three four", "y"), ("one", "z")]
+    task, model = untrained(pairs, target_encoder="char")
+    assert task.growth == 2.5
+    bias = model.decoder.output_layer.bias
+    bias.assign(tf.tensor_scatter_nd_update(bias.value, [[EOS]], [-100.0]))
+    restored = Translator(task.config)
+    restored.restore(json.loads(json.dumps(task.vocabulary())))
+    texts = [source for source, _ in pairs]
+    for found in [*task.predict(model, texts), *restored.predict(model, texts, beam=Beam(size=1))]:
+        assert len(found.text) == math.ceil(2.5 * found.tokens) + FREE_TOKENS
+
+
+def test_the_case_of_a_source_that_is_made_lower_case_does_not_matter(learned):
+    capital, lower = learned.predict(["I AM LOST.", "i am lost."])
+    assert capital == lower
+    (found,) = learned.predict(["she is rich."])
+    assert found.text[0].isupper()
+
+
+def test_a_restored_vocabulary_translates_the_same_without_data(learned):
+    task, _ = with_data(learned)
+    assert learned.task.vocabulary() == task.vocabulary()
+    texts = [*SOURCES[:9], "", "xyzzy"]
+    assert learned.predict(texts) == task.predict(learned.model, texts)
+
+
+def test_what_cannot_be_translated_is_refused(learned):
+    assert learned.predict([]) == []
+    with pytest.raises(ConfigError, match=r"texts is a string; give a list of texts, \[text\] for one"):
+        learned.predict("Go.")
+    with pytest.raises(ConfigError, match="one of the texts is a int, not a string"):
+        learned.predict(["Go.", 3])
+    with pytest.raises(ConfigError, match="n_best = 3: expected 1 to 2"):
+        learned.predict(["Go."], beam=Beam(size=2, n_best=3))
+
+
+# Alignments.
+
+
+def test_an_alignment_is_where_the_decoder_looks_in_the_source_and_nowhere_else(learned):
+    source, target = "The cat is black.", "Le chat est noir."
+    found = learned.align(source, target)
+    assert found.source == ("the", "cat", "is", "black", ".")
+    assert found.target == ("Le", "chat", "est", "noir", ".", "<eos>")
+    assert found.weights.shape == (6, 5)
+    np.testing.assert_allclose(found.weights.sum(axis=1), 1.0, rtol=1e-5)
+    assert learned.align(source, "").target == ("<eos>",)
+    # The same beside a longer sentence: what looks at padding would look less at the source.
+    ids = learned.task.source_sentences.encode(source)
+    sources = np.full((2, 9), PAD, np.int32)
+    sources[0, :5] = ids
+    sources[1] = ids[0]
+    targets = np.tile([BOS, *learned.task.target_sentences.encode(target)], (2, 1)).astype(np.int32)
+    _, weights = learned.model(tf.constant(sources), tf.constant([5, 9]), tf.constant(targets))
+    np.testing.assert_allclose(weights[0, :, :5], found.weights, atol=1e-5)
+    assert not weights[0, :, 5:].numpy().any()
+
+
+def test_what_cannot_be_aligned_is_refused(learned):
+    with pytest.raises(ConfigError, match="the sentence is empty"):
+        learned.align(" ", "Le chat.")
+    task, model = untrained(attention="none")
+    with pytest.raises(ConfigError, match="this translator has no attention"):
+        task.align(model, "Go.", "Va.")

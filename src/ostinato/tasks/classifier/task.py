@@ -30,6 +30,7 @@ from ostinato.tasks.classifier.judgement import (
 )
 from ostinato.tasks.classifier.metrics import confusion_matrix
 from ostinato.tasks.classifier.network import PADDING, RecurrentClassifier
+from ostinato.tasks.standalone import StandaloneExamples
 from ostinato.tasks.task import Batch, OnProgress, State
 
 _PREDICTED_TOGETHER = 4096
@@ -71,7 +72,7 @@ class Prediction:
     empty: bool
 
 
-class Classifier:
+class Classifier(StandaloneExamples):
     """The task: see `ostinato.tasks.task.Task` for what each method promises."""
 
     name: ClassVar[str] = "classifier"
@@ -90,6 +91,7 @@ class Classifier:
         self._skip_bad_rows = False
         self._tables: Tables | None = None
         self._examples: Examples | None = None
+        self._weights: np.ndarray | None = None
         self._splits = True
         self._scorer: tuple[Any, tuple[Callable[..., tf.Tensor], ...]] | None = None
 
@@ -151,6 +153,7 @@ class Classifier:
             targets = examples.targets[train]
             self.prior = targets.mean(axis=0) if self.several else self._counts(targets) / len(targets)
             self.notes = self._notes(lengths)
+            self._weights = self._class_weights()
             self._skip_bad_rows = self._tables.table.skips_bad_rows
         else:
             self.notes = self._left_out()
@@ -265,18 +268,6 @@ class Classifier:
         self._columns = None if columns is None else (columns[0], columns[1])
         self._skip_bad_rows = skip
 
-    def has(self, split: str) -> bool:
-        """Whether any text is in this part."""
-        return self._examples is not None and len(self._examples.part(split)) > 0
-
-    def rows(self, split: str, *, evaluate: bool = False) -> int:
-        assert self._examples is not None
-        return min(self.config.batch, len(self._examples.part(split)))
-
-    def steps(self, split: str, *, evaluate: bool = False) -> int:
-        assert self._examples is not None
-        return -(-len(self._examples.part(split)) // self.config.batch)
-
     def signature(self) -> dict[str, tf.TensorSpec]:
         targets = ((None, None), tf.float32) if self.several else ((None,), tf.int32)
         return {
@@ -286,34 +277,6 @@ class Classifier:
             "weights": tf.TensorSpec((None,), tf.float32),
             "first_row": tf.TensorSpec((), tf.int32),
         }
-
-    @property
-    def carries_state(self) -> bool:
-        return False
-
-    def batches(
-        self, split: str, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
-    ) -> Iterator[Batch]:
-        """Batches of {"tokens", "lengths", "targets", "weights", "first_row"}.
-
-        Tokens are (rows, time), time being that of the longest text in the global batch, or `max_tokens`
-        where padding is read; targets are class numbers (rows,) or 0.0 and 1.0 (rows, labels). An epoch has
-        every text once, so that its last batch, or one of another place, may have fewer rows.
-
-        Args:
-            split: `train`, `validation` or `test`.
-            epoch: which shuffling of the part; None reads all of it once, and no class weights apply.
-            start: the number of the first batch.
-            shard: (index, count) of the rows.
-        """
-        index, count = shard
-        weights = self._class_weights() if epoch is not None else None
-        for numbers in islice(self._batch_numbers(split, epoch), start, None):
-            first, stop = index * len(numbers) // count, (index + 1) * len(numbers) // count
-            batch = self._batch(numbers, first, stop)
-            ones = np.ones(stop - first, np.float32)
-            batch["weights"] = ones if weights is None else weights[batch["targets"]]
-            yield batch
 
     def _batch_numbers(self, split: str, epoch: int | None) -> Iterator[np.ndarray]:
         """The numbers of the examples in each batch: a pure function of (seed, epoch).
@@ -329,17 +292,24 @@ class Classifier:
         seed = None if epoch is None else (self.config.seed, epoch)
         return batch_numbers(order, lengths, batch=self.config.batch, seed=seed)
 
-    def _batch(self, numbers: np.ndarray, first: int, stop: int) -> Batch:
-        """Rows `first` to `stop` of the batch of these examples."""
+    def _batch(self, numbers: np.ndarray, first: int, stop: int, *, training: bool) -> Batch:
+        """{"tokens", "lengths", "targets", "weights", "first_row"} of these texts.
+
+        Tokens are (rows, time), time being that of the longest text in the global batch, or `max_tokens`
+        where padding is read; targets are class numbers (rows,) or 0.0 and 1.0 (rows, labels). Class weights
+        apply in training only.
+        """
         assert self._examples is not None
         examples, mine = self._examples, numbers[first:stop]
         longest = int(min(examples.lengths[numbers].max(), self.max_tokens))
         tokens, lengths = self._pad([examples.tokens(int(number)) for number in mine], longest)
         targets = examples.targets[mine]
+        weights = self._weights if training else None
         return {
             "tokens": tokens,
             "lengths": lengths,
             "targets": targets.astype(np.float32 if self.several else np.int32),
+            "weights": np.ones(len(mine), np.float32) if weights is None else weights[targets],
             "first_row": first,
         }
 
@@ -386,12 +356,6 @@ class Classifier:
         tokens, lengths = tf.zeros((1, 2), tf.int32), tf.constant([2])
         model(tokens, lengths if self.config.masked else None)
         return model
-
-    def initial_state(self, model: RecurrentClassifier, rows: int) -> State:
-        return ()
-
-    def state_names(self, model: RecurrentClassifier) -> tuple[str, ...]:
-        return ()
 
     def loss(
         self, model: RecurrentClassifier, batch: Batch, state: State, *, step: tf.Tensor | None = None

@@ -134,7 +134,7 @@ class Decoder(keras.layers.Layer):
         x = embedded(self.embedding, tokens, config, key, site=_TARGET_SITE)
         if not self.attends:
             rows, time = tf.shape(x)[0], tf.shape(x)[1]
-            summary = tf.repeat(memory.summary, rows // tf.shape(memory.mask)[0], axis=0)
+            summary = tf.repeat(memory.summary, rows // tf.maximum(tf.shape(memory.mask)[0], 1), axis=0)
             summary = tf.repeat(summary[:, tf.newaxis], time, axis=1)
             features, state = self.stack(tf.concat([x, summary], axis=-1), state, key)
             weights = tf.zeros((rows, time, tf.shape(memory.mask)[1]))

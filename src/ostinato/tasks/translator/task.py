@@ -19,6 +19,7 @@ from ostinato.data.sentences import BOS, Sentences, marked, padded, sentences_fr
 from ostinato.decoding.beam import Beam
 from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey, uniform
+from ostinato.tasks.standalone import StandaloneExamples
 from ostinato.tasks.task import Batch, OnProgress, State
 from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.tasks.translator.judgement import Judgement, judged
@@ -29,7 +30,7 @@ _TRANSLATED_TOGETHER = 2048
 _SAMPLING_SITE = 1030
 
 
-class Translator:
+class Translator(StandaloneExamples):
     """The task: see `ostinato.tasks.task.Task` for what each method promises."""
 
     name: ClassVar[str] = "translator"
@@ -97,9 +98,11 @@ class Translator:
                 examples.source_sentences,
                 examples.target_sentences,
             )
-            sources, targets = examples.lengths[examples.part("train")].T
-            self.growth = max(1.0, float(((targets - FREE_TOKENS) / np.maximum(sources, 1)).max()))
         if self._splits:
+            # Of a run that training starts from, the growth is kept where it is the larger one.
+            sources, targets = examples.lengths[examples.part("train")].T
+            grown = float(((targets - FREE_TOKENS) / np.maximum(sources, 1)).max())
+            self.growth = max(self.growth, grown)
             self.notes = self._notes()
 
     def _notes(self) -> tuple[str, ...]:
@@ -157,18 +160,6 @@ class Translator:
         )
         self.growth = float(growth)
 
-    def has(self, split: str) -> bool:
-        """Whether any pair is in this part."""
-        return self._examples is not None and len(self._examples.part(split)) > 0
-
-    def rows(self, split: str, *, evaluate: bool = False) -> int:
-        assert self._examples is not None
-        return min(self.config.batch, len(self._examples.part(split)))
-
-    def steps(self, split: str, *, evaluate: bool = False) -> int:
-        assert self._examples is not None
-        return -(-len(self._examples.part(split)) // self.config.batch)
-
     def signature(self) -> dict[str, tf.TensorSpec]:
         return {
             "source": tf.TensorSpec((None, None), tf.int32),
@@ -178,30 +169,6 @@ class Translator:
             "first_row": tf.TensorSpec((), tf.int32),
         }
 
-    @property
-    def carries_state(self) -> bool:
-        return False
-
-    def batches(
-        self, split: str, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
-    ) -> Iterator[Batch]:
-        """Batches of {"source", "source_lengths", "target", "target_lengths", "first_row"}.
-
-        Ids are (rows, time), time being that of the longest sentence in the global batch; targets begin with
-        BOS and end with EOS, and their lengths count both. An epoch has every pair once, so that its last
-        batch, or one of another place, may have fewer rows.
-
-        Args:
-            split: `train`, `validation` or `test`.
-            epoch: which shuffling of the part; None reads all of it once, from the shortest to the longest.
-            start: the number of the first batch.
-            shard: (index, count) of the rows.
-        """
-        index, count = shard
-        for numbers in islice(self._batch_numbers(split, epoch), start, None):
-            first, stop = index * len(numbers) // count, (index + 1) * len(numbers) // count
-            yield self._batch(numbers, first, stop)
-
     def _batch_numbers(self, split: str, epoch: int | None) -> Iterator[np.ndarray]:
         """The numbers of the pairs in each batch: of about equal target, then of equal source length."""
         assert self._examples is not None
@@ -210,8 +177,12 @@ class Translator:
         seed = None if epoch is None else (self.config.seed, epoch)
         return batch_numbers(order, (targets, sources), batch=self.config.batch, seed=seed)
 
-    def _batch(self, numbers: np.ndarray, first: int, stop: int) -> Batch:
-        """Rows `first` to `stop` of the batch of these pairs."""
+    def _batch(self, numbers: np.ndarray, first: int, stop: int, *, training: bool) -> Batch:
+        """{"source", "source_lengths", "target", "target_lengths", "first_row"} of these pairs.
+
+        Ids are (rows, time), time being that of the longest sentence in the global batch; targets begin with
+        BOS and end with EOS, and their lengths count both.
+        """
         examples = self._examples
         assert examples is not None
         sources, targets = examples.lengths[numbers].max(axis=0)
@@ -236,12 +207,6 @@ class Translator:
         features, _ = model(tokens, tf.constant([2]), tokens)
         model.decoder.scores(features)
         return model
-
-    def initial_state(self, model: RecurrentTranslator, rows: int) -> State:
-        return ()
-
-    def state_names(self, model: RecurrentTranslator) -> tuple[str, ...]:
-        return ()
 
     def loss(
         self, model: RecurrentTranslator, batch: Batch, state: State, *, step: tf.Tensor | None = None

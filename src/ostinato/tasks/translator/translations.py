@@ -164,7 +164,7 @@ class Interpreter:
             target: its translation, the model's own or another.
 
         Raises:
-            ConfigError: the model has no attention, or a sentence has nothing in it.
+            ConfigError: the model has no attention, or the source has nothing in it.
         """
         if self._config.attention == "none":
             raise ConfigError("this translator has no attention, so there is nothing to draw")
