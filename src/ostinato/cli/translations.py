@@ -79,7 +79,13 @@ class Translations:
             from ostinato.tasks.translator.pictures import draw_alignment
 
             with writing(self._image):
-                draw_alignment(alignment, self._image)
+                complete = draw_alignment(alignment, self._image)
+            if not complete:
+                print(
+                    f"no font here has all characters of {self._image}; install one that has, such as Noto "
+                    "Sans CJK, or read --attention, which prints them",
+                    file=sys.stderr,
+                )
         return alignment
 
     def _print(self, translation: Any, alignment: Any) -> None:

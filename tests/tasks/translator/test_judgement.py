@@ -123,8 +123,11 @@ def test_bleu_by_length_is_drawn(tmp_path):
 @pytest.mark.filterwarnings("error")
 def test_an_alignment_of_any_script_is_drawn(tmp_path):
     weights = np.array([[0.9, 0.1, 0.0], [0.2, 0.3, 0.5]])
-    draw_alignment(Alignment(("$x$", "更大", "\x1b"), ("กขค", "<eos>"), weights), tmp_path / "a.png")
+    # No font has the character that Unicode keeps from ever being one.
+    odd = Alignment(("$x$", "更大", "\x1b"), ("\U0003fffe", "<eos>"), weights)
+    assert not draw_alignment(odd, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert draw_alignment(Alignment(("a", "b", "c"), ("d", "<eos>"), weights), tmp_path / "a.png")
 
 
 def test_an_alignment_is_a_line_for_each_target_token():

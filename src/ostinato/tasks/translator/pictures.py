@@ -63,16 +63,19 @@ def draw(judgement: Judgement, folder: Path) -> list[Path]:
     return [path]
 
 
-def draw_alignment(alignment: Alignment, path: Path) -> None:
+def draw_alignment(alignment: Alignment, path: Path) -> bool:
     """Draws an alignment: a row a target token, a column a source token, darker where more was looked at.
 
     Args:
         alignment: of one sentence.
         path: the PNG file to write.
+
+    Returns:
+        Whether the installed fonts have every character; the others are drawn as boxes.
     """
     from matplotlib.figure import Figure
 
-    with _all_fonts():
+    with _all_fonts() as missing:
         rows, columns = alignment.weights.shape
         size = tuple(min(1.6 + 0.3 * count, _MOST_INCHES) for count in (columns, rows))
         figure = Figure(figsize=size, dpi=120, layout="constrained")
@@ -84,22 +87,20 @@ def draw_alignment(alignment: Alignment, path: Path) -> None:
         axes.set_yticks(range(rows), targets, parse_math=False)
         axes.xaxis.tick_top()
         figure.savefig(path, format="png")
+    return not any("missing from" in str(warning.message) for warning in missing)
 
 
 @contextmanager
-def _all_fonts() -> Iterator[None]:
-    """The usual font, and after it those installed that have more scripts.
-
-    What none of them has is drawn as boxes; the printed text has it.
-    """
+def _all_fonts() -> Iterator[list[warnings.WarningMessage]]:
+    """The usual font, and after it those installed that have more scripts; gives the warnings meanwhile."""
     import matplotlib
     from matplotlib import font_manager
 
     installed = set(font_manager.get_font_names())
     families = [*matplotlib.rcParams["font.family"], *(name for name in _FONTS if name in installed)]
-    with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
+    with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        yield told
 
 
 def alignment_text(alignment: Alignment) -> str:
