@@ -35,6 +35,7 @@ PAIRS = [
 LINES = "".join(f"{source}\t{target}\n" for source, target in PAIRS)
 TINY = ("--units", "24", "--embedding", "16", "--batch", "8", "--lr", "0.02", "--epochs", "1")
 TINY += ("--evaluations", "2", "--source-encoder", "word", "--target-encoder", "word", "--dropout", "0")
+TINY += ("--word-dropout", "0", "--embedding-dropout", "0", "--min-count", "1", "--bidirectional")
 SPLIT = ("--validation-fraction", "0.1", "--test-fraction", "0.15")
 
 

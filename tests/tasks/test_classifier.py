@@ -407,7 +407,7 @@ def test_padding_that_all_texts_begin_with_is_read_once_and_predicts_the_same(ce
     texts = [text for text, _ in PAIRS]
     rows = [encode_text(task.encoder, text) for text in texts]
     tokens, lengths = task._pad(rows, 40)
-    whole = task._probabilities(task._logits(model, tokens, lengths))
+    whole = task._labels.probabilities(task._scores(model, tokens, lengths))
     shared = [list(each.probabilities.values()) for each in task.predict(model, texts)]
     assert task._shares_padding
     np.testing.assert_allclose(shared, whole, atol=1e-6)

@@ -3,6 +3,8 @@
     config.py       the settings
     network.py      the keras.Model
     task.py         data, loss, metrics and use
+    predictions.py  from scores to labels: what is said about a text
+    neighbors.py    which words the embedding has learned to be alike
     metrics.py      macro F1, ROC-AUC, calibration error
     judgement.py    what an evaluation found: figures, confusion matrix, mistakes
     pictures.py     the same, drawn

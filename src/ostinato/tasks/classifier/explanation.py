@@ -121,10 +121,10 @@ def _explanation(
 ) -> Explanation:
     assert task.encoder is not None
     probabilities = np.array(list(prediction.probabilities.values()))
-    chosen = task._chosen(probabilities[np.newaxis])[0]
+    chosen = task._labels.chosen(probabilities[np.newaxis])[0]
     if not chosen.any():
         chosen = np.arange(len(chosen)) == probabilities.argmax()
-    towards = task._joined(chosen)
+    towards = task._labels.joined(chosen)
     if prediction.empty:
         return Explanation(prediction, towards, (), 0.0, 0.0)
     ids = encode_text(task.encoder, text)

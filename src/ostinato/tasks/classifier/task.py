@@ -16,7 +16,7 @@ from ostinato.data.encoder import damaged
 from ostinato.data.encoders import Encoder, encoder_from_json
 from ostinato.data.examples import Examples, encode_text, prepare_examples
 from ostinato.data.tables import Table, open_table
-from ostinato.errors import ConfigError, EncodingError, SourceError
+from ostinato.errors import ConfigError, SourceError
 from ostinato.layers.dropout import DropoutKey
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.explanation import STEPS, Explanation, explanations
@@ -29,7 +29,9 @@ from ostinato.tasks.classifier.judgement import (
     sureness,
 )
 from ostinato.tasks.classifier.metrics import confusion_matrix
+from ostinato.tasks.classifier.neighbors import neighbors
 from ostinato.tasks.classifier.network import PADDING, RecurrentClassifier
+from ostinato.tasks.classifier.predictions import Labels, Prediction, Scorer
 from ostinato.tasks.standalone import StandaloneExamples
 from ostinato.tasks.task import Batch, OnProgress, State
 
@@ -48,28 +50,6 @@ class Tables:
 
     table: Table
     validation: Table | None = None
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a classifier says about a text.
-
-    Attributes:
-        label: the likeliest label; where a text may have several, all with a probability of at least one
-            half, joined as in the training table.
-        probability: of that decision (several labels are taken as independent).
-        probabilities: of every label.
-        tokens: how long the text is.
-        cut: whether it is longer than what the network reads.
-        empty: whether there is nothing in it to read; the probabilities are then those of the training texts.
-    """
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-    tokens: int
-    cut: bool
-    empty: bool
 
 
 class Classifier(StandaloneExamples):
@@ -93,7 +73,12 @@ class Classifier(StandaloneExamples):
         self._examples: Examples | None = None
         self._weights: np.ndarray | None = None
         self._splits = True
-        self._scorer: tuple[Any, tuple[Callable[..., tf.Tensor], ...]] | None = None
+        self._scorer: Scorer | None = None
+
+    @property
+    def _labels(self) -> Labels:
+        """The labels, and how scores decide for them."""
+        return Labels(self.labels, self.config.label_separator)
 
     @property
     def several(self) -> bool:
@@ -351,8 +336,7 @@ class Classifier(StandaloneExamples):
 
     def build(self) -> RecurrentClassifier:
         assert self.encoder is not None
-        outputs = len(self.labels) if self.several or len(self.labels) > 2 else 1
-        model = RecurrentClassifier(self.config, self.encoder.size, outputs)
+        model = RecurrentClassifier(self.config, self.encoder.size, self._labels.scores)
         tokens, lengths = tf.zeros((1, 2), tf.int32), tf.constant([2])
         model(tokens, lengths if self.config.masked else None)
         return model
@@ -404,15 +388,15 @@ class Classifier(StandaloneExamples):
         examples, steps = self._examples, self.steps(split)
         pieces, loss, order = [], 0.0, list(self._batch_numbers(split, None))
         for number, batch in enumerate(self.batches(split)):
-            logits = self._logits(model, batch["tokens"], batch["lengths"])
-            loss += self._nats(logits, batch["targets"])
-            pieces.append(self._probabilities(logits))
+            logits = self._scores(model, batch["tokens"], batch["lengths"])
+            loss += self._labels.nats(logits, batch["targets"])
+            pieces.append(self._labels.probabilities(logits))
             if on_batch is not None:
                 on_batch(number + 1, steps)
         numbers, probabilities = np.concatenate(order), np.concatenate(pieces)
         targets = examples.targets[numbers]
         truth = targets > 0 if self.several else np.eye(len(self.labels), dtype=bool)[targets]
-        decisions = Decisions(numbers, truth, self._chosen(probabilities), probabilities)
+        decisions = Decisions(numbers, truth, self._labels.chosen(probabilities), probabilities)
         figures = {"loss": loss / len(numbers), **figures_of(decisions, several=self.several)}
         confusion = None
         if not self.several:
@@ -444,8 +428,8 @@ class Classifier(StandaloneExamples):
             Mistake(
                 table.at(int(self._examples.numbers[decisions.examples[place]])),
                 self._examples.text(int(decisions.examples[place])),
-                self._joined(decisions.truth[place]),
-                self._joined(decisions.chosen[place]),
+                self._labels.joined(decisions.truth[place]),
+                self._labels.joined(decisions.chosen[place]),
                 float(sure[place]),
             )
             for place in worst
@@ -486,14 +470,14 @@ class Classifier(StandaloneExamples):
             longest = min(int(sizes[mine].max()), self.max_tokens)
             before = self.max_tokens - longest if self._shares_padding else 0
             tokens, lengths = self._pad([rows[n] for n in mine], longest, whole=not before)
-            probabilities[mine] = self._probabilities(self._logits(model, tokens, lengths, before))
-        chosen = self._chosen(probabilities)
+            probabilities[mine] = self._labels.probabilities(self._scores(model, tokens, lengths, before))
+        chosen = self._labels.chosen(probabilities)
         decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities)
         sure = sureness(decisions, several=self.several)
         for number, size in enumerate(sizes.tolist()):
             each = dict(zip(self.labels, probabilities[number].tolist(), strict=True))
             yield Prediction(
-                self._joined(chosen[number]),
+                self._labels.joined(chosen[number]),
                 float(sure[number]),
                 each,
                 size,
@@ -508,69 +492,13 @@ class Classifier(StandaloneExamples):
         reads_first = not config.masked and config.padding == "pre" and not config.bidirectional
         return reads_first and config.pooling == "last" and config.engine != "scratch"
 
-    def _logits(
+    def _scores(
         self, model: RecurrentClassifier, tokens: np.ndarray, lengths: np.ndarray, before: int = 0
     ) -> np.ndarray:
-        """Scores, float64, shape (rows, outputs); the functions that compute them are traced once.
-
-        Args:
-            model: a trained model.
-            tokens: ids, shape (rows, time).
-            lengths: of the texts, (rows,).
-            before: steps of padding that all rows begin with and `tokens` leaves out; they are read once for
-                all rows.
-        """
-        if self._scorer is None or self._scorer[0] is not model:
-            self._scorer = (model, self._scorers(model))
-        after_none, after_padding = self._scorer[1]
-        if before:
-            scores = after_padding(tf.constant(tokens), tf.constant(before))
-        else:
-            scores = after_none(tf.constant(tokens), tf.constant(lengths))
-        return scores.numpy().astype(np.float64)
-
-    def _scorers(self, model: RecurrentClassifier) -> tuple[Callable[..., tf.Tensor], ...]:
-        """What `_logits` calls: without and with padding before the tokens."""
-        masked = self.config.masked
-        ids, sizes, number = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 1, 0))
-
-        @tf.function(input_signature=[ids, sizes])
-        def after_none(tokens, lengths):
-            return model(tokens, lengths if masked else None)
-
-        @tf.function(input_signature=[ids, number])
-        def after_padding(tokens, before):
-            rows = tf.shape(tokens)[0]
-            state = tf.nest.map_structure(lambda x: tf.repeat(x, rows, axis=0), model.after_padding(before))
-            return model.decide(model.embedding(tokens), state=state)
-
-        return after_none, after_padding
-
-    def _probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Of every label, shape (rows, labels)."""
-        if self.several or logits.shape[1] == 1:
-            yes = np.exp(-np.logaddexp(0.0, -logits))
-            return yes if self.several else np.concatenate([1 - yes, yes], axis=1)
-        scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
-
-    def _nats(self, logits: np.ndarray, targets: np.ndarray) -> float:
-        """The loss summed over the rows, as `loss` has it."""
-        if self.several:
-            return float((np.logaddexp(0.0, logits) - logits * targets).mean(axis=1).sum())
-        if logits.shape[1] == 1:
-            return float((np.logaddexp(0.0, logits[:, 0]) - logits[:, 0] * targets).sum())
-        return float((np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(logits)), targets]).sum())
-
-    def _chosen(self, probabilities: np.ndarray) -> np.ndarray:
-        """Which labels are decided for, bool, shape (rows, labels)."""
-        if self.several:
-            return probabilities >= 0.5
-        return np.eye(len(self.labels), dtype=bool)[probabilities.argmax(axis=1)]
-
-    def _joined(self, chosen: np.ndarray) -> str:
-        names = [label for label, one in zip(self.labels, chosen, strict=True) if one]
-        return (self.config.label_separator or "").join(names)
+        """See `Scorer.scores`; that of this model is kept."""
+        if self._scorer is None or self._scorer.model is not model:
+            self._scorer = Scorer(model, self.config)
+        return self._scorer.scores(tokens, lengths, before)
 
     def explain(
         self, model: RecurrentClassifier, texts: Iterable[str], steps: int = STEPS
@@ -590,41 +518,7 @@ class Classifier(StandaloneExamples):
     def neighbors(
         self, model: RecurrentClassifier, word: str, count: int = 10
     ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-        """The tokens whose embeddings are nearest to a word's, and those farthest from it.
-
-        Args:
-            model: a trained model.
-            word: a token of the vocabulary, without the space before it.
-            count: how many of each.
-
-        Returns:
-            (token, cosine) pairs, the nearest first; and the farthest first.
-
-        Raises:
-            EncodingError: when the vocabulary has no such token.
-        """
-        encoder = self.encoder
-        assert encoder is not None
-        names = [symbol.strip() or symbol for symbol in encoder.symbols]
-        # Words have the space before them, and what follows one without a space is another token.
-        asked = next((symbol for symbol in (f" {word}", word) if symbol in encoder.symbols), None)
-        if asked is None:
-            raise EncodingError(
-                f"{word!r} is no token of this run's vocabulary of {encoder.size:,}; "
-                "give a word that is frequent in the training texts"
-            )
-        vectors = model.embedding.get_weights()[0][1 + PADDING :].astype(np.float64)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        cosines = vectors @ vectors[encoder.symbols.index(asked)]
-        order = np.argsort(-cosines, kind="stable")
-
-        def first(order: Iterable[int]) -> list[tuple[str, float]]:
-            found: dict[str, float] = {}
-            for number in order:
-                if names[number] != word:
-                    found.setdefault(names[number], float(cosines[number]))
-                if len(found) == count:
-                    break
-            return list(found.items())
-
-        return first(order), first(order[::-1])
+        """The tokens whose embeddings are nearest to a word's, and those farthest; see `neighbors`."""
+        assert self.encoder is not None
+        vectors = model.embedding.get_weights()[0][1 + PADDING :]
+        return neighbors(self.encoder, vectors, word, count)

@@ -1,0 +1,52 @@
+"""Which words the embedding has learned to be alike, as TensorFlow Tutorial #20 (Pedersen) looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ostinato.data.encoders import Encoder
+from ostinato.errors import EncodingError
+
+
+def neighbors(
+    encoder: Encoder, vectors: np.ndarray, word: str, count: int = 10
+) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """The tokens whose embeddings are nearest to a word's, and those farthest from it.
+
+    Args:
+        encoder: knows the tokens.
+        vectors: their embeddings, shape (tokens, embedding).
+        word: a token of the vocabulary, without the space before it.
+        count: how many of each.
+
+    Returns:
+        (token, cosine) pairs, the nearest first; and the farthest first.
+
+    Raises:
+        EncodingError: when the vocabulary has no such token.
+    """
+    names = [symbol.strip() or symbol for symbol in encoder.symbols]
+    # Words have the space before them, and what follows one without a space is another token.
+    asked = next((symbol for symbol in (f" {word}", word) if symbol in encoder.symbols), None)
+    if asked is None:
+        raise EncodingError(
+            f"{word!r} is no token of this run's vocabulary of {encoder.size:,}; "
+            "give a word that is frequent in the training texts"
+        )
+    vectors = vectors.astype(np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    cosines = vectors @ vectors[encoder.symbols.index(asked)]
+    order = np.argsort(-cosines, kind="stable")
+
+    def first(order: Iterable[int]) -> list[tuple[str, float]]:
+        found: dict[str, float] = {}
+        for number in order:
+            if names[number] != word:
+                found.setdefault(names[number], float(cosines[number]))
+            if len(found) == count:
+                break
+        return list(found.items())
+
+    return first(order), first(order[::-1])
