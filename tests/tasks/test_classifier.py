@@ -274,13 +274,13 @@ def test_the_losses_are_kerass():
     truth = np.array([1, 1])
     binary, several = prepared(), prepared(TAGGED, label_separator="|")
     expected = keras.losses.BinaryCrossentropy(from_logits=True)(truth[:, None], scores)
-    assert binary._nats(scores, truth) / 2 == pytest.approx(float(expected), rel=1e-5)
+    assert binary._labels.nats(scores, truth) / 2 == pytest.approx(float(expected), rel=1e-5)
     scores = np.array([[2.0, 0.5, -1.0], [-1.0, 0.1, 0.2]])
     hot = np.array([[1, 0, 1], [0, 0, 1]])
     expected = keras.losses.BinaryCrossentropy(from_logits=True)(hot, scores)
-    assert several._nats(scores, hot) / 2 == pytest.approx(float(expected), rel=1e-5)
+    assert several._labels.nats(scores, hot) / 2 == pytest.approx(float(expected), rel=1e-5)
     expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(truth, scores)
-    assert prepared(QUEUES)._nats(scores, truth) / 2 == pytest.approx(float(expected), rel=1e-5)
+    assert prepared(QUEUES)._labels.nats(scores, truth) / 2 == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("count", [2, 3])
