@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ostinato.data import cache
+from ostinato.data.lines import shown, unreadable
 from ostinato.data.named import DEFAULT, NAMED, Named, fetch, pydoc_text
 from ostinato.errors import RunError, SourceError
 
@@ -337,10 +338,9 @@ def _mode(name: str) -> int | None:
 
 
 def _unreadable(label: str, error: OSError) -> SourceError:
-    return SourceError(f"cannot read {_shown(label)} ({error.strerror or error})")
+    return unreadable(_shown(label), error)
 
 
 def _shown(name: str) -> str:
-    """The name of a source as messages show it: no longer than a line."""
-    name = "standard input" if name == "-" else name
-    return name if len(name) <= 200 else f"{name[:200]}…"
+    """The name of a source as messages show it."""
+    return shown("standard input" if name == "-" else name)

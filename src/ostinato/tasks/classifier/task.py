@@ -456,7 +456,7 @@ class Classifier(StandaloneExamples):
             yield from self._predict_some(model, some)
 
     def _predict_some(self, model: RecurrentClassifier, texts: list[str]) -> Iterator[Prediction]:
-        encoder = self.encoder
+        encoder, labels = self.encoder, self._labels
         assert encoder is not None
         if strange := [text for text in texts if not isinstance(text, str)]:
             raise ConfigError(f"one of the texts is a {type(strange[0]).__name__}, not a string")
@@ -470,14 +470,14 @@ class Classifier(StandaloneExamples):
             longest = min(int(sizes[mine].max()), self.max_tokens)
             before = self.max_tokens - longest if self._shares_padding else 0
             tokens, lengths = self._pad([rows[n] for n in mine], longest, whole=not before)
-            probabilities[mine] = self._labels.probabilities(self._scores(model, tokens, lengths, before))
-        chosen = self._labels.chosen(probabilities)
+            probabilities[mine] = labels.probabilities(self._scores(model, tokens, lengths, before))
+        chosen = labels.chosen(probabilities)
         decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities)
         sure = sureness(decisions, several=self.several)
         for number, size in enumerate(sizes.tolist()):
             each = dict(zip(self.labels, probabilities[number].tolist(), strict=True))
             yield Prediction(
-                self._labels.joined(chosen[number]),
+                labels.joined(chosen[number]),
                 float(sure[number]),
                 each,
                 size,
