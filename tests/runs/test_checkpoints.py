@@ -77,10 +77,13 @@ def test_steps_are_in_order_and_other_names_are_none(folder):
     assert checkpoints.steps(folder / "nowhere") == []
 
 
-def test_a_step_that_has_a_checkpoint_keeps_it(folder):
-    other = Checkpoint(3, {"step": 3, "other": True}, small(9).groups)
+def test_a_step_that_has_a_checkpoint_keeps_its_arrays_and_gets_the_position(folder):
+    other = Checkpoint(3, {"step": 3, "evaluations": 1}, small(9).groups)
     checkpoints.save(folder, other)
-    assert checkpoints.load(folder, 3).position == small().position
+    saved = checkpoints.load(folder, 3)
+    assert saved.position == other.position
+    np.testing.assert_equal(saved.groups, small().groups)
+    assert [entry.name for entry in folder.iterdir()] == [checkpoints.path_of(folder, 3).name]
 
 
 def test_what_a_killed_save_left_behind_does_not_stop_the_next(folder):

@@ -59,32 +59,33 @@ def path_of(folder: Path, step: int) -> Path:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Writes a checkpoint; a step that has one already keeps it.
+    """Writes a checkpoint. A step that has one keeps its arrays, and gets the position.
+
+    A step has one set of arrays; its position changes without them when the evaluation after the step is done.
 
     Raises:
         RunError: when the disk is full or the folder cannot be written; nothing half-written is left under a
             checkpoint's name.
     """
     final = path_of(folder, checkpoint.step)
-    if final.exists():
-        return final
     aside = folder / f".writing-{os.getpid()}"
     with files.writing(final):
         try:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
+            if final.exists():
+                digests = _read_manifest(final)["sha256"]
+                _write_manifest(aside, checkpoint, digests)
+                os.replace(aside / "manifest.json", final / "manifest.json")
+                files.sync_folder(final)
+                aside.rmdir()
+                return final
             digests = {}
             for group, arrays in checkpoint.groups.items():
                 data = safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()})
                 files.write_synced(aside / f"{group}.safetensors", data)
                 digests[f"{group}.safetensors"] = hashlib.sha256(data).hexdigest()
-            manifest = {
-                "version": _VERSION,
-                "step": checkpoint.step,
-                "position": checkpoint.position,
-                "sha256": digests,
-            }
-            files.write_synced(aside / "manifest.json", files.to_json(manifest))
+            _write_manifest(aside, checkpoint, digests)
             files.sync_folder(aside)
             os.rename(aside, final)
             files.sync_folder(folder)
@@ -92,6 +93,16 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
             shutil.rmtree(aside, ignore_errors=True)
             raise
     return final
+
+
+def _write_manifest(folder: Path, checkpoint: Checkpoint, digests: dict[str, str]) -> None:
+    manifest = {
+        "version": _VERSION,
+        "step": checkpoint.step,
+        "position": checkpoint.position,
+        "sha256": digests,
+    }
+    files.write_synced(folder / "manifest.json", files.to_json(manifest))
 
 
 def load(folder: Path, step: int, groups: tuple[str, ...] = ("weights", "optimizer", "state")) -> Checkpoint:
@@ -106,19 +117,25 @@ def load(folder: Path, step: int, groups: tuple[str, ...] = ("weights", "optimiz
         RunError: when it is damaged or of a newer version.
     """
     path = path_of(folder, step)
+    manifest = _read_manifest(path)
+    if manifest["step"] != step:
+        raise RunError(f"{path / 'manifest.json'} is damaged: it speaks of step {manifest['step']}")
+    read = {group: _read_group(path, group, manifest["sha256"]) for group in groups}
+    return Checkpoint(step, manifest["position"], read)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
     manifest = files.read_json(path / "manifest.json")
     try:
-        version, saved_step = int(manifest["version"]), int(manifest["step"])
+        version, step = int(manifest["version"]), int(manifest["step"])
         position, digests = dict(manifest["position"]), dict(manifest["sha256"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RunError(f"{path / 'manifest.json'} is damaged: {error!r}") from None
     if version > _VERSION:
         raise RunError(
             f"{path} was written by a newer version of ostinato (format {version}); upgrade to read it"
         )
-    if saved_step != step:
-        raise RunError(f"{path / 'manifest.json'} is damaged: it speaks of step {saved_step}")
-    return Checkpoint(step, position, {group: _read_group(path, group, digests) for group in groups})
+    return {"step": step, "position": position, "sha256": digests}
 
 
 def _read_group(path: Path, group: str, digests: dict[str, Any]) -> Arrays:
