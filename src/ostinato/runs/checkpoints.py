@@ -61,7 +61,7 @@ def path_of(folder: Path, step: int) -> Path:
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
     """Writes a checkpoint. A step that has one keeps its arrays, and gets the position.
 
-    A step has one set of arrays; its position changes without them when the evaluation after the step is done.
+    A step has one set of arrays; its position changes when the evaluation after the step is done.
 
     Raises:
         RunError: when the disk is full or the folder cannot be written; nothing half-written is left under a
