@@ -227,8 +227,8 @@ class TensorFlowPeer:
         )
         batch = as_tensors(next(iter(task.batches("train", epoch=0))))
         state = task.initial_state(network, layer.batch)
-        count, rate = tf.constant(0), tf.constant(1e-3)
-        return lambda: step(batch, state, count, rate)[:1]
+        arguments = (tf.constant(0), tf.constant(1e-3), tf.zeros(4))
+        return lambda: step((batch,), (state,), *arguments)[:1]
 
     def matmul(self, layer: Layer) -> Call:
         import tensorflow as tf

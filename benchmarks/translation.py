@@ -187,8 +187,8 @@ def ours_step(task: Translator, model: Any, config: ostinato.TrainingConfig) -> 
     """Learns from a batch as `ostinato.train` does."""
     optimizer = Optimizer(config, weights.names(model.trainable_variables), model.trainable_variables)
     step = make_train_step(task, model, optimizer, config)
-    rate = tf.constant(config.learning_rate, tf.float32)
-    return lambda batch, number: float(step(batch, (), tf.constant(number), rate)[0])
+    rate, no_signals = tf.constant(config.learning_rate, tf.float32), tf.zeros(4)
+    return lambda batch, number: float(step((batch,), ((),), tf.constant(number), rate, no_signals).loss)
 
 
 def keras_step(task: Translator, model: PlainKeras, config: ostinato.TrainingConfig) -> Callable[..., float]:

@@ -18,7 +18,7 @@ _PUBLIC = {
     "TrainingConfig": "ostinato.training.config",
     "TranslatorConfig": "ostinato.tasks.translator",
     "accelerate": "ostinato.layers.accelerate",
-    "evaluate": "ostinato.training.run",
+    "evaluate": "ostinato.training.judging",
     "explain": "ostinato.layers.explain",
     "load": "ostinato.runs.trained",
     "restore": "ostinato.layers.accelerate",
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
     from ostinato.tasks.translator import TranslatorConfig as TranslatorConfig
     from ostinato.training.config import TrainingConfig as TrainingConfig
-    from ostinato.training.run import evaluate as evaluate
+    from ostinato.training.judging import evaluate as evaluate
     from ostinato.training.run import resume as resume
     from ostinato.training.run import train as train
 

@@ -18,7 +18,7 @@ from ostinato.tasks.classifier import Classifier, ClassifierConfig, metrics
 from ostinato.tasks.classifier.task import Tables
 from ostinato.training.events import StepDone
 from ostinato.training.optimizers import Optimizer
-from ostinato.training.run import judge
+from ostinato.training.judging import judge
 from ostinato.training.step import as_tensors, make_train_step
 
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "great", "a great warm film")
@@ -499,7 +499,7 @@ def test_one_trace_serves_batches_of_every_size(tmp_path):
     train_step = make_train_step(task, model, optimizer, config)
     sizes = set()
     for batch in task.batches("train", epoch=0):
-        train_step(as_tensors(batch), (), tf.constant(0), tf.constant(0.1))
+        train_step((as_tensors(batch),), ((),), tf.constant(0), tf.constant(0.1), tf.zeros(4))
         sizes.add(batch["tokens"].shape)
     assert len(sizes) > 2
     assert train_step.experimental_get_tracing_count() == 1

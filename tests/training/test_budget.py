@@ -12,15 +12,16 @@ from ostinato.training.budget import Budget, Position
 from ostinato.training.config import TrainingConfig
 
 COUNTS, TIMES = st.integers(0, 10**12), st.floats(0, 1e12)
+STEPS = st.integers(0, 2**31 - 1)
 POSITIONS = st.builds(
     Position,
-    step=COUNTS,
+    step=STEPS,
     epoch=COUNTS,
     batch=COUNTS,
     seconds=TIMES,
     evaluations=COUNTS,
     best_loss=st.none() | TIMES,
-    best_step=st.none() | COUNTS,
+    best_step=st.none() | STEPS,
     evaluations_since_best=COUNTS,
     sums=st.dictionaries(st.sampled_from(["loss", "weight", "characters"]), TIMES),
     step_seconds=TIMES,
@@ -89,6 +90,13 @@ def test_a_position_comes_back_from_json_exactly(position):
     [
         {"step": "5"},
         {"step": -1},
+        {"step": True},
+        {"step": 1.0},
+        {"step": 2**31},
+        {"epoch": 10**30},
+        {"seconds": math.inf},
+        {"learning_rate": "1"},
+        {"ended": 1},
         {"seconds": None},
         {"seconds": math.nan},
         {"metrics_bytes": []},

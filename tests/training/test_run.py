@@ -19,7 +19,7 @@ from ostinato.errors import ConfigError, EncodingError, RunError, SourceError, T
 from ostinato.runs import checkpoints
 from ostinato.runs.directory import open_run
 from ostinato.runs.weights import to_arrays
-from ostinato.training.events import Ended, Measured, Saved, Started, StepDone
+from ostinato.training.events import Ended, Measured, Saved, Started, StepDone, Told
 
 ROW_KEYS = [
     "step",
@@ -300,13 +300,53 @@ def test_ctrl_c_again_after_a_resume_is_resumed_again(start, whole_run, tmp_path
     assert_equal_runs(tmp_path / "run", whole_run)
 
 
-def test_ctrl_c_at_the_last_step_only_finishes_it(start, whole_run, tmp_path):
+def test_an_evaluation_that_is_broken_off_is_made_up_for_first(start, whole_run, tmp_path):
     def press(event):
         if isinstance(event, StepDone) and event.fraction == 1.0:
             signal.raise_signal(signal.SIGINT)
 
-    start(tmp_path / "run", on_event=press)
+    with pytest.raises(KeyboardInterrupt):
+        start(tmp_path / "run", on_event=press)
+    rows, last = open_run(tmp_path / "run").rows(), open_run(whole_run).weights("last").step
+    assert (rows[-1]["split"], rows[-1]["step"]) == ("train", last)
+    events = []
+    ostinato.resume(tmp_path / "run", on_event=events.append)
+    assert not any(isinstance(event, StepDone) for event in events)
     assert_equal_runs(tmp_path / "run", whole_run)
+
+
+def test_sigterm_saves_and_ends_with_its_own_exit_code(start, whole_run, tmp_path):
+    events = []
+
+    def terminate(event):
+        events.append(event)
+        if isinstance(event, StepDone) and event.step == 7:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as ended:
+        start(tmp_path / "run", on_event=terminate)
+    assert ended.value.code == 143
+    assert (events[-1].reason, events[-1].step) == ("terminated", 7)
+    ostinato.resume(tmp_path / "run")
+    assert_equal_runs(tmp_path / "run", whole_run)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(start, tmp_path):
+    refused = []
+
+    def meanwhile(event):
+        if isinstance(event, StepDone) and event.step == 3:
+            for again in (
+                lambda: ostinato.resume(tmp_path / "run"),
+                lambda: start(tmp_path / "run", overwrite=True),
+            ):
+                with pytest.raises(RunError, match="is being trained by process") as error:
+                    again()
+                refused.append(error.value)
+
+    start(tmp_path / "run", on_event=meanwhile)
+    assert len(refused) == 2
+    assert not (tmp_path / "run" / ".lock").exists()
 
 
 def test_a_finished_run_is_only_loaded(whole_run, tmp_path):
@@ -314,7 +354,7 @@ def test_a_finished_run_is_only_loaded(whole_run, tmp_path):
     before, events = files_below(path), []
     trained = ostinato.resume(path, on_event=events.append)
     assert trained.step == ostinato.load(path).step
-    assert events == []
+    assert events == [Told(f"{path} is finished; there is nothing to resume")]
     assert files_below(path) == before
 
 

@@ -51,9 +51,10 @@ def test_a_step_takes_the_mean_gradient_clipped_by_its_global_norm(task, clip):
 
     optimizer = Optimizer(config, [str(number) for number in range(len(weights))], model.trainable_variables)
     train_step = make_train_step(task, model, optimizer, config)
-    loss, counted, sums, told_norm, new_state = train_step(
-        batch, state, tf.constant(7), tf.constant(0.3, tf.float32)
+    loss, counted, sums, told_norm, (new_state,), signals = train_step(
+        (batch,), (state,), tf.constant(7), tf.constant(0.3, tf.float32), tf.constant([1.0, 0.0])
     )
+    assert signals.numpy().tolist() == [1.0, 0.0]
     assert float(loss) == pytest.approx(float(total), rel=1e-5)
     assert float(counted) == float(weight) == 27.0
     assert float(sums["characters"]) == 27.0
@@ -104,27 +105,26 @@ from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.step import as_tensors, make_train_step
+from ostinato.training.workers import Workers
 
 def trained(strategy):
     task = LanguageModel(LanguageModelConfig(cell="gru", units=8, seq_len=8, batch=4, output_dropout=0.3))
     task.prepare(["the cat sat on a mat\\n" * 60])
-    count, config = strategy.num_replicas_in_sync, TrainingConfig(optimizer="adam", clip=0.1)
-    def share(values):
-        return strategy.experimental_distribute_values_from_function(
-            lambda context: values[context.replica_id_in_sync_group]
-        )
+    workers, config = Workers(strategy), TrainingConfig(optimizer="adam", clip=0.1)
+    count = workers.replica_count
     with strategy.scope():
         model = task.build()
         names = weights.names(model.trainable_variables)
-        step = make_train_step(task, model, Optimizer(config, names, model.trainable_variables), config)
-        shards = [
-            [as_tensors(batch) for batch in task.batches("train", epoch=0, shard=(index, count))]
-            for index in range(count)
-        ]
-        state = tuple(share([part] * count) for part in task.initial_state(model, 4 // count))
-        for number in range(3):
-            batch = {name: share([shard[number][name] for shard in shards]) for name in shards[0][0]}
-            *_, state = step(batch, state, tf.constant(number), tf.constant(0.1))
+        optimizer = Optimizer(config, names, model.trainable_variables)
+        step = make_train_step(task, model, optimizer, config, workers)
+        shards = [task.batches("train", epoch=0, shard=(index, count)) for index in range(count)]
+        states = (task.initial_state(model, 4 // count),) * count
+        for number, batches in zip(range(3), zip(*shards)):
+            batches = tuple(as_tensors(batch) for batch in batches)
+            signals = tf.constant([1.0, number])
+            learned = step(batches, states, tf.constant(number), tf.constant(0.1), signals)
+            assert learned.signals.numpy().tolist() == [1.0, number]
+            states = learned.states
         return [variable.numpy() for variable in model.trainable_variables]
 
 one = trained(tf.distribute.get_strategy())

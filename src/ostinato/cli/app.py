@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import ostinato
-from ostinato.cli import bench, evaluate, generate, info, neighbors, predict, recipes, train
+from ostinato.cli import bench, evaluate, generate, info, launch, neighbors, predict, recipes, train
 from ostinato.errors import OstinatoError
 
 # Typer brings Click along, under a name that changed over its versions.
@@ -24,6 +24,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(train.app, name="train")
+# What follows the worker's command belongs to it, options too.
+app.command("launch", context_settings={"allow_interspersed_args": False})(launch.launch)
 app.command("generate")(generate.generate)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)

@@ -74,8 +74,8 @@ def evaluate(
     from ostinato.cli.settings import search
     from ostinato.runs.directory import open_run
     from ostinato.tasks import task_classes
-    from ostinato.training.run import evaluate as measure
-    from ostinato.training.run import judge
+    from ostinato.training.judging import evaluate as measure
+    from ostinato.training.judging import judge
 
     directory = open_run(run)
     judges = hasattr(task_classes(directory.task)[0], "judge")

@@ -52,6 +52,15 @@ RecipeFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        help="Share each batch among so many devices: GPUs or, where there are none, parts of the CPU. The "
+        "processes of a cluster are named by TF_CONFIG or Slurm instead.",
+        show_default="1",
+    ),
+]
+
 # Data.
 
 EncoderName = Annotated[str | None, option("What a token is: char, byte, word or bpe.", panel=DATA)]

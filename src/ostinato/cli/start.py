@@ -24,7 +24,7 @@ def train(flags: dict[str, Any], task_config: Any, training_config: Any, source:
     """Trains, shows how it goes, and tells what came of it.
 
     Args:
-        flags: by name; of them `out`, `overwrite`, `init_from` and `as_json` are used here.
+        flags: by name; of them `out`, `overwrite`, `init_from`, `devices` and `as_json` are used here.
         task_config, training_config: from `settings`.
         source: what the task trains on.
     """
@@ -40,6 +40,7 @@ def train(flags: dict[str, Any], task_config: Any, training_config: Any, source:
             out=flags["out"],
             overwrite=flags["overwrite"],
             init_from=flags["init_from"],
+            devices=flags["devices"],
             on_event=view,
             on_progress=view.reading,
         )
@@ -49,7 +50,11 @@ def train(flags: dict[str, Any], task_config: Any, training_config: Any, source:
 
 
 def tell(trained: Any, as_json: bool) -> None:
-    """Prints the path of a run and how to use it, or its last figures as one JSON object."""
+    """Prints the path of a run and how to use it, or its last figures as one JSON object. The chief does."""
+    from ostinato.training.workers import is_chief
+
+    if not is_chief():
+        return
     path, rows = trained.directory.path, trained.directory.rows()
     last = {row["split"]: row for row in rows}
     if as_json:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from ostinato.cli import options
 from ostinato.cli.quiet import import_tensorflow
 from ostinato.cli.start import tell
 from ostinato.cli.train_classify import classifier
@@ -41,6 +42,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted or killed.")
     ] = None,
+    devices: options.Devices = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --resume: print one JSON object at the end.")
     ] = False,
@@ -57,15 +59,11 @@ def train(
     from ostinato.training import run as training
     from ostinato.training.progress import ProgressView
 
-    if training.is_finished(resume):
-        print(f"{resume} is finished; there is nothing to resume", file=sys.stderr)
-        trained = training.load(resume)
-    else:
-        view = ProgressView(sys.stderr)
-        try:
-            trained = training.resume(resume, on_event=view, on_progress=view.reading)
-        finally:
-            view.close()
+    view = ProgressView(sys.stderr)
+    try:
+        trained = training.resume(resume, devices=devices, on_event=view, on_progress=view.reading)
+    finally:
+        view.close()
     tell(trained, as_json)
 
 

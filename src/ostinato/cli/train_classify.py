@@ -132,6 +132,7 @@ def classifier(
     evaluations: options.Evaluations = None,
     patience: options.Patience = None,
     seed: options.Seed = None,
+    devices: options.Devices = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Trains a text classifier from a table of texts and labels: two labels, many, or several for each text.

@@ -85,6 +85,7 @@ def language_model(
     evaluations: options.Evaluations = None,
     patience: options.Patience = None,
     seed: options.Seed = None,
+    devices: options.Devices = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Trains a language model: a network that predicts the next character, byte, word or subword of a text.

@@ -162,6 +162,7 @@ def translator(
     evaluations: options.Evaluations = None,
     patience: options.Patience = None,
     seed: options.Seed = None,
+    devices: options.Devices = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Trains a translator from sentence pairs: a network that reads a sentence and writes another one.

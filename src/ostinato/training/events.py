@@ -13,6 +13,13 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
+class Told:
+    """A sentence for whoever watches: what is waited for, or that there is nothing to do."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Started:
     """The training begins, or goes on: from `step`, in the run at `path`; `unit` is what weights count."""
 
@@ -61,11 +68,11 @@ class Ended:
 
     path: Path
     step: int
-    reason: Literal["finished", "stopped early", "interrupted"]
+    reason: Literal["finished", "stopped early", "interrupted", "terminated"]
     seconds: float
     best_loss: float | None
     best_step: int | None
 
 
-Event = Started | StepDone | Measured | Saved | Ended
+Event = Told | Started | StepDone | Measured | Saved | Ended
 Listener = Callable[[Event], None]

@@ -4,14 +4,19 @@ It reads from top to bottom as the story of a run: set up, take a batch, learn, 
 the budget is used up. Everything it must remember between two steps is in the `Position`, the weights, the
 optimizer's slots and the recurrent state, and a checkpoint holds all of it: a training that was killed goes
 on as if it had not.
+
+Several workers each run this loop and stay in step: what they decide by (the loss, the time, whether somebody
+pressed Ctrl-C) is the same for all, since it was added up over all or told by the chief.
 """
 
 from __future__ import annotations
 
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +30,11 @@ from ostinato.tasks.task import Batch, State
 from ostinato.training.budget import Budget, Position
 from ostinato.training.config import TrainingConfig
 from ostinato.training.events import Ended, Event, Measured, Saved, Started, StepDone
-from ostinato.training.interrupt import Interrupt
+from ostinato.training.interrupt import Interrupt, stop
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.schedules import learning_rate
 from ostinato.training.step import Evaluation, as_tensors, make_train_step
+from ostinato.training.workers import Workers, alone
 
 
 class Trainer:
@@ -38,8 +44,12 @@ class Trainer:
         task: with its data prepared.
         model: from the task's `build`.
         config: how to train.
-        run: where to save.
-        emit: told every event.
+        run: where the chief saves.
+        emit: told every event; on the chief only.
+        workers: who trains together; None is this process alone. The model was built in its strategy's scope.
+
+    Raises:
+        ConfigError: when patience has nothing to go by, or a batch fewer rows than there are replicas.
     """
 
     def __init__(
@@ -49,24 +59,36 @@ class Trainer:
         config: TrainingConfig,
         run: RunDirectory,
         emit: Callable[[Event], None],
+        workers: Workers | None = None,
     ):
-        self._task, self._model, self._config, self._run, self._emit = task, model, config, run, emit
+        self._task, self._model, self._config, self._run = task, model, config, run
+        self._workers = workers = workers or alone()
+        self._emit = emit if workers.chief else lambda event: None
         self._budget = Budget.of(config, task.steps("train"))
         names = weights.names(model.trainable_variables)
-        self._optimizer = Optimizer(config, names, model.trainable_variables)
-        self._train_step = make_train_step(task, model, self._optimizer, config)
-        self._evaluation = Evaluation(task, model) if task.has("validation") else None
+        with workers.strategy.scope():
+            self._optimizer = Optimizer(config, names, model.trainable_variables)
+        self._train_step = make_train_step(task, model, self._optimizer, config, workers)
+        self._evaluation = Evaluation(task, model, workers) if task.has("validation") else None
         if config.patience is not None and self._evaluation is None:
             raise ConfigError("patience needs a validation part; set a validation fraction above 0")
+        if task.rows("train") < workers.replica_count:
+            raise ConfigError(
+                f"a batch has {task.rows('train')} rows, too few for {workers.replica_count} replicas; take "
+                "a larger --batch, or fewer of them"
+            )
         self._position = Position()
-        self._state: State = task.initial_state(model, task.rows("train"))
+        self._states: tuple[State, ...] = self._initial_states()
+        self._interrupt = Interrupt()
+        self._signalled: int | None = None  # the signal of the system that all workers know of
+        self._save_asked = False  # by the chief's clock
         self._seconds_before = 0.0
         self._began = self._saved_at = time.perf_counter()
 
     # What a checkpoint holds, and going on from one.
 
     def checkpoint(self) -> Checkpoint:
-        """Everything needed to go on from here.
+        """Everything needed to go on from here; every worker must ask for it at the same step.
 
         Raises:
             TrainingError: when a weight is no longer finite.
@@ -74,18 +96,33 @@ class Trainer:
         groups = {
             "weights": weights.to_arrays(self._model),
             "optimizer": {name: slot.numpy() for name, slot in self._optimizer.slots.items()},
-            "state": dict(
-                zip(self._task.state_names(self._model), (part.numpy() for part in self._state), strict=True)
-            ),
+            "state": dict(zip(self._task.state_names(self._model), self._whole_state(), strict=True)),
         }
         if not all(np.isfinite(array).all() for array in groups["weights"].values()):
             raise self._diverged("a weight", self._position.step)
         return Checkpoint(self._position.step, self._position.to_json(), groups)
 
+    def _whole_state(self) -> list[np.ndarray]:
+        """The recurrent state of all rows of the global batch, whichever replica they are on."""
+        workers, rows = self._workers, self._task.rows("train")
+        whole = []
+        for parts in zip(*self._states, strict=True):
+            array = np.zeros((rows, *parts[0].shape[1:]), parts[0].dtype.as_numpy_dtype)
+            for replica, part in zip(workers.replicas, parts, strict=True):
+                array[workers.rows(replica, rows)] = part.numpy()
+            whole.append(workers.sum(array).astype(array.dtype) if workers.count > 1 else array)
+        return whole
+
     def _save(self) -> None:
+        checkpoint = self.checkpoint()
+        if self._workers.chief:
+            self._write(checkpoint)
+        self._saved_at = time.perf_counter()
+
+    def _write(self, checkpoint: Checkpoint) -> None:
         position, folder = self._position, self._run.checkpoints
         position.metrics_bytes = self._run.sync_metrics()
-        path = checkpoints.save(folder, self.checkpoint())
+        path = checkpoints.save(folder, replace(checkpoint, position=position.to_json()))
         newest = checkpoints.steps(folder)[-self._config.keep :]
         kept = {*newest, position.best_step}
         for step in newest:
@@ -93,7 +130,6 @@ class Trainer:
             with suppress(RunError):
                 kept.add(checkpoints.load(folder, step, groups=()).position.get("best_step"))
         checkpoints.remove_all_but(folder, kept)
-        self._saved_at = time.perf_counter()
         self._emit(Saved(position.step, path, best=position.best_step == position.step))
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -112,7 +148,16 @@ class Trainer:
         names = self._task.state_names(self._model)
         if set(names) - set(checkpoint.groups["state"]):
             raise RunError(f"the checkpoint of {origin} is damaged: its recurrent state does not fit")
-        self._state = tuple(tf.constant(checkpoint.groups["state"][name]) for name in names)
+        whole = [checkpoint.groups["state"][name] for name in names]
+        for name, array, part in zip(names, whole, self._initial_states()[0], strict=True):
+            if array.shape != (self._task.rows("train"), *part.shape[1:]):
+                raise RunError(
+                    f"the checkpoint of {origin} is damaged: its recurrent state {name} does not fit"
+                )
+        self._states = tuple(
+            tuple(tf.constant(array[self._workers.rows(replica, len(array))]) for array in whole)
+            for replica in self._workers.replicas
+        )
         self._position = Position.from_json(checkpoint.position)
         self._seconds_before = self._position.seconds
 
@@ -124,10 +169,11 @@ class Trainer:
         Raises:
             TrainingError: when the loss is no longer finite; the last good checkpoint is kept.
             KeyboardInterrupt: after Ctrl-C; the step under way is finished and saved first.
+            SystemExit: the same after SIGTERM.
         """
         position, budget = self._position, self._budget
         parameters = sum(math.prod(variable.shape) for variable in self._model.trainable_variables)
-        with Interrupt() as interrupt:
+        with self._interrupt:
             self._emit(
                 Started(
                     self._run.path,
@@ -142,49 +188,68 @@ class Trainer:
             if position.step == 0:
                 self._save()
             batches = self._batches()
-            while position.ended is None:
-                self._learn(next(batches))
-                reserve = self._evaluation.seconds if self._evaluation else 0.0
-                if budget.used_up(position, reserve):
-                    position.ended = "finished"
-                if position.ended or self._row_due():
+            while position.ended is None and self._stopped_by is None:
+                # An evaluation that was broken off comes before anything else.
+                if not self._evaluation_due():
+                    self._learn(*next(batches))
+                over = budget.used_up(position, self._evaluation.seconds if self._evaluation else 0.0)
+                if position.sums and (over or self._row_due()):
                     self._measure_training()
-                if position.ended or self._evaluation_due():
-                    self._evaluate()
+                if over or self._evaluation_due():
+                    self._evaluate(over)
                     self._save()
-                elif interrupt.requested or self._save_due():
+                elif self._stopped_by or self._save_asked:
                     self._save()
-                if interrupt.requested and position.ended is None:
-                    self._emit(self._end("interrupted"))
-                    raise KeyboardInterrupt
+        if position.ended is None and self._stopped_by is not None:
+            self._emit(self._end("interrupted" if self._stopped_by == signal.SIGINT else "terminated"))
+            raise stop(self._stopped_by)
         ended = self._end(position.ended)
         self._emit(ended)
         return ended
 
-    def _batches(self) -> Iterator[Batch]:
-        """Batches from the position on, epoch after epoch."""
-        position = self._position
+    def _batches(self) -> Iterator[tuple[Batch, ...]]:
+        """Batches from the position on, epoch after epoch; of each the rows of this worker's replicas."""
+        position, workers = self._position, self._workers
         while True:
-            yield from self._task.batches("train", epoch=position.epoch, start=position.batch)
+            shards = (
+                self._task.batches(
+                    "train",
+                    epoch=position.epoch,
+                    start=position.batch,
+                    shard=(replica, workers.replica_count),
+                )
+                for replica in workers.replicas
+            )
+            yield from zip(*shards, strict=True)
             position.epoch, position.batch = position.epoch + 1, 0
 
-    def _learn(self, batch: Batch) -> None:
+    def _initial_states(self) -> tuple[State, ...]:
+        rows = self._task.rows("train")
+        shares = (self._workers.rows(replica, rows) for replica in self._workers.replicas)
+        return tuple(self._task.initial_state(self._model, share.stop - share.start) for share in shares)
+
+    def _learn(self, *batches: Batch) -> None:
         position, budget = self._position, self._budget
         began = time.perf_counter()
         if position.batch == 0 or not self._task.carries_state:
-            self._state = self._task.initial_state(self._model, self._task.rows("train"))
+            self._states = self._initial_states()
         position.learning_rate = rate = learning_rate(self._config, budget.fraction(position))
-        loss, weight, sums, norm, self._state = self._train_step(
-            as_tensors(batch), self._state, tf.constant(position.step), tf.constant(rate, tf.float32)
+        learned = self._train_step(
+            tuple(as_tensors(batch) for batch in batches),
+            self._states,
+            tf.constant(position.step),
+            tf.constant(rate, tf.float32),
+            tf.constant(self._signals(), tf.float32),
         )
-        loss, weight, norm = float(loss), float(weight), float(norm)
+        self._states = learned.states
+        loss, weight, norm = float(learned.loss), float(learned.weight), float(learned.norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._diverged("the loss", position.step + 1)
         position.step += 1
         position.batch += 1
-        for name, value in {"loss": loss, "weight": weight, **sums}.items():
+        for name, value in {"loss": loss, "weight": weight, **learned.sums}.items():
             position.sums[name] = position.sums.get(name, 0.0) + float(value)
-        position.seconds = self._seconds_before + time.perf_counter() - self._began
+        self._heed(learned.signals.numpy() if self._workers.count > 1 else self._signals())
         position.step_seconds += time.perf_counter() - began
         fraction = budget.fraction(position)
         left = (time.perf_counter() - self._began) * (1 - fraction) / fraction if fraction else None
@@ -195,6 +260,26 @@ class Trainer:
                 position.step, position.epoch, fraction, loss / weight, weight, rate, position.seconds, left
             )
         )
+
+    def _signals(self) -> list[float]:
+        """What this worker has to tell the others: was it interrupted, and how, what does the clock say?"""
+        came, chief = self._interrupt.signal, self._workers.chief
+        seconds = self._seconds_before + time.perf_counter() - self._began
+        due = time.perf_counter() - self._saved_at >= 60 * self._config.checkpoint_minutes
+        flags = [came == signal.SIGINT, came == signal.SIGTERM, chief and due]
+        return [*map(float, flags), seconds if chief else 0.0]
+
+    @property
+    def _stopped_by(self) -> int | None:
+        """The signal to save and stop; of several workers, what all of them have heard of."""
+        return self._interrupt.signal if self._workers.count == 1 else self._signalled
+
+    def _heed(self, signals: Iterable[float]) -> None:
+        """Takes over what all workers have signalled together."""
+        interrupted, terminated, save_asked, self._position.seconds = map(float, signals)
+        self._save_asked = save_asked > 0
+        if interrupted or terminated:
+            self._signalled = signal.SIGINT if interrupted else signal.SIGTERM
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         return TrainingError(
@@ -225,23 +310,36 @@ class Trainer:
         share = self._budget.fraction(self._position) * self._config.evaluations
         return math.floor(share + 1e-9) > self._position.evaluations
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, over: bool) -> None:
+        """Reads the validation part; when it is broken off, the position stays, and it is still due.
+
+        Args:
+            over: whether the budget is used up.
+        """
         position = self._position
+        if self._evaluation is not None:
+            found = self._evaluation.unless_stopped("validation", lambda: self._interrupt.requested)
+            self._heed(self._workers.sum(self._signals()))
+            if found is None:
+                return
+            self._validated(*found)
         position.evaluations = math.floor(self._budget.fraction(position) * self._config.evaluations + 1e-9)
-        if self._evaluation is None:
-            return
-        metrics, weight = self._evaluation("validation")
+        patience = self._config.patience
+        if over:
+            position.ended = "finished"
+        elif patience is not None and position.evaluations_since_best >= patience:
+            position.ended = "stopped early"
+
+    def _validated(self, metrics: dict[str, float], weight: float) -> None:
+        position = self._position
+        assert self._evaluation is not None
         if not math.isfinite(metrics["loss"]):
             raise self._diverged("the validation loss", position.step)
-        position.seconds = self._seconds_before + time.perf_counter() - self._began
         self._row("validation", metrics, weight / self._evaluation.seconds)
         position.evaluations_since_best += 1
         if position.best_loss is None or metrics["loss"] < position.best_loss:
             position.best_loss, position.best_step = metrics["loss"], position.step
             position.evaluations_since_best = 0
-        patience = self._config.patience
-        if position.ended is None and patience is not None and position.evaluations_since_best >= patience:
-            position.ended = "stopped early"
 
     def _row(self, split: str, metrics: dict[str, float], per_second: float) -> None:
         position = self._position
@@ -253,9 +351,6 @@ class Trainer:
             "seconds": position.seconds,
         }
         self._emit(Measured(row))
-
-    def _save_due(self) -> bool:
-        return time.perf_counter() - self._saved_at >= 60 * self._config.checkpoint_minutes
 
     def _end(self, reason: Any) -> Ended:
         position = self._position

@@ -61,7 +61,8 @@ class Optimizer:
                 )
                 continue
             if self._config.optimizer == "adamw" and decays and self._config.weight_decay:
-                weight.assign_sub(learning_rate * self._config.weight_decay * weight)
+                decay = learning_rate * self._config.weight_decay * weight
+                tf.raw_ops.AssignSubVariableOp(resource=weight.handle, value=decay)
             tf.raw_ops.ResourceApplyAdam(
                 var=weight.handle,
                 m=next(slots).handle,

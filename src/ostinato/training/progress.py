@@ -9,7 +9,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from ostinato.training.events import Ended, Event, Measured, Saved, Started, StepDone
+from ostinato.training.events import Ended, Event, Measured, Saved, Started, StepDone, Told
 
 _SECONDS_BETWEEN_UPDATES = 0.25
 _SECONDS_BETWEEN_LINES = 5.0
@@ -55,7 +55,9 @@ class ProgressView:
             self._shown_at = now
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Started):
+        if isinstance(event, Told):
+            self._say(event.sentence)
+        elif isinstance(event, Started):
             self._start(event)
         elif isinstance(event, StepDone):
             self._step(event)
@@ -137,8 +139,8 @@ class ProgressView:
         )
 
     def _end(self, event: Ended) -> None:
-        if event.reason == "interrupted":
-            self._say(f"interrupted and saved at step {event.step:,}")
+        if event.reason in ("interrupted", "terminated"):
+            self._say(f"{event.reason} and saved at step {event.step:,}")
             self._say(f"go on with: ostinato train --resume {event.path}")
             return
         best = (
