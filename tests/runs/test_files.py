@@ -1,5 +1,7 @@
 """Files are written aside, flushed and renamed; what the system refuses is said in one sentence."""
 
+import resource
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,3 +50,43 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path):
         files.read_json(tmp_path / "gone.json")
     with pytest.raises(RunError, match=r"could not read .*: Is a directory"):
         files.read_json(tmp_path)
+
+
+def test_files_made_elsewhere_take_their_places_when_all_are_there(tmp_path):
+    report = tmp_path / "report"
+    for content in ("old", "new"):
+        with files.placed_in(report) as elsewhere:
+            (elsewhere / "loss").write_text(content)
+            (elsewhere / f"only {content}").write_text(content)
+            assert content not in {file.read_text() for file in report.glob("*")}
+    found = {file.name: file.read_text() for file in report.iterdir()}
+    assert found == {"loss": "new", "only old": "old", "only new": "new"}
+    assert not elsewhere.exists()
+
+
+def test_an_exception_while_files_are_made_leaves_the_folder_as_it_was(tmp_path):
+    def fail_halfway():
+        with files.placed_in(tmp_path / "report") as elsewhere:
+            (elsewhere / "loss").write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_halfway()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_keeps_the_old_file_and_nothing_half_written(tmp_path):
+    (tmp_path / "loss").write_text("old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def run_out_of_room():
+        with files.placed_in(tmp_path) as elsewhere:
+            (elsewhere / "loss").write_bytes(bytes(5000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            run_out_of_room()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"loss": "old"}

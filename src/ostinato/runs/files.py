@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,30 @@ def write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def placed_in(folder: Path) -> Iterator[Path]:
+    """An empty folder elsewhere; the files written into it take their places in `folder` when the block ends.
+
+    Each does so whole or not at all, in the place of one of its name. An exception leaves `folder` as it was.
+
+    Args:
+        folder: made when it is missing; the folder above it is there.
+    """
+    with tempfile.TemporaryDirectory() as elsewhere:
+        yield Path(elsewhere)
+        folder.mkdir(exist_ok=True)
+        for file in sorted(Path(elsewhere).iterdir()):
+            aside = folder / f".{file.name}.writing-{os.getpid()}"
+            try:
+                write_synced(aside, file.read_bytes())
+                os.replace(aside, folder / file.name)
+            except OSError:
+                with suppress(OSError):
+                    aside.unlink()
+                raise
+        sync_folder(folder)
 
 
 def to_json(value: Any) -> bytes:

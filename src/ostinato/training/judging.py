@@ -91,9 +91,8 @@ def judge_validation(run: TrainedRun, task: Any) -> None:
 
 
 def _draw(run: RunDirectory, task: Any, judgement: Any) -> None:
-    with files.writing(run.report):
-        run.report.mkdir(exist_ok=True)
-        task.draw(judgement, run.report)
+    with files.writing(run.report), files.placed_in(run.report) as report:
+        task.draw(judgement, report)
 
 
 def _for_judging(

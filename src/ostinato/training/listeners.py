@@ -62,8 +62,7 @@ class Report:
         if isinstance(event, Ended):
             rows = self._run.rows()
             if rows:
-                with files.writing(self._run.report):
-                    self._run.report.mkdir(exist_ok=True)
-                    draw_losses(rows, self._run.report / "loss.png", self._unit)
+                with files.writing(self._run.report), files.placed_in(self._run.report) as report:
+                    draw_losses(rows, report / "loss.png", self._unit)
                     if "accuracy" in rows[-1]:
-                        draw_accuracies(rows, self._run.report / "accuracy.png")
+                        draw_accuracies(rows, report / "accuracy.png")

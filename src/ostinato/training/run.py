@@ -20,7 +20,7 @@ import ostinato
 from ostinato.errors import ConfigError, EncodingError, RunError, TrainingError
 from ostinato.runs import checkpoints, files, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
-from ostinato.runs.lock import RunLock
+from ostinato.runs.lock import RunLock, refuse_if_locked
 from ostinato.runs.trained import TrainedRun, load, restore_task
 from ostinato.tasks import task_for
 from ostinato.tasks.task import OnProgress
@@ -82,6 +82,7 @@ def train(
             path = Path(out) if out is not None else next_path(task.prefix)
             if workers.chief:
                 check_free(path, overwrite=overwrite)
+                refuse_if_locked(path)
             base = _prepare(task, source, init_from, on_progress)
         with workers.together(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras adds advice to whatever stops a layer from being built

@@ -228,7 +228,9 @@ def _joined(addresses: str, task_type: str, task_id: int, index: int, count: int
     return Workers(strategy, index, count)
 
 
+@functools.cache
 def _mirrored(devices: int) -> Any:
+    """The devices of this process; kept, since a second strategy would number its messages like the first."""
     if not 1 <= devices <= 1024:
         raise ConfigError(f"devices = {devices}: expected 1 to 1024")
     gpus = tf.config.list_physical_devices("GPU")

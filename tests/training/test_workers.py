@@ -1,0 +1,310 @@
+"""Several workers learn what one does, on the same global batches; and none waits for one that is gone."""
+
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import ostinato
+from ostinato.errors import ConfigError
+from ostinato.runs.directory import open_run
+from ostinato.training.workers import alone, is_chief, join
+
+OSTINATO = str(Path(sys.executable).with_name("ostinato"))
+SCENARIOS_SCRIPT = str(Path(__file__).with_name("train_scenarios.py"))
+SECONDS_TO_NOTICE = 60
+
+RANDOM = np.random.default_rng(5)
+WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "moon", "and", "or"]
+TEXT = "\n".join(" ".join(RANDOM.choice(WORDS, 7)) for _ in range(60))
+TEXTS = [" ".join(RANDOM.choice(WORDS, RANDOM.integers(1, 12))) for _ in range(56)]
+REVIEWS = [(text, "long" if len(text.split()) > 5 else "short") for text in TEXTS]
+SENTENCES = [(text, " ".join(reversed(text.upper().split()))) for text in dict.fromkeys(TEXTS)]
+
+# Unequal numbers of tokens, shards of unequal size, and last batches with fewer rows than there are workers.
+TRAINING = {
+    "steps": 50,
+    "optimizer": "sgd",
+    "learning_rate": 0.5,
+    "clip": 0.2,
+    "evaluations": 2,
+    "log_every": 9,
+}
+LM = {"units": 8, "seq_len": 8, "batch": 5, "validation_fraction": 0.1}
+CLASSIFIER = {"units": 8, "batch": 5, "bidirectional": True, "pooling": "attention"}
+TRANSLATOR = {"units": 8, "embedding": 8, "batch": 5, "attention": "additive", "label_smoothing": 0.1}
+TRANSLATOR |= {"source_encoder": "word", "target_encoder": "word"}
+DROPS = {"dropout": 0.3, "recurrent_dropout": 0.3, "output_dropout": 0.3}
+SCENARIOS = {
+    "lm-sequential": ("lm", [TEXT], LM, TRAINING),
+    "lm-random": ("lm", [TEXT], LM | {"sampling": "random"}, TRAINING),
+    "lm-dropout": ("lm", [TEXT], LM | DROPS | {"units": [8, 8]}, TRAINING),
+    "classifier": ("classifier", REVIEWS, CLASSIFIER, TRAINING),
+    "classifier-dropout": ("classifier", REVIEWS, CLASSIFIER | DROPS | {"word_dropout": 0.2}, TRAINING),
+    "translator": ("translator", SENTENCES, TRANSLATOR, TRAINING),
+    "translator-dropout": (
+        "translator",
+        SENTENCES,
+        TRANSLATOR | DROPS | {"embedding_dropout": 0.2, "scheduled_sampling": 0.3},
+        TRAINING,
+    ),
+}
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def start_workers(commands: list[list[str]], folder: Path) -> list[subprocess.Popen]:
+    """Processes of one cluster on the loopback; each writes into FOLDER/N.log."""
+    folder.mkdir(exist_ok=True)
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(len(commands))]
+    workers = []
+    for index, command in enumerate(commands):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        environment = os.environ | {"TF_CONFIG": json.dumps(cluster), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        with open(folder / f"{index}.log", "wb") as log:
+            workers.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+    return workers
+
+
+def told(folder: Path) -> str:
+    return "\n".join(f"--- {log.name}\n{log.read_text()}" for log in sorted(folder.glob("*.log")))
+
+
+def assert_close(path: Path, expected: Path) -> None:
+    """The same weights, recurrent state and figures, but for rounding."""
+    run, expected_run = open_run(path), open_run(expected)
+    (last, problems), (expected_last, _) = run.newest_checkpoint(), expected_run.newest_checkpoint()
+    assert not problems
+    assert last.step == expected_last.step
+    for group in ("weights", "state"):
+        assert last.groups[group].keys() == expected_last.groups[group].keys()
+        for name, array in expected_last.groups[group].items():
+            np.testing.assert_allclose(last.groups[group][name], array, rtol=0, atol=1e-5, err_msg=name)
+    for name in ("epoch", "batch", "evaluations", "best_step", "ended"):
+        assert last.position[name] == expected_last.position[name], name
+    clocks = re.compile(".*_per_second|seconds")
+    for row, same in zip(run.rows(), expected_run.rows(), strict=True):
+        assert row.keys() == same.keys()
+        for name in row:
+            if not clocks.fullmatch(name):
+                assert row[name] == (
+                    same[name] if name in ("split", "step") else pytest.approx(same[name], rel=1e-4)
+                )
+
+
+@pytest.fixture(scope="module")
+def scenarios(tmp_path_factory):
+    """The folder of a file with all scenarios."""
+    folder = tmp_path_factory.mktemp("scenarios")
+    (folder / "scenarios.json").write_text(json.dumps(SCENARIOS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained_alone(scenarios):
+    subprocess.run(
+        [sys.executable, SCENARIOS_SCRIPT, scenarios / "scenarios.json", scenarios / "one"], check=True
+    )
+    return scenarios / "one"
+
+
+@pytest.fixture(scope="module")
+def trained_by_two_workers(scenarios):
+    command = [sys.executable, SCENARIOS_SCRIPT, str(scenarios / "scenarios.json"), str(scenarios / "two")]
+    workers = start_workers([command] * 2, scenarios / "logs")
+    assert [worker.wait() for worker in workers] == [0, 0], told(scenarios / "logs")
+    return scenarios / "two"
+
+
+@pytest.fixture(scope="module")
+def trained_on_three_devices(scenarios):
+    command = [sys.executable, SCENARIOS_SCRIPT, scenarios / "scenarios.json", scenarios / "devices", "3"]
+    subprocess.run(command, check=True)
+    return scenarios / "devices"
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_two_workers_end_with_the_weights_of_one(trained_by_two_workers, trained_alone, name):
+    assert_close(trained_by_two_workers / name, trained_alone / name)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_three_devices_end_with_the_weights_of_one(trained_on_three_devices, trained_alone, name):
+    assert_close(trained_on_three_devices / name, trained_alone / name)
+
+
+# Workers that are gone, stopped, or were never the same.
+
+
+def train_command(out: Path, *options: str) -> list[str]:
+    """Long enough to be caught in the middle, with many checkpoints."""
+    settings = ["--units", "8", "--seq-len", "8", "--batch", "6", "--validation-fraction", "0.1"]
+    settings += ["--optimizer", "sgd", "--lr", "0.1", "--steps", "300", "--evaluations", "60"]
+    return [OSTINATO, "train", "lm", str(out.parent / "book.txt"), "--out", str(out), *settings, *options]
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A folder with a book to train on."""
+    (tmp_path / "book.txt").write_text(TEXT)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of one worker that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "book.txt").write_text(TEXT)
+    subprocess.run(train_command(folder / "run"), check=True, capture_output=True)
+    return folder / "run"
+
+
+def wait_for_step(run: Path, step: int, workers: list[subprocess.Popen], folder: Path) -> None:
+    for _ in range(1200):
+        if (run / "config.json").exists() and any(row["step"] >= step for row in open_run(run).rows()):
+            return
+        assert all(worker.poll() is None for worker in workers), told(folder)
+        time.sleep(0.1)
+    raise AssertionError(told(folder))
+
+
+@pytest.mark.parametrize(
+    ("victim", "signal_number"), [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP)]
+)
+def test_when_a_worker_is_gone_the_others_stop_and_one_can_go_on(book, whole, victim, signal_number):
+    workers = start_workers([train_command(book / "run")] * 2, book / "logs")
+    try:
+        wait_for_step(book / "run", 20, workers, book / "logs")
+        workers[victim].send_signal(signal_number)
+        assert workers[1 - victim].wait(SECONDS_TO_NOTICE) == 2
+        said = (book / "logs" / f"{1 - victim}.log").read_text().splitlines()
+        assert said[-1].startswith("Error: another worker is gone or does not answer"), said
+        assert "Traceback" not in told(book / "logs")
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    ostinato.resume(book / "run")
+    assert_close(book / "run", whole)
+
+
+def test_one_that_is_terminated_stops_all_and_three_go_on(book, whole):
+    workers = start_workers([train_command(book / "run")] * 2, book / "logs")
+    wait_for_step(book / "run", 20, workers, book / "logs")
+    workers[1].terminate()
+    assert [worker.wait(SECONDS_TO_NOTICE) for worker in workers] == [143, 143], told(book / "logs")
+    assert "terminated and saved at step" in (book / "logs" / "0.log").read_text()
+    again = start_workers([[OSTINATO, "train", "--resume", str(book / "run")]] * 3, book / "again")
+    assert [worker.wait() for worker in again] == [0, 0, 0], told(book / "again")
+    assert_close(book / "run", whole)
+
+
+def test_workers_with_other_settings_are_refused_by_all(book):
+    commands = [train_command(book / "run"), train_command(book / "run", "--seed", "5")]
+    workers = start_workers(commands, book / "logs")
+    assert [worker.wait() for worker in workers] == [2, 2]
+    chief, other = ((book / "logs" / f"{index}.log").read_text() for index in range(2))
+    assert "Error: worker 1 could not go on; its own output says why" in chief
+    assert "Error: the settings, source or first weights of worker 1 differ from those of worker 0" in other
+    assert not (book / "run").exists()
+
+
+# What the environment says.
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        ("{", "cannot make out the cluster"),
+        ("[]", "cannot make out the cluster"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}}', "cannot make out the cluster"),
+        (
+            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+            "no task worker 2",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": -1}}',
+            "no task worker -1",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+            "has ps; ostinato trains with workers only",
+        ),
+    ],
+    ids=itertools.count(),
+)
+def test_a_cluster_that_makes_no_sense_is_refused(monkeypatch, config, what):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(ConfigError, match=what):
+        join(None, pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("task", "chief"),
+    [({"type": "chief", "index": 0}, True), ({"type": "worker", "index": 0}, False), (None, True)],
+)
+def test_a_chief_comes_before_the_workers(monkeypatch, task, chief):
+    cluster = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": task}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster if task else {}))
+    assert is_chief() == chief
+
+
+def test_a_cluster_of_one_is_no_cluster(monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    workers = join(None, pytest.fail)
+    assert (workers.count, workers.replica_count, workers.chief) == (1, 1, True)
+
+
+def test_devices_and_a_cluster_exclude_each_other(monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(ConfigError, match="leave out --devices"):
+        join(2, pytest.fail)
+
+
+def test_a_slurm_step_is_a_cluster(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    step = {"STEP_NUM_TASKS": "3", "STEP_NODELIST": "n[1-2]", "STEP_TASKS_PER_NODE": "2,1", "PROCID": "2"}
+    for name, value in step.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    from ostinato.training import workers
+
+    cluster = workers._cluster()
+    assert cluster.cluster_spec().as_dict() == {"worker": ["n1:8888", "n1:8889", "n2:8888"]}
+    assert workers._place(cluster) == (2, 3)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert is_chief()
+
+
+def test_devices_that_make_no_sense_are_refused(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ConfigError, match="expected 1 to 1024"):
+        join(0, pytest.fail)
+    tf.zeros(1)
+    with pytest.raises(ConfigError, match="before anything else of TensorFlow is used"):
+        join(2, pytest.fail)
+
+
+def test_one_worker_tells_itself():
+    workers = alone()
+    assert workers.sum([1.5, 2.5]).tolist() == [1.5, 2.5]
+    assert workers.bytes_told_by(0, b"abcde") == b"abcde"
+    assert [workers.rows(0, 7)] == [slice(0, 7)]
+    workers.check_same("anything", b"abc")
