@@ -61,6 +61,10 @@ SCENARIOS = {
 }
 
 
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+INTERRUPTIBLE += "from ostinato.cli import main; main()"
+
+
 def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
@@ -223,6 +227,23 @@ def test_workers_with_other_settings_are_refused_by_all(book):
     assert "Error: worker 1 could not go on; its own output says why" in chief
     assert "Error: the settings, source or first weights of worker 1 differ from those of worker 0" in other
     assert not (book / "run").exists()
+
+
+def test_ctrl_c_ends_a_worker_that_waits_for_the_others(book):
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 1}}
+    waiting = subprocess.Popen(
+        # A shell's background job begins with Ctrl-C ignored; this one is not.
+        [sys.executable, "-c", INTERRUPTIBLE, *train_command(book / "run")[1:]],
+        env=os.environ | {"TF_CONFIG": json.dumps(cluster)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with waiting:
+        assert waiting.stderr.readline() == "worker 1 of 2: waiting for the others\n"
+        time.sleep(1)
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(SECONDS_TO_NOTICE) == -signal.SIGINT
 
 
 # What the environment says.

@@ -19,6 +19,8 @@ import functools
 import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -214,7 +216,8 @@ def _joined(addresses: str, task_type: str, task_id: int, index: int, count: int
         rpc_layer="grpc",
     )
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        with _interruptible():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except RuntimeError as error:
         raise ConfigError(
             f"cannot join the other workers: {error}; train first, before anything else of TensorFlow is used"
@@ -226,6 +229,20 @@ def _joined(addresses: str, task_type: str, task_id: int, index: int, count: int
             f"the cluster is {addresses}"
         ) from None
     return Workers(strategy, index, count)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets Ctrl-C end the process while TensorFlow waits, which does not return to Python for it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if previous is not None:  # not one of Python's
+            signal.signal(signal.SIGINT, previous)
 
 
 @functools.cache
