@@ -5,6 +5,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +62,24 @@ def test_a_second_call_does_not_read_the_text(source):
     assert second.encoder == first.encoder
     assert np.array_equal(second.ids, first.ids)
     assert reads == []
+
+
+@pytest.mark.parametrize("name", ["char", "byte", "word"])  # bpe's memory is outside Python, and not traced
+def test_memory_does_not_grow_with_the_text(tmp_path, name):
+    def peak(copies: int) -> int:
+        path = tmp_path / f"{copies}.txt"
+        path.write_text(TEXT * copies)
+        corpus = replace(open_corpus(path), chunk_bytes=1 << 16)
+        tracemalloc.start()
+        try:
+            prepare_tokens(corpus, name=name)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    prepare_tokens(open_text(TEXT), name=name)  # what is imported or kept at the first use does not count
+    more_text = len(TEXT) * (600 - 200)
+    assert peak(600) - peak(200) < more_text / 10
 
 
 def test_a_changed_file_is_read_again(source):

@@ -1,6 +1,6 @@
 """Windows: every id where it belongs, the same for one (seed, epoch), and shards that make up the whole."""
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from ostinato.data.windows import evaluation_batches, evaluation_steps, plan, split, train_batches
 from ostinato.errors import ConfigError, SourceError
 
-samplings = pytest.mark.parametrize("sampling", ["sequential", "random"])
+WAYS = {
+    "sequential": {"sampling": "sequential"},
+    "random": {"sampling": "random"},
+    "random_computed": {"sampling": "random", "in_memory": 0},
+}
+ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 
 
 @st.composite
@@ -54,13 +59,16 @@ def test_fractions_that_leave_no_training_part_are_refused(fractions):
         split(100, validation_fraction=fractions[0], test_fraction=fractions[1])
 
 
-@samplings
+@ways
 @given(epochs())
-def test_every_epoch_has_the_planned_shape_and_targets_one_place_later(sampling, arguments):
+def test_every_epoch_has_the_planned_shape_and_targets_one_place_later(way, arguments):
     rows, steps = plan(
-        len(arguments["ids"]), batch=arguments["batch"], seq_len=arguments["seq_len"], sampling=sampling
+        len(arguments["ids"]),
+        batch=arguments["batch"],
+        seq_len=arguments["seq_len"],
+        sampling=way["sampling"],
     )
-    batches = list(train_batches(**arguments, sampling=sampling))
+    batches = list(train_batches(**arguments, **way))
     assert len(batches) == steps >= 1
     for inputs, targets in batches:
         assert inputs.shape == targets.shape == (rows, arguments["seq_len"])
@@ -71,11 +79,11 @@ def test_every_epoch_has_the_planned_shape_and_targets_one_place_later(sampling,
         assert np.array_equal(inputs, inputs[:, :1] + np.arange(arguments["seq_len"]))
 
 
-@samplings
+@ways
 @given(epochs())
-def test_no_place_is_read_twice_and_less_than_a_batch_and_a_window_is_left_out(sampling, arguments):
+def test_no_place_is_read_twice_and_less_than_a_batch_and_a_window_is_left_out(way, arguments):
     count, seq_len = len(arguments["ids"]), arguments["seq_len"]
-    batches = list(train_batches(**arguments, sampling=sampling))
+    batches = list(train_batches(**arguments, **way))
     places = np.concatenate([inputs.ravel() for inputs, _ in batches])
     assert len(set(places.tolist())) == len(places)
     rows = len(batches[0][0])
@@ -89,30 +97,28 @@ def test_sequential_rows_go_on_where_they_ended(arguments):
         assert np.array_equal(after[:, 0], before[:, -1] + 1)
 
 
-@samplings
+@ways
 @given(epochs(), st.integers(0, 20))
-def test_start_skips_batches(sampling, arguments, start):
-    every = list(train_batches(**arguments, sampling=sampling))
-    assert equal(train_batches(**arguments, sampling=sampling, start=start), every[start:])
+def test_start_skips_batches(way, arguments, start):
+    every = list(train_batches(**arguments, **way))
+    assert equal(train_batches(**arguments, **way, start=start), every[start:])
 
 
-@samplings
+@ways
 @given(epochs(), st.integers(1, 5))
-def test_shards_are_the_rows_of_the_global_batch_in_order(sampling, arguments, count):
-    shards = [list(train_batches(**arguments, sampling=sampling, shard=(i, count))) for i in range(count)]
+def test_shards_are_the_rows_of_the_global_batch_in_order(way, arguments, count):
+    shards = [list(train_batches(**arguments, **way, shard=(i, count))) for i in range(count)]
     joined = [
         [np.concatenate(parts) for parts in zip(*batches, strict=True)]
         for batches in zip(*shards, strict=True)
     ]
-    assert equal(joined, train_batches(**arguments, sampling=sampling))
+    assert equal(joined, train_batches(**arguments, **way))
 
 
-@samplings
-def test_epochs_and_seeds_differ_and_repeat(sampling):
+@ways
+def test_epochs_and_seeds_differ_and_repeat(way):
     def places(seed, epoch):
-        batches = train_batches(
-            np.arange(1000), batch=4, seq_len=16, sampling=sampling, seed=seed, epoch=epoch
-        )
+        batches = train_batches(np.arange(1000), batch=4, seq_len=16, seed=seed, epoch=epoch, **way)
         return np.concatenate([inputs for inputs, _ in batches]).tolist()
 
     drawn = [places(seed, epoch) for seed in range(2) for epoch in range(3)]
@@ -124,11 +130,47 @@ def test_epochs_and_seeds_differ_and_repeat(sampling):
 def test_random_windows_are_shuffled_and_sequential_ones_are_not():
     ids = np.arange(10_000)
     first = {
-        sampling: next(train_batches(ids, batch=8, seq_len=10, sampling=sampling, seed=0, epoch=0))[0][:, 0]
-        for sampling in ("sequential", "random")
+        name: next(train_batches(ids, batch=8, seq_len=10, seed=0, epoch=0, **way))[0][:, 0]
+        for name, way in WAYS.items()
     }
     assert np.all(np.diff(first["sequential"]) == first["sequential"][1] - first["sequential"][0])
     assert not np.all(np.diff(first["random"]) > 0)
+    assert not np.all(np.diff(first["random_computed"]) > 0)
+
+
+def test_an_order_in_memory_is_that_of_earlier_versions():
+    """Runs that began with them go on with their batches."""
+    ids = np.arange(1000)
+    batches = train_batches(ids, batch=4, seq_len=16, sampling="random", seed=3, epoch=2)
+    assert [inputs[:, 0].tolist() for inputs, _ in islice(batches, 3)] == [
+        [589, 173, 861, 893],
+        [301, 205, 285, 397],
+        [781, 333, 733, 493],
+    ]
+
+
+def test_an_order_is_computed_only_for_more_windows_than_fit_in_memory():
+    ids = np.arange(1001)  # 100 windows of 10, or 99 after an offset
+
+    def places(in_memory):
+        batches = train_batches(
+            ids, batch=4, seq_len=10, sampling="random", seed=0, epoch=0, in_memory=in_memory
+        )
+        return np.concatenate([inputs[:, 0] for inputs, _ in batches]).tolist()
+
+    assert places(100) == places(10**6)
+    assert places(98) != places(100)
+    assert places(98) == places(0)
+
+
+def test_an_epoch_of_a_text_that_no_memory_holds_begins_in_its_middle():
+    ids = np.broadcast_to(np.uint8(7), 10**15)
+    batches = train_batches(
+        ids, batch=32, seq_len=64, sampling="random", seed=0, epoch=0, start=10**11, shard=(1, 2)
+    )
+    inputs, _ = next(batches)
+    assert inputs.shape == (16, 64)
+    assert np.all(inputs == 7)
 
 
 def test_offsets_of_a_long_text_take_every_value_below_a_window():

@@ -11,19 +11,24 @@ Batches for truncated back-propagation through time come in the two ways of the 
     random      every window of the text in an order drawn anew; state starts from zero in each
 
 In both, an epoch starts at a random offset of less than one window, so that windows begin elsewhere in each
-epoch.
+epoch. A random order of few windows is a shuffled array. That of many is a permutation computed batch by
+batch, so that an epoch of any size begins, or goes on from its middle, at once and without memory for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from ostinato.data.permutation import KEYS, permuted
 from ostinato.errors import ConfigError, SourceError
 
 Sampling = Literal["sequential", "random"]
 Batch = tuple[np.ndarray, np.ndarray]
 WeightedBatch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+IN_MEMORY_WINDOWS = 1 << 22
+"""Up to so many windows are shuffled as an array: 16 MiB, and a tenth of a second an epoch."""
 
 
 class Split(NamedTuple):
@@ -87,6 +92,7 @@ def train_batches(
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
     part: str = "training part",
+    in_memory: int = IN_MEMORY_WINDOWS,
 ) -> Iterator[Batch]:
     """The batches of one epoch.
 
@@ -99,6 +105,8 @@ def train_batches(
         start: how many batches to skip.
         shard: (index, count): only these rows, from index * rows // count to (index + 1) * rows // count.
         part: what messages call the text.
+        in_memory: up to so many windows, 2**32 at most, are shuffled as an array; the order of more is
+            computed.
 
     Returns:
         (inputs, targets), each int32 (rows of the shard, seq_len). Ids that fill no window, or no batch, are
@@ -115,16 +123,14 @@ def train_batches(
     ids = np.asarray(ids)
 
     def sequential() -> Iterator[Batch]:
-        firsts = offset + np.arange(mine.start, mine.stop) * ((pairs - offset) // rows)
+        firsts = offset + np.arange(mine.start, mine.stop, dtype=np.int64) * ((pairs - offset) // rows)
         for step in range(start, steps):
             yield _gather(ids, firsts + step * seq_len, seq_len)
 
     def shuffled() -> Iterator[Batch]:
-        windows = (pairs - offset) // seq_len
-        order = np.arange(windows, dtype=np.uint32 if windows < 2**32 else np.uint64)
-        random.shuffle(order)
+        order = _shuffled_order((pairs - offset) // seq_len, random, in_memory)
         for step in range(start, steps):
-            chosen = order[step * rows + mine.start : step * rows + mine.stop].astype(np.int64)
+            chosen = order(step * rows + np.arange(mine.start, mine.stop, dtype=np.int64))
             yield _gather(ids, offset + chosen * seq_len, seq_len)
 
     return sequential() if sampling == "sequential" else shuffled()
@@ -165,7 +171,8 @@ def evaluation_batches(
     ids = np.asarray(ids)
 
     def batches() -> Iterator[WeightedBatch]:
-        firsts = np.arange(mine.start, mine.stop)[:, None] * (steps * seq_len) + np.arange(seq_len)
+        rows_of_shard = np.arange(mine.start, mine.stop, dtype=np.int64)[:, None]
+        firsts = rows_of_shard * (steps * seq_len) + np.arange(seq_len)
         for step in range(steps):
             places = firsts + step * seq_len
             weights = (places < last).astype(np.float32)
@@ -206,6 +213,18 @@ def _rows_of(shard: tuple[int, int], rows: int) -> range:
     if not 0 <= index < count:
         raise ConfigError(f"there is no shard {index} of {count}")
     return range(index * rows // count, (index + 1) * rows // count)
+
+
+def _shuffled_order(
+    count: int, random: np.random.Generator, in_memory: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """From positions in a shuffled 0 … count - 1 to the numbers there, int64."""
+    if count > in_memory:
+        keys = random.integers(2**64, size=KEYS, dtype=np.uint64)
+        return lambda positions: permuted(positions, count, keys)
+    order = np.arange(count, dtype=np.uint32)
+    random.shuffle(order)
+    return lambda positions: order[positions].astype(np.int64)
 
 
 def _gather(ids: np.ndarray, firsts: np.ndarray, seq_len: int) -> Batch:
