@@ -16,6 +16,7 @@ COMMANDS = [
     "train lm",
     "train classify",
     "train translate",
+    "launch",
     "generate",
     "predict",
     "evaluate",
