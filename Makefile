@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
 
-.PHONY: help demo test test-compat test-torch format benchmarks bench wheel clean
+.PHONY: help demo test test-durability test-compat test-torch format benchmarks bench wheel clean
 
 help:
 	@echo "make demo        train a language model for two minutes, evaluate it, and let it write"
 	@echo "make test        format, lint, import order, types and all tests"
+	@echo "make test-durability  kill trainings many times, and resume them"
 	@echo "make test-compat the engine's tests, one wheel, under the oldest and the newest TensorFlow"
 	@echo "make test-torch  PyTorch's layers beside ours with their weights"
 	@echo "make format      format the code"
@@ -48,6 +49,9 @@ test: $(VENV)/.tested
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 	$(BIN)/pytest -n 2 --dist worksteal
+
+test-durability: $(VENV)/.tested
+	$(BIN)/pytest -n 2 --dist worksteal --full-durability tests/durability
 
 format: $(VENV)/.tested
 	$(BIN)/ruff format .
