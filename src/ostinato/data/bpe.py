@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike
 
 from ostinato.data.byte import fit_byte, started_characters
 from ostinato.data.corpora import Corpus
-from ostinato.data.encoder import Encoder, check, damaged, printable
+from ostinato.data.encoder import Encoder, check, damaged
+from ostinato.data.lines import printable, quoted
 from ostinato.data.normalize import Normalize, normalize_chunks, segments
 from ostinato.errors import EncodingError
 
@@ -144,7 +145,15 @@ def bpe_from_json(data: dict[str, Any]) -> BpeEncoder:
         raise damaged("a byte is missing in it")
     if not isinstance(merges, list) or not all(_joins(merge, vocabulary) for merge in merges):
         raise damaged("a merge in it does not join two pieces")
-    return BpeEncoder(tuple(pieces), tuple((a, b) for a, b in merges), normalize)
+    encoder = BpeEncoder(tuple(pieces), tuple((a, b) for a, b in merges), normalize)
+    try:
+        encoder._tokenizer  # noqa: B018 - made here, where what the library says against it can be said
+    except BaseException as error:
+        # A panic of the library's is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise damaged(f"its 'tokenizer' cannot be made: {quoted(error)}") from None
+    return encoder
 
 
 def _joins(merge: object, vocabulary: dict[str, int]) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ostinato.data.corpora import Corpus
-from ostinato.data.encoder import Encoder, check, damaged, nothing_to_predict, printable, unseen
+from ostinato.data.encoder import Encoder, check, damaged, nothing_to_predict, unseen
+from ostinato.data.lines import printable
 from ostinato.data.normalize import Normalize, normalize_chunks
 
 

@@ -22,6 +22,7 @@ from typing import IO, Any, Literal
 from ostinato.data import cache
 from ostinato.data.lines import shown, unreadable
 from ostinato.data.named import DEFAULT, NAMED, Named, fetch, pydoc_text
+from ostinato.data.plain_files import open_plain, unpacked
 from ostinato.errors import RunError, SourceError
 
 __all__ = ["NAMED", "Corpus", "Named", "open_corpus", "open_text", "reopen"]
@@ -214,7 +215,10 @@ def reopen(description: dict[str, Any]) -> Corpus:
     if kind == "glob":
         return _open_glob(path)
     if kind in ("file", "folder"):
-        return _open_path(path, _mode(path))
+        mode = _mode(path)
+        if mode is not None and not (stat.S_ISREG if kind == "file" else stat.S_ISDIR)(mode):
+            raise SourceError(f"{_shown(path)} was a {kind} when training began, and is none now")
+        return _open_path(path, mode)
     raise damaged
 
 
@@ -237,7 +241,7 @@ def _open_path(name: str, mode: int | None) -> Corpus:
     if stat.S_ISDIR(mode):
         return Corpus(name, "folder", path, files=_text_files(name, path))
     if stat.S_ISFIFO(mode):  # such as the shell's <(command): it can be read only once
-        return _keep(name, "stdin", _read(Path(name), name, CHUNK_BYTES))
+        return _keep(name, "stdin", _read(Path(name), name, CHUNK_BYTES, pipe=True))
     if not stat.S_ISREG(mode):
         raise SourceError(f"{name} is neither a file nor a folder")
     return Corpus(name, "file", path, files=(Path(path),))
@@ -294,9 +298,10 @@ def _spool(file: IO[bytes], data: bytearray) -> None:
         raise cache.unwritable(error) from error
 
 
-def _read(file: Path, label: str, size: int) -> Iterator[bytes]:
+def _read(file: Path, label: str, size: int, *, pipe: bool = False) -> Iterator[bytes]:
     try:
-        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as stream:
+        with open(file, "rb") if pipe else open_plain(file) as raw:
+            stream = unpacked(raw, file)
             while block := stream.read(size):
                 yield block
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

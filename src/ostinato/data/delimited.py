@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple
 
 from ostinato.data.faults import Fault
 from ostinato.data.lines import OnRead, read_lines
+from ostinato.data.plain_files import LARGEST_TEXT
 from ostinato.data.rows import NO_LABEL, NO_TEXT, Row
 from ostinato.errors import SourceError
 
 RAGGED = "with more or fewer fields than columns"
-LARGEST_FIELD = 1 << 28
+LARGEST_FIELD = LARGEST_TEXT
 """Characters in a field of a CSV; longer ones come from a quote that was never closed."""
 SAMPLE = 500
 """Records that are looked at to guess how a .tsv quotes."""

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ostinato.data.corpora import Corpus
+from ostinato.data.lines import printable as printable
+from ostinato.data.lines import shown
 from ostinato.data.normalize import NORMALIZATIONS, Normalize, normalize_text
 from ostinato.errors import EncodingError, RunError, SourceError
 
@@ -100,11 +102,6 @@ class Encoder(ABC):
         """`characters`, as a list."""
 
 
-def printable(symbol: str) -> str:
-    """The symbol with its unprintable characters escaped, as in a Python string."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in symbol)
-
-
 def unseen(what: str, symbols: Iterable[str]) -> EncodingError:
     """The error for text with `what` ("symbols", "words") that are not known; it names the first few."""
     named = sorted(set(symbols))
@@ -131,7 +128,7 @@ def check(data: dict[str, Any], keys: set[str]) -> Normalize:
     if missing := keys - data.keys():
         raise damaged(f"it has no {min(missing)!r}")
     if extra := data.keys() - keys:
-        raise damaged(f"it has an unknown key {min(map(str, extra))!r}")
+        raise damaged(f"it has an unknown key {shown(repr(min(extra)))}")
     normalize = data["normalize"]
     if not isinstance(normalize, str) or normalize not in NORMALIZATIONS:
         raise damaged(f"its 'normalize' is none of {', '.join(NORMALIZATIONS)}")

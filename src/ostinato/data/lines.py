@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ostinato.data.plain_files import LARGEST_TEXT, open_plain, read_plain, unpacked
 from ostinato.errors import SourceError
 
 OnRead = Callable[[int], None]
@@ -29,13 +30,18 @@ def read_lines(path: Path, name: str, on_read: OnRead | None = None) -> Iterator
         on_read: called with the bytes read so far, now and then; of a .gz, those of the packed file.
 
     Raises:
-        SourceError: the file cannot be read, is not UTF-8, or holds NUL bytes; the message gives the line.
+        SourceError: the file cannot be read, is not UTF-8, holds NUL bytes, or a line too long for any text;
+            the message gives the line.
     """
-    with reading(name), open(path, "rb") as raw:
-        unpacked: Any = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw
-        text = io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        for number, line in enumerate(text, 1):
+    with reading(name), open_plain(path) as raw:
+        data: Any = unpacked(raw, path)
+        text = io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        for number, line in enumerate(iter(lambda: text.readline(LARGEST_TEXT), ""), 1):
             _check_bytes(line, name, number)
+            if len(line) == LARGEST_TEXT:
+                raise SourceError(
+                    f"{name}, line {number} has {LARGEST_TEXT:,} characters or more, which no text does"
+                )
             if on_read is not None and number % 4096 == 0:
                 on_read(raw.tell())
             yield line
@@ -47,8 +53,11 @@ def read_whole(path: Path) -> str:
     """The text of a small file, with the checks and errors of `read_lines`."""
     name = str(path)
     with reading(name):
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix.lower() == ".gz" else data
+        data = read_plain(path, LARGEST_TEXT)
+        if path.suffix.lower() == ".gz":
+            data = unpacked(io.BytesIO(data), path).read(LARGEST_TEXT + 1)
+            if len(data) > LARGEST_TEXT:
+                raise SourceError(f"{name} unpacks to more than {LARGEST_TEXT:,} bytes; split the text")
     text = data.decode("utf-8-sig", "surrogateescape")
     if "\0" in text or (not text.isascii() and _NOT_UTF8.search(text)):
         for number, line in enumerate(text.split("\n"), 1):
@@ -123,3 +132,15 @@ def unreadable(name: str, error: OSError) -> SourceError:
 def shown(name: str) -> str:
     """A name or value as messages show it: no longer than a line."""
     return name if len(name) <= 200 else f"{name[:200]}…"
+
+
+def quoted(text: object) -> str:
+    """What comes from a file, or what an error says of it, as messages show it: also printable."""
+    return printable(shown(str(text)))
+
+
+def printable(text: str) -> str:
+    """The text with its unprintable characters escaped, as in a Python string."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -147,32 +147,43 @@ def _reopen(description: dict[str, Any]) -> Table:
         raise damaged
     if kind == "named" and path == imdb.IMDB:
         return _open_imdb(skip)
-    if kind == "folder":
-        return _open_folder(path, skip)
-    if kind == "file" and isinstance(text, str) and isinstance(label, str):
-        return _open_file(path, text, label, skip)
-    raise damaged
+    is_file = kind == "file" and isinstance(text, str) and isinstance(label, str)
+    if not is_file and kind != "folder":
+        raise damaged
+    mode = _mode(path)
+    if mode is None:
+        raise SourceError(f"there is no {kind} {shown(path)!r} any more")
+    if not (stat.S_ISREG if is_file else stat.S_ISDIR)(mode):
+        raise SourceError(f"{shown(path)} was a {kind} when training began, and is none now")
+    return _open_file(path, text, label, skip) if is_file else _open_folder(path, skip)
 
 
 def _open_path(name: str, text: str | None, label: str | None, skip: bool) -> Table:
-    try:
-        mode = os.stat(name).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    mode = _mode(name)
+    if mode is None:
         if name == imdb.IMDB:
             _refuse_columns("the table imdb has", text, label)
             return _open_imdb(skip)
         raise SourceError(
             f"there is no file or folder {shown(name)!r}; give a .csv, .tsv or .jsonl file, a folder "
             "that holds a folder per label, or the name imdb"
-        ) from None
-    except OSError as error:
-        raise unreadable(name, error) from error
+        )
     if stat.S_ISDIR(mode):
         _refuse_columns("a folder of texts has", text, label)
         return _open_folder(name, skip)
     if not stat.S_ISREG(mode):
         raise SourceError(f"{shown(name)} is neither a file nor a folder; write it to a file first")
     return _open_file(name, text, label, skip)
+
+
+def _mode(name: str) -> int | None:
+    """The type of what is at a path, as `os.stat` gives it; None when nothing is there."""
+    try:
+        return os.stat(name).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise unreadable(name, error) from error
 
 
 def _refuse_columns(what: str, text: str | None, label: str | None) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ostinato.data.corpora import Corpus
-from ostinato.data.encoder import Encoder, check, damaged, nothing_to_predict, printable, unseen
+from ostinato.data.encoder import Encoder, check, damaged, nothing_to_predict, unseen
+from ostinato.data.lines import SURROGATE, printable, shown
 from ostinato.data.normalize import Normalize, normalize_chunks, segments
 from ostinato.errors import SourceError
 
@@ -107,8 +108,8 @@ def word_from_json(data: dict[str, Any]) -> WordEncoder:
     words, length = data["words"], data["unknown_length"]
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise damaged("its words are not a list of strings")
-    if strange := [word for word in words if not _PIECES.fullmatch(word)]:
-        raise damaged(f"{strange[0]!r} is not one word")
+    if strange := [word for word in words if not _PIECES.fullmatch(word) or SURROGATE.search(word)]:
+        raise damaged(f"{shown(repr(strange[0]))} is not one word")
     if len(set(words)) < len(words):
         raise damaged("a word occurs in it twice")
     if isinstance(length, bool) or not isinstance(length, int | float) or not 0 < length < 1e9:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import cast
 
 from ostinato.errors import ConfigError
 from ostinato.layers import classic  # registers the layers that files name # noqa: F401
@@ -9,6 +10,7 @@ from ostinato.layers import classic  # registers the layers that files name # no
 import keras  # isort: skip - classic says in one sentence what is wrong when it does not load
 
 Source = keras.Model | str | os.PathLike[str]
+_LONGEST = 400
 
 
 def loaded(model: Source) -> keras.Model:
@@ -30,16 +32,16 @@ def loaded(model: Source) -> keras.Model:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ConfigError(f"{path} {what}; give a .keras or .h5 file written by model.save.")
-    if path.suffix in (".h5", ".hdf5"):
-        from ostinato.layers import legacy
-
-        load = legacy.load
-    elif path.suffix == ".keras":
-        load = keras.models.load_model
-    else:
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise ConfigError(f"{path} is neither a .keras nor an .h5 file, as model.save writes them.")
+    from ostinato.layers import legacy, vetting
+
     try:
-        return load(path)
+        if path.suffix == ".keras":
+            vetting.vet_keras(path)
+            return cast("keras.Model", keras.models.load_model(path, safe_mode=True))
+        vetting.vet_h5(path, legacy.load)
+        return legacy.load(path)
     except ConfigError:
         raise
     except Exception as error:  # Keras raises whatever its parts raise
@@ -55,4 +57,6 @@ def reason(error: Exception) -> str:
     lines += [line.strip() for line in text.splitlines()] + [type(error).__name__]
     first = next(line for line in lines if line)
     first = first.partition(" Full object config")[0].partition(" using config=")[0]
-    return first if first.endswith((".", "!", "?")) else f"{first}."
+    first = first if len(first) <= _LONGEST else f"{first[:_LONGEST]}…"
+    first = "".join(c if c.isprintable() else repr(c)[1:-1] for c in first)  # it may quote the file
+    return first if first.endswith((".", "!", "?", "…")) else f"{first}."

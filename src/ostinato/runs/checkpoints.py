@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from ostinato.data.lines import quoted, shown
+from ostinato.data.plain_files import read_plain
 from ostinato.errors import RunError
-from ostinato.runs import files
+from ostinato.runs import files, reading
 
 Arrays = dict[str, np.ndarray]
 
-_NAME = re.compile(r"step-(\d{9,})")
+_NAME = re.compile(r"step-([0-9]{9,18})")
 _GROUP = re.compile(r"[a-z_]+")
 _VERSION = 1
 
@@ -50,7 +52,8 @@ def steps(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     names = (_NAME.fullmatch(entry.name) for entry in folder.iterdir())
-    return sorted(int(name.group(1)) for name in names if name)
+    found = ((int(name[1]), name[0]) for name in names if name)
+    return sorted(step for step, name in found if name == path_of(folder, step).name)
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -125,12 +128,15 @@ def load(folder: Path, step: int, groups: tuple[str, ...] = ("weights", "optimiz
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = files.read_json(path / "manifest.json")
+    manifest = reading.read_json(path / "manifest.json", reading.LARGEST_SETTINGS)
     try:
-        version, step = int(manifest["version"]), int(manifest["step"])
-        position, digests = dict(manifest["position"]), dict(manifest["sha256"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RunError(f"{path / 'manifest.json'} is damaged: {error!r}") from None
+        version, step, position, digests = parts = [
+            manifest[name] for name in ("version", "step", "position", "sha256")
+        ]
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path / 'manifest.json'} is damaged: {shown(repr(error))}") from None
+    if [type(part) for part in parts] != [int, int, dict, dict]:
+        raise RunError(f"{path / 'manifest.json'} is damaged: its step or its position is none")
     if version > _VERSION:
         raise RunError(
             f"{path} was written by a newer version of ostinato (format {version}); upgrade to read it"
@@ -142,7 +148,7 @@ def _read_group(path: Path, group: str, digests: dict[str, Any]) -> Arrays:
     assert _GROUP.fullmatch(group)
     name = f"{group}.safetensors"
     try:
-        data = (path / name).read_bytes()
+        data = read_plain(path / name, reading.memory())
     except OSError as error:
         raise RunError(f"checkpoint {path} is damaged: {name}: {error.strerror or error}") from None
     if hashlib.sha256(data).hexdigest() != digests.get(name):
@@ -150,7 +156,7 @@ def _read_group(path: Path, group: str, digests: dict[str, Any]) -> Arrays:
     try:
         return safetensors.numpy.load(data)
     except (safetensors.SafetensorError, json.JSONDecodeError, KeyError, ValueError) as error:
-        raise RunError(f"checkpoint {path} is damaged: {name}: {error}") from None
+        raise RunError(f"checkpoint {path} is damaged: {name}: {quoted(error)}") from None
 
 
 def remove_all_but(folder: Path, keep: set[int | None]) -> None:

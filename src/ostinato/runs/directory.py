@@ -12,17 +12,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ostinato
+from ostinato.data.lines import shown
+from ostinato.data.plain_files import open_plain
 from ostinato.errors import RunError
-from ostinato.runs import checkpoints, files
+from ostinato.runs import checkpoints, files, reading
 from ostinato.runs.checkpoints import Checkpoint
 
 _FORMAT, _VERSION = "ostinato run", 1
+_TASK = re.compile(r"[a-z_]{1,99}")
+_LONGEST_ROW, _LARGEST_METRICS = 1 << 20, 1 << 32  # bytes; a row has some hundred
 
 
 @dataclass(frozen=True)
@@ -116,15 +122,25 @@ class RunDirectory:
             file.truncate(min(length, file.tell()))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl; a last line torn by a kill is left out."""
+        """The rows of metrics.jsonl; a last line torn by a kill is left out, and what is no row.
+
+        Raises:
+            RunError: when it cannot be read.
+        """
         if not self.metrics.exists():
             return []
         rows = []
-        for line in self.metrics.read_bytes().split(b"\n"):
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                continue
+        try:
+            with open_plain(self.metrics) as file:
+                if (size := os.fstat(file.fileno()).st_size) > _LARGEST_METRICS:
+                    raise RunError(f"{self.metrics} has {size:,} bytes, more than any training writes")
+                while line := file.readline(_LONGEST_ROW):
+                    with suppress(ValueError, RecursionError):
+                        row = json.loads(line)
+                        if _is_row(row):
+                            rows.append(row)
+        except OSError as error:
+            raise RunError(f"could not read {self.metrics}: {error.strerror or error}") from None
         return rows
 
     def newest_checkpoint(self) -> tuple[Checkpoint, list[str]]:
@@ -153,8 +169,11 @@ class RunDirectory:
         best = last.position.get("best_step")
         if which == "last" or best is None:
             return last
-        if not isinstance(best, int):
-            raise RunError(f"the checkpoints of {self.path} are damaged: best_step is {best!r}")
+        if type(best) is not int or best not in checkpoints.steps(self.checkpoints):
+            raise RunError(
+                f"the checkpoints of {self.path} are damaged: best_step is {shown(repr(best))}, and there is "
+                "none of that step"
+            )
         return checkpoints.load(self.checkpoints, best, groups=("weights",))
 
 
@@ -206,26 +225,38 @@ def open_run(path: str | os.PathLike[str]) -> RunDirectory:
         )
     if not (path / "config.json").exists():
         raise RunError(f"{path} is no run directory: it has no config.json")
-    config = files.read_json(path / "config.json")
+    config = reading.read_json(path / "config.json", reading.LARGEST_SETTINGS)
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
         raise RunError(f"{path} is no run directory: its config.json is something else's")
+    reading.refuse_what_leads_out(path)
     version = config.get("version")
-    if not isinstance(version, int) or version < 1:
-        raise RunError(f"{path / 'config.json'} is damaged: version {version!r}")
+    if type(version) is not int or version < 1:
+        raise RunError(f"{path / 'config.json'} is damaged: version {shown(repr(version))}")
     if version > _VERSION:
         raise RunError(
             f"{path} was written by a newer version of ostinato (run format {version}, this one reads up to "
             f"{_VERSION}); upgrade to read it"
         )
-    vocabulary = files.read_json(path / "vocabulary.json")
+    vocabulary = reading.read_json(path / "vocabulary.json", reading.LARGEST_VOCABULARY)
     try:
-        return RunDirectory(
-            path,
-            str(config["task"]),
-            dict(config["task_config"]),
-            dict(config["training"]),
-            dict(config["source"]),
-            dict(vocabulary),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        task, *parts = (config[name] for name in ("task", "task_config", "training", "source"))
+    except KeyError as error:
         raise RunError(f"{path / 'config.json'} is damaged: {error!r}") from None
+    if not isinstance(task, str) or not all(isinstance(part, dict) for part in parts):
+        raise RunError(f"{path / 'config.json'} is damaged: its task or settings are none")
+    if not _TASK.fullmatch(task):
+        raise RunError(f"{path / 'config.json'} is damaged: its task is {shown(repr(task))}")
+    if not isinstance(vocabulary, dict):
+        raise RunError(f"{path / 'vocabulary.json'} is damaged: it holds no object")
+    task_config, training, source = parts
+    return RunDirectory(path, task, task_config, training, source, vocabulary)
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a line of metrics.jsonl holds what one holds: figures, and of which part they are."""
+    return isinstance(row, dict) and all(
+        isinstance(value, str)
+        if name == "split"
+        else type(value) is float or (type(value) is int and value < 2**63)
+        for name, value in row.items()
+    )

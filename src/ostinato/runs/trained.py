@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ostinato.data.lines import quoted
 from ostinato.errors import ConfigError, RunError
+from ostinato.layers.rehearsal import rehearse
 from ostinato.runs import weights
+from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
 from ostinato.tasks import task_classes
 
@@ -167,6 +170,27 @@ def load(path: str | os.PathLike[str], *, checkpoint: str = "best") -> TrainedRu
     directory = open_run(path)
     task = restore_task(directory)
     saved = directory.weights(checkpoint)
-    model = task.build()
+    model = build(task, saved, directory)
     weights.assign(model, saved.groups["weights"], origin=str(directory.path))
     return TrainedRun(directory, task, model, saved.step)
+
+
+def build(task: Any, saved: Checkpoint, directory: RunDirectory) -> Any:
+    """The network of a run's task, once it is certain that a checkpoint's weights are those of such a one.
+
+    Were it made first, a config of a few bytes could ask for more memory than any machine has.
+
+    Args:
+        task: from `restore_task`.
+        saved: with its weights, which are not put into the network.
+        directory: the run.
+
+    Raises:
+        RunError: when the weights are another network's, or the settings are those of none.
+    """
+    rehearsed = rehearse(lambda: weights.kinds(task.build()))
+    if rehearsed.error is not None:
+        reason = quoted(" ".join(str(rehearsed.error).split()))
+        raise RunError(f"{directory.path} is damaged: its settings make no network: {reason}") from None
+    weights.check(rehearsed.result, saved.groups["weights"], origin=str(directory.path))
+    return task.build()

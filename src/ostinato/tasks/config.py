@@ -8,6 +8,7 @@ from typing import Any
 import pydantic
 
 from ostinato import engines, layers
+from ostinato.data.lines import quoted, shown
 from ostinato.errors import ConfigError
 
 
@@ -16,7 +17,7 @@ class Config(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
-    def __init__(self, **settings: Any):
+    def __init__(self, /, **settings: Any):
         try:
             super().__init__(**settings)
         except pydantic.ValidationError as error:
@@ -39,10 +40,11 @@ class RecurrentConfig(Config):
         units = tuple(units) if isinstance(units, list | tuple) else (units,)
         if depth is not None:
             if not isinstance(depth, int) or not 1 <= depth <= 64:
-                raise ValueError(f"layers = {depth!r}: expected 1 to 64")
+                raise ValueError(f"layers = {shown(repr(depth))}: expected 1 to 64")
             if len(units) not in (1, depth):
                 raise ValueError(
-                    f"layers = {depth} contradicts units = {list(units)}, which names {len(units)} layers"
+                    f"layers = {depth} contradicts units = {shown(str(list(units)))}, which names "
+                    f"{len(units)} layers"
                 )
             units = units * depth if len(units) == 1 else units
         settings["units"] = units
@@ -79,7 +81,7 @@ def _sentence(error: pydantic.ValidationError, config: type[Config]) -> str:
     if first["type"] == "extra_forbidden":
         nearest = difflib.get_close_matches(name, config.model_fields, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(config.model_fields)}."
-        return f"unknown setting {name!r}; {hint}"
+        return f"unknown setting {shown(repr(name))}; {hint}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    return f"{name} = {first['input']!r}: {message}" if name else message
+    return f"{quoted(name)} = {shown(repr(first['input']))}: {message}" if name else message

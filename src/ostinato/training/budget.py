@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from ostinato.data.lines import quoted, shown
 from ostinato.errors import RunError
 from ostinato.training.config import TrainingConfig
+
+_LAST_STEP = 2**31 - 1  # the train step counts in int32
+_LARGEST_COUNT = 2**53  # beyond it floats, which fractions of a budget are, skip whole numbers
 
 
 @dataclass
@@ -50,13 +56,38 @@ class Position:
         """Raises RunError when the data is no position."""
         try:
             position = cls(**data)
-            numbers = [getattr(position, f.name) for f in fields(cls) if f.type in ("int", "float")]
-            numbers += [n for n in (position.best_loss, position.best_step) if n is not None]
-            if not all(isinstance(n, int | float) and n >= 0 for n in (*numbers, *position.sums.values())):
-                raise TypeError("a count or time is no number")
-            return position
-        except (TypeError, AttributeError) as error:
-            raise RunError(f"the checkpoint's position is damaged: {error}") from None
+        except TypeError as error:
+            raise _damaged(quoted(error)) from None
+        for each in fields(cls):
+            value = getattr(position, each.name)
+            if not _IS[each.type](value):
+                raise _damaged(f"{each.name} = {shown(repr(value))}")
+        if max(position.step, position.best_step or 0) > _LAST_STEP:
+            raise _damaged(f"step = {max(position.step, position.best_step or 0):,} is beyond any training")
+        return position
+
+
+def _damaged(detail: str) -> RunError:
+    return RunError(f"the checkpoint's position is damaged: {detail}")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST_COUNT
+
+
+def _is_amount(value: Any) -> bool:
+    return _is_count(value) or (type(value) is float and 0 <= value < math.inf)
+
+
+# What a field of each type of a position may hold, when anyone may have written it.
+_IS: dict[Any, Callable[[Any], bool]] = {
+    "int": _is_count,
+    "float": _is_amount,
+    "int | None": lambda value: value is None or _is_count(value),
+    "float | None": lambda value: value is None or _is_amount(value),
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "dict[str, float]": lambda value: isinstance(value, dict) and all(map(_is_amount, value.values())),
+}
 
 
 @dataclass(frozen=True)

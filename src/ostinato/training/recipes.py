@@ -14,7 +14,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ostinato.data.lines import quoted, shown
+from ostinato.data.plain_files import read_plain
 from ostinato.errors import ConfigError
+
+_LARGEST = 1 << 20  # bytes; a recipe has some hundred
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def read_recipe_file(task: str, path: Path) -> Recipe:
         ConfigError: when it cannot be read, is not TOML, or has a key or table that no recipe has.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_plain(path, _LARGEST).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"could not read the config {path}: {reason}") from None
@@ -70,14 +74,14 @@ def parse_recipe(task: str, text: str, name: str) -> Recipe:
     """A recipe from TOML; `name` is for messages."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name} is not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # a number may be too long, or arrays too deep
+        raise ConfigError(f"{name} is not TOML: {quoted(error)}") from None
     known = ["description", task, "training"]
     for key in data:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
-            raise ConfigError(f"{name}: unknown key {key!r}; {hint}")
+            raise ConfigError(f"{name}: unknown key {shown(repr(key))}; {hint}")
     for table in (task, "training"):
         if not isinstance(data.get(table, {}), dict):
             raise ConfigError(f"{name}: {table} must be a table, [{table}]")

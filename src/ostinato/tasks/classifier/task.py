@@ -15,6 +15,7 @@ from ostinato.data.buckets import batch_numbers
 from ostinato.data.encoder import damaged
 from ostinato.data.encoders import Encoder, encoder_from_json
 from ostinato.data.examples import Examples, encode_text, prepare_examples
+from ostinato.data.lines import SURROGATE
 from ostinato.data.tables import Table, open_table
 from ostinato.errors import ConfigError, SourceError
 from ostinato.layers.dropout import DropoutKey
@@ -37,6 +38,7 @@ from ostinato.tasks.task import Batch, OnProgress, State
 
 _PREDICTED_TOGETHER = 4096
 _PREDICTION_BATCH = 256
+_MOST_TOKENS, _MOST_PADDED = 2**31 - 1, 1_000_000  # of a text; where it is padded, all of them are made
 
 
 @dataclass(frozen=True)
@@ -210,10 +212,13 @@ class Classifier(StandaloneExamples):
             SourceError: when they are not there any more.
             KeyError, TypeError: when it is no description.
         """
-        validation = description["validation"]
-        tables = Tables(
-            open_table(description["table"]), None if validation is None else open_table(validation)
-        )
+        opened = []
+        for name in ("table", "validation"):
+            one = description[name]
+            if not isinstance(one, dict) and (name, one) != ("validation", None):
+                raise TypeError(f"its {name} is none")
+            opened.append(None if one is None else open_table(one))
+        tables = Tables(*opened)
         return tables, tables.table.name
 
     def vocabulary(self) -> dict[str, Any]:
@@ -234,12 +239,16 @@ class Classifier(StandaloneExamples):
             max_tokens, prior, columns = (vocabulary[key] for key in ("max_tokens", "prior", "columns"))
         except (KeyError, TypeError) as error:
             raise damaged(f"it has no {error}") from None
-        named = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+        named = isinstance(labels, list) and all(
+            isinstance(label, str) and label and not SURROGATE.search(label) for label in labels
+        )
         if not named or len(set(labels)) != len(labels) or len(labels) < 1 + (not self.several):
             raise damaged("its labels are no list of different strings")
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise damaged("its 'max_tokens' is no positive number")
-        numbers = isinstance(prior, list) and all(isinstance(p, int | float) and 0 <= p <= 1 for p in prior)
+        if max_tokens > (_MOST_TOKENS if self.config.masked else _MOST_PADDED):
+            raise damaged(f"its 'max_tokens' is {max_tokens:,}, more than any text has")
+        numbers = isinstance(prior, list) and all(type(p) in (int, float) and 0 <= p <= 1 for p in prior)
         if not numbers or len(prior) != len(labels):
             raise damaged("its 'prior' is no list of one probability a label")
         strings = isinstance(columns, list) and [type(name) for name in columns] == [str, str]

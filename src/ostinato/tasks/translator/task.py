@@ -27,6 +27,7 @@ from ostinato.tasks.translator.network import RecurrentTranslator
 from ostinato.tasks.translator.translations import FREE_TOKENS, Alignment, Interpreter, Translation
 
 _TRANSLATED_TOGETHER = 2048
+_MOST_GROWTH = 100_000  # a word whose translation is as long as any that training takes
 _SAMPLING_SITE = 1030
 
 
@@ -133,7 +134,10 @@ class Translator(StandaloneExamples):
 
         Raises:
             SourceError: when they are not there any more.
+            TypeError: when it is no description.
         """
+        if not isinstance(description, dict):
+            raise TypeError("it is no description of pairs")
         pairs = open_pairs(description)
         return pairs, pairs.name
 
@@ -152,8 +156,8 @@ class Translator(StandaloneExamples):
             source, target, growth = (vocabulary[key] for key in ("source", "target", "growth"))
         except (KeyError, TypeError) as error:
             raise damaged(f"it has no {error}") from None
-        if isinstance(growth, bool) or not isinstance(growth, int | float) or not 1 <= growth < 1e6:
-            raise damaged("its 'growth' is no number from 1 on")
+        if type(growth) not in (int, float) or not 1 <= growth <= _MOST_GROWTH:
+            raise damaged(f"its 'growth' is no number from 1 to {_MOST_GROWTH:,}")
         self.source_sentences, self.target_sentences = (
             sentences_from_json(source),
             sentences_from_json(target),

@@ -1,0 +1,80 @@
+"""Files that may come from anyone: read only where they are plain files, and only up to a size.
+
+A pipe would wait for whoever writes into it, a device may never end, and a file may be larger than memory.
+"""
+
+import errno
+import gzip
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+LARGEST_TEXT = 1 << 24
+"""Characters of a text, or bytes of a file with one text: several times the longest novels."""
+_EXPANDS, _HARMLESS = 200, 1 << 28
+"""A .gz may become so many times as large as it is, or so many bytes; text becomes 2 to 20 times as large."""
+
+
+def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file for reading, without waiting.
+
+    Raises:
+        OSError: it cannot be opened, or is no plain file.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no plain file", os.fspath(path))
+    return file
+
+
+def read_plain(path: str | os.PathLike[str], largest: int) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        path: the file.
+        largest: how many bytes it may have.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or is larger.
+    """
+    with open_plain(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than the {largest:,} expected at most")
+        return file.read(size)
+
+
+def unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
+    """What a file holds: where its name ends in .gz, what is packed in it.
+
+    Reading raises OSError when that is so much more than the file that it is no text.
+    """
+    if path.suffix.lower() != ".gz":
+        return raw
+    return io.BufferedReader(_Unpacked(raw), 1 << 17)
+
+
+class _Unpacked(io.RawIOBase):
+    """A .gz, watched for how much comes out of how little."""
+
+    def __init__(self, raw: BinaryIO):
+        self._raw, self._packed, self._count = raw, gzip.GzipFile(fileobj=raw), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._packed.readinto(buffer)
+        self._count += count
+        if self._count > max(_HARMLESS, _EXPANDS * self._raw.tell()):
+            raise OSError(
+                errno.EFBIG, f"it unpacks to more than {_EXPANDS} times its size, which no text does"
+            )
+        return count
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
