@@ -227,6 +227,7 @@ def test_what_is_no_vocabulary_is_refused(data):
         ("char", {"normalize": "upper"}),
         ("word", {"words": ["two words"]}),
         ("word", {"words": ["a", "a"]}),
+        ("word", {"words": ["a", "\ud800"]}),
         ("word", {"unknown_length": True}),
         ("byte", {"more": 1}),
         ("bpe", {"tokenizer": {"model": {"type": "WordPiece"}}}),

@@ -25,7 +25,7 @@ from ostinato.layers.loading import loaded
 from .mutations import NO_PLAIN_FILES, NoPlainFile, as_json, changed_bytes, changed_json, put
 from .strangers import Outside, cases, guarded
 
-CASES = {"archives": 120, "hdf5": 120}
+CASES = {"archives": 100, "hdf5": 60}
 PROBE = "a_strangers_module"
 TELLING = ("class_name", "module", "registered_name", "units", "config", "batch_shape", "dtype", "shape")
 

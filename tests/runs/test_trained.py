@@ -61,6 +61,12 @@ def test_a_checkpoint_is_the_best_or_the_last(finished_run):
         ({"task_config": {"units": 0}}, r"config\.json is damaged: units = \(0,\)"),
         ({"task_config": {"colour": 1}}, r"config\.json is damaged: unknown setting 'colour'"),
         ({"task_config": {"units": [9]}}, "are another network's"),
+        ({"task_config": {"units": [65536] * 8}}, "are another network's"),
+        ({"task_config": {"self": 1}}, r"config\.json is damaged: unknown setting 'self'"),
+        (
+            {"task_config": {"engine": "scratch", "recurrent_dropout": 0.5}},
+            "is damaged: its settings make no network: ",
+        ),
     ],
 )
 def test_a_damaged_config_is_refused(run_path, changes, message):

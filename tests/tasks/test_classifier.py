@@ -17,8 +17,8 @@ from ostinato.runs.directory import open_run
 from ostinato.tasks.classifier import Classifier, ClassifierConfig, metrics
 from ostinato.tasks.classifier.task import Tables
 from ostinato.training.events import StepDone
-from ostinato.training.optimizers import Optimizer
 from ostinato.training.judging import judge
+from ostinato.training.optimizers import Optimizer
 from ostinato.training.step import as_tensors, make_train_step
 
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "great", "a great warm film")
@@ -470,9 +470,13 @@ def test_a_restored_vocabulary_predicts_the_same_without_data():
         {"labels": ["a"]},
         {"labels": ["a", "a"]},
         {"labels": "ab"},
+        {"labels": ["a", ""]},
+        {"labels": ["a", "\ud800"]},
         {"max_tokens": 0},
+        {"max_tokens": 2**31},
         {"max_tokens": "auto"},
         {"prior": [0.5]},
+        {"prior": [True, False]},
         {"prior": None},
         {"columns": ["text"]},
         {"encoder": {}},

@@ -58,6 +58,8 @@ def test_a_recipe_of_ones_own_is_read(tmp_path):
         ("[trainin]\nsteps = 3", r"mine: unknown key 'trainin'; did you mean 'training'\?"),
         ("[language_model", "mine is not TOML: "),
         ("a = 1\na = 2", "mine is not TOML: "),
+        ("a = " + "9" * 5000, "mine is not TOML: "),
+        ("a = " + "[" * 5000, "mine is not TOML: "),
         ("training = 3", r"mine: training must be a table, \[training\]"),
         ('language_model = "lstm"', "mine: language_model must be a table"),
     ],

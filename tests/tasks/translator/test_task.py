@@ -315,6 +315,7 @@ def test_equal_seeds_build_equal_weights():
         {"growth": 0.5},
         {"growth": float("nan")},
         {"growth": 1e9},
+        {"growth": 10**400},
         {"growth": "2"},
         {"growth": True},
         {"source": {}},
