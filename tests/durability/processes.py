@@ -49,7 +49,8 @@ class Place:
     @property
     def leftovers(self) -> list[str]:
         """The folders of a checkpoint, or of a whole run, that was being written or removed."""
-        return sorted(str(path.relative_to(self.root)) for path in self.root.glob("**/.*-*"))
+        found = [*self.root.glob(".*-*"), *(self.run / "checkpoints").glob(".*-*")]
+        return sorted(str(path.relative_to(self.root)) for path in found)
 
 
 @dataclass(frozen=True)

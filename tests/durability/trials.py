@@ -155,6 +155,6 @@ class Trial:
         self._tally.counts["compared"] += 1
         found = torn(self.place.run) or differences(self.place.run, self._reference.run)
         self._tally.counts["mismatches"] += found
-        # A picture or a whole run that was being written when the kill came keeps its temporary name for ever.
-        left = [name for name in self.place.leftovers if name.startswith("run/checkpoints/")]
+        # What was to become a run, before there was one, is not its to clear away.
+        left = [name for name in self.place.leftovers if name.startswith("run/")]
         assert left == [], left

@@ -112,45 +112,22 @@ def assert_close(path: Path, expected: Path) -> None:
                 )
 
 
-@pytest.fixture(scope="module")
-def scenarios(tmp_path_factory):
-    """The folder of a file with all scenarios."""
-    folder = tmp_path_factory.mktemp("scenarios")
-    (folder / "scenarios.json").write_text(json.dumps(SCENARIOS))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained_alone(scenarios):
-    subprocess.run(
-        [sys.executable, SCENARIOS_SCRIPT, scenarios / "scenarios.json", scenarios / "one"], check=True
-    )
-    return scenarios / "one"
-
-
-@pytest.fixture(scope="module")
-def trained_by_two_workers(scenarios):
-    command = [sys.executable, SCENARIOS_SCRIPT, str(scenarios / "scenarios.json"), str(scenarios / "two")]
-    workers = start_workers([command] * 2, scenarios / "logs")
-    assert [worker.wait() for worker in workers] == [0, 0], told(scenarios / "logs")
-    return scenarios / "two"
-
-
-@pytest.fixture(scope="module")
-def trained_on_three_devices(scenarios):
-    command = [sys.executable, SCENARIOS_SCRIPT, scenarios / "scenarios.json", scenarios / "devices", "3"]
-    subprocess.run(command, check=True)
-    return scenarios / "devices"
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_two_workers_end_with_the_weights_of_one(trained_by_two_workers, trained_alone, name):
-    assert_close(trained_by_two_workers / name, trained_alone / name)
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_three_devices_end_with_the_weights_of_one(trained_on_three_devices, trained_alone, name):
-    assert_close(trained_on_three_devices / name, trained_alone / name)
+def test_two_workers_and_three_devices_end_with_the_weights_of_one(tmp_path):
+    # One test for all, since two test processes that shared them would each train everything.
+    (tmp_path / "scenarios.json").write_text(json.dumps(SCENARIOS))
+    command = [sys.executable, SCENARIOS_SCRIPT, str(tmp_path / "scenarios.json")]
+    alone = subprocess.Popen([*command, str(tmp_path / "alone")])
+    devices = subprocess.Popen([*command, str(tmp_path / "devices"), "3"])
+    assert [alone.wait(), devices.wait()] == [0, 0]
+    workers = start_workers([[*command, str(tmp_path / "workers")]] * 2, tmp_path / "logs")
+    assert [worker.wait() for worker in workers] == [0, 0], told(tmp_path / "logs")
+    different = {}
+    for who, name in itertools.product(("workers", "devices"), SCENARIOS):
+        try:
+            assert_close(tmp_path / who / name, tmp_path / "alone" / name)
+        except AssertionError as error:
+            different[who, name] = str(error)
+    assert not different, different
 
 
 # Workers that are gone, stopped, or were never the same.
