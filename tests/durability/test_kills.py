@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ostinato.errors import RunError
+from ostinato.runs.directory import open_run
+
 from .processes import Killer, Place
 from .readers import differences, torn
 from .trainings import TASKS
@@ -108,7 +111,10 @@ def test_a_run_killed_while_it_replaces_another_leaves_one_of_them_whole(
         run = replacing.place.run
         if not run.exists():
             assert place == "rename .run.writing-N"
-            (run,) = replacing.place.root.glob(".run.replaced-*")
+            (left,) = replacing.place.root.glob(".run.replaced-*")
+            with pytest.raises(RunError, match=f"left the old one at .*{left.name}"):
+                open_run(run)
+            run = left
             assert differences(run, reference.run) == []
         assert torn(run) == []
         assert nursery.run(replacing.place, again).code == 0

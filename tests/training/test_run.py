@@ -300,6 +300,15 @@ def test_ctrl_c_again_after_a_resume_is_resumed_again(start, whole_run, tmp_path
     assert_equal_runs(tmp_path / "run", whole_run)
 
 
+def test_a_picture_that_a_kill_prevented_is_drawn_by_resuming(whole_run, tmp_path):
+    path = shutil.copytree(whole_run, tmp_path / "run")
+    (path / "report" / "loss.png").unlink()
+    before = files_below(path)
+    ostinato.resume(path)
+    assert (path / "report" / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert {name: data for name, data in files_below(path).items() if name != "report/loss.png"} == before
+
+
 def test_an_evaluation_that_is_broken_off_is_made_up_for_first(start, whole_run, tmp_path):
     def press(event):
         if isinstance(event, StepDone) and event.fraction == 1.0:

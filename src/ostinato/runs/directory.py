@@ -10,6 +10,7 @@ report/          pictures
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -90,6 +91,9 @@ class RunDirectory:
         aside = self.path.with_name(f".{self.path.name}.writing-{os.getpid()}")
         with files.writing(self.path):
             try:
+                shutil.rmtree(
+                    aside, ignore_errors=True
+                )  # of a killed process with this number
                 aside.mkdir(parents=True)
                 files.write_synced(aside / "config.json", files.to_json(config))
                 files.write_synced(aside / "vocabulary.json", files.to_json(self.vocabulary))
@@ -114,6 +118,7 @@ class RunDirectory:
         """Flushes metrics.jsonl to disk; returns its length in bytes."""
         with files.writing(self.metrics), open(self.metrics, "ab") as file:
             os.fsync(file.fileno())
+            files.sync_folder(self.path)  # which has got it lately
             return file.tell()
 
     def cut_metrics(self, length: int) -> None:
@@ -220,9 +225,10 @@ def open_run(path: str | os.PathLike[str]) -> RunDirectory:
     """
     path = Path(path)
     if not _is_folder(path):
-        raise RunError(
-            f"there is no run at {path}" + ("" if not path.exists() else ": it is a file, not a folder")
-        )
+        why = ": it is a file, not a folder" if path.exists() else ""
+        if left := sorted(path.parent.glob(f".{glob.escape(path.name)}.replaced-*")):
+            why = f", but a process that was killed while it replaced it has left the old one at {left[-1]}"
+        raise RunError(f"there is no run at {path}{why}")
     if not (path / "config.json").exists():
         raise RunError(f"{path} is no run directory: it has no config.json")
     config = reading.read_json(path / "config.json", reading.LARGEST_SETTINGS)

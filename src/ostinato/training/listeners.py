@@ -60,9 +60,13 @@ class Report:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Ended):
-            rows = self._run.rows()
-            if rows:
-                with files.writing(self._run.report), files.placed_in(self._run.report) as report:
-                    draw_losses(rows, report / "loss.png", self._unit)
-                    if "accuracy" in rows[-1]:
-                        draw_accuracies(rows, report / "accuracy.png")
+            self.draw()
+
+    def draw(self) -> None:
+        """Draws what metrics.jsonl holds."""
+        rows = self._run.rows()
+        if rows:
+            with files.writing(self._run.report), files.placed_in(self._run.report) as report:
+                draw_losses(rows, report / "loss.png", self._unit)
+                if "accuracy" in rows[-1]:
+                    draw_accuracies(rows, report / "accuracy.png")

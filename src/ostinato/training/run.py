@@ -161,7 +161,11 @@ def resume(
         if position.ended is not None:
             tell(f"{run.path} is finished; there is nothing to resume")
             weights.assign(model, checkpoint.groups["weights"], origin=str(run.path))
-            return load(path) if workers.chief else TrainedRun(run, task, model, checkpoint.step)
+            if not workers.chief:
+                return TrainedRun(run, task, model, checkpoint.step)
+            if not (run.report / "loss.png").exists():  # it was killed in between
+                Report(run, task.unit).draw()
+            return load(path)
         trainer = Trainer(task, model, training, run, _teller(run, task, workers, on_event), workers)
         with workers.together():
             trainer.restore(checkpoint)
