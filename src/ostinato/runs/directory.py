@@ -91,9 +91,7 @@ class RunDirectory:
         aside = self.path.with_name(f".{self.path.name}.writing-{os.getpid()}")
         with files.writing(self.path):
             try:
-                shutil.rmtree(
-                    aside, ignore_errors=True
-                )  # of a killed process with this number
+                shutil.rmtree(aside, ignore_errors=True)  # of a killed process with this number
                 aside.mkdir(parents=True)
                 files.write_synced(aside / "config.json", files.to_json(config))
                 files.write_synced(aside / "vocabulary.json", files.to_json(self.vocabulary))
