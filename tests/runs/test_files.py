@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostinato.errors import RunError
-from ostinato.runs import files
+from ostinato.runs import files, reading
 
 TEXT = st.text(st.characters(codec="utf-8"))
 JSON = st.recursive(
@@ -21,7 +21,7 @@ JSON = st.recursive(
 def test_json_comes_back_as_it_was(tmp_path_factory, value):
     path = tmp_path_factory.mktemp("json") / "value.json"
     files.write_synced(path, files.to_json(value))
-    assert files.read_json(path) == value
+    assert reading.read_json(path, 1 << 20) == value
 
 
 def test_a_refusal_to_write_names_the_path_and_the_reason(tmp_path):
@@ -42,14 +42,14 @@ def test_what_is_not_json_is_called_damaged(tmp_path, content):
     path = tmp_path / "config.json"
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"config\.json is damaged"):
-        files.read_json(path)
+        reading.read_json(path, 1 << 20)
 
 
 def test_a_missing_or_unreadable_file_is_named(tmp_path):
     with pytest.raises(RunError, match=r"gone\.json is missing; the run directory is damaged"):
-        files.read_json(tmp_path / "gone.json")
+        reading.read_json(tmp_path / "gone.json", 100)
     with pytest.raises(RunError, match=r"could not read .*: Is a directory"):
-        files.read_json(tmp_path)
+        reading.read_json(tmp_path, 100)
 
 
 def test_files_made_elsewhere_take_their_places_when_all_are_there(tmp_path):

@@ -410,6 +410,16 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(copied_run, interru
     assert_equal_runs(copied_run, tmp_path / "whole")
 
 
+def test_settings_of_a_network_that_the_weights_are_not_of_are_refused_before_it_is_made(copied_run):
+    config = json.loads((copied_run / "config.json").read_text())
+    config["task_config"]["units"] = [65536] * 64  # a thousand gigabytes
+    (copied_run / "config.json").write_text(json.dumps(config))
+    before = files_below(copied_run)
+    with pytest.raises(RunError, match="another network's"):
+        ostinato.resume(copied_run)
+    assert files_below(copied_run) == before
+
+
 def test_a_run_without_a_whole_checkpoint_cannot_be_resumed(copied_run):
     for manifest in (copied_run / "checkpoints").glob("*/manifest.json"):
         manifest.unlink()

@@ -71,19 +71,3 @@ def placed_in(folder: Path) -> Iterator[Path]:
 def to_json(value: Any) -> bytes:
     """Readable JSON, keys in the order given."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        RunError: when it is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; the run directory is damaged") from None
-    except OSError as error:
-        raise RunError(f"could not read {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{path} is damaged: {error}") from None

@@ -128,7 +128,7 @@ class Trainer:
         for step in newest:
             # Should a newer one be damaged, an older one still finds the best it knew.
             with suppress(RunError):
-                kept.add(checkpoints.load(folder, step, groups=()).position.get("best_step"))
+                kept.add(Position.from_json(checkpoints.load(folder, step, groups=()).position).best_step)
         checkpoints.remove_all_but(folder, kept)
         self._emit(Saved(position.step, path, best=position.best_step == position.step))
 
@@ -142,7 +142,7 @@ class Trainer:
         weights.assign(self._model, checkpoint.groups["weights"], origin=origin)
         for name, slot in self._optimizer.slots.items():
             saved = checkpoint.groups["optimizer"].get(name)
-            if saved is None or saved.shape != tuple(slot.shape):
+            if saved is None or (saved.shape, saved.dtype) != (tuple(slot.shape), slot.dtype.as_numpy_dtype):
                 raise RunError(f"the checkpoint of {origin} is damaged: the optimizer's {name} does not fit")
             slot.assign(saved)
         names = self._task.state_names(self._model)
@@ -150,7 +150,8 @@ class Trainer:
             raise RunError(f"the checkpoint of {origin} is damaged: its recurrent state does not fit")
         whole = [checkpoint.groups["state"][name] for name in names]
         for name, array, part in zip(names, whole, self._initial_states()[0], strict=True):
-            if array.shape != (self._task.rows("train"), *part.shape[1:]):
+            expected = (self._task.rows("train"), *part.shape[1:]), part.dtype.as_numpy_dtype
+            if (array.shape, array.dtype) != expected:
                 raise RunError(
                     f"the checkpoint of {origin} is damaged: its recurrent state {name} does not fit"
                 )

@@ -28,7 +28,7 @@ def _draw(rows: list[dict[str, Any]], path: Path, figure_name: str, axis: str) -
     figure = Figure(figsize=(7.0, 4.2), dpi=120, layout="constrained")
     axes = figure.subplots()
     for split, style in (("train", "-"), ("validation", ".-")):
-        chosen = [row for row in rows if row["split"] == split]
+        chosen = [row for row in rows if row.get("split") == split and {"step", figure_name} <= row.keys()]
         if chosen:
             axes.plot(
                 [row["step"] for row in chosen],

@@ -21,7 +21,7 @@ from ostinato.errors import ConfigError, EncodingError, RunError, TrainingError
 from ostinato.runs import checkpoints, files, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
 from ostinato.runs.lock import RunLock, refuse_if_locked
-from ostinato.runs.trained import TrainedRun, load, restore_task
+from ostinato.runs.trained import TrainedRun, build, load, restore_task
 from ostinato.tasks import task_for
 from ostinato.tasks.task import OnProgress
 from ostinato.training import handover
@@ -157,7 +157,7 @@ def resume(
             training = _settings(run)
             if position.ended is None:
                 prepare_again(task, run, on_progress)
-            model = task.build()
+            model = build(task, checkpoint, run)
         if position.ended is not None:
             tell(f"{run.path} is finished; there is nothing to resume")
             weights.assign(model, checkpoint.groups["weights"], origin=str(run.path))
