@@ -154,6 +154,13 @@ def test_a_config_file_of_ones_own_gives_the_settings(ostinato, folder):
     assert (config["training"]["steps"], config["training"]["optimizer"]) == (2, "sgd")
 
 
+def test_keep_is_how_many_checkpoints_stay(ostinato, folder, tiny):
+    flags = ["--steps", "8", "--evaluations", "8", "--keep", "4"]
+    ostinato("train", "text.txt", "--out", "run", *tiny, *flags)
+    assert checkpoints.steps(Path("run/checkpoints"))[-4:] == [5, 6, 7, 8]
+    assert config_of("run")["training"]["keep"] == 4
+
+
 def test_overwrite_replaces_a_run(ostinato, folder, run, tiny):
     answer = ostinato("train", "lm", "text.txt", "--steps", "1", "--out", run, "--overwrite", *tiny)
     assert answer.code == 0

@@ -123,6 +123,9 @@ Evaluations = Annotated[int | None, option("How often to read the validation par
 Patience = Annotated[
     int | None, option("Stop after so many evaluations without a better one.", panel=TRAINING)
 ]
+Keep = Annotated[
+    int | None, option("How many of the newest checkpoints to keep, besides the best.", panel=TRAINING)
+]
 Seed = Annotated[
     int | None,
     option("Weights, batches, dropout and whatever is split at random follow from it.", panel=TRAINING),

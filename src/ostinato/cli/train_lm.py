@@ -84,6 +84,7 @@ def language_model(
     minutes: options.Minutes = None,
     evaluations: options.Evaluations = None,
     patience: options.Patience = None,
+    keep: options.Keep = None,
     seed: options.Seed = None,
     devices: options.Devices = None,
     as_json: options.AsJson = False,
