@@ -176,6 +176,7 @@ def test_when_a_worker_is_gone_the_others_stop_and_one_can_go_on(book, whole, vi
         assert workers[1 - victim].wait(SECONDS_TO_NOTICE) == 2
         said = (book / "logs" / f"{1 - victim}.log").read_text().splitlines()
         assert said[-1].startswith("Error: another worker is gone or does not answer"), said
+        assert "Detected at node" not in said[-1]
         assert "Traceback" not in told(book / "logs")
     finally:
         for worker in workers:
@@ -196,13 +197,18 @@ def test_one_that_is_terminated_stops_all_and_three_go_on(book, whole):
     assert_close(book / "run", whole)
 
 
-def test_workers_with_other_settings_are_refused_by_all(book):
-    commands = [train_command(book / "run"), train_command(book / "run", "--seed", "5")]
+@pytest.mark.parametrize("which", ["settings", "command"])
+def test_workers_that_were_asked_something_else_are_refused_by_all(book, which):
+    other = train_command(book / "run", "--seed", "5")
+    if which == "command":
+        other = [OSTINATO, "train", "--resume", str(book / "run")]
+    commands = [train_command(book / "run"), other]
     workers = start_workers(commands, book / "logs")
     assert [worker.wait() for worker in workers] == [2, 2]
     chief, other = ((book / "logs" / f"{index}.log").read_text() for index in range(2))
     assert "Error: worker 1 could not go on; its own output says why" in chief
-    assert "Error: the settings, source or first weights of worker 1 differ from those of worker 0" in other
+    what = {"settings": "the settings, source or first weights", "command": "the arguments"}[which]
+    assert f"Error: {what} of worker 1 differ from those of worker 0" in other
     assert not (book / "run").exists()
 
 

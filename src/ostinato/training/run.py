@@ -78,6 +78,7 @@ def train(
     task, training = task_for(config), training or TrainingConfig(epochs=1)
     workers = join(devices, _sentence_teller(on_event))
     with workers.attended(), ExitStack() as locks:
+        workers.check_same("the arguments", b"train")
         with workers.together():
             path = Path(out) if out is not None else next_path(task.prefix)
             if workers.chief:
@@ -141,6 +142,7 @@ def resume(
     tell = _sentence_teller(on_event)
     workers = join(devices, tell)
     with workers.attended(), ExitStack() as locks:
+        workers.check_same("the arguments", b"resume")
         found, problems = None, []
         with workers.together():
             if workers.chief:

@@ -158,7 +158,8 @@ class Workers:
         except _LOST as error:
             if self.count == 1:
                 raise
-            said = " ".join(str(error.message).split())
+            # Before the reason comes a traceback of the graph.
+            said = " ".join(str(error.message).rpartition("aborted by: ")[2].split())
             raise TrainingError(
                 "another worker is gone or does not answer, so that this one cannot go on; what was saved is "
                 "intact: start all workers again with ostinato train --resume "
