@@ -155,27 +155,15 @@ def damages(draw, real: Path) -> Damage:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_runs(home, runs, task, record_property):
-    @cases(OF_EACH["runs"], record_property)
+@pytest.mark.parametrize(("name", "whole"), [("runs", False), ("loads", True)], ids=["read", "loaded"])
+def test_damaged_runs(home, runs, task, record_property, name, whole):
+    @cases(OF_EACH[name], record_property)
     @given(damage=damages(runs[task]))
     def check(damage):
         with home.copy_of(runs[task]) as path, guarded(home):
             damage.do(path, home.outside)
             with home.refusals():
-                read_run(path, whole=False)
-
-    check()
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_loads(home, runs, task, record_property):
-    @cases(OF_EACH["loads"], record_property)
-    @given(damage=damages(runs[task]))
-    def check(damage):
-        with home.copy_of(runs[task]) as path, guarded(home):
-            damage.do(path, home.outside)
-            with home.refusals():
-                read_run(path, whole=True)
+                read_run(path, whole=whole)
 
     check()
 

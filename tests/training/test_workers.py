@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 import ostinato
+from ostinato.cli.launch import worker_environments
 from ostinato.errors import ConfigError
 from ostinato.runs.directory import open_run
 from ostinato.training.workers import alone, is_chief, join
@@ -65,22 +65,12 @@ INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_
 INTERRUPTIBLE += "from ostinato.cli import main; main()"
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 def start_workers(commands: list[list[str]], folder: Path) -> list[subprocess.Popen]:
     """Processes of one cluster on the loopback; each writes into FOLDER/N.log."""
     folder.mkdir(exist_ok=True)
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(len(commands))]
+    environments = worker_environments(len(commands), os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
     workers = []
-    for index, command in enumerate(commands):
-        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        environment = os.environ | {"TF_CONFIG": json.dumps(cluster), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    for index, (command, environment) in enumerate(zip(commands, environments, strict=True)):
         with open(folder / f"{index}.log", "wb") as log:
             workers.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
     return workers
@@ -213,12 +203,11 @@ def test_workers_that_were_asked_something_else_are_refused_by_all(book, which):
 
 
 def test_ctrl_c_ends_a_worker_that_waits_for_the_others(book):
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 1}}
+    _, environment = worker_environments(2, os.environ)
     waiting = subprocess.Popen(
         # A shell's background job begins with Ctrl-C ignored; this one is not.
         [sys.executable, "-c", INTERRUPTIBLE, *train_command(book / "run")[1:]],
-        env=os.environ | {"TF_CONFIG": json.dumps(cluster)},
+        env=environment,
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ostinato.data.encoder import printable
+from ostinato.data.lines import printable
 
 _FOR, _AGAINST = (64, 192, 96), (240, 96, 88)
 """The colours, red, green and blue, of words that speak for a label and against it."""

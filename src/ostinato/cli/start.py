@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -29,10 +31,8 @@ def train(flags: dict[str, Any], task_config: Any, training_config: Any, source:
         source: what the task trains on.
     """
     from ostinato.training import run as training
-    from ostinato.training.progress import ProgressView
 
-    view = ProgressView(sys.stderr)
-    try:
+    with progress() as view:
         trained = training.train(
             task_config,
             source,
@@ -44,9 +44,19 @@ def train(flags: dict[str, Any], task_config: Any, training_config: Any, source:
             on_event=view,
             on_progress=view.reading,
         )
+    tell(trained, flags["as_json"])
+
+
+@contextmanager
+def progress() -> Iterator[Any]:
+    """A `ProgressView` on standard error, closed when the block ends."""
+    from ostinato.training.progress import ProgressView
+
+    view = ProgressView(sys.stderr)
+    try:
+        yield view
     finally:
         view.close()
-    tell(trained, flags["as_json"])
 
 
 def tell(trained: Any, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from typer.core import TyperGroup
 
 from ostinato.cli import options
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.start import tell
+from ostinato.cli.start import progress, tell
 from ostinato.cli.train_classify import classifier
 from ostinato.cli.train_lm import language_model
 from ostinato.cli.train_translate import translator
@@ -57,13 +56,9 @@ def train(
         raise typer.BadParameter(_RESUME_ALONE)
     import_tensorflow()
     from ostinato.training import run as training
-    from ostinato.training.progress import ProgressView
 
-    view = ProgressView(sys.stderr)
-    try:
+    with progress() as view:
         trained = training.resume(resume, devices=devices, on_event=view, on_progress=view.reading)
-    finally:
-        view.close()
     tell(trained, as_json)
 
 

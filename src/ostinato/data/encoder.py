@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ostinato.data.corpora import Corpus
-from ostinato.data.lines import printable as printable
 from ostinato.data.lines import shown
 from ostinato.data.normalize import NORMALIZATIONS, Normalize, normalize_text
 from ostinato.errors import EncodingError, RunError, SourceError

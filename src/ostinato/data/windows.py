@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ostinato.data.permutation import KEYS, permuted
+from ostinato.data.shards import rows_of
 from ostinato.errors import ConfigError, SourceError
 
 Sampling = Literal["sequential", "random"]
@@ -116,7 +117,7 @@ def train_batches(
         SourceError, ConfigError: as `plan` does, at the call.
     """
     rows, steps = plan(len(ids), batch=batch, seq_len=seq_len, sampling=sampling, part=part)
-    mine = _rows_of(shard, rows)
+    mine = rows_of(shard, rows)
     pairs = len(ids) - 1
     random = np.random.default_rng([seed, epoch])
     offset = int(random.integers(min(seq_len - 1, pairs - steps * rows * seq_len) + 1))
@@ -166,7 +167,7 @@ def evaluation_batches(
         ConfigError: `rows` or `seq_len` is not positive.
     """
     steps = evaluation_steps(len(ids), rows=rows, seq_len=seq_len, part=part)
-    mine = _rows_of(shard, rows)
+    mine = rows_of(shard, rows)
     last = len(ids) - 1
     ids = np.asarray(ids)
 
@@ -206,13 +207,6 @@ def _whole_windows(count: int, seq_len: int, part: str, batch: int) -> int:
             "or other --validation-fraction and --test-fraction"
         )
     return windows
-
-
-def _rows_of(shard: tuple[int, int], rows: int) -> range:
-    index, count = shard
-    if not 0 <= index < count:
-        raise ConfigError(f"there is no shard {index} of {count}")
-    return range(index * rows // count, (index + 1) * rows // count)
 
 
 def _shuffled_order(

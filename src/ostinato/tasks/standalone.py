@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ostinato.data.shards import rows_of
 from ostinato.tasks.task import Batch, State
 
 
@@ -60,10 +61,9 @@ class StandaloneExamples:
             start: the number of the first batch.
             shard: (index, count) of the rows.
         """
-        index, count = shard
         for numbers in islice(self._batch_numbers(split, epoch), start, None):
-            first, stop = index * len(numbers) // count, (index + 1) * len(numbers) // count
-            yield self._batch(numbers, first, stop, training=epoch is not None)
+            mine = rows_of(shard, len(numbers))
+            yield self._batch(numbers, mine.start, mine.stop, training=epoch is not None)
 
     def _batch_numbers(self, split: str, epoch: int | None) -> Iterator[np.ndarray]:
         """The numbers of the examples in each batch: a pure function of the seed and the epoch."""

@@ -16,7 +16,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,6 +113,8 @@ class Trainer:
         return whole
 
     def _save(self) -> None:
+        if self._workers.chief:
+            self._position.metrics_bytes = self._run.sync_metrics()
         checkpoint = self.checkpoint()
         if self._workers.chief:
             self._write(checkpoint)
@@ -121,8 +122,7 @@ class Trainer:
 
     def _write(self, checkpoint: Checkpoint) -> None:
         position, folder = self._position, self._run.checkpoints
-        position.metrics_bytes = self._run.sync_metrics()
-        path = checkpoints.save(folder, replace(checkpoint, position=position.to_json()))
+        path = checkpoints.save(folder, checkpoint)
         newest = checkpoints.steps(folder)[-self._config.keep :]
         kept = {*newest, position.best_step}
         for step in newest:

@@ -102,7 +102,7 @@ def train(
             task.vocabulary(),
         )
         workers.check_same("the settings, source or first weights", _fingerprint(run, model))
-        trainer = Trainer(task, model, training, run, _teller(run, task, workers, on_event), workers)
+        trainer = Trainer(task, model, training, run, _teller(run, task, on_event), workers)
         first = trainer.checkpoint()
         with workers.together():
             if workers.chief:
@@ -154,21 +154,15 @@ def resume(
                 found = run, checkpoint
         run, checkpoint = handover.hand_over(found, workers)
         position = Position.from_json(checkpoint.position)
+        if position.ended is not None:
+            tell(f"{run.path} is finished; there is nothing to resume")
+            return _finished(run, checkpoint, workers)
         with workers.together(), workers.strategy.scope(), _enough_memory():
             task = restore_task(run)
             training = _settings(run)
-            if position.ended is None:
-                prepare_again(task, run, on_progress)
+            prepare_again(task, run, on_progress)
             model = build(task, checkpoint, run)
-        if position.ended is not None:
-            tell(f"{run.path} is finished; there is nothing to resume")
-            weights.assign(model, checkpoint.groups["weights"], origin=str(run.path))
-            if not workers.chief:
-                return TrainedRun(run, task, model, checkpoint.step)
-            if not (run.report / "loss.png").exists():  # it was killed in between
-                Report(run, task.unit).draw()
-            return load(path)
-        trainer = Trainer(task, model, training, run, _teller(run, task, workers, on_event), workers)
+        trainer = Trainer(task, model, training, run, _teller(run, task, on_event), workers)
         with workers.together():
             trainer.restore(checkpoint)
             if workers.chief:
@@ -179,6 +173,19 @@ def resume(
         with _enough_memory():
             ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_company(workers)))
         return _trained(run, task, model, ended.step, workers)
+
+
+def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Workers) -> TrainedRun:
+    """A run that needs no more training: the chief's with its best weights, the others' with the last."""
+    if workers.chief:
+        trained = load(run.path)
+        if not (run.report / "loss.png").exists():  # it was killed in between
+            Report(run, trained.task.unit).draw()
+        return trained
+    task = restore_task(run)
+    model = build(task, checkpoint, run)
+    weights.assign(model, checkpoint.groups["weights"], origin=str(run.path))
+    return TrainedRun(run, task, model, checkpoint.step)
 
 
 def _prepare(
@@ -249,12 +256,8 @@ def _enough_memory() -> Iterator[None]:
         ) from None
 
 
-def _teller(
-    run: RunDirectory, task: Any, workers: Workers, on_event: Listener | None
-) -> Callable[[Event], None]:
-    """Tells an event to all who listen; only the chief writes, and only it is listened to."""
-    if not workers.chief:
-        return lambda event: None
+def _teller(run: RunDirectory, task: Any, on_event: Listener | None) -> Callable[[Event], None]:
+    """Tells an event to all who listen."""
     listeners: list[Listener] = [MetricsFile(run), TensorBoard(run), Report(run, task.unit)]
     listeners += [] if on_event is None else [on_event]
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ostinato.data.shards import rows_of
 from ostinato.tasks.task import Batch, State
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
@@ -151,12 +152,12 @@ class Evaluation:
     ) -> tuple[dict[str, float], float] | None:
         """The same, but None as soon as `stop` says so to any of the workers."""
         began, task, stopped = time.perf_counter(), self._task, False
-        index, count = self._workers.shard
-        rows = task.rows(split, evaluate=True)
-        state = task.initial_state(self._model, (index + 1) * rows // count - index * rows // count)
+        shard = self._workers.shard
+        rows = rows_of(shard, task.rows(split, evaluate=True))
+        state = task.initial_state(self._model, len(rows))
         sums: dict[str, float] = {}
         batches = task.steps(split, evaluate=True)
-        for number, batch in enumerate(task.batches(split, shard=(index, count))):
+        for number, batch in enumerate(task.batches(split, shard=shard)):
             if stopped := stop():
                 break
             if any(np.ndim(value) and len(value) == 0 for value in batch.values()):

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ostinato.data.shards import rows_of
 from ostinato.errors import ConfigError, OstinatoError, TrainingError
 
 _LOST = (
@@ -82,7 +83,8 @@ class Workers:
 
     def rows(self, replica: int, rows: int) -> slice:
         """Which rows of a global batch are a replica's."""
-        return slice(replica * rows // self.replica_count, (replica + 1) * rows // self.replica_count)
+        mine = rows_of((replica, self.replica_count), rows)
+        return slice(mine.start, mine.stop)
 
     # What they tell each other.
 
@@ -191,16 +193,14 @@ def join(devices: int | None, wait: Callable[[str], None]) -> Workers:
         TrainingError: when the others do not come.
     """
     cluster = _cluster()
-    if cluster is None or (devices is not None and _place(cluster)[1] > 1):
-        if cluster is not None:
-            raise ConfigError(
-                "TF_CONFIG or Slurm make this process one of several, which take the devices they find; "
-                "leave out --devices, or limit them with CUDA_VISIBLE_DEVICES"
-            )
+    index, count = (0, 1) if cluster is None else _place(cluster)
+    if cluster is None or count == 1:
         return alone() if devices in (None, 1) else Workers(_mirrored(devices))
-    index, count = _place(cluster)
-    if count == 1:
-        return alone() if devices in (None, 1) else Workers(_mirrored(devices))
+    if devices is not None:
+        raise ConfigError(
+            "TF_CONFIG or Slurm make this process one of several, which take the devices they find; "
+            "leave out --devices, or limit them with CUDA_VISIBLE_DEVICES"
+        )
     wait(f"worker {index} of {count}: waiting for the others")
     addresses = json.dumps(cluster.cluster_spec().as_dict(), sort_keys=True)
     return _joined(addresses, cluster.task_type, cluster.task_id, index, count)

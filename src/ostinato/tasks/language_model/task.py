@@ -13,6 +13,7 @@ import tensorflow as tf
 from ostinato.data import windows
 from ostinato.data.corpora import Corpus, open_corpus, reopen
 from ostinato.data.encoders import Encoder, encoder_from_json
+from ostinato.data.shards import rows_of
 from ostinato.data.tokens import Tokens, prepare_tokens
 from ostinato.decoding.beam import Beam, Searcher
 from ostinato.decoding.sampling import Sampling, Writer
@@ -164,7 +165,7 @@ class LanguageModel:
             pieces = windows.evaluation_batches(part, rows=rows, seq_len=seq_len, shard=shard)
             for number, (tokens, targets, weights) in enumerate(pieces):
                 if number >= start:
-                    yield self._batch(tokens, targets, weights, rows * shard[0] // shard[1])
+                    yield self._batch(tokens, targets, weights, rows_of(shard, rows).start)
             return
         rows = self.rows(split)
         pieces = windows.train_batches(
@@ -179,7 +180,7 @@ class LanguageModel:
         )
         for tokens, targets in pieces:
             weights = np.ones(targets.shape, np.float32)
-            yield self._batch(tokens, targets, weights, rows * shard[0] // shard[1])
+            yield self._batch(tokens, targets, weights, rows_of(shard, rows).start)
 
     @staticmethod
     def _batch(tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray, first_row: int) -> Batch:

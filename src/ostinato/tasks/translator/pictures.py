@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostinato.data.encoder import printable
+from ostinato.data.lines import printable
 from ostinato.tasks.translator.judgement import Judgement
 
 if TYPE_CHECKING:
