@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from types import SimpleNamespace
 
 import keras
@@ -94,6 +95,21 @@ def prepare(tmp_path):
         return SimpleNamespace(train=trainer.train, trainer=trainer, events=events, run=run, task=task)
 
     return prepare
+
+
+def test_a_signal_that_comes_before_the_first_step_waits_for_it(prepare):
+    training = prepare(Scripted(), steps=7)
+    tell = training.trainer._emit
+
+    def press(event):
+        tell(event)
+        if isinstance(event, Started):
+            signal.raise_signal(signal.SIGTERM)
+
+    training.trainer._emit = press
+    with pytest.raises(SystemExit):
+        training.train()
+    assert steps(training)[-1] == training.events[-1].step == 1
 
 
 def steps(training) -> list[int]:

@@ -188,22 +188,25 @@ class Trainer:
             )
             if position.step == 0:
                 self._save()
-            batches = self._batches()
-            while position.ended is None and self._stopped_by is None:
+            batches, stopped_by = self._batches(), None
+            while position.ended is None:
                 # An evaluation that was broken off comes before anything else.
                 if not self._evaluation_due():
                     self._learn(*next(batches))
                 over = budget.used_up(position, self._evaluation.seconds if self._evaluation else 0.0)
                 if position.sums and (over or self._row_due()):
                     self._measure_training()
-                if over or self._evaluation_due():
+                due = over or self._evaluation_due()
+                if due:
                     self._evaluate(over)
+                stopped_by = self._stopped_by  # asked once: what comes after it is for the next step
+                if due or stopped_by or self._save_asked:
                     self._save()
-                elif self._stopped_by or self._save_asked:
-                    self._save()
-        if position.ended is None and self._stopped_by is not None:
-            self._emit(self._end("interrupted" if self._stopped_by == signal.SIGINT else "terminated"))
-            raise stop(self._stopped_by)
+                if stopped_by:
+                    break
+        if position.ended is None and stopped_by is not None:
+            self._emit(self._end("interrupted" if stopped_by == signal.SIGINT else "terminated"))
+            raise stop(stopped_by)
         ended = self._end(position.ended)
         self._emit(ended)
         return ended
