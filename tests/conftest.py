@@ -1,6 +1,10 @@
 """What every test shares: quiet TensorFlow, a cache of its own, and reproducible property tests."""
 
 import os
+import pathlib
+import shutil
+import subprocess
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -8,6 +12,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import ostinato
 
 settings.register_profile(
     "ostinato", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -21,3 +27,36 @@ def cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("OSTINATO_CACHE", str(folder))
     return folder
+
+
+# The finder of an editable install would find the library of that install.
+_AS_INSTALLED = (
+    "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'ScikitBuild' not in type(f).__name__]\n"
+)
+
+
+@pytest.fixture(scope="session")
+def without_library(tmp_path_factory):
+    """without_library(code, …) runs Python code with an ostinato whose install built no native engine.
+
+    Its arguments are those of the program; its options are environment variables. `.package` is where that
+    ostinato lies.
+    """
+    folder = tmp_path_factory.mktemp("without_library")
+    package = pathlib.Path(ostinato.__file__).parent
+
+    def built(parent, names):
+        return [name for name in names if name.startswith("libostinato") or name == "__pycache__"]
+
+    shutil.copytree(package, folder / "ostinato", ignore=built)
+
+    def run(code, *arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-c", _AS_INSTALLED + code, *map(str, arguments)],
+            env=os.environ | {"PYTHONPATH": str(folder)} | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    run.package = folder / "ostinato"
+    return run

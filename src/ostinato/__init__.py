@@ -5,6 +5,8 @@ import os as _os
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
+from ostinato import registration as _registration
+
 __version__ = "0.1.0"
 
 # The layers are Keras layers on the TensorFlow backend; Keras reads its backend when it is first imported.
@@ -62,3 +64,6 @@ def __getattr__(name: str) -> _Any:
     if name in ("data", "decoding", "engines", "interop", "layers", "scratch", "tasks", "runs", "training"):
         return _importlib.import_module(f"ostinato.{name}")
     raise AttributeError(f"module 'ostinato' has no attribute {name!r}")
+
+
+_registration.install()

@@ -25,6 +25,10 @@ class EngineError(OstinatoError):
     """An engine that cannot run the layer it was asked to run."""
 
 
+class EngineWarning(RuntimeWarning):
+    """Told once in a process: the native engine is not available, so that layers run on Keras' own loop."""
+
+
 class RunError(OstinatoError):
     """A run directory that is damaged, of a newer version, no run at all, or in the way."""
 

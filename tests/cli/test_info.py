@@ -27,3 +27,17 @@ def test_people_get_a_line_for_each(ostinato):
     facts = ostinato("info", "--json").json
     lines = ostinato("info").out.splitlines()
     assert [line.split()[0] for line in lines] == list(facts)
+
+
+def test_the_environment_variable_is_told_as_the_reason(ostinato, monkeypatch):
+    monkeypatch.setenv("OSTINATO_ENGINE", "keras")
+    facts = ostinato("info", "--json").json
+    assert facts["engine"] == "keras"
+    assert facts["why"] == "the environment variable OSTINATO_ENGINE=keras asks for it"
+
+
+def test_the_environment_variable_may_not_ask_for_anything_else(ostinato, monkeypatch):
+    monkeypatch.setenv("OSTINATO_ENGINE", "fast")
+    answer = ostinato("info")
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == "Error: OSTINATO_ENGINE must be 'keras' or 'auto', got 'fast'\n"

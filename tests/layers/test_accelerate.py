@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import ostinato
 from ostinato.errors import ConfigError
-from ostinato.layers import GRU, LSTM, SimpleRNN, explain, legacy
+from ostinato.layers import GRU, LSTM, SimpleRNN, legacy
 from ostinato.layers import accelerate as module
 
 layers = keras.layers
@@ -443,15 +443,6 @@ def test_what_keras_3_lacks_is_said_in_a_sentence(edit, sentence, tmp_path):
         ostinato.accelerate(path)
 
 
-class Closed(keras.Model):
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def call(self, x):
-        return self.layer(x)
-
-
 @pytest.mark.parametrize("do", [ostinato.accelerate, ostinato.restore])
 @pytest.mark.parametrize(
     ("model", "sentence"),
@@ -461,19 +452,9 @@ class Closed(keras.Model):
         ("no/such.keras", "no/such.keras does not exist; give a .keras or .h5 file"),
         (str(FIXTURES), "fixtures is a folder; give a .keras or .h5 file"),
         (__file__, "test_accelerate.py is neither a .keras nor an .h5 file"),
-        (Closed(layers.LSTM(2)), "A Closed cannot be copied, since it does not say how it was made"),
-        (
-            keras.Sequential([layers.LSTM(2), layers.Lambda(lambda x: x, name="same")]),
-            "The layer 'same' has a Python lambda as its function",
-        ),
-        (
-            keras.Sequential([layers.LSTM(2), layers.Dense(2, activation=lambda x: x)]),
-            "has a Python lambda as its activation",
-        ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
-def test_what_cannot_be_copied_is_said_in_a_sentence(do, model, sentence):
+def test_what_is_no_model_is_said_in_a_sentence(do, model, sentence):
     with pytest.raises(ConfigError, match=sentence) as raised:
         do(model)
     assert "\n" not in str(raised.value)
@@ -496,55 +477,6 @@ def test_damaged_files_and_lambdas_in_files_are_said_in_a_sentence(tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def test_a_configuration_that_leaves_something_out_is_said_in_a_sentence():
-    class Forgetful(Reader):
-        def get_config(self):
-            return {"units": 3}
-
-    model = Forgetful(4)
-    model(np.zeros((1, TIME, 3), "float32"))
-    with pytest.raises(
-        ConfigError, match="its configuration makes 4 weights in the place of 4, or with other shapes"
-    ):
-        ostinato.accelerate(model)
-
-
-def test_explain_lists_every_recurrent_layer_with_engine_reason_and_gain():
-    model = keras.Sequential(
-        [
-            keras.Input((TIME, 3)),
-            layers.Bidirectional(LSTM(3, return_sequences=True, name="lstm"), name="both"),
-            layers.GRU(200, return_sequences=True, name="middle"),
-            GRU(800, return_sequences=True, name="wide"),
-            LSTM(3, activation="relu", return_sequences=True, name="rectified"),
-            layers.RNN(layers.StackedRNNCells([layers.LSTMCell(2)]), name="top"),
-        ]
-    )
-    rows = ostinato.explain(model)
-    assert [row.layer for row in rows] == [
-        "both/forward_lstm",
-        "both/backward_lstm",
-        "middle",
-        "wide",
-        "rectified",
-        "top",
-    ]
-    native = ostinato.engines.choose("auto").engine
-    assert [row.engine for row in rows] == [native, native, "keras", native, "keras", "keras"]
-    assert rows[4].reason.endswith(
-        "its activation is Keras' tanh, and the layer's is relu of keras.src.activations.activations"
-    )
-    assert rows[5].reason.endswith("it does not know the cell StackedRNNCells")
-    assert (rows[4].gain, rows[5].gain) == ("", "")
-    if native == "native":
-        assert rows[0].gain == "about 10 times"
-        assert rows[2].gain == "2 to 3 times with ostinato.accelerate"
-        assert rows[3].gain == "about 2 times"
-        assert "`ostinato bench` measures" in str(rows)
-    assert "middle" in str(rows)
-    assert str(ostinato.explain(keras.Sequential([layers.Dense(2)]))) == "The model has no recurrent layers."
-
-
-@pytest.mark.parametrize("documented", [module, explain, legacy])
+@pytest.mark.parametrize("documented", [module, legacy])
 def test_the_examples_of_the_docstrings(documented):
     assert doctest.testmod(documented).failed == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ostinato
-from ostinato.errors import ConfigError, RunError
+from ostinato.errors import ConfigError, EngineError, RunError
 from ostinato.runs import checkpoints
 from ostinato.runs.weights import to_arrays
 
@@ -73,6 +73,12 @@ def test_a_damaged_config_is_refused(run_path, changes, message):
     change(run_path, **changes)
     with pytest.raises(RunError, match=message):
         ostinato.load(run_path)
+
+
+def test_a_wrong_environment_variable_is_no_damage(finished_run, monkeypatch):
+    monkeypatch.setenv("OSTINATO_ENGINE", "fast")
+    with pytest.raises(EngineError, match="OSTINATO_ENGINE must be 'keras' or 'auto', got 'fast'"):
+        ostinato.load(finished_run)
 
 
 @pytest.mark.parametrize(

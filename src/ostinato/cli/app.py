@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 import ostinato
 from ostinato.cli import bench, evaluate, generate, info, launch, neighbors, predict, recipes, train
-from ostinato.errors import OstinatoError
+from ostinato.errors import EngineWarning, OstinatoError
 
 # Typer brings Click along, under a name that changed over its versions.
 _UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -59,7 +62,8 @@ def main() -> None:
     """Runs the command line and exits: 0 when all went well, 2 when asked something wrong, 130 on Ctrl-C."""
     debug = "--debug" in sys.argv[1:2]
     try:
-        code = app(prog_name="ostinato", standalone_mode=False)
+        with _warnings_in_one_line():
+            code = app(prog_name="ostinato", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except OstinatoError as error:
         _stop(str(error), debug)
@@ -71,6 +75,22 @@ def main() -> None:
         sys.exit(130)
     except typer.Abort:
         sys.exit(130)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """While it lasts, a warning of ostinato's is one line on standard error; others are told as ever."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, EngineWarning):
+                print(f"Warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *where)
+
+        warnings.showwarning = show
+        yield
 
 
 def _stop(message: str, debug: bool) -> None:

@@ -1,5 +1,5 @@
 """How a recurrence is run over time; `choose` says which engine runs a layer, and why."""
 
-from ostinato.engines.choose import ENGINES, Choice, check, choose
+from ostinato.engines.choose import ENGINES, Choice, check, choose, may_be_native, warn_without_library
 
-__all__ = ["ENGINES", "Choice", "check", "choose"]
+__all__ = ["ENGINES", "Choice", "check", "choose", "may_be_native", "warn_without_library"]

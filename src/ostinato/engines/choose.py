@@ -6,15 +6,24 @@
   textbook has.
 - `auto`: the native engine where it can run the layer, else Keras' own loop.
 
+The environment variable OSTINATO_ENGINE=keras has Keras' own loop run every layer, whatever was asked for: a
+mistake that stays is not the engine's. It is read at each choice; a function that TensorFlow has traced keeps
+the engine it was traced with.
+
 Importing this does not import TensorFlow, nor does `check`: the names are known before it is loaded.
 """
 
 import difflib
+import functools
+import os
+import sys
+import warnings
 from typing import Any, NamedTuple
 
-from ostinato.errors import EngineError
+from ostinato.errors import EngineError, EngineWarning
 
 ENGINES = ("auto", "native", "keras", "scratch")
+_VARIABLE = "OSTINATO_ENGINE"
 
 
 class Choice(NamedTuple):
@@ -25,11 +34,15 @@ class Choice(NamedTuple):
 
 
 def check(engine: str) -> None:
-    """Raises EngineError when there is no such engine; does not import TensorFlow."""
+    """Raises EngineError when there is no such engine, or OSTINATO_ENGINE asks for none that it can.
+
+    It does not import TensorFlow.
+    """
     if engine not in ENGINES:
         nearest = difflib.get_close_matches(str(engine), ENGINES, n=1)
         hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
         raise EngineError(f"There is no engine {engine!r}; choose one of {', '.join(ENGINES)}.{hint}")
+    _keras_is_forced()  # which raises
 
 
 def choose(engine: str, layer: Any = None, *, masked: bool = False) -> Choice:
@@ -37,13 +50,19 @@ def choose(engine: str, layer: Any = None, *, masked: bool = False) -> Choice:
 
     Args:
         engine: one of `ENGINES`.
-        layer: a SimpleRNN, GRU or LSTM layer; None asks about an ordinary one.
+        layer: a recurrent layer: SimpleRNN, GRU, LSTM, or another `keras.layers.RNN`, which only Keras' own
+            loop runs; None asks about an ordinary LSTM.
         masked: whether the layer is called with a mask.
 
     Raises:
-        EngineError: there is no such engine, or it lacks an option the layer has.
+        EngineError: there is no such engine, or it lacks an option the layer has; the layer is not recurrent;
+            or OSTINATO_ENGINE is neither "keras" nor "auto".
     """
     check(engine)
+    if layer is not None:
+        _check_recurrent(layer)
+    if _keras_is_forced():
+        return Choice("keras", f"the environment variable {_VARIABLE}=keras asks for it")
     if engine == "keras":
         return Choice("keras", "engine='keras' was asked for")
     if engine == "scratch":
@@ -53,14 +72,78 @@ def choose(engine: str, layer: Any = None, *, masked: bool = False) -> Choice:
                 f"engine='scratch' is the textbook, which has no {lacking}; use engine='keras'."
             )
         return Choice("scratch", "engine='scratch' was asked for")
-    obstacle = _beyond_this_machine() or (None if layer is None else _beyond_the_kernels(layer))
+    obstacle = _obstacle(layer)
     if engine == "native":
         if obstacle:
-            raise EngineError(f"The native engine cannot run this layer: {obstacle}. Use engine='auto'.")
+            raise EngineError(
+                f"The native engine cannot run this layer: {obstacle}. Use engine='auto', or set the "
+                f"environment variable {_VARIABLE}=keras."
+            )
         return Choice("native", "engine='native' was asked for")
     if obstacle:
         return Choice("keras", f"Keras' own loop runs the layer, since the native engine cannot: {obstacle}")
     return Choice("native", "the native engine has everything the layer needs")
+
+
+def may_be_native(engine: str, layer: Any) -> bool:
+    """Whether the native engine runs the layer as soon as OSTINATO_ENGINE does not forbid it.
+
+    Args:
+        engine: what the layer's user asks for, one of `ENGINES`.
+        layer: a SimpleRNN, GRU or LSTM layer.
+    """
+    return engine in ("auto", "native") and _obstacle(layer) is None
+
+
+def warn_without_library() -> None:
+    """Says once in a process that there is no native engine, where its library is missing or does not load.
+
+    Whoever asks for Keras' own loop is told nothing; nor is whoever has a GPU, as far as that is the reason.
+    """
+    from ostinato.engines import native
+
+    if not native.available() and not _keras_is_forced():
+        _warn(native.reason())
+
+
+@functools.cache
+def _warn(reason: str) -> None:
+    warnings.warn(
+        f"The native engine is not available: {reason}. Layers run on Keras' own loop, which takes "
+        f"longer, until ostinato is installed again with a C++ compiler (g++ or clang++) at hand; "
+        f"engine='keras' or the environment variable {_VARIABLE}=keras silences this.",
+        EngineWarning,
+        stacklevel=_frames_of_libraries(),
+    )
+
+
+def _frames_of_libraries() -> int:
+    """The `stacklevel` with which a warning of the caller's names the line that uses Keras or ostinato."""
+    libraries = ("ostinato", "keras", "tensorflow")
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in libraries:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _keras_is_forced() -> bool:
+    """Whether OSTINATO_ENGINE asks for Keras' own loop. Raises EngineError when it asks for anything else."""
+    value = os.environ.get(_VARIABLE, "")
+    if value not in ("", "auto", "keras"):
+        raise EngineError(f"{_VARIABLE} must be 'keras' or 'auto', got {value!r}")
+    return value == "keras"
+
+
+def _check_recurrent(layer: Any) -> None:
+    import keras  # whoever has a layer has loaded it
+
+    if not isinstance(layer, keras.layers.RNN):
+        raise EngineError(f"layer must be a keras.layers.RNN, as SimpleRNN, GRU and LSTM are, got {layer!r}")
+
+
+def _obstacle(layer: Any) -> str | None:
+    """Why the native engine does not run the layer; None when it does."""
+    return _beyond_this_machine() or (None if layer is None else _beyond_the_kernels(layer))
 
 
 def _beyond_this_machine() -> str | None:
@@ -81,9 +164,16 @@ def _beyond_the_kernels(layer: Any) -> str | None:
     import keras  # whoever has a layer has loaded it
     from keras import activations
 
-    cell, policy = layer.cell, layer.dtype_policy
-    if type(cell) not in (keras.layers.SimpleRNNCell, keras.layers.GRUCell, keras.layers.LSTMCell):
+    cell, policy = getattr(layer, "cell", None), layer.dtype_policy
+    if not _has_known_cell(layer):
         return f"it does not know the cell {type(cell).__name__}"
+    if not _is_classic(layer):
+        name = type(cell).__name__
+        same = f"; a layer {name.removesuffix('Cell')} computes the same"
+        return (
+            f"it runs the layers SimpleRNN, GRU and LSTM, and this is {type(layer).__name__}({name})"
+            f"{same if type(layer) is keras.layers.RNN else ''}"
+        )
     if (policy.compute_dtype, policy.variable_dtype) != ("float32", "float32"):
         return f"it computes in float32, and the layer's dtype is '{policy.name}'"
     plain = isinstance(cell, keras.layers.SimpleRNNCell)
@@ -100,18 +190,34 @@ def _beyond_the_kernels(layer: Any) -> str | None:
     return None
 
 
+def _is_classic(layer: Any) -> bool:
+    import keras  # whoever has a layer has loaded it
+
+    return isinstance(layer, keras.layers.SimpleRNN | keras.layers.GRU | keras.layers.LSTM)
+
+
+def _has_known_cell(layer: Any) -> bool:
+    import keras  # whoever has a layer has loaded it
+
+    known = (keras.layers.SimpleRNNCell, keras.layers.GRUCell, keras.layers.LSTMCell)
+    return type(getattr(layer, "cell", None)) in known
+
+
 def _name(activation: Any) -> str:
     name = getattr(activation, "__name__", type(activation).__name__)
-    return f"{name} of {activation.__module__}"
+    return f"{name} of {getattr(activation, '__module__', type(activation).__module__)}"
 
 
 def _beyond_the_textbook(layer: Any, masked: bool) -> str | None:
     """The first option of the layer that the textbook equations do not have."""
     from keras import activations  # whoever has a layer has loaded Keras
 
+    if not _is_classic(layer):
+        return f"{type(layer).__name__} layers, only SimpleRNN, GRU and LSTM"
     recurrent_activation = getattr(layer, "recurrent_activation", activations.sigmoid)
     policy = layer.dtype_policy
     options = {
+        f"{type(layer.cell).__name__}": not _has_known_cell(layer),
         "masks": masked,
         "go_backwards": layer.go_backwards,
         "dropout": layer.dropout,

@@ -1,7 +1,8 @@
 """The `native` engine: a whole layer over a whole sequence as one TensorFlow op, written in C++.
 
 The ops are in `ostinato/kernels`; this module loads them, knows their gradients, and runs a layer's weights
-through them. A SavedModel with such ops can be loaded once this module is imported.
+through them. A SavedModel with such ops can be loaded once this module is imported, as
+`ostinato.registration` has it when TensorFlow is; so it needs no Keras, and nothing of ostinato that does.
 
 In training an op keeps what its gradient needs, the history. Otherwise it keeps nothing, and a gradient, if
 one is asked for after all, runs the op again.
@@ -13,18 +14,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 import ostinato
 from ostinato.errors import EngineError
 
-# What an op is called after.
-_CELLS = {
-    keras.layers.SimpleRNNCell: "rnn",
-    keras.layers.GRUCell: "gru",
-    keras.layers.LSTMCell: "lstm",
-}
+# What an op is called after, by the class of Keras' cell.
+_CELLS = {"SimpleRNNCell": "rnn", "GRUCell": "gru", "LSTMCell": "lstm"}
 _OPS = {"rnn": "OstinatoRnn", "gru": "OstinatoGru", "lstm": "OstinatoLstm"}
 _OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
 _ATTRIBUTES = {"rnn": ("activation", *_OPTIONS), "gru": ("reset_after", *_OPTIONS), "lstm": _OPTIONS}
@@ -166,7 +162,7 @@ def _run(
     recurrent_dropout: Sequence[tf.Tensor] | None,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     cell = layer.cell
-    name = _CELLS[type(cell)]
+    name = _CELLS[type(cell).__name__]
     if mask is not None:
         mask = tf.cast(mask, tf.bool)
         if mask.shape.rank == 3:  # Keras takes (batch, time, 1) too
@@ -205,7 +201,7 @@ def _dropout_masks(
 ) -> tuple[list[tf.Tensor] | None, list[tf.Tensor] | None]:
     """Keras' masks for inputs and states, one for all gates or one for each; the same at all steps."""
     cell = layer.cell
-    plain = _CELLS[type(cell)] == "rnn"
+    plain = _CELLS[type(cell).__name__] == "rnn"
     # Keras' SimpleRNN draws them whether training or not.
     if not training and not plain:
         return None, None
@@ -312,13 +308,16 @@ def _gradient(cell: str, op: Any, *upstream: tf.Tensor) -> list[tf.Tensor | None
     return _backward(cell, inputs, attributes, (y, history), upstream[:-1], wants_dx=wants_dx)
 
 
-def _second_gradient(op: Any, *upstream: tf.Tensor) -> None:
-    raise EngineError(
-        "The native engine has no gradient of a gradient; make the layer with engine='keras' to have one."
-    )
+def _second_gradient(cell: str, op: Any, *upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
+    """The registered gradient of the op of a gradient; TensorFlow differentiates it further by itself."""
+    from ostinato.engines.derivatives import gradient_of_gradient
+
+    attributes = {name: op.get_attr(name) for name in _ATTRIBUTES[cell]}
+    wants_dx = op.get_attr("wants_dx")
+    return gradient_of_gradient(cell, list(op.inputs), attributes, upstream, wants_dx=wants_dx)
 
 
 _library()
 for _cell, _op in _OPS.items():
     tf.RegisterGradient(f"{_op}V1")(functools.partial(_gradient, _cell))
-    tf.RegisterGradient(f"{_op}GradV1")(_second_gradient)
+    tf.RegisterGradient(f"{_op}GradV1")(functools.partial(_second_gradient, _cell))

@@ -1,18 +1,22 @@
 """Models made of Keras' recurrent layers, run by ostinato's; and back again.
 
 A layer of `ostinato.layers.classic` is Keras' own layer with another loop over time: the same weights, the
-same configuration. So a model is copied as Keras copies it, from its configuration, and then each recurrent
-layer of the copy changes its class. Wrappers, nested models and shared layers need no case of their own.
+same configuration. So the model is copied object by object, and then each recurrent layer of the copy changes
+its class. Wrappers, nested models and shared layers need no case of their own. Before the copy is given out,
+it is compared with the original.
 """
 
-import tempfile
-import types
+import difflib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import tensorflow as tf
+
+from ostinato.engines import check, choose, may_be_native
 from ostinato.errors import ConfigError
-from ostinato.layers import classic
+from ostinato.layers import agreement, classic
+from ostinato.layers.copying import TRACED, Copy
 from ostinato.layers.loading import Source, loaded, reason
 
 import keras  # isort: skip - classic says in one sentence what is wrong when it does not load
@@ -24,45 +28,88 @@ _OURS: dict[type, type] = {
     keras.layers.LSTM: classic.LSTM,
 }
 _STOCK = {ours: stock for stock, ours in _OURS.items()}
+# What `compile` gives a model, and what each is before it.
+_COMPILED = {
+    **dict.fromkeys(("_compile_loss", "_compile_metrics", "_loss_tracker", "loss")),
+    "compiled": False,
+}
+_GONE = ("optimizer", "_compile_config", "_compiled_trainable_state", "stop_training", "loss_weights")
 
 
-def accelerate(model: Source) -> keras.Model:
-    """A copy of a model whose recurrent layers are ostinato's: the same numbers, sooner.
+def accelerate(
+    model: Source,
+    *,
+    copy: bool = True,
+    only: str | Sequence[str] | None = None,
+    engine: str = "auto",
+    compile: bool = True,
+) -> Any:
+    """A model whose recurrent layers are ostinato's: the same results, faster.
 
-    Weights, states, the optimizer with its momentums, loss and metrics are those of the original, which is
-    left as it is and shares nothing with the copy. Layers are replaced wherever they stand: in nested models,
-    in `Bidirectional` and `TimeDistributed`, and in models and layers of your own. Recurrences with other
-    cells stay as they are; `ostinato.explain` lists them.
+    Layers are replaced wherever they stand: in nested models, in `Bidirectional` and `TimeDistributed`, and
+    in models and layers of your own. Recurrences with other cells stay; `ostinato.explain` lists them.
+
+    By default the model stays as it is and a copy is returned. The copy has the model's weights, states,
+    optimizer with momentums, loss and metrics. It shares no variable and no layer with the model; functions,
+    initializers and losses without weights are the model's own. Both are run once on a made-up batch, which
+    changes neither; where they disagree, there is no copy.
 
     Args:
-        model: a Keras model, or a file with one: `.keras`, or `.h5` of Keras 2 or 3. A model of your own
-            class needs `get_config` and `from_config`; loaded from a file, its `__init__` makes Keras' layers
-            again, and it has to be accelerated again.
+        model: a Keras model or layer, or a file with a model: `.keras`, or `.h5` of Keras 2 or 3.
+        copy: False changes the model itself and returns it. Nothing is copied, so that it works for any model
+            and keeps all it holds. Keras' functions for `fit`, `evaluate` and `predict` are traced anew; a
+            `tf.function` of yours that has run before keeps its trace.
+        only: where the layers to replace stand, as `ostinato.explain` prints it; one or several. A model or
+            wrapper stands for all layers in it.
+        engine: runs the replaced layers: "auto", "native", "keras" or "scratch".
+        compile: False leaves out optimizer, loss and metrics.
 
     Returns:
-        The copy. One that was compiled with `jit_compile=True` is not, and a warning says so: XLA cannot run
-        the native engine.
+        The copy, or with `copy=False` the model itself. A warning says when no layer of it runs on the native
+        engine, when it is no longer compiled with `jit_compile=True`, since XLA cannot run the native engine,
+        and when it has a `compile` of its own, after which the copy has to be compiled again.
 
     Raises:
-        ConfigError: it is not a Keras model, cannot be copied, or holds a Python lambda, which cannot be
-            rebuilt without running code from its configuration.
+        ConfigError: it is not a Keras model; it cannot be copied, or the copy computes something else; or
+            `only` names no recurrent layer of Keras in it.
+        EngineError: `engine` cannot run one of the layers.
 
     Example:
         >>> stock = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)])
         >>> accelerate(stock).layers[0].__class__
         <class 'ostinato.layers.classic.LSTM'>
+        >>> accelerate(stock, copy=False) is stock
+        True
     """
-    return _copy(loaded(model), _OURS)
+    check(engine)
+    original = loaded(model, compile=compile)
+    names = [only] if isinstance(only, str) else only
+
+    def change(changed: Any) -> None:
+        layers = _chosen(changed, names)
+        for layer in layers:
+            choose(engine, layer)  # raises before anything is changed
+        for layer in layers:
+            _change_class(layer, _OURS[type(layer)], engine)
+        _leave_xla(changed)
+
+    result = _changed(original, change, copy=copy, compile=compile)
+    if engine == "auto":
+        _warn_if_nothing_gains(result)
+    return result
 
 
-def restore(model: Source) -> keras.Model:
-    """The reverse of `accelerate`: a copy with Keras' own layers, whose file opens without ostinato.
+def restore(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
+    """The reverse of `accelerate`: a model with Keras' own layers, whose file opens without ostinato.
 
     Args:
-        model: a Keras model, or a file with one, as for `accelerate`.
+        model: a Keras model or layer, or a file with a model, as for `accelerate`.
+        copy: False changes the model itself and returns it.
+        compile: False leaves out optimizer, loss and metrics.
 
     Returns:
-        The copy, with weights, states, optimizer, loss and metrics of the original.
+        The copy, with weights, states, optimizer, loss and metrics of the original; or the model itself.
+        A warning says when it still holds something else of ostinato's.
 
     Raises:
         ConfigError: as for `accelerate`.
@@ -72,7 +119,15 @@ def restore(model: Source) -> keras.Model:
         >>> restore(model).layers[0].__class__ is keras.layers.LSTM
         True
     """
-    return _copy(loaded(model), _STOCK)
+
+    def change(changed: Any) -> None:
+        for layer in changed._flatten_layers():
+            if type(layer) in _STOCK:
+                _change_class(layer, _STOCK[type(layer)], None)
+
+    result = _changed(loaded(model, compile=compile), change, copy=copy, compile=compile)
+    _warn_of_what_is_left(result)
+    return result
 
 
 def children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -80,172 +135,178 @@ def children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def _copy(model: keras.Model, classes: dict[type, type]) -> keras.Model:
-    with keras.saving.custom_object_scope(_custom_objects(model)):
-        copy = _from_config(model)
-        for layer in list(copy._flatten_layers()):
-            if type(layer) in classes:
-                _change_class(layer, classes[type(layer)])
-        _copy_state(model, copy)
-        if model.compiled:
-            _compile(model, copy)
-    return copy
+def recurrent_layers(layer: Any) -> Iterator[tuple[str, Any]]:
+    """The recurrent layers in a model, each with where it stands: the names of what holds it before its own.
 
-
-def _from_config(model: Any) -> Any:
-    """A new model of the same configuration, built if the model is."""
-    kind = type(model).__name__
-    for layer in model._flatten_layers():
-        for name in ("function", "activation", "recurrent_activation"):
-            if getattr(getattr(layer, name, None), "__name__", "") == "<lambda>":
-                raise ConfigError(
-                    f"The layer '{layer.name}' has a Python lambda as its {name}, which can only be copied "
-                    "by running code from its configuration; give it a function defined with def."
-                )
-    try:
-        if _shares_layers(model) and (isinstance(model, keras.Sequential) or hasattr(model, "operations")):
-            # Two models in one may share a layer; their configurations would make two of it.
-            copy = keras.models.clone_model(model, clone_function=_anew, recursive=True)
-        else:
-            copy = type(model).from_config(model.get_config())
-        if model.built and not copy.built:
-            copy.build_from_config(model.get_build_config() or {})
-    except NotImplementedError as error:
-        raise ConfigError(
-            f"A {kind} cannot be copied, since it does not say how it was made; give the class get_config "
-            "and, where layers are among its arguments, from_config."
-        ) from error
-    except Exception as error:  # Keras raises whatever its parts raise
-        raise ConfigError(f"A {kind} cannot be copied from its configuration: {reason(error)}") from error
-    if model.built and len(model._flatten_layers()) != len(copy._flatten_layers()):
-        raise ConfigError(
-            f"A {kind} cannot be copied: its configuration makes {len(copy._flatten_layers())} layers in the "
-            f"place of {len(model._flatten_layers())}, for example since one stands in two models."
-        )
-    return copy
-
-
-def _shares_layers(model: keras.Model) -> bool:
-    """Whether a layer stands in two places."""
-    seen, places = set(), [model]
-    for layer in places:
-        if id(layer) in seen:
-            return True
-        seen.add(id(layer))
-        places += children(layer)
-    return False
-
-
-def _change_class(layer: Any, kind: type) -> None:
-    """Makes the layer one of a class that differs only in its loop over time."""
-    config = {name: value for name, value in layer.get_config().items() if name != "engine"}
-    fresh: Any = kind.from_config(config)
-    layer.__class__ = kind
-    layer.supports_jit = fresh.supports_jit
-    if kind in _STOCK:
-        layer.engine = fresh.engine
+    Args:
+        layer: a Keras model or layer; a recurrent layer itself stands by its name.
+    """
+    if isinstance(layer, keras.layers.RNN):
+        yield layer.name, layer
+        yield from _inner(layer, (layer.name,), (layer,))
     else:
-        del layer.engine
+        yield from _inner(layer, (), (layer,))
 
 
-def _copy_state(model: keras.Model, copy: keras.Model) -> None:
-    """Gives the copy the model's weights, states of stateful layers, seeds and vocabularies."""
-    for old, new in _pairs_of_layers(model, copy):
-        if hasattr(old, "use_cudnn"):
-            new.use_cudnn = old.use_cudnn  # not in its configuration
-        if isinstance(old, keras.layers.RNN) and old.states is not None:
-            for state, copied in zip(
-                keras.tree.flatten(old.states), keras.tree.flatten(new.states), strict=True
-            ):
-                copied.assign(state)
-        if hasattr(old, "save_assets"):
-            with tempfile.TemporaryDirectory() as folder:
-                old.save_assets(folder)
-                new.load_assets(folder)
-    for old, new in _pairs_of_variables(model, copy):
-        new.assign(old)
-        new.trainable = old.trainable
+def _inner(
+    parent: Any, path: tuple[str, ...], around: tuple[keras.layers.Layer, ...]
+) -> Iterator[tuple[str, Any]]:
+    for layer in children(parent):
+        if any(layer is outer for outer in around):
+            continue  # it knows what it stands in
+        names = (*path, layer.name)
+        if isinstance(layer, keras.layers.RNN):
+            yield "/".join(names), layer
+        yield from _inner(layer, names, (*around, layer))  # an RNN's cell may hold one, too
 
 
-def _pairs_of_layers(old: Any, new: Any) -> Iterator[tuple[Any, Any]]:
-    """The two layers, and those inside them: by name, or where a class names them anew, in order."""
-    yield old, new
-    olds, news = children(old), children(new)
-    names = {layer.name for layer in olds}
-    if len(names) == len(olds) and names == {layer.name for layer in news}:
-        olds, news = sorted(olds, key=lambda layer: layer.name), sorted(news, key=lambda layer: layer.name)
-    if len(olds) != len(news):
-        raise ConfigError(
-            f"'{old.name}' cannot be copied: its configuration makes {len(news)} layers in the place of "
-            f"{len(olds)}; its get_config has to say all that makes the difference."
-        )
-    for inner in zip(olds, news, strict=True):
-        yield from _pairs_of_layers(*inner)
-
-
-def _pairs_of_variables(model: keras.Model, copy: keras.Model) -> Iterator[tuple[Any, Any]]:
-    for old, new in _pairs_of_layers(model, copy):
-        olds, news = _own_variables(old), _own_variables(new)
-        if [variable.shape for variable in olds] != [variable.shape for variable in news]:
-            raise ConfigError(
-                f"'{old.name}' cannot be copied: its configuration makes {len(news)} weights in the place "
-                f"of {len(olds)}, or with other shapes; its get_config and get_build_config have to say all "
-                "that makes the difference."
-            )
-        yield from zip(olds, news, strict=True)
-
-
-def _own_variables(layer: Any) -> list[Any]:
-    inner = {id(variable) for child in children(layer) for variable in child.variables}
-    return [variable for variable in layer.variables if id(variable) not in inner]
-
-
-def _compile(model: Any, copy: Any) -> None:
-    """Compiles the copy as the model is, with an optimizer in the same state."""
-    # What was given to compile(), except that objects with a state of their own are made anew.
-    options: Any = keras.tree.map_structure(_anew, dict(model._compile_config.config))
-    if options["jit_compile"] and not all(layer.supports_jit for layer in copy._flatten_layers()):
-        options["jit_compile"] = False
+def _changed(original: Any, change: Callable[[Any], None], *, copy: bool, compile: bool) -> Any:
+    """A copy of a model with a change, compared with the model; or the model itself, changed."""
+    if not copy:
+        if not compile:
+            _uncompile(original)
+        change(original)
+        _forget_traces(original)
+        return original
+    try:
+        copied = Copy(original)
+        agreement.check_configurations(copied)
+    except ConfigError as error:
+        raise _cannot_copy(original, str(error)) from error
+    except Exception as error:  # a model may hold anything
+        raise _cannot_copy(original, reason(error).rstrip(".")) from error
+    result = copied.copy
+    own_compile = isinstance(original, keras.Model) and type(original).compile is not keras.Model.compile
+    if getattr(original, "compiled", False) and own_compile and compile:
         warnings.warn(
-            "The copy is compiled with jit_compile=False where the model has jit_compile=True, since XLA "
-            "cannot run its recurrent layers.",
+            f"the copy of {original.name} is not compiled, since {type(original).__name__} has its own "
+            "compile(); call it on the copy",
+            stacklevel=3,
+        )
+    if own_compile or not compile:
+        _uncompile(result)
+    change(result)
+    _compare(copied)
+    return result
+
+
+def _compare(copied: Copy) -> None:
+    """Refuses a copy that computes something else; a warning says when they could not be compared."""
+    old, new = copied.original, copied.copy
+    objects = [thing for pair in copied.pairs(object) for thing in pair]
+    batch = agreement.made_up_batch(old, objects)
+    if batch.why_not:
+        warnings.warn(
+            f"the copy of {old.name} could not be compared with it on a made-up batch: {batch.why_not}",
             stacklevel=4,
         )
-    if type(copy).compile is not keras.Model.compile:
-        copy.compile_from_config(model.get_compile_config())
-    else:
-        scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-        copy.compile(**options, auto_scale_loss=scaled)
-    if model.optimizer is None or copy.optimizer is None:
         return
-    if model.optimizer.built and not copy.optimizer.built:
-        ours = {id(old): new for old, new in _pairs_of_variables(model, copy)}
-        copy.optimizer.build([ours[id(variable)] for variable in model.optimizer._trainable_variables])
-    for old, new in zip(model.optimizer.variables, copy.optimizer.variables, strict=True):
-        new.assign(old)
+    compiled = getattr(old, "compiled", False) and getattr(new, "compiled", False)
+    weights = old.trainable_variables if compiled else []
+    theirs = agreement.results(old, batch, objects, weights=weights)
+    try:
+        ours = agreement.results(new, batch, objects, weights=[copied.of(weight) for weight in weights])
+    except Exception as error:  # a model may raise anything
+        raise _cannot_copy(old, f"the copy does not run ({reason(error).rstrip('.')})") from error
+    if difference := agreement.disagreement(theirs, ours):
+        raise _cannot_copy(old, difference.replace("its ", "the copy's ", 1))
 
 
-def _anew(part: Any) -> Any:
-    stateful = (keras.layers.Layer, keras.optimizers.Optimizer, keras.losses.Loss, keras.metrics.Metric)
-    return type(part).from_config(part.get_config()) if isinstance(part, stateful) else part
+def _cannot_copy(model: Any, why: str) -> ConfigError:
+    return ConfigError(
+        f"{type(model).__name__} '{model.name}' cannot be copied: {why}; copy=False changes the model itself"
+    )
 
 
-def _custom_objects(model: Any) -> dict[str, Any]:
-    """Classes and functions that the model is made of and Keras does not know, by the name it asks for."""
-    parts: list[Any] = list(model._flatten_layers())
-    if model.compiled:
-        parts += keras.tree.flatten(dict(model._compile_config.config))
-    parts += [attribute for part in parts if hasattr(part, "__dict__") for attribute in vars(part).values()]
-    return {
-        keras.saving.get_registered_name(thing): thing
-        for thing in _classes_and_functions(parts)
-        if thing.__module__.partition(".")[0] != "keras"
-    }
+def _chosen(model: Any, names: Sequence[str] | None) -> list[Any]:
+    """The layers of Keras' to replace."""
+    found = [(path, layer) for path, layer in recurrent_layers(model) if type(layer) in _OURS]
+    chosen = {}
+    for name in [""] if names is None else names:
+        here = [layer for path, layer in found if not name or path == name or path.startswith(f"{name}/")]
+        if name and not here:
+            paths = [path for path, _ in found]
+            near = difflib.get_close_matches(name, paths, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(paths) or 'none'}"
+            raise ConfigError(f"only must name recurrent layers of Keras in the model, got '{name}'; {hint}")
+        chosen |= {id(layer): layer for layer in here}
+    return list(chosen.values())
 
 
-def _classes_and_functions(parts: Sequence[Any]) -> Iterable[Any]:
-    for part in parts:
-        if isinstance(part, types.FunctionType):
-            yield part
-        elif hasattr(part, "get_config"):
-            yield type(part)
+def _change_class(layer: Any, kind: type, engine: str | None) -> None:
+    """Makes the layer one of a class that differs only in its loop over time."""
+    layer.__class__ = kind
+    if engine is not None:
+        layer.engine = engine
+        layer.supports_jit = layer.supports_jit and not may_be_native(engine, layer)
+        return
+    vars(layer).pop("engine", None)
+    names = ("activation", "recurrent_activation", "unroll", "use_bias", "use_cudnn")
+    layer.supports_jit = kind(
+        1, **{name: getattr(layer, name) for name in names if hasattr(layer, name)}
+    ).supports_jit
+
+
+def _leave_xla(model: Any) -> None:
+    """Compiles without XLA what has a layer now that XLA cannot compile."""
+    for part in model._flatten_layers():
+        if not isinstance(part, keras.Model) or not part._jit_compile:
+            continue
+        if all(layer.supports_jit for layer in part._flatten_layers()):
+            continue
+        part._jit_compile = False
+        if part.compiled and getattr(part, "_compile_config", None) is not None:
+            part._compile_config.config["jit_compile"] = False
+        warnings.warn(
+            f"{part.name} is now compiled with jit_compile=False where the model has jit_compile=True, since "
+            "XLA cannot run its recurrent layers",
+            stacklevel=5,
+        )
+
+
+def _forget_traces(model: Any) -> None:
+    """Drops what TensorFlow traced with the layers of before."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.Model):
+            for name in TRACED:
+                if getattr(layer, name, None) is not None:
+                    setattr(layer, name, None)
+        for name, value in [*vars(layer).items()]:
+            if isinstance(value, tf.types.experimental.PolymorphicFunction) and name not in TRACED:
+                layer.__dict__[name] = value._clone(None)
+        for kind in type(layer).__mro__:
+            for value in vars(kind).values():
+                if isinstance(value, tf.types.experimental.PolymorphicFunction):
+                    value._descriptor_cache.pop(layer, None)
+
+
+def _uncompile(model: Any) -> None:
+    if isinstance(model, keras.Model):
+        vars(model).update({name: value for name, value in _COMPILED.items() if name in vars(model)})
+        for name in (*_GONE, *TRACED):
+            vars(model).pop(name, None)
+
+
+def _warn_if_nothing_gains(model: Any) -> None:
+    why = "it has no recurrent layers"
+    for layer in [*model._flatten_layers(), *(each for _, each in recurrent_layers(model))]:
+        if isinstance(layer, keras.layers.RNN):
+            engine, why = choose(getattr(layer, "engine", "auto"), layer)
+            if engine == "native" and isinstance(layer, classic._Engine):
+                return
+            if engine == "native":
+                why = f"{type(layer).__name__} is a class of its own, and is left as it is"
+    warnings.warn(f"{model.name} gains nothing: {why}", stacklevel=3)
+
+
+def _warn_of_what_is_left(model: Any) -> None:
+    """Warns of layers and functions of ostinato's that Keras has no counterpart of."""
+    left = {}
+    for layer in [*model._flatten_layers(), *(getattr(model, "operations", None) or ())]:
+        functions = (getattr(layer, name, None) for name in ("activation", "recurrent_activation"))
+        for thing in (type(layer), *functions, *vars(layer).values()):
+            if getattr(thing, "__module__", "").startswith("ostinato."):
+                left.setdefault(getattr(thing, "__name__", ""), layer.name)
+    if left:
+        names = ", ".join(f"{name} (in {layer})" for name, layer in left.items())
+        warnings.warn(f"a file of {model.name} opens only where ostinato is installed: {names}", stacklevel=3)

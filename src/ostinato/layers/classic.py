@@ -7,7 +7,7 @@ called. The recurrences themselves stand in `ostinato.scratch`.
 import inspect
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ostinato.engines import check, choose
+from ostinato.engines import check, choose, may_be_native, warn_without_library
 from ostinato.errors import EngineError
 
 try:
@@ -28,6 +28,8 @@ import tensorflow as tf
 import ostinato.engines.keras as keras_engine
 import ostinato.engines.native as native_engine
 import ostinato.engines.scratch as scratch_engine
+from ostinato.layers.exporting import refuse_tf2onnx
+from ostinato.registration import h5_holds_operations
 
 
 class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
@@ -37,7 +39,10 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
         check(engine)
         super().__init__(*args, **options)
         self.engine = engine
-        if choose(engine, self).engine == "native":
+        choose(engine, self)  # which refuses what the engine lacks
+        if engine == "auto":
+            warn_without_library()
+        if may_be_native(engine, self):
             self.supports_jit = (
                 False  # XLA compiles only its own ops; Keras then leaves the model to TensorFlow
             )
@@ -58,12 +63,15 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> tuple[Any, Any, Any]:
         mask = next(iter(keras.tree.flatten(mask)), None)
+        if self.engine == "auto":
+            warn_without_library()
         engine = choose(self.engine, self, masked=mask is not None).engine
         if len(initial_state) != len(self.state_size):
             engine = "keras"  # which says what is wrong, or overlooks it
         # A single step, as in generation, has no loop to save, and the cell need not pack weights.
         single = self.engine == "auto" and sequences.shape[1] == 1 and mask is None and not training
         if engine == "native" and not single:
+            refuse_tf2onnx()
             return native_engine.run(self, sequences, initial_state, mask, training)
         if engine == "scratch":
             return scratch_engine.run(self, sequences, initial_state)
@@ -87,6 +95,7 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
         if not native or (self.engine == "auto" and ids.shape[1] == 1 and not training):
             one_hot = keras.ops.one_hot(ids, symbols, dtype=self.compute_dtype)
             return self(one_hot, initial_state=initial_state, training=training)
+        refuse_tf2onnx()
         _, outputs, state = native_engine.run_ids(self, ids, initial_state, None, training)
         return (outputs, *state)
 
@@ -96,11 +105,20 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
 
 
 def _sequence_mask(lengths: Any, sequences: Any) -> Any:
-    """The mask, (batch, time), that is True at the first `lengths` steps of each sequence."""
-    if keras.utils.is_keras_tensor(lengths) or keras.utils.is_keras_tensor(sequences):
-        return SequenceMask()(lengths, sequences)
-    lengths = tf.convert_to_tensor(lengths)
+    """The mask, (batch, time), that is True at the first `lengths` steps of each sequence.
+
+    In a functional model it consists of Keras' own operations, so that once the layers are Keras' own again
+    the model needs nothing of ostinato's.
+    """
+    if not keras.utils.is_keras_tensor(lengths):
+        lengths = tf.convert_to_tensor(lengths)
     _check_lengths(lengths)
+    if keras.utils.is_keras_tensor(lengths) or keras.utils.is_keras_tensor(sequences):
+        if not h5_holds_operations():
+            return SequenceMask()(lengths, sequences)
+        first_feature = keras.ops.take(sequences, 0, axis=-1)
+        steps = keras.ops.cumsum(keras.ops.ones_like(first_feature, dtype="int32"), axis=1)
+        return keras.ops.less_equal(steps, keras.ops.expand_dims(lengths, 1))
     time = sequences.shape[1]
     return tf.sequence_mask(lengths, tf.shape(sequences)[1] if time is None else time)
 
@@ -115,7 +133,7 @@ def _check_lengths(lengths: Any) -> None:
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class SequenceMask(keras.Operation):
-    """What `lengths` becomes in a functional model: the operation that makes a mask of it."""
+    """What `lengths` becomes in a functional model with Keras 3.8, and what it became in older files."""
 
     def call(self, lengths: Any, sequences: Any) -> Any:
         return _sequence_mask(lengths, sequences)

@@ -1,19 +1,19 @@
-"""Which engine runs each recurrent layer of a model, why, and what is to be gained."""
+"""Which engine runs each recurrent layer of a model, why, and which would after `ostinato.accelerate`."""
 
 import io
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ostinato.engines import choose
 from ostinato.layers import classic
-from ostinato.layers.accelerate import children
+from ostinato.layers.accelerate import recurrent_layers
 from ostinato.layers.loading import Source, loaded
 
 import keras  # isort: skip - classic says in one sentence what is wrong when it does not load
 
-# How often Keras' own loop takes that time, as docs/benchmarks.md measures it; by the most units it is for.
-_GAINS = ((64, "about 10 times"), (384, "2 to 3 times"), (float("inf"), "about 2 times"))
-_NOTE = "Gains are typical of training on CPU, higher in small batches; `ostinato bench` measures."
+_NOTE = (
+    "What the native engine gains depends on the shapes and on the rest of the model; `ostinato bench` "
+    "measures it."
+)
 
 
 class Row(NamedTuple):
@@ -21,17 +21,17 @@ class Row(NamedTuple):
 
     Attributes:
         layer: where it stands, the names of models and wrappers before its own.
-        kind: its class and units.
-        engine: what runs it now.
-        reason: why.
-        gain: how much sooner than with Keras' own loop, in words; empty if there is nothing to be gained.
+        kind: its class and units; without units its cell.
+        engine: what runs it now: "native", "keras" or "scratch".
+        reason: why; of a layer of Keras' that would not gain, why not.
+        accelerated: what would run it after `ostinato.accelerate`.
     """
 
     layer: str
     kind: str
     engine: str
     reason: str
-    gain: str
+    accelerated: str
 
 
 class Explanation(list[Row]):
@@ -43,65 +43,59 @@ class Explanation(list[Row]):
         from rich.console import Console
         from rich.table import Table
 
-        headings = ("layer", "kind", "engine", "reason", "expected gain")
+        headings = ("layer", "kind", "engine", "reason", "accelerated")
         table = Table(*headings, box=None, header_style="bold", pad_edge=False)
         for row in self:
             table.add_row(*row)
         text = io.StringIO()
         console = Console(file=text, width=None if Console().is_terminal else 120, markup=False)
         console.print(table)
-        return text.getvalue() + _NOTE if any(row.gain for row in self) else text.getvalue().rstrip()
+        native = any("native" in (row.engine, row.accelerated) for row in self)
+        return text.getvalue() + _NOTE if native else text.getvalue().rstrip()
 
     __repr__ = __str__
 
 
 def explain(model: Source) -> Explanation:
-    """Which engine runs each recurrent layer of a model, why, and what that gains.
+    """Which engine runs each recurrent layer of a model, why, and which would after `ostinato.accelerate`.
+
+    How much sooner that is, is not said: it depends on the shapes and on the rest of the model.
+    `ostinato bench` measures it.
 
     Args:
         model: a Keras model, or a file with one, as for `ostinato.accelerate`.
 
     Returns:
-        A list of `Row`, one for each recurrent layer, which prints as a table. For a layer of Keras' the row
-        says what `ostinato.accelerate` would change.
+        A list of `Row`, one for each recurrent layer, which prints as a table.
 
     Raises:
         ConfigError: it is not a Keras model, nor a file that holds one.
+        EngineError: the environment variable OSTINATO_ENGINE is neither "keras" nor "auto"; or a layer was
+            changed after it was made, and the engine it asks for lacks what it has now.
 
     Example:
         >>> [row] = explain(keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)]))
-        >>> row.layer[:4], row.kind, row.engine, row.gain
-        ('lstm', 'LSTM(4)', 'keras', 'about 10 times with ostinato.accelerate')
+        >>> row.layer[:4], row.kind, row.engine, row.accelerated
+        ('lstm', 'LSTM(4)', 'keras', 'native')
     """
-    return Explanation(_rows(loaded(model), ()))
-
-
-def _rows(parent: keras.layers.Layer, path: tuple[str, ...]) -> Iterator[Row]:
-    for layer in children(parent):
-        names = (*path, layer.name)
-        if isinstance(layer, keras.layers.RNN):
-            yield _row(layer, "/".join(names))
-        else:
-            yield from _rows(layer, names)
+    return Explanation(_row(layer, path) for path, layer in recurrent_layers(loaded(model)))
 
 
 def _row(layer: Any, path: str) -> Row:
-    units = getattr(layer, "units", None)
-    kind = (
-        f"{type(layer).__name__}({units})"
-        if units
-        else f"{type(layer).__name__}({type(layer.cell).__name__})"
-    )
-    gain = next(words for most, words in _GAINS if (units or 0) <= most)
+    kind = _kind(layer)
     if isinstance(layer, classic._Engine):
         choice = choose(layer.engine, layer)
-        return Row(path, kind, choice.engine, choice.reason, gain if choice.engine == "native" else "")
-    stock = type(layer) in (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
+        return Row(path, kind, choice.engine, choice.reason, choice.engine)
     choice = choose("auto", layer)
-    if stock and choice.engine == "native":
-        gain = f"{gain} with ostinato.accelerate"
-        return Row(path, kind, "keras", "it is Keras' layer, which has only Keras' own loop", gain)
-    if units and not stock:
+    stock = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
+    if isinstance(layer, stock) and type(layer) not in stock:
         reason = f"{type(layer).__name__} is a class of its own, and may differ from Keras' in anything"
-        return Row(path, kind, "keras", reason, "")
-    return Row(path, kind, "keras", choice.reason, "")
+        return Row(path, kind, "keras", reason, "keras")
+    if choice.engine == "native":
+        return Row(path, kind, "keras", "it is Keras' layer, which has only Keras' own loop", "native")
+    return Row(path, kind, "keras", choice.reason, "keras")
+
+
+def _kind(layer: Any) -> str:
+    size = getattr(layer, "units", None) or getattr(layer, "filters", None)
+    return f"{type(layer).__name__}({size or type(getattr(layer, 'cell', None)).__name__})"

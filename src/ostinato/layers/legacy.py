@@ -50,7 +50,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def load(path: pathlib.Path) -> keras.Model:
+def load(path: pathlib.Path, *, compile: bool = True) -> keras.Model:
     """The model in an `.h5` file, of Keras 2 or 3.
 
     Args:
@@ -67,7 +67,7 @@ def load(path: pathlib.Path) -> keras.Model:
             raise ConfigError(f"{path} holds weights without a model; load them into one with load_weights.")
         version = _text(file.attrs.get("keras_version", "2"))
     if not version.startswith(("1.", "2")):
-        return cast("keras.Model", keras.models.load_model(path))
+        return cast("keras.Model", keras.models.load_model(path, compile=compile))
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder) / path.name
         shutil.copy(path, copy)
@@ -77,7 +77,7 @@ def load(path: pathlib.Path) -> keras.Model:
             training = _for_keras_3(json.loads(_text(file.attrs.get("training_config", "null"))))
             state = _optimizer_state(file)
         model: Any = keras.models.load_model(copy, compile=False)
-    if training:
+    if training and compile:
         model.compile(
             optimizer=keras.optimizers.deserialize(training["optimizer_config"]),
             loss=_each(keras.losses.deserialize, training["loss"]),

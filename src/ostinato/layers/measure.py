@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,16 +29,16 @@ import tensorflow as tf
 
 from ostinato.engines import choose
 from ostinato.errors import ConfigError, OstinatoError
+from ostinato.layers import made_up
 from ostinato.layers.accelerate import accelerate, restore
+from ostinato.layers.made_up import Shape, commas, make_inputs
 
-BATCH, TIME, SEED = 32, 100, 0
 TURN_SECONDS = 0.2
 MEBIBYTE = 1 << 20
 VARIANTS = ("keras", "ostinato")
 # A gradient this many times smaller than the largest of the model is rounding error of the larger ones.
 NEGLIGIBLE = 1e-3
 
-Shape = tuple[int, ...]
 Progress = Callable[[str, int, int], None]
 
 
@@ -141,7 +141,7 @@ def compare(
         name = theirs.name if isinstance(model, keras.Model) else model
         raise ConfigError(f"the model {name} has no SimpleRNN, GRU or LSTM layer, so nothing to accelerate")
     inputs = make_inputs(theirs, shapes)
-    given = [_sizes(array) for array in inputs]
+    given = [made_up.sizes(array) for array in inputs]
     with _telling_shapes(given):
         packed, targets, loss = _problem(theirs, inputs, passes[-1])
         ours = accelerate(theirs)
@@ -170,7 +170,7 @@ def compare(
     tell("done", total, total)
     return Comparison(
         model=model.name if isinstance(model, keras.Model) else str(model),
-        inputs=" ".join(map(_commas, given)),
+        inputs=" ".join(map(commas, given)),
         recurrent_layers=len(layers),
         native_layers=sum(choice.engine == "native" for choice in choices),
         engine_note=next((choice.reason for choice in choices if choice.engine != "native"), ""),
@@ -183,139 +183,6 @@ def compare(
     )
 
 
-def make_inputs(model: Any, shapes: Sequence[Sequence[int]] = ()) -> list[tf.Tensor]:
-    """Made-up inputs for a model, the same each time.
-
-    Args:
-        model: a Keras model.
-        shapes: of each input, batch included; by default the model's own.
-
-    Raises:
-        ConfigError: the shapes do not fit, or the model says nothing of its inputs and there are none.
-    """
-    expected = _expected(model)
-    if expected is None:
-        if not shapes:
-            raise ConfigError(
-                f"the model {model.name} does not say what shape its input has; give it, as in 32,100,8"
-            )
-        vocabularies = [layer for layer in model._flatten_layers() if _is_embedding(layer)]
-        ids = min((_ids(layer) for layer in vocabularies), key=lambda ids: ids[1], default=None)
-        # Which input an Embedding reads, only a graph can say; without one, only a lone input is certain.
-        known = ids if len(shapes) == 1 else None
-        dtype = "float32" if known is None else "int32"
-        wanted = [(tuple(shape), dtype, known) for shape in shapes]
-    else:
-        wanted = _fitted(expected, shapes)
-    random = np.random.default_rng(SEED)
-    return [_random(random, *each) for each in wanted]
-
-
-class _Input(NamedTuple):
-    """An input as the model declares it; None is an open size."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    ids: tuple[int, int] | None
-
-
-def _expected(model: Any) -> list[_Input] | None:
-    """What a model declares of its inputs; None when it declares nothing."""
-    try:
-        tensors = keras.tree.flatten(model.inputs)
-    except (AttributeError, ValueError):
-        return None
-    if not tensors or any(tensor is None for tensor in tensors):
-        return None
-    return [
-        _Input(tensor.name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype), ids)
-        for tensor, ids in zip(tensors, _ids_of_inputs(model, tensors), strict=True)
-    ]
-
-
-def _fitted(expected: list[_Input], shapes: Sequence[Sequence[int]]) -> list[tuple[Shape, str, Any]]:
-    """The shape, dtype and range of ids of each input."""
-    if not shapes:
-        shapes = [_closed(each.shape) for each in expected]
-    if len(shapes) != len(expected):
-        names = ", ".join(each.name for each in expected)
-        plural = "s" if len(expected) > 1 else ""
-        raise ConfigError(
-            f"the model has {len(expected)} input{plural} ({names}), but {len(shapes)} "
-            f"shape{'s were' if len(shapes) > 1 else ' was'} given; give one for each"
-        )
-    for each, shape in zip(expected, shapes, strict=True):
-        fits = len(shape) == len(each.shape) and all(
-            size > 0 and declared in (None, size) for size, declared in zip(shape, each.shape, strict=True)
-        )
-        if not fits:
-            raise ConfigError(
-                f"the shape {_commas(shape)} does not fit the input {each.name} of the model, which is "
-                f"{_commas('any' if size is None else size for size in each.shape)} (batch first)"
-            )
-        if each.dtype == "string":
-            raise ConfigError(
-                f"the input {each.name} of the model is text, which cannot be made up; measure the part of "
-                "the model that follows"
-            )
-    return [(tuple(shape), each.dtype, each.ids) for each, shape in zip(expected, shapes, strict=True)]
-
-
-def _sizes(array: tf.Tensor) -> Shape:
-    return tuple(tf.shape(array).numpy().tolist())
-
-
-def _commas(sizes: Iterable[Any]) -> str:
-    return ",".join(map(str, sizes))
-
-
-def _closed(shape: tuple[int | None, ...]) -> Shape:
-    """A shape with a size for every open one: the batch, the time, and 1 for whatever follows."""
-    defaults = (BATCH, TIME, *[1] * len(shape))
-    return tuple(default if size is None else size for size, default in zip(shape, defaults, strict=False))
-
-
-def _random(random: np.random.Generator, shape: Shape, dtype: str, ids: tuple[int, int] | None) -> tf.Tensor:
-    if ids is not None:
-        return tf.cast(random.integers(*ids, size=shape), dtype)
-    if dtype == "bool":
-        return tf.ones(shape, tf.bool)  # a mask, as far as anyone can tell: nothing is skipped
-    if "int" in dtype:
-        return tf.cast(random.integers(0, 2, size=shape), dtype)
-    return tf.cast(random.standard_normal(shape, np.float32), dtype)
-
-
-def _is_embedding(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.Embedding)
-
-
-def _ids(layer: Any) -> tuple[int, int]:
-    """The ids an Embedding knows, as a half-open range; without the one that marks padding."""
-    lowest = 1 if layer.mask_zero and layer.input_dim > 1 else 0
-    return lowest, layer.input_dim
-
-
-def _ids_of_inputs(model: Any, tensors: Sequence[Any]) -> list[tuple[int, int] | None]:
-    """For each input of a model the ids it may hold, where an Embedding reads it, also in a model within."""
-    found: list[tuple[int, int] | None] = [None] * len(tensors)
-    for layer in getattr(model, "layers", ()):
-        inner = getattr(layer, "layer", layer)  # what a wrapper such as TimeDistributed wraps
-        if _is_embedding(inner):
-            ids = [_ids(inner)]
-        elif isinstance(layer, keras.Model):
-            theirs = _expected(layer) or []
-            ids = [each.ids for each in theirs]
-        else:
-            continue
-        for node in layer._inbound_nodes:
-            for argument, known in zip(node.input_tensors, ids, strict=False):
-                for place, tensor in enumerate(tensors):
-                    if argument is tensor and known is not None:
-                        found[place] = known
-    return found
-
-
 def _recurrent_layers(model: Any) -> list[Any]:
     kinds = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
     return [layer for layer in model._flatten_layers() if isinstance(layer, kinds)]
@@ -323,13 +190,13 @@ def _recurrent_layers(model: Any) -> list[Any]:
 
 def _problem(model: Any, inputs: list[tf.Tensor], what: str) -> tuple[Any, Any, str]:
     """Inputs as the model is called with them, targets for its loss (None without one), and what that is."""
-    packed = _packed(model, inputs)
+    packed = made_up.packed(model, inputs)
     outputs = tf.function(lambda x: model(x, training=False))(packed)  # a model may get its weights only now
     if what != "training":
         return packed, None, ""
     if not model.trainable_variables:
         raise ConfigError(f"the model {model.name} has no trainable weights; there is no training to measure")
-    return packed, *_targets(model, packed, outputs)
+    return packed, *made_up.make_targets(model, packed, outputs)
 
 
 def _forget(model: Any) -> None:
@@ -366,16 +233,8 @@ def _telling_shapes(shapes: Sequence[Shape]) -> Iterator[None]:
     except OstinatoError:
         raise
     except Exception as error:  # a model may raise anything
-        given = " and ".join(map(_commas, shapes))
+        given = " and ".join(map(commas, shapes))
         raise ConfigError(f"the model does not run on inputs of shape {given}: {_sentence(error)}") from error
-
-
-def _packed(model: Any, inputs: list[tf.Tensor]) -> Any:
-    """Inputs in the structure the model is called with."""
-    structure = getattr(getattr(model, "_functional", None) or model, "_inputs_struct", None)
-    if structure is not None:
-        return keras.tree.pack_sequence_as(structure, inputs)
-    return inputs[0] if len(inputs) == 1 else inputs
 
 
 def _sentence(error: Exception) -> str:
@@ -411,56 +270,13 @@ def _call(what: str, model: Any, weights: Sequence[Any], packed: Any, targets: A
 
     def training(x: Any, y: Any) -> list[Any]:
         with tf.GradientTape() as tape:
-            loss = _loss(model, x, y, model(x, training=True))
+            loss = made_up.loss_of(model, x, y, model(x, training=True))
         gradients = tape.gradient(loss, weights)
         return [loss, *[gradient for gradient in gradients if gradient is not None]]
 
     if what == "forward":
         return _Call(forward, model, [packed])
     return _Call(training, model, [packed, targets])
-
-
-def _loss(model: Any, x: Any, y: Any, outputs: Any) -> Any:
-    if y is not None:
-        return model.compute_loss(x=x, y=y, y_pred=outputs, training=True)
-    squares = [tf.reduce_mean(tf.square(tf.cast(each, tf.float32))) for each in keras.tree.flatten(outputs)]
-    return tf.add_n([*squares, *[tf.cast(loss, tf.float32) for loss in model.losses]])
-
-
-def _targets(model: Any, x: Any, outputs: Any) -> tuple[Any, str]:
-    """Made-up targets for the compiled loss and its name; None when there is none, or it refuses them."""
-    otherwise = (None, "mean square of the outputs")
-    if not getattr(model, "compiled", False) or getattr(model, "loss", None) is None:
-        return otherwise
-    names, flat = [_loss_name(loss) for loss in keras.tree.flatten(model.loss)], keras.tree.flatten(outputs)
-    if len(names) == 1:
-        names *= len(flat)
-    if len(names) != len(flat):
-        return otherwise
-    random = np.random.default_rng(SEED)
-    targets = [_target(random, name, output) for name, output in zip(names, flat, strict=True)]
-    packed = keras.tree.pack_sequence_as(outputs, targets)
-    try:
-        model.compute_loss(x=x, y=packed, y_pred=outputs, training=True)
-    except Exception:  # a loss may ask anything of its targets; that is no fault of the model
-        return otherwise
-    return packed, " + ".join(dict.fromkeys(names))
-
-
-def _loss_name(loss: Any) -> str:
-    return loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "loss")
-
-
-def _target(random: np.random.Generator, loss: str, output: tf.Tensor) -> tf.Tensor:
-    """Something a loss of this name can compare an output with."""
-    kind, shape = loss.lower().replace("_", ""), _sizes(output)
-    if "sparse" in kind:
-        return tf.constant(random.integers(0, shape[-1], size=shape[:-1]), tf.int32)
-    if "binary" in kind:
-        return tf.constant(random.integers(0, 2, size=shape), tf.float32)
-    if "categorical" in kind:
-        return tf.one_hot(random.integers(0, shape[-1], size=shape[:-1]), shape[-1])
-    return tf.constant(random.uniform(size=shape), tf.float32)
 
 
 def _measure(

@@ -39,7 +39,7 @@ def rehearse(make: Callable[[], Any]) -> Rehearsed:
     def work() -> None:
         result = error = None
         with tf.Graph().as_default() as graph, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # whoever makes it in earnest is told
+            warnings.simplefilter("ignore", UserWarning)  # whoever makes it in earnest is told
             try:
                 result = make()
             except Exception as raised:  # Keras raises whatever its parts raise

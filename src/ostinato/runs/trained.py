@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ostinato import engines
 from ostinato.data.lines import quoted
 from ostinato.errors import ConfigError, RunError
 from ostinato.layers.rehearsal import rehearse
@@ -187,7 +188,9 @@ def build(task: Any, saved: Checkpoint, directory: RunDirectory) -> Any:
 
     Raises:
         RunError: when the weights are another network's, or the settings are those of none.
+        EngineError: when this machine lacks the engine that the run asks for, or OSTINATO_ENGINE is wrong.
     """
+    engines.choose(getattr(task.config, "engine", "auto"))
     rehearsed = rehearse(lambda: weights.kinds(task.build()))
     if rehearsed.error is not None:
         reason = quoted(" ".join(str(rehearsed.error).split()))

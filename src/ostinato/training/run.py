@@ -86,7 +86,8 @@ def train(
                 refuse_if_locked(path)
             base = _prepare(task, source, init_from, on_progress)
         with workers.together(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Keras adds advice to whatever stops a layer from being built
+            # Keras adds advice to whatever stops a layer from being built.
+            warnings.simplefilter("ignore", UserWarning)
             model = task.build()
         notes = task.notes
         if base is not None:

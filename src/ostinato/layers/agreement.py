@@ -1,0 +1,280 @@
+"""Whether a model and its copy agree: their configurations, and what they compute on a made-up batch."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import types
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ostinato.errors import ConfigError
+from ostinato.layers import made_up
+from ostinato.layers.copying import TRACED, Copy
+from ostinato.layers.loading import reason
+
+TOLERANCE = 1e-4
+"""The largest difference that counts as agreement, relative to the largest number beside it."""
+# A gradient this many times smaller than the largest of the model is rounding error of the larger ones.
+NEGLIGIBLE = 1e-3
+# Sizes in place of open ones; the second where a model needs a longer sequence than the first.
+_SIZES = ((2, 6), (2, 100))
+
+
+class Results(NamedTuple):
+    """What a model computes on a batch, as arrays.
+
+    Attributes:
+        outputs: at `training=False`.
+        loss: the compiled loss on made-up targets, or the mean square of the outputs; none without gradients.
+        gradients: of the loss, for each trainable weight; None where it does not depend on one.
+    """
+
+    outputs: list[np.ndarray]
+    loss: list[np.ndarray]
+    gradients: list[np.ndarray | None]
+
+
+class Batch(NamedTuple):
+    """A made-up batch: what a model is called with, or why none can be made up."""
+
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    why_not: str
+
+
+def check_configurations(copied: Copy) -> None:
+    """Compares what a copy's layers say of themselves with what the original's say.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    pairs = list(copied.pairs(keras.layers.Layer))
+    # A layer's configuration holds those of the layers in it, and the innermost is to be named.
+    for old, new in sorted(pairs, key=lambda pair: len(pair[0]._flatten_layers())):
+        try:
+            config = old.get_config()
+        except Exception:  # a layer need not have one
+            config = None
+        if config is not None and not _same(config, new.get_config(), copied):
+            raise ConfigError(f"the configuration of its layer '{old.name}' came out different")
+        for name, value in vars(old).items():
+            function = isinstance(value, types.FunctionType) and name not in TRACED
+            if function and vars(new).get(name) is not copied.of(value):
+                raise ConfigError(f"the function {name} of its layer '{old.name}' came out different")
+
+
+def _same(old: Any, new: Any, copied: Copy) -> bool:
+    if old is new or copied.of(old) is new:
+        return True
+    if isinstance(old, dict):
+        return (
+            isinstance(new, dict)
+            and list(old) == list(new)
+            and all(_same(value, new[name], copied) for name, value in old.items())
+        )
+    if isinstance(old, list | tuple):
+        return (
+            isinstance(new, list | tuple)
+            and len(old) == len(new)
+            and all(_same(*pair, copied) for pair in zip(old, new, strict=True))
+        )
+    if isinstance(old, np.ndarray | np.generic | tf.Tensor | float):
+        a, b = np.asarray(old), np.asarray(new)
+        return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    if type(old).__eq__ is not object.__eq__:
+        return bool(old == new)
+    return type(old) is type(new)  # made anew at each call
+
+
+def made_up_batch(model: Any, objects: Iterable[Any]) -> Batch:
+    """A batch on which a model runs.
+
+    Args:
+        model: a Keras model or layer.
+        objects: all that may change when it runs, as for `kept`.
+    """
+    if not model.built:
+        return Batch((), {}, "it has no weights yet")
+    made = Batch((), {}, "")
+    for batch, time in _SIZES:
+        made = _batch(model, batch, time)
+        if made.why_not:
+            break
+        try:
+            with kept(objects):
+                model(*made.arguments, training=False, **made.options)
+        except Exception as error:  # a model may raise anything
+            made = Batch((), {}, f"it does not run on a made-up batch ({reason(error)[:-1]})")
+        else:
+            break
+    return made
+
+
+def _batch(model: Any, batch: int, time: int) -> Batch:
+    try:
+        if made_up.declares_inputs(model):
+            inputs = made_up.make_inputs(model, batch=batch, time=time)
+            return Batch((made_up.packed(model, inputs),), {}, "")
+        built_for = dict(getattr(model, "_build_shapes_dict", None) or {})
+        built_for = {name: shape for name, shape in built_for.items() if shape is not None}
+        if not built_for:
+            return Batch((), {}, "it does not say what its inputs are")
+        shapes = [made_up.closed(shape, batch, time) for shape in _shapes(built_for)]
+        inputs = iter(made_up.make_inputs(model, shapes))
+        arguments = {name: _filled(shape, inputs) for name, shape in built_for.items()}
+    except Exception as error:
+        return Batch((), {}, reason(error)[:-1])
+    first, *others = arguments.items()
+    return Batch((first[1],), {name.removesuffix("_shape"): value for name, value in others}, "")
+
+
+def _is_shape(thing: Any) -> bool:
+    return isinstance(thing, tuple | list) and all(size is None or isinstance(size, int) for size in thing)
+
+
+def _shapes(thing: Any) -> Iterator[tuple[int | None, ...]]:
+    """The shapes in a structure of shapes."""
+    if _is_shape(thing):
+        yield tuple(thing)
+    else:
+        for part in thing.values() if isinstance(thing, dict) else thing:
+            yield from _shapes(part)
+
+
+def _filled(thing: Any, inputs: Iterator[Any]) -> Any:
+    """A structure of shapes with an input in the place of each."""
+    if _is_shape(thing):
+        return next(inputs)
+    if isinstance(thing, dict):
+        return {name: _filled(part, inputs) for name, part in thing.items()}
+    return [_filled(part, inputs) for part in thing]
+
+
+def results(model: Any, batch: Batch, objects: Iterable[Any], *, weights: Sequence[Any] = ()) -> Results:
+    """What a model computes on a batch. Nothing changes by it.
+
+    Args:
+        model: a Keras model or layer.
+        batch: from `made_up_batch`.
+        objects: all that may change when it runs, as for `kept`.
+        weights: for which to take gradients of the loss; without any, there is no loss either.
+    """
+    with kept(objects), tf.GradientTape() as tape:
+        outputs = model(*batch.arguments, training=False, **batch.options)
+        flat = keras.tree.flatten(outputs)
+        if not weights:
+            return Results([_array(each) for each in flat], [], [])
+        inputs = batch.arguments[0]
+        with tape.stop_recording():
+            targets, _ = made_up.make_targets(model, inputs, outputs)
+        loss = made_up.loss_of(model, inputs, targets, outputs, training=False)
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        return Results(
+            [_array(each) for each in flat],
+            [_array(loss)],
+            [None if each is None else _array(each) for each in gradients],
+        )
+
+
+@contextlib.contextmanager
+def kept(objects: Iterable[Any]) -> Iterator[None]:
+    """Puts back all variables, attributes and contents of objects that changed meanwhile.
+
+    Args:
+        objects: variables, and Python objects of any kind.
+    """
+    variables, attributes, contents = [], [], []
+    for thing in objects:
+        if isinstance(thing, tf.Variable):
+            variables.append((thing, thing.read_value()))
+        elif issubclass(type(thing), dict | list | set | collections.deque):
+            contents.append((thing, _items(thing)))
+        elif isinstance(getattr(thing, "__dict__", None), dict):
+            attributes.append((vars(thing), _items(vars(thing))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for variable, value in variables:
+                variable.assign(value)
+            for thing, before in [*attributes, *contents]:
+                _put_back(thing, before)
+
+
+def _items(thing: Any) -> list[Any]:
+    return list(thing.items()) if isinstance(thing, dict) else list(thing)
+
+
+def _put_back(thing: Any, before: list[Any]) -> None:
+    """Gives a container the items it had, around whatever its class does when they change."""
+    after = _items(thing)
+    if len(after) == len(before) and all(map(_same_item, after, before)):
+        return
+    bases: tuple[Any, ...] = (collections.OrderedDict, dict, list, set, collections.deque)
+    kind = next(base for base in bases if isinstance(thing, base))
+    kind.clear(thing)
+    if issubclass(kind, dict):
+        for key, value in before:
+            kind.__setitem__(thing, key, value)
+    else:
+        add: Any = kind.update if kind is set else kind.extend
+        add(thing, before)
+
+
+def _same_item(a: Any, b: Any) -> bool:
+    pair = isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b) == 2
+    return a is b or (pair and a[0] is b[0] and a[1] is b[1])
+
+
+def disagreement(theirs: Results, ours: Results) -> str:
+    """Where two results differ, in words; empty when they agree."""
+    for what, old, new in (("outputs", theirs.outputs, ours.outputs), ("loss", theirs.loss, ours.loss)):
+        if len(old) != len(new):
+            return f"it has {len(new)} {what} in the place of {len(old)}"
+        for a, b in zip(old, new, strict=True):
+            difference = _difference(a, b, 0.0)
+            if not difference <= TOLERANCE:
+                return f"its {what} differ by {difference:.1e} on a made-up batch"
+    sizes = [_size(each) for each in theirs.gradients if each is not None]
+    least = NEGLIGIBLE * max(sizes, default=0.0)
+    for a, b in zip(theirs.gradients, ours.gradients, strict=True):
+        if (a is None) != (b is None):
+            return "a weight has a gradient in one of them only"
+        if a is not None and b is not None and not (difference := _difference(a, b, least)) <= TOLERANCE:
+            return f"its gradients differ by {difference:.1e} on a made-up batch"
+    return ""
+
+
+def _difference(a: np.ndarray, b: np.ndarray, least: float) -> float:
+    """The largest difference, relative to the largest number of `a`, or to `least` if that is larger."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return float("inf")
+    if a.dtype.kind not in "fciub":
+        return 0.0 if np.array_equal(a, b) else float("inf")
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    largest = float(np.max(apart, initial=0.0))
+    return largest / (max(_size(a), least) or 1.0) if largest else 0.0
+
+
+def _size(array: np.ndarray) -> float:
+    finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.abs(array)
+    return float(np.max(finite, initial=0.0))
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """A result in full: sparse, ragged and indexed ones too."""
+    if isinstance(tensor, tf.SparseTensor):
+        tensor = tf.sparse.to_dense(tensor)
+    if isinstance(tensor, tf.RaggedTensor):
+        tensor = tensor.to_tensor()
+    tensor = tf.convert_to_tensor(tensor)
+    return np.asarray(tf.cast(tensor, tf.float32) if tensor.dtype in (tf.float16, tf.bfloat16) else tensor)

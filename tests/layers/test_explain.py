@@ -1,0 +1,181 @@
+"""Every recurrent layer of a model has a row: what runs it, why, and what would after `accelerate`."""
+
+import doctest
+
+import keras
+import pytest
+
+import ostinato
+from ostinato.engines import choose, native
+from ostinato.errors import EngineError
+from ostinato.layers import GRU, LSTM, explain
+
+layers = keras.layers
+TIME = 5
+needs_library = pytest.mark.skipif(not native.available(), reason=f"no native engine: {native.reason()}")
+
+
+class Kept(layers.Layer):
+    """A cell that gives back its state; with a layer of its own, where there is one."""
+
+    state_size = output_size = 3
+
+    def __init__(self, inner=None, **options):
+        super().__init__(**options)
+        self.inner = inner
+
+    def call(self, x, states):
+        return states[0], states
+
+
+class Mine(layers.LSTM):
+    pass
+
+
+class Looped(layers.RNN):
+    pass
+
+
+class Around(layers.Layer):
+    """A wrapper of one's own around layers in a list, which know what they stand in."""
+
+    def __init__(self, *inner, **options):
+        super().__init__(**options)
+        self.inner = list(inner)
+        for layer in inner:
+            layer.outer = self
+
+    def call(self, x):
+        for layer in self.inner:
+            x = layer(x)
+        return x
+
+
+def rows(*stack):
+    return ostinato.explain(keras.Sequential([*stack]))
+
+
+def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleration_changes():
+    found = rows(
+        keras.Input((TIME, 3)),
+        layers.Bidirectional(LSTM(3, return_sequences=True, name="lstm"), name="both"),
+        layers.GRU(200, return_sequences=True, name="middle"),
+        GRU(8, return_sequences=True, engine="scratch", name="textbook"),
+        LSTM(3, activation="relu", return_sequences=True, name="rectified"),
+        layers.RNN(layers.StackedRNNCells([layers.LSTMCell(2)]), name="top"),
+    )
+    engine = choose("auto").engine
+    assert [(row.layer, row.kind, row.engine, row.accelerated) for row in found] == [
+        ("both/forward_lstm", "LSTM(3)", engine, engine),
+        ("both/backward_lstm", "LSTM(3)", engine, engine),
+        ("middle", "GRU(200)", "keras", engine),
+        ("textbook", "GRU(8)", "scratch", "scratch"),
+        ("rectified", "LSTM(3)", "keras", "keras"),
+        ("top", "RNN(StackedRNNCells)", "keras", "keras"),
+    ]
+    if engine == "native":
+        assert found[2].reason == "it is Keras' layer, which has only Keras' own loop"
+        assert found[4].reason.endswith(
+            "its activation is Keras' tanh, and the layer's is relu of keras.src.activations.activations"
+        )
+        assert found[5].reason.endswith("it does not know the cell StackedRNNCells")
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "reason"),
+    [
+        (
+            layers.RNN(layers.LSTMCell(4)),
+            "RNN(LSTMCell)",
+            "this is RNN(LSTMCell); a layer LSTM computes the same",
+        ),
+        (
+            layers.RNN(layers.GRUCell(4)),
+            "RNN(GRUCell)",
+            "this is RNN(GRUCell); a layer GRU computes the same",
+        ),
+        (layers.RNN(layers.SimpleRNNCell(4)), "RNN(SimpleRNNCell)", "a layer SimpleRNN computes the same"),
+        (Looped(layers.LSTMCell(4)), "Looped(LSTMCell)", "and this is Looped(LSTMCell)"),
+        (layers.RNN(Kept()), "RNN(Kept)", "it does not know the cell Kept"),
+        (layers.RNN([layers.LSTMCell(4), layers.GRUCell(4)]), "RNN(StackedRNNCells)", "cell StackedRNNCells"),
+        (layers.ConvLSTM1D(2, 3), "ConvLSTM1D(2)", "it does not know the cell ConvLSTMCell"),
+        (layers.ConvLSTM2D(2, 3), "ConvLSTM2D(2)", "it does not know the cell ConvLSTMCell"),
+        (layers.ConvLSTM3D(2, 3), "ConvLSTM3D(2)", "it does not know the cell ConvLSTMCell"),
+        (Mine(4), "Mine(4)", "Mine is a class of its own, and may differ from Keras' in anything"),
+        (Mine(4, activation="relu"), "Mine(4)", "Mine is a class of its own"),
+        (
+            layers.GRU(4, dtype="float64"),
+            "GRU(4)",
+            "it computes in float32, and the layer's dtype is 'float64'",
+        ),
+        (layers.LSTM(4, unroll=True), "LSTM(4)", "unroll=True asks for Keras' loop, written out"),
+    ],
+)
+@needs_library
+def test_a_layer_that_would_not_gain_says_why(layer, kind, reason):
+    [row] = rows(layer)
+    assert (row.layer, row.kind, row.engine, row.accelerated) == (layer.name, kind, "keras", "keras")
+    assert reason in row.reason
+    assert "bench" not in str(rows(layer))
+
+
+@needs_library
+def test_layers_are_found_in_wrappers_cells_and_models_however_they_stand_there():
+    loop = layers.RNN(layers.LSTMCell(4), return_sequences=True, name="loop")
+    inner = keras.Sequential([loop], name="inner")
+    found = rows(
+        Around(layers.LSTM(4, return_sequences=True, name="lstm"), inner, name="around"),
+        layers.Bidirectional(layers.RNN(layers.GRUCell(4), return_sequences=True, name="rnn"), name="both"),
+        layers.TimeDistributed(layers.RNN(layers.GRUCell(4), name="each"), name="times"),
+        layers.RNN(Kept(layers.GRU(3, name="gru"), name="kept"), name="outer"),
+    )
+    assert [(row.layer, row.accelerated) for row in found] == [
+        ("around/lstm", "native"),
+        ("around/inner/loop", "keras"),
+        ("both/forward_rnn", "keras"),
+        ("both/backward_rnn", "keras"),
+        ("times/each", "keras"),
+        ("outer", "keras"),
+        ("outer/kept/gru", "native"),
+    ]
+
+
+@needs_library
+def test_a_layer_of_ones_own_that_is_ostinatos_says_what_runs_it():
+    class Own(GRU):
+        pass
+
+    [row] = rows(Own(4))
+    assert (row.kind, row.engine, row.accelerated) == ("Own(4)", "native", "native")
+
+
+@needs_library
+def test_the_table_promises_no_number_and_says_what_measures_it():
+    table = str(rows(keras.Input((TIME, 3)), layers.LSTM(4, name="middle")))
+    heading, row, note = table.splitlines()
+    assert heading.split() == ["layer", "kind", "engine", "reason", "accelerated"]
+    assert row.split()[0] == "middle"
+    assert row.split()[-1] == "native"
+    assert "times" not in table
+    assert note.endswith("depends on the shapes and on the rest of the model; `ostinato bench` measures it.")
+    assert "`ostinato bench`" in str(rows(LSTM(4)))
+
+
+def test_a_model_without_recurrent_layers_says_so():
+    assert str(rows(layers.Dense(2))) == "The model has no recurrent layers."
+
+
+def test_the_environment_variable_is_the_reason_where_it_forces_kerass_loop(monkeypatch):
+    model = keras.Sequential([layers.LSTM(4), LSTM(4, engine="scratch"), layers.RNN(layers.LSTMCell(2))])
+    monkeypatch.setenv("OSTINATO_ENGINE", "keras")
+    found = ostinato.explain(model)
+    assert {(row.engine, row.accelerated) for row in found} == {("keras", "keras")}
+    assert {row.reason for row in found} == {"the environment variable OSTINATO_ENGINE=keras asks for it"}
+    assert "bench" not in str(found)
+    monkeypatch.setenv("OSTINATO_ENGINE", "fast")
+    with pytest.raises(EngineError, match="OSTINATO_ENGINE must be 'keras' or 'auto', got 'fast'"):
+        ostinato.explain(model)
+
+
+def test_the_examples_of_the_docstrings():
+    assert doctest.testmod(explain).failed == 0

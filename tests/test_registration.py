@@ -1,0 +1,232 @@
+"""`import ostinato` is all that Keras and TensorFlow need to open files with ostinato's layers and ops."""
+
+import copy
+import json
+import pathlib
+import pickle
+import re
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import ostinato
+from ostinato import layers, registration
+from ostinato.engines import native
+from ostinato.layers import classic, legacy
+
+X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+LENGTHS = np.array([5, 2])
+
+
+def in_a_process(code, *arguments, **options):
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, **options)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    return done.stdout.decode().splitlines()
+
+
+def test_every_registered_name_is_known_with_its_module():
+    registered = re.compile(r'register_keras_serializable\(package="ostinato"\)\n(?:@\w+\n)*(?:class|def) (\w+)')
+    package = pathlib.Path(ostinato.__file__).parent
+    found = {
+        f"ostinato>{name}": ".".join(["ostinato", *path.relative_to(package).with_suffix("").parts])
+        for path in package.rglob("*.py")
+        for name in registered.findall(path.read_text())
+    }
+    assert len(found) >= 10
+    assert found == registration.MODULES
+    for name, module in registration.MODULES.items():
+        thing = keras.saving.get_registered_object(name)
+        assert (thing.__module__, keras.saving.get_registered_name(thing)) == (module, name)
+    assert keras.saving.get_registered_object("ostinato>nonsense") is None
+
+
+def sequential():
+    hard = keras.layers.LSTM(3, recurrent_activation=legacy.keras2_hard_sigmoid, return_sequences=True)
+    both = keras.layers.Bidirectional(layers.GRU(3))
+    inner = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4, return_sequences=True), hard])
+    model = keras.Sequential([keras.Input((None, 3)), inner, both, keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.fit(X, np.ones((2, 1)), verbose=0)
+    return model
+
+
+def with_lengths():
+    x, lengths = keras.Input((None, 3)), keras.Input((), dtype="int32")
+    return keras.Model([x, lengths], layers.LSTM(4)(x, lengths=lengths))
+
+
+def with_an_old_mask():
+    x, lengths = keras.Input((None, 3)), keras.Input((), dtype="int32")
+    return keras.Model([x, lengths], layers.LSTM(4)(x, mask=classic.SequenceMask()(lengths, x)))
+
+
+MODELS = {"sequential": sequential, "lengths": with_lengths, "old": with_an_old_mask}
+TWO_INPUTS = ("lengths", "old")
+
+# Opens all files of a folder with Keras and TensorFlow alone, and writes what comes out.
+OPEN = """
+import json, pathlib, pickle, sys
+import numpy as np
+folder = pathlib.Path(sys.argv[1])
+x, lengths = np.load(folder / "x.npy"), np.array([5, 2])
+given = lambda name: [x, lengths] if name.split(".")[0] in ("lengths", "old") else x
+out = lambda thing, name: thing(given(name)).numpy().tolist()
+
+def files():
+    import keras
+    import tensorflow as tf
+    results = {path.name: out(keras.models.load_model(path), path.name)
+               for path in folder.iterdir() if path.suffix in (".keras", ".h5")}
+    loaded = tf.saved_model.load(folder / "saved") if (folder / "saved").exists() else None
+    if loaded:
+        layer = keras.layers.TFSMLayer(folder / "saved", call_endpoint="serving_default")
+        for name, call in {"saved": loaded.signatures["serving_default"], "layer": layer}.items():
+            with tf.GradientTape() as tape:
+                tape.watch(given_x := tf.constant(x))
+                y = call(given_x)["output_0"]
+            results[name] = y.numpy().tolist()
+            results[name + " gradient"] = tape.gradient(y, given_x).numpy().tolist()
+    return results
+"""
+
+PICKLES_FIRST = """
+results = {}
+for path in sorted(folder.glob("*.pickle")):
+    results[path.name] = out(pickle.loads(path.read_bytes()), path.name)
+assert "ostinato.layers.reader" not in sys.modules
+print(json.dumps(results | files()))
+"""
+
+OSTINATO_LAST = """
+import threading
+importing = [threading.Thread(target=__import__, args=(name,)) for name in ("keras", "tensorflow")]
+[thread.start() for thread in importing]
+import ostinato
+[thread.join() for thread in importing]
+assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("ostinato")]
+import keras
+config = json.loads((folder / "sequential.json").read_text())
+model = keras.models.model_from_json(json.dumps(config))
+kinds = [type(layer).__module__ for each in
+         (model, keras.models.clone_model(model), keras.Sequential.from_config(config["config"]),
+          keras.layers.deserialize(config)) for layer in each.layers[0].layers]
+assert kinds == ["ostinato.layers.classic", "keras.src.layers.rnn.lstm"] * 4, kinds
+assert keras.layers.deserialize(json.loads((folder / "reader.json").read_text())).units == (4,)
+print(json.dumps(files()))
+"""
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """A folder of files, and what the models in them compute."""
+    folder = tmp_path_factory.mktemp("files")
+    np.save(folder / "x.npy", X)
+    expected = {}
+    for name, make in MODELS.items():
+        model = make()
+        y = model([X, LENGTHS] if name in TWO_INPUTS else X)
+        for ending in ("keras", "h5"):
+            model.save(folder / f"{name}.{ending}")
+            expected[f"{name}.{ending}"] = y
+        (folder / f"{name}.pickle").write_bytes(pickle.dumps(model))
+        expected[f"{name}.pickle"] = y
+        if name == "sequential":
+            (folder / f"{name}.json").write_text(model.to_json())
+            layer = model.layers[1]  # a Bidirectional
+            (folder / "wrapper.pickle").write_bytes(pickle.dumps(layer))
+            expected["wrapper.pickle"] = layer(X)
+            layer = layers.LSTM(4)
+            expected["layer.pickle"] = layer(X)
+            (folder / "layer.pickle").write_bytes(pickle.dumps(layer))
+        if name == "sequential" and native.available():
+            tf.saved_model.save(model, folder / "saved")
+            with tf.GradientTape() as tape:
+                x = tf.constant(X)
+                tape.watch(x)
+                expected["saved"] = expected["layer"] = model(x)
+            gradient = tape.gradient(expected["saved"], x)
+            expected["saved gradient"] = expected["layer gradient"] = gradient
+    reader = keras.saving.get_registered_object("ostinato>Reader")("gru", [4])
+    (folder / "reader.json").write_text(json.dumps(keras.layers.serialize(reader)))
+    return folder, expected
+
+
+def test_pickles_open_in_a_process_that_has_imported_nothing_and_files_after_them(opened):
+    folder, expected = opened
+    *_, results = in_a_process(OPEN + PICKLES_FIRST, folder)
+    assert_equal(json.loads(results), expected)
+
+
+def test_files_open_where_keras_and_tensorflow_were_imported_before_ostinato(opened):
+    folder, expected = opened
+    *_, results = in_a_process(OPEN + OSTINATO_LAST, folder)
+    assert_equal(json.loads(results), {name: y for name, y in expected.items() if "pickle" not in name})
+
+
+def assert_equal(results, expected):
+    assert results.keys() == expected.keys()
+    for name, y in expected.items():
+        np.testing.assert_allclose(results[name], y, atol=1e-6, err_msg=name)
+
+
+def test_pickles_without_a_layer_of_ostinatos_are_kerass_own():
+    stock = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)])
+    assert b"ostinato" not in pickle.dumps(stock)
+    assert stock.__reduce__()[0] == keras.Sequential._unpickle_model
+
+
+def test_deep_copies_share_nothing():
+    model = sequential()
+    twin = copy.deepcopy(model)
+    np.testing.assert_array_equal(twin(X), model(X))
+    assert type(twin.layers[0].layers[0]) is layers.LSTM
+    twin.set_weights([weight * 0 for weight in twin.get_weights()])
+    assert np.any(model(X).numpy() != twin(X).numpy())
+
+
+# What follows needs no TensorFlow: other packages stand in its place and in Keras'.
+
+BROKEN = """
+import sys, ostinato
+for _ in range(2):
+    try:
+        import tensorflow
+    except ImportError as error:
+        print(error)
+import importlib
+importlib.reload(ostinato)
+import keras
+print(keras.imported, "exec_module" in vars(keras.__loader__))
+print([finder.packages for finder in sys.meta_path if type(finder).__module__.startswith("ostinato")])
+print([name for name in sys.modules if name.startswith(("ostinato.", "numpy"))])
+"""
+
+
+def test_other_packages_are_let_alone(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ImportError('its own reason')")
+    (tmp_path / "keras.py").write_text("class backend: backend = staticmethod(lambda: 'jax')\nimported = True")
+    lines = in_a_process(BROKEN, env={"PYTHONPATH": str(tmp_path)})
+    assert lines == [
+        *["its own reason"] * 2,
+        "True False",
+        "[{'tensorflow'}]",
+        "['ostinato.registration']",
+    ]
+
+
+def test_without_the_library_a_saved_model_fails_as_it_did_and_nothing_else_does(without_library, opened):
+    code = (
+        "import sys, ostinato, keras, tensorflow as tf\n"
+        "print(type(keras.models.load_model(sys.argv[1] + '/sequential.keras').layers[0].layers[0]).__module__)\n"
+        "try: tf.saved_model.load(sys.argv[1] + '/saved')\n"
+        "except Exception as error: print('not registered' in str(error))\n"
+    )
+    folder, expected = opened
+    done = without_library(code, folder, TF_CPP_MIN_LOG_LEVEL="3")
+    assert done.stdout.splitlines()[:2] == ["ostinato.layers.classic", "True"][: 1 + ("saved" in expected)], (
+        done.stderr
+    )
