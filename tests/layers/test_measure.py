@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import ostinato
 from ostinato.engines import native
 from ostinato.errors import ConfigError
 from ostinato.layers import measure
@@ -212,3 +213,29 @@ def test_there_must_be_something_to_accelerate_and_to_train():
         quick(frozen, [(2, 5, 3)], training=True)
     with pytest.raises(ConfigError, match="rounds=0"):
         quick(small(), rounds=0)
+
+
+def test_a_model_with_adapted_statistics_is_measured_with_them():
+    norm = keras.layers.Normalization()
+    norm.adapt(np.random.default_rng(0).normal(7.0, 2.0, (64, 5, 3)))
+    model = keras.Sequential([keras.Input((5, 3)), norm, keras.layers.LSTM(4)])
+    x = make_inputs(model)[0]
+    for copy in (ostinato.restore(model), ostinato.accelerate(model)):
+        np.testing.assert_allclose(copy(x), model(x), rtol=1e-4, atol=1e-5)
+    assert compare(model, [(2, 5, 3)], rounds=1, memory=False).output_difference < 1e-5
+
+
+def test_texts_are_made_up_of_the_models_words():
+    words = keras.layers.TextVectorization()
+    words.adapt(["one two", "three"])
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="string"), words, keras.layers.Embedding(6, 2), keras.layers.GRU(2)]
+    )
+    (texts,) = make_inputs(model)
+    assert {word for text in texts.numpy().flat for word in text.decode().split()} <= {
+        "one",
+        "two",
+        "three",
+        "[UNK]",
+    }
+    assert compare(model, rounds=1, memory=False).recurrent_layers == 1
