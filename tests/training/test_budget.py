@@ -20,6 +20,8 @@ POSITIONS = st.builds(
     batch=COUNTS,
     seconds=TIMES,
     evaluations=COUNTS,
+    evaluation_seconds=TIMES,
+    all_evaluations_seconds=TIMES,
     best_loss=st.none() | TIMES,
     best_step=st.none() | STEPS,
     evaluations_since_best=COUNTS,
@@ -111,3 +113,42 @@ def test_a_position_comes_back_from_json_exactly(position):
 def test_a_damaged_position_is_refused(damage):
     with pytest.raises(RunError, match="the checkpoint's position is damaged"):
         Position.from_json(Position().to_json() | damage)
+
+
+@given(
+    minutes=st.floats(0.1, 1e4),
+    share=st.floats(1e-4, 0.5),
+    planned=st.integers(1, 50),
+    steps=st.integers(1, 200),
+)
+def test_evaluations_together_take_a_tenth_of_the_minutes_at_most(minutes, share, planned, steps):
+    """A training on a clock of its own: steps, evaluations where they are due and affordable, and the last."""
+    budget, each = Budget.of(TrainingConfig(minutes=minutes), 7), 60 * minutes * share
+    position, done = Position(), 0
+    while not budget.used_up(position, each):
+        position.seconds += 60 * minutes / steps
+        due = int(budget.fraction(position) * planned) > position.evaluations
+        if due and budget.affords_evaluation(position, each):
+            position.seconds += each
+            position.all_evaluations_seconds += each
+            position.evaluations = int(budget.fraction(position) * planned)
+            done += 1
+    assert position.all_evaluations_seconds + each <= max(6 * minutes * (1 + 1e-9), each)
+
+
+def test_evaluations_that_take_no_time_all_happen():
+    budget = Budget.of(TrainingConfig(minutes=1), 7)
+    assert all(budget.affords_evaluation(Position(seconds=60 * part / 10), 0.01) for part in range(1, 10))
+    assert Budget.of(TrainingConfig(epochs=1), 7).affords_evaluation(Position(), 1e9)
+
+
+def test_before_an_evaluation_was_measured_a_tenth_is_left_for_it_at_most():
+    budget = Budget.of(TrainingConfig(minutes=1), 7)
+    assert budget.reserve(1000.0, measured=False) == pytest.approx(6.0)
+    assert budget.reserve(1000.0, measured=True) == 1000.0
+
+
+def test_a_position_of_before_has_no_times_of_evaluations():
+    older = Position(step=3).to_json()
+    del older["evaluation_seconds"], older["all_evaluations_seconds"]
+    assert Position.from_json(older) == Position(step=3)

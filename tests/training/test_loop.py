@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+import time
 from types import SimpleNamespace
 
 import keras
@@ -127,7 +128,7 @@ def test_the_events_come_in_the_order_of_the_story(prepare):
         event.row["split"] if isinstance(event, Measured) else type(event).__name__
         for event in training.events
     ]
-    half = ["StepDone", "StepDone", "train", "validation", "Saved"]
+    half = ["StepDone", "StepDone", "train", "Evaluating", "validation", "Saved"]
     assert told == ["Started", "Saved", *half, *half, "Ended"]
     started, saved, step, *_ = training.events
     assert (started.step, started.budget, started.steps_per_epoch, started.parameters, started.notes) == (
@@ -141,6 +142,25 @@ def test_the_events_come_in_the_order_of_the_story(prepare):
     assert (step.step, step.epoch, step.fraction, step.learning_rate) == (1, 0, 0.25, 0.1)
     assert (ended.step, ended.reason, ended.best_loss, ended.best_step) == (4, "finished", 1.0, 4)
     assert training.events[-1] is ended
+
+
+def test_evaluations_that_take_long_are_fewer_and_the_last_happens(prepare):
+    class Slow(Scripted):
+        def batches(self, split, **options):
+            if split == "validation":
+                until = time.perf_counter() + 0.2
+                while time.perf_counter() < until:
+                    pass
+            yield from super().batches(split, **options)
+
+    training = prepare(Slow([1.0] * 1000), minutes=0.05, evaluations=1000)
+    ended = training.train()
+    position = training.trainer._position
+    times = len(rows(training, "validation"))
+    assert times >= 1
+    assert position.all_evaluations_seconds == pytest.approx(0.2 * times, rel=0.5)
+    assert times == 1 or position.all_evaluations_seconds <= 0.1 * 3.0 + position.evaluation_seconds
+    assert rows(training, "validation")[-1]["step"] == ended.step
 
 
 @pytest.mark.parametrize(

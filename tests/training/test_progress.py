@@ -2,11 +2,12 @@
 
 import io
 import math
+import re
 from pathlib import Path
 
 import pytest
 
-from ostinato.training.events import Ended, Measured, Saved, Started, StepDone
+from ostinato.training.events import Ended, Evaluating, Measured, Saved, Started, StepDone
 from ostinato.training.progress import ProgressView, clock
 
 RUN = Path("runs/lm-001")
@@ -60,8 +61,7 @@ def test_into_a_file_go_plain_lines(monkeypatch):
         "resuming at step 3",
         "step 1,000  epoch 1.50  train       loss 2.000  perplexity 7.389  bits per character 2.885  "
         "54,321 tokens/s  2:05",
-        "step 1,000  epoch 1.50  validation  loss 2.000  perplexity 7.389  bits per character 2.885  "
-        "54,321 tokens/s  2:05",
+        "step 1,000  epoch 1.50  validation  loss 2.000  perplexity 7.389  bits per character 2.885  2:05",
     ]
 
 
@@ -108,3 +108,55 @@ def test_without_a_validation_part_there_is_no_best_loss():
 def test_square_brackets_in_a_path_are_no_markup():
     odd = Path("runs/[bold]x[/bold]")
     assert str(odd) in shown(io.StringIO(), Started(odd, 0, "5 steps", 12, 1, ()))
+
+
+def test_the_bar_shows_an_evaluation_and_ends_full(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Terminal()
+    view = ProgressView(stream)
+    view(STARTED)
+    view(step(4))
+    view._shown_at = 0.0
+    view(Evaluating(3, 12))
+    assert "evaluating 25%" in stream.getvalue()
+    view(step(5))
+    view(Ended(RUN, 5, "finished", 0.5, None, None))
+    assert "100%" in stream.getvalue().splitlines()[-2]
+    assert "99%" not in stream.getvalue()
+
+
+def test_an_evaluation_after_the_training_has_a_bar_of_its_own(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    view = ProgressView(stream)
+    for event in (STARTED, step(5), Ended(RUN, 5, "finished", 0.5, None, None)):
+        view(event)
+    view._shown_at = 0.0
+    view(Evaluating(1, 2))
+    view.close()
+    assert "evaluating the validation part" in stream.getvalue()
+    assert "50%" in stream.getvalue()
+
+
+def test_an_evaluations_time_does_not_count_as_trainings(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    view = ProgressView(Terminal())
+    view(STARTED)
+    view(step(1))
+    view(Evaluating(1, 1))
+    view(StepDone(2, 0, 0.4, 2.0, 2048.0, 0.001, 100.0, 65.0))
+    assert view._rate == pytest.approx(20_480)
+
+
+@pytest.mark.parametrize("columns", [80, 90, 200])
+def test_a_line_has_room_for_what_ctrl_c_shows(monkeypatch, columns):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = shown(Terminal(), STARTED, step(1))
+    bars = [
+        re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", line) for line in re.split(r"[\r\n]", text) if "━" in line
+    ]
+    assert bars
+    assert all(len(bar.rstrip()) + len("^C") < columns for bar in bars)

@@ -11,6 +11,8 @@ from ostinato.data.lines import quoted, shown
 from ostinato.errors import RunError
 from ostinato.training.config import TrainingConfig
 
+_EVALUATING = 0.1
+"""The share of a budget in minutes that all evaluations may take together."""
 _LAST_STEP = 2**31 - 1  # the train step counts in int32
 _LARGEST_COUNT = 2**53  # beyond it floats, which fractions of a budget are, skip whole numbers
 
@@ -24,7 +26,8 @@ class Position:
         epoch: whole epochs done.
         batch: batches done in the epoch under way.
         seconds: on the clock so far, over all sessions.
-        evaluations: how often the validation part was read.
+        evaluations: of the evaluations that the settings spread over the budget, how many are done or past.
+        evaluation_seconds: what the last evaluation took; `all_evaluations_seconds`, all together.
         best_loss: the lowest validation loss in nats, and `best_step`, the step that had it.
         evaluations_since_best: evaluations in a row without a better one.
         sums: training loss, weight and further sums since the last row of training metrics.
@@ -39,6 +42,8 @@ class Position:
     batch: int = 0
     seconds: float = 0.0
     evaluations: int = 0
+    evaluation_seconds: float = 0.0
+    all_evaluations_seconds: float = 0.0
     best_loss: float | None = None
     best_step: int | None = None
     evaluations_since_best: int = 0
@@ -133,3 +138,27 @@ class Budget:
         if self.unit == "minutes":
             return position.seconds + reserve >= 60 * self.amount
         return self.fraction(position) >= 1.0
+
+    def reserve(self, expected: float, *, measured: bool) -> float:
+        """The seconds to leave for the last evaluation.
+
+        Args:
+            expected: what an evaluation is expected to take.
+            measured: whether one was measured; else no more than all evaluations may take is left.
+        """
+        return expected if measured else min(expected, _EVALUATING * 60 * self.amount)
+
+    def affords_evaluation(self, position: Position, expected: float) -> bool:
+        """Whether there may be an evaluation that is not the last.
+
+        All of a budget in minutes take at most a tenth of it: where they take long, there are fewer. The last
+        has its share set aside, and the others get theirs little by little, so that they are spread out.
+
+        Args:
+            position: where the training stands.
+            expected: the seconds that an evaluation is expected to take.
+        """
+        if self.unit != "minutes":
+            return True
+        others = max(0.0, _EVALUATING * 60 * self.amount - expected)
+        return position.all_evaluations_seconds + expected <= others * self.fraction(position)

@@ -47,6 +47,14 @@ class StepDone:
 
 
 @dataclass(frozen=True)
+class Evaluating:
+    """An evaluation is under way: so many of its batches are done."""
+
+    done: int
+    batches: int
+
+
+@dataclass(frozen=True)
 class Measured:
     """A row of metrics.jsonl: `split` is `train` (since the last such row) or `validation` (all of it)."""
 
@@ -74,5 +82,5 @@ class Ended:
     best_step: int | None
 
 
-Event = Told | Started | StepDone | Measured | Saved | Ended
+Event = Told | Started | StepDone | Evaluating | Measured | Saved | Ended
 Listener = Callable[[Event], None]

@@ -80,14 +80,14 @@ def judge(
     return judgement
 
 
-def judge_validation(run: TrainedRun, task: Any) -> None:
+def judge_validation(run: TrainedRun, task: Any, on_batch: Callable[[int, int], None] | None = None) -> None:
     """Judges a run on the validation part at the end of its training, and draws that, where its task can.
 
     The test part stays unseen: whoever chooses settings by these pictures shall still have it.
     """
     if hasattr(task, "judge") and task.has("validation"):
         judge = getattr(task, "judge_quickly", task.judge)
-        _draw(run.directory, task, judge(run.model, "validation"))
+        _draw(run.directory, task, judge(run.model, "validation", on_batch))
 
 
 def _draw(run: RunDirectory, task: Any, judgement: Any) -> None:

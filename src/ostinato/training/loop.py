@@ -28,7 +28,7 @@ from ostinato.runs.directory import RunDirectory
 from ostinato.tasks.task import Batch, State
 from ostinato.training.budget import Budget, Position
 from ostinato.training.config import TrainingConfig
-from ostinato.training.events import Ended, Event, Measured, Saved, Started, StepDone
+from ostinato.training.events import Ended, Evaluating, Event, Measured, Saved, Started, StepDone
 from ostinato.training.interrupt import Interrupt, stop
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.schedules import learning_rate
@@ -193,7 +193,7 @@ class Trainer:
                 # An evaluation that was broken off comes before anything else.
                 if not self._evaluation_due():
                     self._learn(*next(batches))
-                over = budget.used_up(position, self._evaluation.seconds if self._evaluation else 0.0)
+                over = budget.used_up(position, self._reserve())
                 if position.sums and (over or self._row_due()):
                     self._measure_training()
                 due = over or self._evaluation_due()
@@ -312,7 +312,24 @@ class Trainer:
         if self._evaluation is None:
             return False
         share = self._budget.fraction(self._position) * self._config.evaluations
-        return math.floor(share + 1e-9) > self._position.evaluations
+        if math.floor(share + 1e-9) <= self._position.evaluations:
+            return False
+        return self._budget.affords_evaluation(self._position, self._expected_seconds())
+
+    def _expected_seconds(self) -> float:
+        """What an evaluation takes: as the last one; before the first, as long as training on its rows."""
+        position, task = self._position, self._task
+        if position.evaluation_seconds or not position.step:
+            return position.evaluation_seconds
+        rows = task.rows("validation", evaluate=True) / task.rows("train")
+        return position.seconds / position.step * task.steps("validation", evaluate=True) * rows
+
+    def _reserve(self) -> float:
+        """The seconds to leave for the last evaluation, when the budget is in minutes."""
+        if self._evaluation is None or self._budget.unit != "minutes":
+            return 0.0
+        measured = self._position.evaluation_seconds > 0
+        return self._budget.reserve(self._expected_seconds(), measured=measured)
 
     def _evaluate(self, over: bool) -> None:
         """Reads the validation part; when it is broken off, the position stays, and it is still due.
@@ -322,12 +339,20 @@ class Trainer:
         """
         position = self._position
         if self._evaluation is not None:
-            found = self._evaluation.unless_stopped("validation", lambda: self._interrupt.requested)
+            found = self._evaluation.unless_stopped(
+                "validation",
+                lambda: self._interrupt.requested,
+                lambda done, batches: self._emit(Evaluating(done, batches)),
+            )
             self._heed(self._workers.sum(self._signals()))
             if found is None:
                 return
+            position.evaluation_seconds = self._evaluation.seconds
+            position.all_evaluations_seconds += self._evaluation.seconds
             self._validated(*found)
-        position.evaluations = math.floor(self._budget.fraction(position) * self._config.evaluations + 1e-9)
+        # One that came late, as it may in a budget in minutes, counts for the next when that is nearer.
+        late = 0.5 if self._budget.unit == "minutes" else 1e-9
+        position.evaluations = math.floor(self._budget.fraction(position) * self._config.evaluations + late)
         patience = self._config.patience
         if over:
             position.ended = "finished"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from ostinato.training.events import Ended, Event, Measured, Saved, Started, StepDone, Told
+from ostinato.training.events import Ended, Evaluating, Event, Measured, Saved, Started, StepDone, Told
 
 _SECONDS_BETWEEN_UPDATES = 0.25
 _SECONDS_BETWEEN_LINES = 5.0
@@ -23,6 +24,21 @@ def clock(seconds: float) -> str:
         return f"{whole} s"
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class _Narrower:
+    """What it is made of, on a line with room for the ^C that a terminal shows, which else would break it."""
+
+    def __init__(self, content: RenderableType):
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._content, options.update(width=max(1, options.max_width - 3)))
+
+
+class _Bars(Progress):
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield _Narrower(self.make_tasks_table(self.tasks))
 
 
 class ProgressView:
@@ -43,6 +59,8 @@ class ProgressView:
         self._seconds_at_last_step = 0.0
         self._seconds_at_last_line = 0.0
         self._shown_at = 0.0
+        self._evaluated = False
+        self._ended = False
 
     def reading(self, done: int, total: int | None) -> None:
         """Shows how much of a long source is read; called by `prepare`."""
@@ -61,10 +79,15 @@ class ProgressView:
             self._start(event)
         elif isinstance(event, StepDone):
             self._step(event)
+        elif isinstance(event, Evaluating):
+            self._evaluating(event)
         elif isinstance(event, Measured):
             self._measured(event)
         elif isinstance(event, Ended):
+            if self._progress is not None and self._bar is not None and event.reason == "finished":
+                self._progress.update(self._bar, completed=1.0, then="done")
             self.close()
+            self._ended = True
             self._end(event)
         elif isinstance(event, Saved):
             pass  # nobody waits for that
@@ -92,18 +115,21 @@ class ProgressView:
                 TaskProgressColumn(),
                 TextColumn(
                     f"loss {{task.fields[loss]:.3f}}  {perplexity}"
-                    f"{{task.fields[rate]:,.0f}} {self._unit}/s  {{task.fields[left]}} left"
+                    f"{{task.fields[rate]:,.0f}} {self._unit}/s  {{task.fields[then]}}"
                 ),
             )
-            self._progress = Progress(*columns, console=self._console, auto_refresh=False)
-            self._bar = self._progress.add_task("", total=1.0, visible=False)
+            self._progress = _Bars(*columns, console=self._console, auto_refresh=False)
+            fields = {"step": event.step, "loss": 0.0, "perplexity": 1.0, "rate": 0.0, "then": ""}
+            self._bar = self._progress.add_task("", total=1.0, visible=False, **fields)
             self._progress.start()
 
     def _step(self, event: StepDone) -> None:
         loss, rate = event.loss, event.weight / max(event.seconds - self._seconds_at_last_step, 1e-9)
         self._seconds_at_last_step = event.seconds
         self._loss = loss if self._loss is None else _SMOOTHING * self._loss + (1 - _SMOOTHING) * loss
-        self._rate = rate if self._rate is None else _SMOOTHING * self._rate + (1 - _SMOOTHING) * rate
+        if not self._evaluated:  # else its time would count as training's
+            self._rate = rate if self._rate is None else _SMOOTHING * self._rate + (1 - _SMOOTHING) * rate
+        self._evaluated = False
         now = time.perf_counter()
         if self._progress is None or self._bar is None or now - self._shown_at < _SECONDS_BETWEEN_UPDATES:
             return
@@ -115,9 +141,28 @@ class ProgressView:
             step=event.step,
             loss=self._loss,
             perplexity=math.exp(min(self._loss, 700.0)),
-            rate=self._rate,
-            left=clock(event.seconds_left or 0.0),
+            rate=self._rate or 0.0,
+            then=f"{clock(event.seconds_left or 0.0)} left",
         )
+        self._progress.refresh()
+
+    def _evaluating(self, event: Evaluating) -> None:
+        """Shows how far an evaluation is: in the training's bar, or after the training in one of its own."""
+        self._evaluated = True
+        now = time.perf_counter()
+        if not self._live or now - self._shown_at < _SECONDS_BETWEEN_UPDATES:
+            return
+        self._shown_at = now
+        if self._progress is None:
+            columns = (TextColumn("evaluating the validation part"), BarColumn(), TaskProgressColumn())
+            self._progress = _Bars(*columns, console=self._console, auto_refresh=False, transient=True)
+            self._bar = self._progress.add_task("", total=1.0)
+            self._progress.start()
+        assert self._bar is not None
+        if self._ended:
+            self._progress.update(self._bar, completed=event.done / event.batches)
+        else:
+            self._progress.update(self._bar, then=f"evaluating {event.done / event.batches:.0%}")
         self._progress.refresh()
 
     def _measured(self, event: Measured) -> None:
@@ -128,6 +173,8 @@ class ProgressView:
                 return
             self._seconds_at_last_line = row["seconds"]
         per_second = f"{self._unit}_per_second"
+        # An evaluation only reads, so that its speed says nothing of how fast the training is.
+        speed = f"{row[per_second]:,.0f} {self._unit}/s  " if row["split"] == "train" else ""
         figures = "  ".join(
             f"{name.replace('_', ' ')} {value:.3f}"
             for name, value in row.items()
@@ -135,7 +182,7 @@ class ProgressView:
         )
         self._say(
             f"step {row['step']:,}  epoch {row['epoch']:.2f}  {row['split']:<10}  {figures}  "
-            f"{row[per_second]:,.0f} {self._unit}/s  {clock(row['seconds'])}"
+            f"{speed}{clock(row['seconds'])}"
         )
 
     def _end(self, event: Ended) -> None:

@@ -27,7 +27,7 @@ from ostinato.tasks.task import OnProgress
 from ostinato.training import handover
 from ostinato.training.budget import Position
 from ostinato.training.config import TrainingConfig
-from ostinato.training.events import Event, Listener, Told
+from ostinato.training.events import Evaluating, Event, Listener, Told
 from ostinato.training.judging import judge_validation
 from ostinato.training.listeners import MetricsFile, Report, TensorBoard
 from ostinato.training.loop import Trainer
@@ -114,7 +114,7 @@ def train(
                 locks.enter_context(RunLock.acquire(path))
         with _enough_memory():
             ended = trainer.train((*notes, *_company(workers)))
-        return _trained(run, task, model, ended.step, workers)
+        return _trained(run, task, model, ended.step, workers, on_event)
 
 
 def resume(
@@ -173,7 +173,7 @@ def resume(
         notes = [f"{problem}; going on from step {checkpoint.step} instead" for problem in problems]
         with _enough_memory():
             ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_company(workers)))
-        return _trained(run, task, model, ended.step, workers)
+        return _trained(run, task, model, ended.step, workers, on_event)
 
 
 def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Workers) -> TrainedRun:
@@ -235,13 +235,16 @@ def _company(workers: Workers) -> tuple[str, ...]:
     return (f"{workers.count} worker{'s' if workers.count > 1 else ''}{of_each} share every batch",)
 
 
-def _trained(run: RunDirectory, task: Any, model: Any, step: int, workers: Workers) -> TrainedRun:
+def _trained(
+    run: RunDirectory, task: Any, model: Any, step: int, workers: Workers, on_event: Listener | None
+) -> TrainedRun:
     """The run at the end of its training: the chief's has the best weights, judged; others wait."""
     trained = TrainedRun(run, task, model, step)
     with workers.together():
         if workers.chief:
             trained = load(run.path)
-            judge_validation(trained, task)
+            tell: Listener = on_event or (lambda event: None)
+            judge_validation(trained, task, lambda done, batches: tell(Evaluating(done, batches)))
     return trained
 
 
