@@ -1,5 +1,7 @@
 """The textbook equals a numpy copy of its equations, and Keras' layers; weights convert both ways."""
 
+from typing import Any, NamedTuple
+
 import keras
 import numpy as np
 import pytest
@@ -301,3 +303,83 @@ def test_samples_are_repeatable_and_follow_the_temperature():
 def test_an_empty_prompt_is_refused():
     with pytest.raises(ConfigError, match="prompt is empty"):
         scratch.sample([], 3, scratch.get_params("rnn", 4, 3))
+
+
+# Equations of one's own
+
+
+class Peephole(NamedTuple):
+    """Parameters of a kind of one's own: an LSTM whose output gate sees the cell state, and one weight unused."""
+
+    W_xo: Any
+    W_ho: Any
+    W_co: Any
+    unused: Any
+    W_hq: Any
+    b_q: Any
+
+
+def peephole_step(x, state, p):
+    h, c = state
+    c = 0.9 * c + tf.tanh(x @ p.W_xo + h @ p.W_ho)
+    h = tf.sigmoid(c @ p.W_co) * tf.tanh(c)
+    return h, (h, c)
+
+
+def peephole(vocab=5, units=3):
+    random = np.random.default_rng(0)
+    shapes = [(vocab, units), (units, units), (units, units), (units,), (units, vocab), (vocab,)]
+    return Peephole(*[tf.Variable(random.normal(size=shape), dtype=tf.float32) for shape in shapes])
+
+
+def test_a_changed_equation_runs_over_time():
+    params = scratch.get_params("lstm", 5, 3, seed=0)
+    inputs = scratch.one_hot([[0, 1, 2, 3]], 5)
+    state = scratch.init_state("lstm", 1, 3)
+    seen = []
+
+    def no_forgetting(x, state, p):
+        seen.append(x)
+        h, (_, c) = scratch.lstm_step(x, state, p)
+        return 2.0 * h, (h, c)
+
+    logits, last = scratch.lstm(inputs, state, params, step=no_forgetting)
+    plain, plain_last = scratch.lstm(inputs, state, params)
+    assert len(seen) == 4
+    np.testing.assert_allclose(logits - params.b_q, 2.0 * (plain - params.b_q), rtol=1e-5)
+    for mine, theirs in zip(last, plain_last, strict=True):
+        np.testing.assert_allclose(mine, theirs)
+    for network, cell in ((scratch.rnn, "rnn"), (scratch.gru, "gru")):
+        params = scratch.get_params(cell, 5, 3, seed=0)
+        same, _ = network(inputs, scratch.init_state(cell, 1, 3), params, step=scratch.STEPS[type(params)])
+        np.testing.assert_array_equal(same, network(inputs, scratch.init_state(cell, 1, 3), params)[0])
+
+
+def test_parameters_of_ones_own_train_and_sample():
+    params, state = peephole(), scratch.init_state("lstm", 1, 3)
+    with pytest.raises(ConfigError, match="step must be given for parameters of the kind Peephole, got None"):
+        scratch.lstm(scratch.one_hot([[0, 1]], 5), state, params)
+    with tf.GradientTape() as tape:
+        logits, _ = scratch.lstm(scratch.one_hot([[0, 1, 2]], 5), state, params, step=peephole_step)
+        loss = scratch.cross_entropy(logits, [[1, 2, 3]])
+    gradients = tape.gradient(loss, params)
+    before = params.W_xo.numpy()
+    for use in (
+        lambda: scratch.clip_by_global_norm(gradients, 1.0),
+        lambda: scratch.sgd(params, gradients, 0.1),
+        lambda: scratch.sgd(params, list(gradients), 0.1),
+    ):
+        with pytest.raises(ConfigError, match="does not depend on the weight unused"):
+            use()
+    with pytest.raises(ConfigError, match="does not depend on the weight number 4 of 6"):
+        scratch.clip_by_global_norm(list(gradients), 1.0)
+    np.testing.assert_array_equal(params.W_xo, before)
+    tokens = scratch.sample([0, 1], 4, params, step=peephole_step, state=state)
+    assert len(tokens) == 6
+
+
+def test_a_sample_goes_on_from_a_state():
+    params = scratch.get_params("gru", 5, 8, seed=3)
+    whole = scratch.sample([0, 1, 2], 5, params)
+    _, state = scratch.gru(scratch.one_hot([[0, 1]], 5), scratch.init_state("gru", 1, 8), params)
+    assert scratch.sample([2], 5, params, state=state) == whole[2:]

@@ -46,6 +46,7 @@ NO_BIAS = 0.0
 
 Array = Any  # a tf.Tensor, tf.Variable or numpy array
 State = tuple[tf.Tensor, ...]  # (h,) for RNN and GRU, (h, c) for LSTM, each (batch, units)
+Step = Callable[..., tuple[tf.Tensor, State]]  # (x, state, params) -> h, state
 
 
 # --- Parameters ---------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def lstm_step(x: tf.Tensor, state: State, params: LSTMParams) -> tuple[tf.Tensor
     return h, (h, c)
 
 
-STEPS: dict[type, Callable[..., tuple[tf.Tensor, State]]] = {
+STEPS: dict[type, Step] = {
     RNNParams: rnn_step,
     GRUParams: gru_step,
     GRUResetAfterParams: gru_step_reset_after,
@@ -221,7 +222,9 @@ STEPS: dict[type, Callable[..., tuple[tf.Tensor, State]]] = {
 # --- Whole sequences ----------------------------------------------------------------------------------------
 
 
-def rnn(inputs: Array, state: Sequence[Array], params: RNNParams) -> tuple[tf.Tensor, State]:
+def rnn(
+    inputs: Array, state: Sequence[Array], params: RNNParams, *, step: Step | None = None
+) -> tuple[tf.Tensor, State]:
     """The plain recurrent network over a whole sequence.
 
     Args:
@@ -229,33 +232,49 @@ def rnn(inputs: Array, state: Sequence[Array], params: RNNParams) -> tuple[tf.Te
             dtype. Inside a `tf.function` the length must be static.
         state: (h,), of shape (batch, units).
         params: see `get_params` and `from_keras`.
+        step: a time step of your own, in place of the one that the parameters are for: called with
+            x (batch, features), the state and the parameters, it returns the output h and the next state.
 
     Returns:
         The logits of all steps, one step below the other, (time × batch, vocab), and the last step's state.
         Parameters without an output layer give the hidden states instead, (time × batch, units).
+
+    Raises:
+        ConfigError: the parameters are of a kind of your own, and there is no `step`.
     """
-    return _over_time(inputs, state, params)
+    return _over_time(inputs, state, params, step)
 
 
 def gru(
-    inputs: Array, state: Sequence[Array], params: GRUParams | GRUResetAfterParams
+    inputs: Array,
+    state: Sequence[Array],
+    params: GRUParams | GRUResetAfterParams,
+    *,
+    step: Step | None = None,
 ) -> tuple[tf.Tensor, State]:
     """The gated recurrent unit over a whole sequence, in the form its parameters are for; else like `rnn`."""
-    return _over_time(inputs, state, params)
+    return _over_time(inputs, state, params, step)
 
 
-def lstm(inputs: Array, state: Sequence[Array], params: LSTMParams) -> tuple[tf.Tensor, State]:
+def lstm(
+    inputs: Array, state: Sequence[Array], params: LSTMParams, *, step: Step | None = None
+) -> tuple[tf.Tensor, State]:
     """The long short-term memory over a whole sequence, with the state (h, c); otherwise like `rnn`."""
-    return _over_time(inputs, state, params)
+    return _over_time(inputs, state, params, step)
 
 
-def _over_time(inputs: Array, state: Sequence[Array], params: Params) -> tuple[tf.Tensor, State]:
-    step, dtype = STEPS[type(params)], params[0].dtype
+def _over_time(
+    inputs: Array, state: Sequence[Array], params: Params, step: Step | None = None
+) -> tuple[tf.Tensor, State]:
+    step = step or STEPS.get(type(params))
+    if step is None:
+        raise ConfigError(f"step must be given for parameters of the kind {type(params).__name__}, got None.")
+    dtype, W_hq = params[0].dtype, getattr(params, "W_hq", None)
     state = tuple(tf.cast(s, dtype) for s in state)
     outputs = []
     for x in tf.unstack(tf.cast(inputs, dtype)):
         h, state = step(x, state, params)
-        outputs.append(h if params.W_hq is None else h @ params.W_hq + params.b_q)
+        outputs.append(h if W_hq is None else h @ W_hq + params.b_q)
     return tf.concat(outputs, axis=0), state
 
 
@@ -285,21 +304,46 @@ def perplexity(loss: Array) -> tf.Tensor:
 
 
 def clip_by_global_norm(gradients: Iterable[Array], max_norm: float) -> list[tf.Tensor]:
-    """Gradients, scaled down together if their joint norm is over `max_norm` (Pascanu et al. 2013)."""
-    gradients = list(gradients)
+    """Gradients, scaled down together if their joint norm is over `max_norm` (Pascanu et al. 2013).
+
+    Raises:
+        ConfigError: a gradient is None, as of a weight that the loss does not depend on.
+    """
+    gradients = _without_none(gradients)
     norm = tf.sqrt(tf.add_n([tf.reduce_sum(g**2) for g in gradients]))
     scale = tf.minimum(tf.ones_like(norm), max_norm / norm)
     return [g * scale for g in gradients]
 
 
 def sgd(params: Iterable[tf.Variable], gradients: Iterable[tf.Tensor], learning_rate: float) -> None:
-    """One step of gradient descent: every parameter moves against its gradient."""
-    for parameter, gradient in zip(params, gradients, strict=True):
+    """One step of gradient descent: every parameter moves against its gradient.
+
+    Raises:
+        ConfigError: as for `clip_by_global_norm`; no parameter has moved then.
+    """
+    for parameter, gradient in zip(params, _without_none(gradients, params), strict=True):
         parameter.assign_sub(learning_rate * gradient)
 
 
+def _without_none(gradients: Iterable[Array], params: Iterable[Array] = ()) -> list[Array]:
+    names = getattr(gradients, "_fields", getattr(params, "_fields", ()))
+    gradients = list(gradients)
+    for number, gradient in enumerate(gradients):
+        if gradient is None:
+            name = names[number] if names else f"number {number + 1} of {len(gradients)}"
+            raise ConfigError(f"The loss does not depend on the weight {name}, which has no gradient then.")
+    return gradients
+
+
 def sample(
-    prompt: Sequence[int], length: int, params: Params, *, temperature: float = 0.0, seed: int | None = None
+    prompt: Sequence[int],
+    length: int,
+    params: Params,
+    *,
+    temperature: float = 0.0,
+    seed: int | None = None,
+    step: Step | None = None,
+    state: Sequence[Array] | None = None,
 ) -> list[int]:
     """Continue a prompt.
 
@@ -310,6 +354,8 @@ def sample(
         temperature: 0 takes the most likely token each time, as the textbook does; more draws tokens from
             softmax(logits / temperature).
         seed: makes the draws repeatable.
+        step: a time step of your own, as for `rnn`.
+        state: before the prompt, for a batch of one; None is the one of `init_state`.
 
     Returns:
         The prompt's tokens and `length` more.
@@ -320,16 +366,17 @@ def sample(
     if not len(prompt):
         raise ConfigError("The prompt is empty; give at least one token to start from.")
     units, vocab_size = params.W_hq.shape
-    state = init_state("lstm" if isinstance(params, LSTMParams) else "rnn", 1, units)
+    if state is None:
+        state = init_state("lstm" if isinstance(params, LSTMParams) else "rnn", 1, units)
     random = np.random.default_rng(seed)
     tokens = [int(token) for token in prompt]
-    logits, state = _over_time(one_hot([tokens], vocab_size), state, params)
+    logits, state = _over_time(one_hot([tokens], vocab_size), state, params, step)
     for _ in range(length):
         scores = logits[-1].numpy().astype("float64")
         if temperature > 0:  # the largest of scores plus Gumbel noise is a draw from their softmax
             scores = scores / temperature + random.gumbel(size=vocab_size)
         tokens.append(int(np.argmax(scores)))
-        logits, state = _over_time(one_hot([tokens[-1:]], vocab_size), state, params)
+        logits, state = _over_time(one_hot([tokens[-1:]], vocab_size), state, params, step)
     return tokens
 
 
