@@ -309,7 +309,7 @@ def test_an_empty_prompt_is_refused():
 
 
 class Peephole(NamedTuple):
-    """Parameters of a kind of one's own: an LSTM whose output gate sees the cell state, and one weight unused."""
+    """Parameters of a kind of one's own, for an LSTM with peepholes; one of them is not used."""
 
     W_xo: Any
     W_ho: Any

@@ -29,6 +29,10 @@ class EngineWarning(RuntimeWarning):
     """Told once in a process: the native engine is not available, so that layers run on Keras' own loop."""
 
 
+class RunWarning(RuntimeWarning):
+    """Something about a run that its user should know: for example that an older checkpoint is used."""
+
+
 class RunError(OstinatoError):
     """A run directory that is damaged, of a newer version, no run at all, or in the way."""
 

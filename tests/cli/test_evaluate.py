@@ -40,3 +40,14 @@ def test_without_json_there_is_a_line_for_every_figure(ostinato, run):
     ]
     heading, *_ = ostinato("evaluate", run, "text.txt", "--checkpoint", "last").out.splitlines()
     assert heading == "run on text.txt, last checkpoint"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "generate"])
+def test_an_older_checkpoint_is_told_in_one_line(ostinato, run, command):
+    older, newest = sorted((Path(run) / "checkpoints").iterdir())[-2:]
+    (newest / "weights.safetensors").write_bytes(b"damaged")
+    answer = ostinato(command, run, "--checkpoint", "last")
+    assert answer.code == 0
+    (line,) = answer.err.splitlines()
+    assert line.startswith("Warning: checkpoint run/checkpoints/step-")
+    assert line.endswith(f"; step {int(older.name.removeprefix('step-'))} is used instead")

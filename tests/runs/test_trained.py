@@ -1,12 +1,14 @@
 """A run on disk becomes a task with a model again, or says what is wrong with it."""
 
 import json
+import shutil
+import warnings
 
 import numpy as np
 import pytest
 
 import ostinato
-from ostinato.errors import ConfigError, EngineError, RunError
+from ostinato.errors import ConfigError, EngineError, RunError, RunWarning
 from ostinato.runs import checkpoints
 from ostinato.runs.weights import to_arrays
 
@@ -25,6 +27,59 @@ def test_the_best_and_the_last_checkpoint_load_as_they_were_saved(finished_run):
     for run in (best, last):
         saved = checkpoints.load(run.directory.checkpoints, run.step).groups["weights"]
         np.testing.assert_equal(to_arrays(run.model), saved)
+
+
+def steps_of(run_path):
+    return checkpoints.steps(run_path / "checkpoints")
+
+
+def damage(run_path, step, name):
+    file = checkpoints.path_of(run_path / "checkpoints", step) / name
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+
+
+def test_an_older_checkpoint_in_place_of_a_damaged_one_is_told(run_path):
+    older, newest = steps_of(run_path)[-2:]
+    damage(run_path, newest, "weights.safetensors")
+    with pytest.warns(
+        RunWarning, match=rf"step-0*{newest} is damaged: .*; step {older} is used instead"
+    ) as told:
+        run = ostinato.load(run_path, checkpoint="last")
+    assert run.step == older
+    assert len(told) == 1
+    damage(run_path, newest, "manifest.json")
+    with pytest.warns(
+        RunWarning, match=rf"damaged: .*; the best of those before it, of step {older}, is used instead"
+    ):
+        ostinato.load(run_path)
+
+
+def test_reading_a_run_reads_only_the_weights_it_needs(run_path):
+    steps = steps_of(run_path)
+    best = json.loads(
+        (checkpoints.path_of(run_path / "checkpoints", steps[-1]) / "manifest.json").read_text()
+    )
+    best = best["position"]["best_step"]
+    for step in steps:
+        for name in ("optimizer.safetensors", "state.safetensors"):
+            (checkpoints.path_of(run_path / "checkpoints", step) / name).unlink()
+        if step not in (best, steps[-1]):
+            (checkpoints.path_of(run_path / "checkpoints", step) / "weights.safetensors").unlink()
+    with warnings.catch_warnings(action="error"):
+        assert ostinato.load(run_path).step == best
+        assert ostinato.load(run_path, checkpoint="last").step == steps[-1]
+        if best != steps[-1]:
+            (checkpoints.path_of(run_path / "checkpoints", steps[-1]) / "weights.safetensors").unlink()
+            assert ostinato.load(run_path).step == best
+
+
+def test_a_loaded_run_is_evaluated_without_being_read_again(run_path):
+    run = ostinato.load(run_path)
+    source = ["the cat sat on a mat\n" * 5]
+    expected = ostinato.evaluate(run_path, source)
+    shutil.rmtree(run_path / "checkpoints")
+    (run_path / "vocabulary.json").unlink()
+    assert ostinato.evaluate(run, source) == expected
 
 
 def test_a_loaded_run_writes_text_without_its_source(run_path, monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ import typer
 
 import ostinato
 from ostinato.cli import bench, evaluate, generate, info, launch, neighbors, predict, recipes, train
-from ostinato.errors import EngineWarning, OstinatoError
+from ostinato.errors import EngineWarning, OstinatoError, RunWarning
 
 # Typer brings Click along, under a name that changed over its versions.
 _UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -84,7 +84,7 @@ def _warnings_in_one_line() -> Iterator[None]:
         others = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, EngineWarning):
+            if issubclass(category, EngineWarning | RunWarning):
                 print(f"Warning: {message}", file=sys.stderr)
             else:
                 others(message, category, *where)

@@ -73,12 +73,13 @@ def evaluate(
 
     from ostinato.cli.settings import search
     from ostinato.runs.directory import open_run
-    from ostinato.tasks import task_classes
+    from ostinato.runs.trained import load
     from ostinato.training.judging import evaluate as measure
     from ostinato.training.judging import judge
 
     directory = open_run(run)
-    judges = hasattr(task_classes(directory.task)[0], "judge")
+    trained = load(directory, checkpoint=checkpoint)
+    judges = hasattr(trained.task, "judge")
     asked = _pairs(flags, directory) if target is not None or skip_bad_rows else source
     with Progress(
         console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()
@@ -86,12 +87,11 @@ def evaluate(
         bar = progress.add_task("reading")
         arguments: dict[str, Any] = {
             "split": split,
-            "checkpoint": checkpoint,
             "on_batch": lambda done, total: progress.update(bar, completed=done, total=total),
             **search(flags, directory),
         }
-        judgement = judge(run, asked, **arguments) if judges else None
-        figures = judgement.figures if judgement else measure(run, asked, **arguments)
+        judgement = judge(trained, asked, **arguments) if judges else None
+        figures = judgement.figures if judgement else measure(trained, asked, **arguments)
     for note in judgement.notes if judgement else ():
         print(note, file=sys.stderr)
     if as_json:

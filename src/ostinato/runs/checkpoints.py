@@ -30,6 +30,8 @@ Arrays = dict[str, np.ndarray]
 _NAME = re.compile(r"step-([0-9]{9,18})")
 _GROUP = re.compile(r"[a-z_]+")
 _VERSION = 1
+GROUPS = ("weights", "optimizer", "state")
+"""The groups of arrays of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def _write_manifest(folder: Path, checkpoint: Checkpoint, digests: dict[str, str
     files.write_synced(folder / "manifest.json", files.to_json(manifest))
 
 
-def load(folder: Path, step: int, groups: tuple[str, ...] = ("weights", "optimizer", "state")) -> Checkpoint:
+def load(folder: Path, step: int, groups: tuple[str, ...] = GROUPS) -> Checkpoint:
     """Reads a checkpoint.
 
     Args:

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,9 @@ from typing import Any
 import ostinato
 from ostinato.data.lines import shown
 from ostinato.data.plain_files import open_plain
-from ostinato.errors import RunError
+from ostinato.errors import RunError, RunWarning
 from ostinato.runs import checkpoints, files, reading
-from ostinato.runs.checkpoints import Checkpoint
+from ostinato.runs.checkpoints import GROUPS, Checkpoint
 
 _FORMAT, _VERSION = "ostinato run", 1
 _TASK = re.compile(r"[a-z_]{1,99}")
@@ -146,8 +147,11 @@ class RunDirectory:
             raise RunError(f"could not read {self.metrics}: {error.strerror or error}") from None
         return rows
 
-    def newest_checkpoint(self) -> tuple[Checkpoint, list[str]]:
+    def newest_checkpoint(self, groups: tuple[str, ...] = GROUPS) -> tuple[Checkpoint, list[str]]:
         """The newest checkpoint that is whole, and what was wrong with any newer one.
+
+        Args:
+            groups: the groups of arrays to read, and to be whole.
 
         Raises:
             RunError: when there is none.
@@ -155,7 +159,7 @@ class RunDirectory:
         problems = []
         for step in reversed(checkpoints.steps(self.checkpoints)):
             try:
-                return checkpoints.load(self.checkpoints, step), problems
+                return checkpoints.load(self.checkpoints, step, groups), problems
             except RunError as error:
                 problems.append(str(error))
         raise RunError(
@@ -163,21 +167,46 @@ class RunDirectory:
         )
 
     def weights(self, which: str = "best") -> Checkpoint:
-        """The weights of the `best` checkpoint (by validation loss) or of the `last`.
+        """The weights of the `best` checkpoint (by validation loss) or of the `last`; nothing else is read.
+
+        A `RunWarning` says when a newer checkpoint is damaged, so that an older one is the last, or says
+        which is the best.
 
         Raises:
             RunError: when there is none, or it is damaged.
         """
-        last, _ = self.newest_checkpoint()
-        best = last.position.get("best_step")
-        if which == "last" or best is None:
+        if which == "last":
+            last, problems = self.newest_checkpoint(("weights",))
+            self._warn(problems, f"step {last.step} is used instead")
             return last
+        problems: list[str] = []
+        for step in reversed(checkpoints.steps(self.checkpoints)):
+            try:
+                best = checkpoints.load(self.checkpoints, step, ()).position.get("best_step")
+                # Without a validation part the last is the best.
+                newest = best is None or best == step
+                whole = checkpoints.load(self.checkpoints, step, ("weights",)) if newest else None
+            except RunError as error:
+                problems.append(str(error))
+                continue
+            found = whole or self._weights_of(best)
+            self._warn(problems, f"the best of those before it, of step {found.step}, is used instead")
+            return found
+        raise RunError(
+            problems[0] if problems else f"{self.path} has no checkpoint; the run directory is damaged"
+        )
+
+    def _weights_of(self, best: Any) -> Checkpoint:
         if type(best) is not int or best not in checkpoints.steps(self.checkpoints):
             raise RunError(
                 f"the checkpoints of {self.path} are damaged: best_step is {shown(repr(best))}, and there is "
                 "none of that step"
             )
-        return checkpoints.load(self.checkpoints, best, groups=("weights",))
+        return checkpoints.load(self.checkpoints, best, ("weights",))
+
+    def _warn(self, problems: list[str], what_then: str) -> None:
+        for problem in problems:
+            warnings.warn(f"{problem}; {what_then}", RunWarning, stacklevel=4)
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
@@ -215,12 +244,14 @@ def next_path(prefix: str, folder: Path = Path("runs")) -> Path:
     return folder / f"{prefix}-{max((int(n) for n in taken if n.isdecimal()), default=0) + 1:03d}"
 
 
-def open_run(path: str | os.PathLike[str]) -> RunDirectory:
-    """Opens a run directory.
+def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
+    """Opens a run directory; one that is open already is returned as it is.
 
     Raises:
         RunError: when it is missing, damaged, of a newer version, or no run at all.
     """
+    if isinstance(path, RunDirectory):
+        return path
     path = Path(path)
     if not _is_folder(path):
         why = ": it is a file, not a folder" if path.exists() else ""

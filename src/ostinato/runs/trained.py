@@ -156,12 +156,13 @@ def restore_task(directory: RunDirectory) -> Any:
     return task
 
 
-def load(path: str | os.PathLike[str], *, checkpoint: str = "best") -> TrainedRun:
+def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best") -> TrainedRun:
     """Loads a trained run.
 
     Args:
         path: the run directory.
-        checkpoint: `best` (lowest validation loss) or `last`.
+        checkpoint: `best` (lowest validation loss) or `last`. A `RunWarning` says when that is an older one,
+            since a newer one is damaged.
 
     Raises:
         RunError: when it is no run, damaged, or of a newer version.

@@ -15,7 +15,7 @@ from ostinato.training.step import Evaluation
 
 
 def evaluate(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TrainedRun,
     source: Any = None,
     *,
     split: str | None = None,
@@ -28,11 +28,11 @@ def evaluate(
     A language model reads from beginning to end with its state carried.
 
     Args:
-        path: the run directory.
+        path: the run directory, or a run that is loaded.
         source: another source, judged as a whole; None takes the run's own.
         split: `train`, `validation` or `test`, of the run's own source; None is the validation part, for a
             classifier or translator that kept a test part that.
-        checkpoint: `best` or `last`.
+        checkpoint: `best` or `last`; of a run that is loaded it means nothing.
         on_batch: called with (batches done, batches in all).
         **options: of a translator `beam`, an `ostinato.decoding.beam.Beam`.
 
@@ -51,7 +51,7 @@ def evaluate(
 
 
 def judge(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TrainedRun,
     source: Any = None,
     *,
     split: str | None = None,
@@ -73,7 +73,7 @@ def judge(
     """
     run, task, split = _for_judging(path, source, split, checkpoint, options)
     if not hasattr(task, "judge"):
-        raise ConfigError(f"{path} is a {task.name} run, which has figures only; use evaluate")
+        raise ConfigError(f"{run.directory.path} is a {task.name} run, which has figures only; use evaluate")
     judgement = task.judge(run.model, split, on_batch, **options)
     if source is None:
         _draw(run.directory, task, judgement)
@@ -96,14 +96,14 @@ def _draw(run: RunDirectory, task: Any, judgement: Any) -> None:
 
 
 def _for_judging(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TrainedRun,
     source: Any,
     split: str | None,
     checkpoint: str,
     options: Iterable[str],
 ) -> tuple[TrainedRun, Any, str]:
     """The run, its task with the data to judge on, and which part of it that is."""
-    run = load(path, checkpoint=checkpoint)
+    run = path if isinstance(path, TrainedRun) else load(path, checkpoint=checkpoint)
     check_options(run, getattr(run.task, "judge", Evaluation.__call__), options)
     task = run.task.for_evaluation(whole=source is not None)
     if source is not None:
@@ -115,5 +115,7 @@ def _for_judging(
     if not task.has(part):
         if source is not None:
             raise SourceError("the source has only one token, so there is nothing to predict in it")
-        raise RunError(f"{path} kept no {part} part; evaluate another (--split train) or give a source")
+        raise RunError(
+            f"{run.directory.path} kept no {part} part; evaluate another (--split train) or give a source"
+        )
     return run, task, part

@@ -148,7 +148,9 @@ def resume(
         with workers.together():
             if workers.chief:
                 run = open_run(path)
-                checkpoint, problems = run.newest_checkpoint()
+                checkpoint, _ = run.newest_checkpoint(())
+                if Position.from_json(checkpoint.position).ended is not None:
+                    checkpoint, _ = run.newest_checkpoint(("weights",))
                 if Position.from_json(checkpoint.position).ended is None:
                     locks.enter_context(RunLock.acquire(run.path, tell))
                     checkpoint, problems = run.newest_checkpoint()
