@@ -29,7 +29,9 @@ def in_a_process(code, *arguments, **options):
 
 
 def test_every_registered_name_is_known_with_its_module():
-    registered = re.compile(r'register_keras_serializable\(package="ostinato"\)\n(?:@\w+\n)*(?:class|def) (\w+)')
+    registered = re.compile(
+        r'register_keras_serializable\(package="ostinato"\)\n(?:@\w+\n)*(?:class|def) (\w+)'
+    )
     package = pathlib.Path(ostinato.__file__).parent
     found = {
         f"ostinato>{name}": ".".join(["ostinato", *path.relative_to(package).with_suffix("").parts])
@@ -49,7 +51,7 @@ def sequential():
     both = keras.layers.Bidirectional(layers.GRU(3))
     inner = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4, return_sequences=True), hard])
     model = keras.Sequential([keras.Input((None, 3)), inner, both, keras.layers.Dense(1)])
-    model.compile("adam", "mse")
+    model.compile("adam", keras.losses.MeanSquaredError())
     model.fit(X, np.ones((2, 1)), verbose=0)
     return model
 
@@ -103,12 +105,17 @@ print(json.dumps(results | files()))
 
 OSTINATO_LAST = """
 import threading
-importing = [threading.Thread(target=__import__, args=(name,)) for name in ("keras", "tensorflow")]
-[thread.start() for thread in importing]
+importing = threading.Thread(target=__import__, args=("tensorflow",))
+importing.start()
+while "tensorflow" not in sys.modules:
+    pass
 import ostinato
-[thread.join() for thread in importing]
+importing.join()
 assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("ostinato")]
 import keras
+function = dict(module="builtins", class_name="function", registered_name="function",
+                config="ostinato>keras2_hard_sigmoid")
+assert keras.activations.deserialize(function)(np.zeros(1, "float32")) == 0.5
 config = json.loads((folder / "sequential.json").read_text())
 model = keras.models.model_from_json(json.dumps(config))
 kinds = [type(layer).__module__ for each in
@@ -201,32 +208,37 @@ import importlib
 importlib.reload(ostinato)
 import keras
 print(keras.imported, "exec_module" in vars(keras.__loader__))
-print([finder.packages for finder in sys.meta_path if type(finder).__module__.startswith("ostinato")])
+print(sum(type(finder).__module__.startswith("ostinato") for finder in sys.meta_path))
 print([name for name in sys.modules if name.startswith(("ostinato.", "numpy"))])
 """
 
 
 def test_other_packages_are_let_alone(tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise ImportError('its own reason')")
-    (tmp_path / "keras.py").write_text("class backend: backend = staticmethod(lambda: 'jax')\nimported = True")
+    (tmp_path / "keras.py").write_text(
+        "class backend: backend = staticmethod(lambda: 'jax')\nimported = True"
+    )
     lines = in_a_process(BROKEN, env={"PYTHONPATH": str(tmp_path)})
     assert lines == [
         *["its own reason"] * 2,
         "True False",
-        "[{'tensorflow'}]",
+        "1",
         "['ostinato.registration']",
     ]
 
 
+WITHOUT_LIBRARY = """
+import sys, ostinato, keras, tensorflow as tf
+model = keras.models.load_model(sys.argv[1] + "/sequential.keras")
+print(type(model.layers[0].layers[0]).__module__)
+try:
+    tf.saved_model.load(sys.argv[1] + "/saved")
+except Exception as error:
+    print("not registered" in str(error))
+"""
+
+
+@pytest.mark.skipif(not native.available(), reason="no saved model was written")
 def test_without_the_library_a_saved_model_fails_as_it_did_and_nothing_else_does(without_library, opened):
-    code = (
-        "import sys, ostinato, keras, tensorflow as tf\n"
-        "print(type(keras.models.load_model(sys.argv[1] + '/sequential.keras').layers[0].layers[0]).__module__)\n"
-        "try: tf.saved_model.load(sys.argv[1] + '/saved')\n"
-        "except Exception as error: print('not registered' in str(error))\n"
-    )
-    folder, expected = opened
-    done = without_library(code, folder, TF_CPP_MIN_LOG_LEVEL="3")
-    assert done.stdout.splitlines()[:2] == ["ostinato.layers.classic", "True"][: 1 + ("saved" in expected)], (
-        done.stderr
-    )
+    done = without_library(WITHOUT_LIBRARY, opened[0], TF_CPP_MIN_LOG_LEVEL="3")
+    assert done.stdout.splitlines() == ["ostinato.layers.classic", "True"], done.stderr

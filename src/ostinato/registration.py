@@ -38,15 +38,14 @@ _OPERATIONS = ("Cumsum", "ExpandDims", "LessEqual", "OnesLike", "Take")
 
 def install() -> None:
     """Tells Keras and TensorFlow: those that are imported at once, the others when they are."""
-    for package in _TELL:
-        if sys.modules.get(package) is None:
-            _finder.packages.add(package)
-        elif package not in _told:
+    untold = [package for package in _TELL if package not in _told]
+    if untold and _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    for package in untold:
+        if sys.modules.get(package) is not None:
             with contextlib.suppress(Exception):
                 importlib.import_module(package)  # waits for another thread that is just importing it
             _tell(package)
-    if _finder.packages and _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)
 
 
 def h5_holds_operations() -> bool:
@@ -57,18 +56,15 @@ def h5_holds_operations() -> bool:
 
 
 def unpickled(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """What Keras' pickle makes, once ostinato is imported. Pickles name this function, so that it stays here."""
+    """What Keras' pickle makes, once ostinato is imported. Pickles name this function; it stays here."""
     return function(*arguments)
 
 
 class _Finder:
-    """Finds packages as the other finders do, has each told once it is imported, and then goes away."""
-
-    def __init__(self) -> None:
-        self.packages: set[str] = set()
+    """Finds Keras and TensorFlow as the other finders do, and has each told once it is imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name not in self.packages:
+        if name not in _TELL or name in _told:
             return None
         others = [finder for finder in sys.meta_path if finder is not self]
         specs = (finder.find_spec(name, path, target) for finder in others if hasattr(finder, "find_spec"))
@@ -84,9 +80,6 @@ class _Finder:
                 return  # another package, of a loader that several share
             with contextlib.suppress(AttributeError):
                 del loader.exec_module  # the loader's own again, for whoever reloads the package
-            self.packages.discard(name)
-            if not self.packages and self in sys.meta_path:
-                sys.meta_path.remove(self)
             _tell(name)
 
         with contextlib.suppress(AttributeError):
@@ -104,6 +97,9 @@ def _tell(package: str) -> None:
         _told.add(package)
         with contextlib.suppress(Exception):
             _TELL[package]()
+        if _told.issuperset(_TELL):
+            with contextlib.suppress(ValueError):
+                sys.meta_path.remove(_finder)
 
 
 def _tell_tensorflow() -> None:
@@ -134,6 +130,8 @@ def _tell_keras() -> None:
         if name.startswith("keras.") and vars(module).get("get_registered_object") is find:
             module.get_registered_object = get_registered_object
 
+    # Keras looks for a function nowhere but among what is registered; and this module leads to no other.
+    importlib.import_module("ostinato.layers.legacy")
     reduce = keras.Layer.__reduce__
 
     @functools.wraps(reduce)

@@ -620,9 +620,59 @@ def test_lengths_may_be_an_input_of_a_functional_model_that_is_saved_and_loaded(
     expected = second(first(X, mask=PADDED), mask=PADDED)
     assert_within(OUTPUTS, model([X, LENGTHS]).numpy(), expected.numpy())
     assert_within(OUTPUTS, model.predict([X, LENGTHS], verbose=0), expected.numpy())
+    for file in ("model.keras", "model.h5"):
+        model.save(tmp_path / file)
+        loaded = keras.models.load_model(tmp_path / file)
+        np.testing.assert_array_equal(loaded([X, LENGTHS]), model([X, LENGTHS]))
+
+
+ANY_LENGTHS = np.array([0, 2, TIME])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "uint64"])
+@pytest.mark.parametrize("time", [None, TIME])
+def test_in_a_functional_model_lengths_make_the_mask_that_they_make_elsewhere(time, dtype):
+    layer = layers.GRU(UNITS, return_sequences=True)
+    x, lengths = keras.Input((time, FEATURES)), keras.Input((), dtype=dtype)
+    model = keras.Model([x, lengths], layer(x, lengths=lengths))
+    given = ANY_LENGTHS.astype(dtype)
+    expected = layer(X, mask=tf.sequence_mask(ANY_LENGTHS, TIME))
+    np.testing.assert_array_equal(layer(X, lengths=given), expected)
+    np.testing.assert_array_equal(model([X, given]), expected)
+    assert_within(OUTPUTS, model.predict([X, given], verbose=0), expected.numpy())
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_in_a_functional_model_of_any_dtype_lengths_make_the_same_mask(policy):
+    layer = layers.LSTM(UNITS, dtype=policy)
+    x, lengths = keras.Input((None, FEATURES)), keras.Input((), dtype="int32")
+    model = keras.Model([x, lengths], layer(x, lengths=lengths))
+    np.testing.assert_array_equal(model([X, LENGTHS]), layer(X, lengths=LENGTHS))
+
+
+def test_in_a_functional_model_steps_are_counted_in_integers_whatever_the_inputs_are():
+    layer = layers.SimpleRNN(1, return_sequences=True)
+    x, lengths = keras.Input((None, 1), dtype="float16"), keras.Input((), dtype="int32")
+    model = keras.Model([x, lengths], layer(x, lengths=lengths))
+    long = np.linspace(0, 1, 2050, dtype="float16").reshape(1, 2050, 1)  # float16 has no 2049
+    np.testing.assert_array_equal(model([long, np.array([2049])]), layer(long, lengths=[2049]))
+
+
+@pytest.mark.parametrize("lengths", [ANY_LENGTHS, ANY_LENGTHS.tolist(), tf.constant(ANY_LENGTHS)])
+def test_constant_lengths_stand_in_a_functional_model_and_its_files(lengths, tmp_path):
+    layer, x = layers.SimpleRNN(UNITS), keras.Input(batch_shape=X.shape)
+    model = keras.Model(x, layer(x, lengths=lengths))
+    expected = layer(X, lengths=ANY_LENGTHS)
+    np.testing.assert_array_equal(model(X), expected)
     model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded([X, LENGTHS]), model([X, LENGTHS]))
+    np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(X), expected)
+
+
+def test_a_functional_model_with_lengths_consists_of_kerass_operations_and_our_layers_alone():
+    x, lengths = keras.Input((None, FEATURES)), keras.Input((), dtype="int32")
+    model = keras.Model([x, lengths], layers.LSTM(UNITS)(x, lengths=lengths))
+    kinds = {type(operation) for operation in model.operations}
+    assert [kind for kind in kinds if not kind.__module__.startswith("keras.")] == [layers.LSTM]
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from ostinato.layers.registry import state_sizes
+
 _PHILOX = 1
 _DRAWS_PER_COUNT = 4
 _SITES = 1 << 20
@@ -97,7 +99,7 @@ def recurrent_masks(layer: Any, x: tf.Tensor, key: DropoutKey | None, *, site: i
     cell, masks = layer.cell, None
     if key is not None:
         count = getattr(cell, "dropout_mask_count", None)  # None: the cell has no gates, and takes one tensor
-        ones = tf.ones((tf.shape(x)[0], (count or 1) * layer.state_size[0]), layer.compute_dtype)
+        ones = tf.ones((tf.shape(x)[0], (count or 1) * state_sizes(layer)[0]), layer.compute_dtype)
         together = dropout(ones, layer.recurrent_dropout, key._replace(time=None), site=site)
         masks = together if count is None else tf.split(together, count, axis=1)
     cell.get_recurrent_dropout_mask = lambda state: masks

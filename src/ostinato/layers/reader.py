@@ -71,6 +71,7 @@ class Reader(keras.layers.Layer):
             recurrent_dropout=self.recurrent_dropout,
             kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 2 * depth + 1),
             recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 2 * depth + 2),
+            seed=seed + 2 * depth + 1,
             name=f"{name}_{depth}",
             **self.options,
         )
@@ -116,7 +117,7 @@ class Reader(keras.layers.Layer):
                     from_the_end = tf.reverse(from_the_end, [1])
                 y, state = tf.concat([y, from_the_end], axis=-1), state + more
             x = y
-            states.append(tuple(state))
+            states.append(tuple(keras.tree.flatten(state)))
         return x, states
 
     def get_config(self) -> dict[str, Any]:

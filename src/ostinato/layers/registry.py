@@ -1,16 +1,24 @@
 """The recurrent cells by name: the one place that knows which there are.
 
-A package adds a cell with an entry point in the group `ostinato.cells`. It names a callable that takes the
-number of units and Keras' options (`return_sequences`, `name`, …) and returns a Keras recurrent layer:
+A package adds a cell with an entry point in the group `ostinato.cells`. It names a Keras cell class, made
+with the number of units, which `keras.layers.RNN` runs over time; or a callable that takes the number of
+units and the options of Keras' recurrent layers (`return_sequences`, `name`, …) and returns such a layer:
 
     [project.entry-points."ostinato.cells"]
     mycell = "mypackage:MyCell"
+    another = "mypackage:make"
+
+    def make(units, **options):
+        return keras.layers.RNN(AnotherCell(units), **options)
 """
 
 import difflib
+import functools
 import importlib.metadata
 import inspect
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ostinato import engines
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     import keras
 
 _CLASSIC = {"rnn": "SimpleRNN", "gru": "GRU", "lstm": "LSTM"}
+_INITIALIZERS = ("kernel_initializer", "recurrent_initializer")
 
 
 def cells() -> tuple[str, ...]:
@@ -34,6 +43,7 @@ def recurrent(
     engine: str = "auto",
     reset_before: bool = False,
     recurrent_dropout: float = 0.0,
+    seed: int = 0,
     **options: Any,
 ) -> "keras.layers.RNN":
     """A recurrent layer.
@@ -45,11 +55,14 @@ def recurrent(
         reset_before: for a cell with a reset gate, apply it before the recurrent product. Others ignore it.
         recurrent_dropout: fraction of its own past state that the layer drops in training; with
             `ostinato.layers.dropout.recurrent_masks` it is drawn from a key.
-        **options: anything the layer takes, for example `return_sequences=True`.
+        seed: what a cell of another package draws from, where it is given no initializer: its first weights,
+            and the dropout that it draws itself.
+        **options: anything the layer takes, for example `return_sequences=True`. Initializers are handed only
+            to a cell that takes them.
 
     Raises:
-        ConfigError: there is no such cell, the package that brings it does not load, or it has no recurrent
-            dropout and is to have some.
+        ConfigError: there is no such cell, the package that brings it does not load, what it brings makes no
+            recurrent layer, or has no recurrent dropout and is to have some.
         EngineError: there is no such engine, or it cannot run this layer.
     """
     factory = _factory(cell)
@@ -62,23 +75,114 @@ def recurrent(
         )
     if _takes(factory, "reset_after"):
         options.setdefault("reset_after", not reset_before)
-    if recurrent_dropout == 0.0:
-        return factory(units, **options)
-    layer = None
-    if _takes(factory, "recurrent_dropout"):
-        layer = factory(units, recurrent_dropout=recurrent_dropout, **options)
+    if cell in _CLASSIC:
+        return factory(units, recurrent_dropout=recurrent_dropout, **options)
+    takes_dropout = recurrent_dropout > 0.0 and _takes(factory, "recurrent_dropout")
+    if takes_dropout:
+        options["recurrent_dropout"] = recurrent_dropout
+    layer = _of_another_package(cell, factory, units, options, seed)
     # Masks can be handed only to a cell that takes them where Keras' own do.
-    if layer is None or not hasattr(layer.cell, "get_recurrent_dropout_mask"):
+    if recurrent_dropout > 0.0 and not (takes_dropout and hasattr(layer.cell, "get_recurrent_dropout_mask")):
         raise ConfigError(
             f"The cell '{cell}' has no recurrent dropout; leave recurrent_dropout at 0, or take another cell."
         )
     return layer
 
 
+def state_sizes(layer: "keras.layers.RNN") -> tuple[int, ...]:
+    """The units of each tensor of a recurrent layer's state."""
+    import keras
+
+    return tuple(keras.tree.flatten(layer.state_size))
+
+
+def _of_another_package(
+    cell: str, factory: Callable[..., Any], units: int, options: dict[str, Any], seed: int
+) -> "keras.layers.RNN":
+    """The layer that another package's cell class or callable makes.
+
+    It draws its first weights and the seeds of its own dropout from `seed`: when it is made, and when it is
+    built.
+    """
+    import keras
+
+    def made(options: dict[str, Any]) -> Any:
+        if not _is_cell_class(factory):
+            return factory(units, **options)
+        of_cell = {name: options[name] for name in options if _takes(factory, name)}
+        of_layer = {name: options[name] for name in options.keys() - of_cell if name not in _INITIALIZERS}
+        return keras.layers.RNN(factory(units, **of_cell), **of_layer)
+
+    without = {name: value for name, value in options.items() if name not in _INITIALIZERS}
+    takes_all = isinstance(factory, type) or not _takes_any(factory)
+    if takes_all:
+        options = {name: options[name] for name in options if name in without or _takes(factory, name)}
+    with _drawing_from(seed):
+        try:
+            layer = made(options)
+        except (TypeError, ValueError) as error:
+            # Only by trying can one tell what a function does with its **options.
+            if takes_all or not any(name in str(error) for name in _INITIALIZERS):
+                raise ConfigError(f"The cell '{cell}' makes no layer: {_first_line(error)}.") from error
+            try:
+                layer = made(without)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"The cell '{cell}' makes no layer: {_first_line(error)}.") from error
+    if not isinstance(layer, keras.layers.RNN):
+        raise ConfigError(
+            f"The cell '{cell}' must be a Keras cell class, or a callable that returns a keras.layers.RNN, "
+            f"got a {type(layer).__name__}."
+        )
+    build: Any = layer.build
+
+    @functools.wraps(build)
+    def drawing(*arguments: Any, **named: Any) -> None:
+        with _drawing_from(seed):
+            build(*arguments, **named)
+
+    layer.build = drawing
+    return layer
+
+
+def _is_cell_class(factory: Callable[..., Any]) -> bool:
+    import keras
+
+    kinds = keras.layers.Layer, keras.layers.RNN
+    return isinstance(factory, type) and issubclass(factory, kinds[0]) and not issubclass(factory, kinds[1])
+
+
+@contextmanager
+def _drawing_from(seed: int) -> Iterator[None]:
+    """While it lasts, seeds that Keras draws, from Python's generator, are a function of this one."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def check(cell: str) -> None:
     """Raises ConfigError when there is no such cell; does not import TensorFlow when there is."""
     if cell not in cells():
         _factory(cell)
+
+
+def package_of(cell: str) -> str | None:
+    """The package that brings a cell, and its version; None for a cell of ostinato's own.
+
+    Raises:
+        ConfigError: there is no such cell.
+    """
+    check(cell)
+    point = None if cell in _CLASSIC else _entry_points().get(cell)
+    if point is None:
+        return None
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
 def has_reset_gate(cell: str) -> bool:
@@ -108,6 +212,12 @@ def _factory(cell: str) -> Callable[..., Any]:
         return point.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"The cell '{cell}' ({point.value}) does not load: {error}.") from error
+
+
+def _takes_any(function: Callable[..., Any]) -> bool:
+    """Whether a function takes options that it does not name."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _takes(factory: Callable[..., Any], argument: str) -> bool:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
-from ostinato.layers.registry import recurrent
+from ostinato.layers.registry import recurrent, state_sizes
 
 State = tuple[tf.Tensor, ...]
 
@@ -70,6 +70,7 @@ class RecurrentStack(keras.layers.Layer):
                 ),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 2 * depth + 1),
                 recurrent_dropout=recurrent_dropout,
+                seed=seed + 2 * depth,
                 name=f"layer_{depth}",
                 **self.options,
             )
@@ -79,20 +80,22 @@ class RecurrentStack(keras.layers.Layer):
     @property
     def state_sizes(self) -> tuple[int, ...]:
         """The units of each tensor of the state, in the order of `state_names`."""
-        return tuple(size for layer in self.layers for size in layer.state_size)
+        return tuple(size for layer in self.layers for size in state_sizes(layer))
 
     @property
     def state_names(self) -> tuple[str, ...]:
         """Stable names for the state's tensors: `layer_0/h`, `layer_0/c`, `layer_1/h`, …"""
         names = []
         for depth, layer in enumerate(self.layers):
-            parts = [*_PART_NAMES, *(f"s{n}" for n in range(2, len(layer.state_size)))]
-            names += [f"layer_{depth}/{part}" for part in parts[: len(layer.state_size)]]
+            count = len(state_sizes(layer))
+            parts = [*_PART_NAMES, *(f"s{n}" for n in range(2, count))]
+            names += [f"layer_{depth}/{part}" for part in parts[:count]]
         return tuple(names)
 
     def initial_state(self, batch: int) -> State:
-        """Zeros: a tuple of (batch, units) tensors."""
-        return tuple(tf.zeros((batch, size), self.compute_dtype) for size in self.state_sizes)
+        """What the layers begin with, zeros unless a cell says otherwise: (batch, units) tensors."""
+        states = (keras.tree.flatten(layer.get_initial_state(batch)) for layer in self.layers)
+        return tuple(tf.convert_to_tensor(part) for state in states for part in state)
 
     def call(self, x: tf.Tensor, state: State, key: DropoutKey | None = None) -> tuple[tf.Tensor, State]:
         """Runs the stack over a sequence.
@@ -110,17 +113,24 @@ class RecurrentStack(keras.layers.Layer):
         for depth, layer in enumerate(self.layers):
             if depth > 0:
                 x = dropout(x, self.dropout, key, site=depth)
-            parts, rest = rest[: len(layer.state_size)], rest[len(layer.state_size) :]
+            count = len(state_sizes(layer))
+            given, rest = rest[:count], rest[count:]
             training = key is not None
             with recurrent_masks(layer, x, key, site=_RECURRENT_SITE + depth):
                 if x.dtype.is_integer and hasattr(layer, "over_ids"):
-                    x, *parts = layer.over_ids(x, self.symbols, initial_state=parts, training=training)
+                    x, *parts = layer.over_ids(x, self.symbols, initial_state=given, training=training)
                 else:
                     x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
-                    x, *parts = layer(x, initial_state=parts, training=training)
-            new_state += parts
+                    given = keras.tree.pack_sequence_as(_listed(layer.state_size), given)
+                    x, *parts = layer(x, initial_state=given, training=training)
+            new_state += keras.tree.flatten(parts)
         return x, tuple(new_state)
 
     def get_config(self) -> dict[str, Any]:
         own = ("cell", "units", "dropout", "recurrent_dropout", "seed", "symbols", "options")
         return super().get_config() | {name: getattr(self, name) for name in own}
+
+
+def _listed(state_size: Any) -> Any:
+    """The structure of a state; a cell with one part may give its size alone."""
+    return [state_size] if isinstance(state_size, int) else state_size

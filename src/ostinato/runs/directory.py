@@ -17,7 +17,7 @@ import re
 import shutil
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class RunDirectory:
         training: the training's settings.
         source: {"description": …, "sha256": …}, see `ostinato.data.corpora`.
         vocabulary: the encoder.
+        packages: the packages that the network needs, by what of it they bring.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class RunDirectory:
     training: dict[str, Any]
     source: dict[str, Any]
     vocabulary: dict[str, Any]
+    packages: dict[str, Any] = field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Path:
@@ -88,6 +90,7 @@ class RunDirectory:
             "task_config": self.task_config,
             "training": self.training,
             "source": self.source,
+            "packages": self.packages,
         }
         aside = self.path.with_name(f".{self.path.name}.writing-{os.getpid()}")
         with files.writing(self.path):
@@ -284,7 +287,16 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
     if not isinstance(vocabulary, dict):
         raise RunError(f"{path / 'vocabulary.json'} is damaged: it holds no object")
     task_config, training, source = parts
-    return RunDirectory(path, task, task_config, training, source, vocabulary)
+    packages = config.get("packages", {})
+    return RunDirectory(
+        path,
+        task,
+        task_config,
+        training,
+        source,
+        vocabulary,
+        packages if isinstance(packages, dict) else {},
+    )
 
 
 def _is_row(row: Any) -> bool:

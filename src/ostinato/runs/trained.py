@@ -11,6 +11,7 @@ from typing import Any
 from ostinato import engines
 from ostinato.data.lines import quoted
 from ostinato.errors import ConfigError, RunError
+from ostinato.layers import registry
 from ostinato.layers.rehearsal import rehearse
 from ostinato.runs import weights
 from ostinato.runs.checkpoints import Checkpoint
@@ -147,6 +148,7 @@ def restore_task(directory: RunDirectory) -> Any:
         RunError: when the run's settings are damaged.
     """
     task_class, config_class = task_classes(directory.task)
+    _check_cell(directory)
     try:
         config = config_class(**directory.task_config)
     except (ConfigError, TypeError) as error:
@@ -154,6 +156,23 @@ def restore_task(directory: RunDirectory) -> Any:
     task = task_class(config)
     task.restore(directory.vocabulary)
     return task
+
+
+def _check_cell(directory: RunDirectory) -> None:
+    """Refuses a run whose cell no installed package brings."""
+    cell = directory.task_config.get("cell")
+    if not isinstance(cell, str) or cell in registry.cells():
+        return
+    package = directory.packages.get(cell)
+    if isinstance(package, str):
+        raise RunError(
+            f"{directory.path} needs the cell {quoted(cell)} of the package {quoted(package)}, which is not "
+            "installed here; install it"
+        )
+    raise RunError(
+        f"{directory.path} needs the cell {quoted(cell)}, which no installed package brings; install the one "
+        "that does"
+    )
 
 
 def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best") -> TrainedRun:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import keras
 import numpy as np
 
 from ostinato.data.lines import quoted
@@ -16,21 +19,68 @@ Kinds = dict[str, tuple[Any, str]]
 _NONE = "none", "none"
 
 
-def names(variables: Iterable[Any]) -> list[str]:
-    """Stable names of a model's variables: their Keras paths below it, `stack/layer_0/lstm_cell/kernel`."""
-    return [variable.path.split("/", 1)[-1] for variable in variables]
+def names(model: Any, variables: Iterable[Any]) -> list[str]:
+    """Stable names of a model's variables: their Keras paths below it, `stack/layer_0/lstm_cell/kernel`.
+
+    Keras numbers the layers that nobody named over the whole process, `my_cell_3`. Here they are numbered
+    within the model, in the order in which they stand in it: `my_cell`, `my_cell_1`.
+    """
+    renamed = _names_of_the_unnamed(model)
+    paths = (variable.path.split("/", 1)[-1].split("/") for variable in variables)
+    return ["/".join(renamed[part] if part in renamed else part for part in path) for path in paths]
+
+
+def _names_of_the_unnamed(model: Any) -> dict[str, str]:
+    """For the name that Keras gave a layer, the one that does not depend on what else was made."""
+    renamed: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for layer in _in_order(model):
+        kind = _snake_case(type(layer).__name__)
+        if re.fullmatch(rf"{re.escape(kind)}(_\d+)?", layer.name) and layer.name not in renamed:
+            renamed[layer.name] = f"{kind}_{counts[kind]}" if counts[kind] else kind
+            counts[kind] += 1
+    return renamed
+
+
+def _in_order(layer: Any) -> Iterator[Any]:
+    """A layer and all in it, each before those in it, in the order in which they were made."""
+    yield layer
+    for inner in layer._layers:
+        yield from _in_order(inner)
+
+
+def _snake_case(name: str) -> str:
+    """A class's name as Keras makes a layer's of it."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def to_arrays(model: Any) -> Arrays:
-    """All weights by name; not the state of Keras' seed generators, which differs from process to process."""
-    return dict(zip(names(model.weights), (variable.numpy() for variable in model.weights), strict=True))
+    """All weights by name; not the state of Keras' seed generators, see `seeds`."""
+    variables = model.weights
+    return dict(zip(names(model, variables), (variable.numpy() for variable in variables), strict=True))
+
+
+def seeds(model: Any) -> dict[str, Any]:
+    """The states of the generators that cells of other packages draw from, by name.
+
+    The other layers' generators rest: `ostinato.layers.dropout` draws for them.
+    """
+    generators = [
+        generator
+        for layer in _in_order(model)
+        if isinstance(layer, keras.layers.RNN) and not hasattr(layer, "engine")
+        for inner in _in_order(layer)
+        for generator in inner._seed_generators
+    ]
+    return {f"seed_{number}": generator.state for number, generator in enumerate(generators)}
 
 
 def kinds(model: Any) -> Kinds:
     """The shape and dtype of all weights by name."""
     return {
         name: (tuple(variable.shape), str(variable.dtype))
-        for name, variable in zip(names(model.weights), model.weights, strict=True)
+        for name, variable in zip(names(model, model.weights), model.weights, strict=True)
     }
 
 
@@ -71,5 +121,5 @@ def assign(model: Any, arrays: Arrays, *, origin: str) -> None:
         RunError: when the arrays are another network's, or no numbers; the model is unchanged then.
     """
     check(kinds(model), arrays, origin=origin)
-    for name, variable in zip(names(model.weights), model.weights, strict=True):
+    for name, variable in zip(names(model, model.weights), model.weights, strict=True):
         variable.assign(np.asarray(arrays[name]))

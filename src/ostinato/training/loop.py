@@ -64,7 +64,7 @@ class Trainer:
         self._workers = workers = workers or alone()
         self._emit = emit if workers.chief else lambda event: None
         self._budget = Budget.of(config, task.steps("train"))
-        names = weights.names(model.trainable_variables)
+        names = weights.names(model, model.trainable_variables)
         with workers.strategy.scope():
             self._optimizer = Optimizer(config, names, model.trainable_variables)
         self._train_step = make_train_step(task, model, self._optimizer, config, workers)
@@ -95,7 +95,10 @@ class Trainer:
         groups = {
             "weights": weights.to_arrays(self._model),
             "optimizer": {name: slot.numpy() for name, slot in self._optimizer.slots.items()},
-            "state": dict(zip(self._task.state_names(self._model), self._whole_state(), strict=True)),
+            "state": {
+                **dict(zip(self._task.state_names(self._model), self._whole_state(), strict=True)),
+                **{name: seed.numpy() for name, seed in weights.seeds(self._model).items()},
+            },
         }
         if not all(np.isfinite(array).all() for array in groups["weights"].values()):
             raise self._diverged("a weight", self._position.step)
@@ -145,7 +148,12 @@ class Trainer:
             if saved is None or (saved.shape, saved.dtype) != (tuple(slot.shape), slot.dtype.as_numpy_dtype):
                 raise RunError(f"the checkpoint of {origin} is damaged: the optimizer's {name} does not fit")
             slot.assign(saved)
-        names = self._task.state_names(self._model)
+        seeds, names = weights.seeds(self._model), self._task.state_names(self._model)
+        for name, seed in seeds.items():
+            saved = checkpoint.groups["state"].get(name)
+            if saved is None or saved.shape != tuple(seed.shape):
+                raise RunError(f"the checkpoint of {origin} is damaged: its {name} does not fit")
+            seed.assign(saved)
         if set(names) - set(checkpoint.groups["state"]):
             raise RunError(f"the checkpoint of {origin} is damaged: its recurrent state does not fit")
         whole = [checkpoint.groups["state"][name] for name in names]

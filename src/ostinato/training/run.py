@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import ostinato
 from ostinato.errors import ConfigError, EncodingError, RunError, TrainingError
+from ostinato.layers import registry
 from ostinato.runs import checkpoints, files, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
 from ostinato.runs.lock import RunLock, refuse_if_locked
@@ -101,6 +102,7 @@ def train(
             training.model_dump(mode="json"),
             task.source,
             task.vocabulary(),
+            _packages(config),
         )
         workers.check_same("the settings, source or first weights", _fingerprint(run, model))
         trainer = Trainer(task, model, training, run, _teller(run, task, on_event), workers)
@@ -176,6 +178,12 @@ def resume(
         with _enough_memory():
             ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_company(workers)))
         return _trained(run, task, model, ended.step, workers, on_event)
+
+
+def _packages(config: Any) -> dict[str, str]:
+    """What other packages the network needs, by the name of what they bring."""
+    package = registry.package_of(config.cell)
+    return {} if package is None else {config.cell: package}
 
 
 def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Workers) -> TrainedRun:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ostinato.layers.attention import attention
 from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.registry import state_sizes
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.translator.config import TranslatorConfig
 
@@ -187,7 +188,7 @@ class Decoder(keras.layers.Layer):
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
         """One step: x of shape (rows, 1, embedding)."""
         if self.config.attention == "additive":
-            top = state[len(self.stack.state_names) - len(self.stack.layers[-1].state_size)]
+            top = state[len(self.stack.state_names) - len(state_sizes(self.stack.layers[-1]))]
             context, weights = self._find(top[:, tf.newaxis], memory)
             y, state = self.stack(tf.concat([x, context], axis=-1), state, key)
             return self.combine(tf.concat([context, y], axis=-1)), state, weights

@@ -290,9 +290,14 @@ class Translator(StandaloneExamples):
         pairs = [(*examples.texts(n), found[n].text) for n in examples.part(split).tolist()]
         return judged(split, pairs, self.metrics(nats, tokens, {"nats": nats}))
 
-    def judge_quickly(self, model: RecurrentTranslator, split: str) -> Judgement:
+    def judge_quickly(
+        self,
+        model: RecurrentTranslator,
+        split: str,
+        on_batch: Callable[[int, int], None] | None = None,
+    ) -> Judgement:
         """`judge` as it is done at the end of every training: greedily, which is a few times faster."""
-        return self.judge(model, split, beam=Beam(size=1))
+        return self.judge(model, split, on_batch, beam=Beam(size=1))
 
     def draw(self, judgement: Judgement, folder: Path) -> list[Path]:
         """Draws a judgement into a PNG file of a folder, and says which."""
