@@ -421,6 +421,21 @@ def test_momentums_that_keras_3_lacks_start_anew_with_a_warning(tmp_path):
         ostinato.accelerate(path)
 
 
+@pytest.mark.filterwarnings("ignore:.*momentums start anew")
+def test_what_keras_2_0_was_compiled_with_is_understood(tmp_path):
+    """Its optimizers had `lr`, and there were no weighted metrics."""
+    path, _, _ = keras2("keras2_sequential", tmp_path)
+    with h5py.File(path, "r+") as file:
+        training = json.loads(file.attrs["training_config"])
+        options = {"lr": 0.125, "rho": 0.5, "epsilon": 1e-8, "decay": 0.0}
+        training["optimizer_config"] = {"class_name": "RMSprop", "config": options}
+        del training["weighted_metrics"]
+        file.attrs["training_config"] = json.dumps(training).encode()
+    model = ostinato.accelerate(path)
+    assert type(model.optimizer) is keras.optimizers.RMSprop
+    assert (float(model.optimizer.learning_rate), model.optimizer.rho) == (0.125, 0.5)
+
+
 def time_major(stack):
     stack[2]["config"]["time_major"] = True
 

@@ -81,9 +81,9 @@ def load(path: pathlib.Path, *, compile: bool = True) -> keras.Model:
         model.compile(
             optimizer=keras.optimizers.deserialize(training["optimizer_config"]),
             loss=_each(keras.losses.deserialize, training["loss"]),
-            metrics=_each(_metric, training["metrics"]),
-            weighted_metrics=_each(_metric, training["weighted_metrics"]),
-            loss_weights=training["loss_weights"],
+            metrics=_each(_metric, training.get("metrics")),
+            weighted_metrics=_each(_metric, training.get("weighted_metrics")),
+            loss_weights=training.get("loss_weights"),
         )
         if state:
             _restore_optimizer(model, state)
@@ -184,8 +184,10 @@ def _options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
         if options.get("reduction") == "auto":
             options["reduction"] = "sum_over_batch_size"
     if hasattr(keras.optimizers, kind):
-        for name in ("jit_compile", "is_legacy_optimizer"):
+        for name in ("jit_compile", "is_legacy_optimizer", "schedule_decay"):
             options.pop(name, None)
+        if "lr" in options:  # before Keras 2.3
+            options["learning_rate"] = options.pop("lr")
         decay = options.pop("decay", None)
         if decay:
             schedule = keras.optimizers.schedules.InverseTimeDecay(options["learning_rate"], 1, decay)
