@@ -1,7 +1,9 @@
 """The copy that `accelerate` returns computes what the model computes, whatever the model is made of."""
 
 import gc
+import random
 import threading
+import types
 import warnings
 import weakref
 
@@ -859,9 +861,11 @@ def test_functions_are_traced_anew_in_place():
     model.own = tf.function(lambda x: model(x))
     fitted(model, numbers(), targets()), model.predict(numbers(), verbose=0)
     assert "OstinatoLstmV1" not in ops(model.step) | ops(model.own)
+    before = model.train_function, model.predict_function
     ostinato.accelerate(model, copy=False)
-    assert model.train_function is None
-    assert model.predict_function is None
+    train, predict = model.train_function, model.predict_function
+    assert train is not before[0]
+    assert predict is not before[1]
     assert "OstinatoLstmV1" in ops(model.step)
     assert "OstinatoLstmV1" in ops(model.own)
 
@@ -967,3 +971,106 @@ def test_what_is_left_of_ostinato_after_restoring_is_named():
         UserWarning, match=r"opens only where ostinato is installed: keras2_hard_sigmoid \(in old\)"
     ):
         ostinato.restore(model)
+
+
+STATE = types.ModuleType("state")
+
+
+def test_weights_read_through_a_module_are_found_by_running_the_copy():
+    STATE.embedding = layers.Embedding(9, 4)
+    inputs = keras.Input((TIME,), dtype="int32")
+    tied = layers.Lambda(lambda h: keras.ops.matmul(h, keras.ops.transpose(STATE.embedding.embeddings)))
+    model = keras.Model(inputs, tied(layers.LSTM(4, return_sequences=True)(STATE.embedding(inputs))))
+    with pytest.raises(ConfigError, match="the copy computes with variables of the original; copy=False"):
+        ostinato.accelerate(model)
+
+
+def test_a_model_that_draws_is_compared_with_equal_draws_and_draws_on_as_before():
+    model = sequence(
+        layers.Lambda(lambda x: x + tf.random.normal(tf.shape(x)) + keras.random.normal((TIME, 3)))
+    )
+    tf.random.set_seed(3)
+    random.seed(3)
+    expected = float(tf.random.normal([])), random.random()
+    tf.random.set_seed(3)
+    random.seed(3)
+    ostinato.restore(ostinato.accelerate(model))
+    assert (float(tf.random.normal([])), random.random()) == expected
+
+
+def test_arrays_and_helpers_are_as_before_and_arrays_are_the_copys_own():
+    class Counting(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seen = np.zeros(3)
+            self.helper = types.SimpleNamespace(calls=0)
+
+        def call(self, x):
+            self.seen += 1.0
+            self.helper.calls += 1
+            return x
+
+    model = sequence(Counting())
+    layer = model.layers[0]
+    seen, calls = layer.seen.copy(), layer.helper.calls
+    copy = ostinato.accelerate(model)
+    np.testing.assert_array_equal(layer.seen, seen)
+    assert layer.helper.calls == calls
+    copy.layers[0].seen += 5.0
+    np.testing.assert_array_equal(layer.seen, seen)
+
+
+def test_outputs_of_any_kind_are_no_raw_error():
+    class Odd(Net):
+        def call(self, x):
+            h = super().call(x)
+            return {
+                "h": h,
+                "text": tf.as_string(tf.cast(h, tf.int32)),
+                "none": None,
+                "sparse": tf.sparse.from_dense(h),
+            }
+
+    model = Odd(4)
+    model(numbers())
+    assert type(ostinato.accelerate(model).reader) is LSTM
+
+
+def test_a_model_is_changed_in_place_while_it_trains():
+    class Change(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            (ostinato.accelerate if batch else ostinato.restore)(self.model, copy=False)
+
+    model = sequence()
+    model.compile("sgd", "mse")
+    assert len(fitted_with(model, Change())["loss"]) == 2
+    assert type(model.layers[0]) is LSTM
+
+
+def fitted_with(model, callback):
+    return model.fit(numbers(), targets(), batch_size=3, epochs=2, verbose=0, callbacks=[callback]).history
+
+
+def test_a_model_that_magnifies_rounding_is_judged_by_its_own_sensitivity():
+    model = sequence(layers.Lambda(lambda x: keras.ops.sin(1e5 * x), name="wild"))
+    first = keras.Sequential(
+        [keras.Input((TIME, 3)), layers.LSTM(3), layers.Lambda(lambda h: keras.ops.sin(1e5 * h))]
+    )
+    assert type(ostinato.accelerate(first).layers[0]) is LSTM
+    assert type(ostinato.accelerate(model).layers[1]) is LSTM
+
+
+def test_a_layer_used_only_where_layers_are_made_is_no_obstacle():
+    units = layers.Embedding(9, 4)
+
+    class Own(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.width = units.output_dim
+
+        def call(self, x):
+            return x / self.width
+
+    inputs = keras.Input((TIME,), dtype="int32")
+    model = keras.Model(inputs, layers.LSTM(2)(Own()(units(inputs))))
+    assert_same_outputs(model, ostinato.accelerate(model), np.ones((2, TIME), "int32"))

@@ -185,31 +185,58 @@ def _changed(original: Any, change: Callable[[Any], None], *, copy: bool, compil
         )
     if own_compile or not compile:
         _uncompile(result)
-    change(result)
-    _compare(copied)
+    _compare(copied, change)
     return result
 
 
-def _compare(copied: Copy) -> None:
-    """Refuses a copy that computes something else; a warning says when they could not be compared."""
+def _compare(copied: Copy, change: Callable[[Any], None]) -> None:
+    """Changes a copy, and refuses it if it computes something else than the original, or by means of it.
+
+    First the copy is compared as it is: that shows whether it is one. Then after the change, when rounding is
+    the only difference. A warning says when they could not be compared.
+    """
     old, new = copied.original, copied.copy
-    objects = [thing for pair in copied.pairs(object) for thing in pair]
+    objects = copied.objects()
     batch = agreement.made_up_batch(old, objects)
-    if batch.why_not:
+    compiled = getattr(old, "compiled", False) and getattr(new, "compiled", False)
+    weights = old.trainable_variables if compiled else []
+    theirs = None
+    if not batch.why_not:
+        try:
+            theirs = agreement.results(old, batch, objects, weights=weights)
+        except Exception as error:  # a model may return anything
+            batch = batch._replace(why_not=f"its results cannot be compared ({reason(error).rstrip('.')})")
+    if theirs is None:
+        change(new)
         warnings.warn(
             f"the copy of {old.name} could not be compared with it on a made-up batch: {batch.why_not}",
             stacklevel=4,
         )
         return
-    compiled = getattr(old, "compiled", False) and getattr(new, "compiled", False)
-    weights = old.trainable_variables if compiled else []
-    theirs = agreement.results(old, batch, objects, weights=weights)
-    try:
-        ours = agreement.results(new, batch, objects, weights=[copied.of(weight) for weight in weights])
-    except Exception as error:  # a model may raise anything
-        raise _cannot_copy(old, f"the copy does not run ({reason(error).rstrip('.')})") from error
-    if difference := agreement.disagreement(theirs, ours):
-        raise _cannot_copy(old, difference.replace("its ", "the copy's ", 1))
+
+    def check(**sensitivity: Any) -> str:
+        try:
+            ours = agreement.results(new, batch, objects, weights=[copied.of(weight) for weight in weights])
+        except Exception as error:  # a model may raise anything
+            return f"the copy does not run ({reason(error).rstrip('.')})"
+        return agreement.disagreement(theirs, ours, **sensitivity).replace("its ", "the copy's ", 1)
+
+    def run_with(value: Callable[[Any], Any]) -> Any:
+        return agreement.changed([variable for variable, _ in copied.pairs(tf.Variable)], value)
+
+    difference = check()
+    if not difference:
+        with run_with(lambda value: 1.25 * value + 0.5):
+            difference = check() and "the copy computes with variables of the original"
+    if not difference:
+        change(new)
+        difference = check()
+        if difference:
+            with run_with(lambda value: value * (1 + 1e-6)):
+                nudged = agreement.results(old, batch, objects, weights=weights)
+            difference = check(sensitivity=nudged)
+    if difference:
+        raise _cannot_copy(old, difference)
 
 
 def _cannot_copy(model: Any, why: str) -> ConfigError:
@@ -242,9 +269,10 @@ def _change_class(layer: Any, kind: type, engine: str | None) -> None:
         return
     vars(layer).pop("engine", None)
     names = ("activation", "recurrent_activation", "unroll", "use_bias", "use_cudnn")
-    layer.supports_jit = kind(
-        1, **{name: getattr(layer, name) for name in names if hasattr(layer, name)}
-    ).supports_jit
+    # What Keras' layer of these options says; made so that nothing is drawn for it.
+    drawn = {f"{name}_initializer": "zeros" for name in ("kernel", "recurrent", "bias")}
+    options = {name: getattr(layer, name) for name in names if hasattr(layer, name)}
+    layer.supports_jit = kind(1, seed=0, name=layer.name, **drawn, **options).supports_jit
 
 
 def _leave_xla(model: Any) -> None:
@@ -268,9 +296,9 @@ def _forget_traces(model: Any) -> None:
     """Drops what TensorFlow traced with the layers of before."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.Model):
-            for name in TRACED:
+            for name in TRACED:  # at once, since they may be running, as in a callback
                 if getattr(layer, name, None) is not None:
-                    setattr(layer, name, None)
+                    getattr(layer, f"make_{name}")(force=True)
         for name, value in [*vars(layer).items()]:
             if isinstance(value, tf.types.experimental.PolymorphicFunction) and name not in TRACED:
                 layer.__dict__[name] = value._clone(None)

@@ -6,7 +6,7 @@ import collections
 import contextlib
 import types
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -17,13 +17,19 @@ from ostinato.errors import ConfigError
 from ostinato.layers import made_up
 from ostinato.layers.copying import TRACED, Copy
 from ostinato.layers.loading import reason
+from ostinato.layers.randomness import drawing_from
 
 TOLERANCE = 1e-4
 """The largest difference that counts as agreement, relative to the largest number beside it."""
 # A gradient this many times smaller than the largest of the model is rounding error of the larger ones.
 NEGLIGIBLE = 1e-3
+# How many times as far as rounding moves the original, rounding may move a copy.
+_NUDGES = 30.0
 # Sizes in place of open ones; the second where a model needs a longer sequence than the first.
 _SIZES = ((2, 6), (2, 100))
+# Longer sequences, which some models insist on, run in a graph.
+_MANY_STEPS = 200
+_TENSORS = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor, np.ndarray, np.generic)
 
 
 class Results(NamedTuple):
@@ -32,12 +38,12 @@ class Results(NamedTuple):
     Attributes:
         outputs: at `training=False`.
         loss: the compiled loss on made-up targets, or the mean square of the outputs; none without gradients.
-        gradients: of the loss, for each trainable weight; None where it does not depend on one.
+        gradients: of the loss, for each trainable weight; of size 0 where it does not depend on one.
     """
 
     outputs: list[np.ndarray]
     loss: list[np.ndarray]
-    gradients: list[np.ndarray | None]
+    gradients: list[np.ndarray]
 
 
 class Batch(NamedTuple):
@@ -107,7 +113,7 @@ def made_up_batch(model: Any, objects: Iterable[Any]) -> Batch:
         if made.why_not:
             break
         try:
-            with kept(objects):
+            with kept(objects), drawing_from(0):
                 model(*made.arguments, training=False, **made.options)
         except Exception as error:  # a model may raise anything
             made = Batch((), {}, f"it does not run on a made-up batch ({reason(error)[:-1]})")
@@ -165,21 +171,56 @@ def results(model: Any, batch: Batch, objects: Iterable[Any], *, weights: Sequen
         objects: all that may change when it runs, as for `kept`.
         weights: for which to take gradients of the loss; without any, there is no loss either.
     """
-    with kept(objects), tf.GradientTape() as tape:
+    long = any(_steps(tensor) > _MANY_STEPS for tensor in keras.tree.flatten(batch.arguments))
+    if not long:
+        with kept(objects):
+            return Results(*_computed(model, batch, weights))
+    # Step by step, Python would take minutes for that.
+    with kept(objects):
+        traced: Any = tf.function(lambda: _computed(model, batch, weights), autograph=False)()
+    return Results(*([_array(each) for each in part] for part in traced))
+
+
+def _steps(tensor: Any) -> int:
+    return tensor.shape[1] or 0 if tensor.shape.rank and tensor.shape.rank > 1 else 0
+
+
+def _computed(model: Any, batch: Batch, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """The outputs, the loss and the gradients, as arrays; as tensors in a function that is traced."""
+    kept_as: Any = _array if tf.executing_eagerly() else tf.convert_to_tensor
+    with drawing_from(0), tf.GradientTape() as tape:
         outputs = model(*batch.arguments, training=False, **batch.options)
-        flat = keras.tree.flatten(outputs)
+        flat = [each for each in keras.tree.flatten(outputs) if isinstance(each, _TENSORS)]
         if not weights:
-            return Results([_array(each) for each in flat], [], [])
+            return [kept_as(each) for each in flat], [], []
         inputs = batch.arguments[0]
-        with tape.stop_recording():
-            targets, _ = made_up.make_targets(model, inputs, outputs)
+        targets = None
+        if tf.executing_eagerly():
+            with tape.stop_recording():
+                targets, _ = made_up.make_targets(model, inputs, outputs)
         loss = made_up.loss_of(model, inputs, targets, outputs, training=False)
         gradients = tape.gradient(loss, [weight.value for weight in weights])
-        return Results(
-            [_array(each) for each in flat],
-            [_array(loss)],
-            [None if each is None else _array(each) for each in gradients],
-        )
+        zeros = (tf.zeros([0]) if each is None else each for each in gradients)
+        return [kept_as(each) for each in flat], [kept_as(loss)], [kept_as(each) for each in zeros]
+
+
+@contextlib.contextmanager
+def changed(variables: Iterable[Any], change: Callable[[Any], Any]) -> Iterator[None]:
+    """While it lasts, variables of floating-point numbers have other values.
+
+    Args:
+        variables: TensorFlow's.
+        change: from a value to the other.
+    """
+    floating = [variable for variable in variables if variable.dtype.is_floating]
+    before = [variable.read_value() for variable in floating]
+    try:
+        for variable, value in zip(floating, before, strict=True):
+            variable.assign(change(value))
+        yield
+    finally:
+        for variable, value in zip(floating, before, strict=True):
+            variable.assign(value)
 
 
 @contextlib.contextmanager
@@ -189,12 +230,14 @@ def kept(objects: Iterable[Any]) -> Iterator[None]:
     Args:
         objects: variables, and Python objects of any kind.
     """
-    variables, attributes, contents = [], [], []
+    variables, attributes, contents, arrays = [], [], [], []
     for thing in objects:
         if isinstance(thing, tf.Variable):
             variables.append((thing, thing.read_value()))
         elif issubclass(type(thing), dict | list | set | collections.deque):
             contents.append((thing, _items(thing)))
+        elif isinstance(thing, np.ndarray):
+            arrays.append((thing, thing.copy()))
         elif isinstance(getattr(thing, "__dict__", None), dict):
             attributes.append((vars(thing), _items(vars(thing))))
     with warnings.catch_warnings():
@@ -204,6 +247,9 @@ def kept(objects: Iterable[Any]) -> Iterator[None]:
         finally:
             for variable, value in variables:
                 variable.assign(value)
+            for thing, before in arrays:
+                if thing.flags.writeable:
+                    thing[...] = before
             for thing, before in [*attributes, *contents]:
                 _put_back(thing, before)
 
@@ -233,22 +279,25 @@ def _same_item(a: Any, b: Any) -> bool:
     return a is b or (pair and a[0] is b[0] and a[1] is b[1])
 
 
-def disagreement(theirs: Results, ours: Results) -> str:
-    """Where two results differ, in words; empty when they agree."""
-    for what, old, new in (("outputs", theirs.outputs, ours.outputs), ("loss", theirs.loss, ours.loss)):
+def disagreement(theirs: Results, ours: Results, *, sensitivity: Results | None = None) -> str:
+    """Where two results differ, in words; empty when they agree.
+
+    Args:
+        theirs: of the original.
+        ours: of the copy.
+        sensitivity: of the original again, after a change of its weights as small as rounding. What that
+            moves as far as the copy is off is no disagreement.
+    """
+    least = NEGLIGIBLE * max(map(_size, theirs.gradients), default=0.0)
+    for what, smallest in (("outputs", 0.0), ("loss", 0.0), ("gradients", least)):
+        old, new = getattr(theirs, what), getattr(ours, what)
         if len(old) != len(new):
             return f"it has {len(new)} {what} in the place of {len(old)}"
-        for a, b in zip(old, new, strict=True):
-            difference = _difference(a, b, 0.0)
-            if not difference <= TOLERANCE:
+        moved = old if sensitivity is None else getattr(sensitivity, what)
+        for a, b, c in zip(old, new, moved, strict=True):
+            difference = _difference(a, b, smallest)
+            if not difference <= max(TOLERANCE, _NUDGES * _difference(a, c, smallest)):
                 return f"its {what} differ by {difference:.1e} on a made-up batch"
-    sizes = [_size(each) for each in theirs.gradients if each is not None]
-    least = NEGLIGIBLE * max(sizes, default=0.0)
-    for a, b in zip(theirs.gradients, ours.gradients, strict=True):
-        if (a is None) != (b is None):
-            return "a weight has a gradient in one of them only"
-        if a is not None and b is not None and not (difference := _difference(a, b, least)) <= TOLERANCE:
-            return f"its gradients differ by {difference:.1e} on a made-up batch"
     return ""
 
 

@@ -29,7 +29,7 @@ TRACED = ("train_function", "test_function", "predict_function")
 _CONTAINERS = (dict, list, set, collections.deque)
 _VALUES = (
     *(type(None), bool, int, float, complex, str, bytes, type, types.ModuleType, types.CodeType),
-    *(types.BuiltinFunctionType, types.GeneratorType, np.ndarray, np.generic, tf.Tensor, tf.TypeSpec),
+    *(types.BuiltinFunctionType, types.GeneratorType, np.generic, tf.Tensor, tf.TypeSpec),
 )
 # Values of Keras: a layer refers to them, and never changes them.
 _SHARED = (
@@ -37,6 +37,10 @@ _SHARED = (
     *(keras.losses.Loss, keras.optimizers.schedules.LearningRateSchedule, keras.DTypePolicy),
 )
 _VARIABLES = (keras.Variable, tf.Variable)
+_REFUSED: Any = (
+    *(tf.train.CheckpointManager, tf.train.ExponentialMovingAverage),
+    tf.lookup.experimental.DenseHashTable,
+)
 _Function: Any = tf.types.experimental.PolymorphicFunction
 _Table: Any = tf.lookup.experimental.MutableHashTable
 _Trackable: Any = tf.__internal__.tracking.AutoTrackable
@@ -101,6 +105,10 @@ class Copy:
             if isinstance(old, kinds) and key in self._new:
                 yield old, self._new[key]
 
+    def objects(self) -> list[Any]:
+        """All objects of the original and of the copy, those that they share once."""
+        return list({id(thing): thing for thing in (*self._found.values(), *self._new.values())}.values())
+
     def leads_to_copied(self, thing: Any) -> bool:
         """Whether an object from outside of the model leads to one that is copied."""
         return any(key in self._copied for key in self._reached([thing], at_most=2000))
@@ -138,7 +146,17 @@ class Copy:
         if isinstance(thing, keras.KerasTensor):
             history = getattr(thing, "_keras_history", None)
             return history is None or id(history.operation) not in self._operations
-        known = (*_VARIABLES, _Function, _Table, _Trackable, *_CONTAINERS, tuple, frozenset)
+        known = (
+            *_VARIABLES,
+            *_REFUSED,
+            np.ndarray,
+            _Function,
+            _Table,
+            _Trackable,
+            *_CONTAINERS,
+            tuple,
+            frozenset,
+        )
         module = type(thing).__module__
         if isinstance(thing, known) or module.startswith("tensorflow.python.trackable."):
             return False
@@ -146,8 +164,10 @@ class Copy:
 
     def _parts(self, thing: Any) -> list[Any]:
         """The objects directly inside an object."""
-        if isinstance(thing, tf.Variable):
+        if isinstance(thing, tf.Variable | np.ndarray):
             return []
+        if isinstance(thing, _REFUSED):
+            raise ConfigError(f"it holds a {type(thing).__name__}, which knows variables by name")
         if isinstance(thing, dict):
             parts = [*thing.keys(), *thing.values()]
         elif isinstance(thing, list | tuple | set | frozenset | collections.deque):
@@ -181,6 +201,8 @@ class Copy:
         for kind in type(thing).__mro__:
             slots = vars(kind).get("__slots__", ())
             for name in [slots] if isinstance(slots, str) else slots:
+                if name.startswith("__") and not name.endswith("__"):
+                    name = f"_{kind.__name__.lstrip('_')}{name}"
                 if name not in ("__dict__", "__weakref__") and hasattr(thing, name):
                     yield name, getattr(thing, name)
 
@@ -194,6 +216,8 @@ class Copy:
             return self._new[id(thing)]
         if isinstance(thing, tuple | frozenset):
             return self._tuple(thing)
+        if type(thing) is np.ndarray and thing.dtype != object:
+            return self._new.setdefault(id(thing), thing.copy())
         if id(thing) not in self._copied and not isinstance(thing, _CONTAINERS):
             return thing
         if self._is_value(thing):
@@ -216,7 +240,10 @@ class Copy:
     def _empty(self, thing: Any) -> Any:
         kind = type(thing)
         if isinstance(thing, tf.Variable):
-            return copy.deepcopy(thing)
+            if thing.shape.is_fully_defined():
+                return copy.deepcopy(thing)
+            name = thing.name.partition(":")[0]
+            return tf.Variable(thing.read_value(), thing.trainable, name=name, shape=thing.shape)
         if isinstance(thing, _Table):
             table = kind(thing.key_dtype, thing.value_dtype, thing._default_value)
             table.insert(*thing.export())

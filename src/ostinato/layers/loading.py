@@ -7,6 +7,7 @@ from typing import Any
 
 from ostinato.errors import ConfigError
 from ostinato.layers import classic  # registers the layers that files name # noqa: F401
+from ostinato.layers.model_files import check_file
 
 import keras  # isort: skip - classic says in one sentence what is wrong when it does not load
 
@@ -34,11 +35,7 @@ def loaded(model: Source, *, compile: bool = True) -> Any:
             )
         raise ConfigError(f"A Keras model or the path of a .keras or .h5 file is expected, not {kind}.")
     path = pathlib.Path(model)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise ConfigError(f"{path} {what}; give a .keras or .h5 file written by model.save.")
-    if path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise ConfigError(f"{path} is neither a .keras nor an .h5 file, as model.save writes them.")
+    check_file(path)
     from ostinato.layers import legacy, vetting
 
     try:

@@ -179,7 +179,8 @@ def loss_of(model: Any, x: Any, y: Any, outputs: Any, *, training: bool = True) 
     """The compiled loss of outputs; without targets, their mean square and what layers add to the loss."""
     if y is not None:
         return model.compute_loss(x=x, y=y, y_pred=outputs, training=training)
-    squares = [tf.reduce_mean(tf.square(tf.cast(each, tf.float32))) for each in keras.tree.flatten(outputs)]
+    flat = [each for each in keras.tree.flatten(outputs) if tf.is_tensor(each) and each.dtype.is_floating]
+    squares = [tf.reduce_mean(tf.square(tf.cast(each, tf.float32))) for each in flat]
     return tf.add_n([*squares, *[tf.cast(loss, tf.float32) for loss in model.losses]])
 
 
@@ -194,9 +195,9 @@ def make_targets(model: Any, x: Any, outputs: Any) -> tuple[Any, str]:
     if len(names) != len(flat):
         return otherwise
     random = np.random.default_rng(SEED)
-    targets = [_target(random, name, output) for name, output in zip(names, flat, strict=True)]
-    packed = keras.tree.pack_sequence_as(outputs, targets)
     try:
+        targets = [_target(random, name, output) for name, output in zip(names, flat, strict=True)]
+        packed = keras.tree.pack_sequence_as(outputs, targets)
         model.compute_loss(x=x, y=packed, y_pred=outputs, training=True)
     except Exception:  # a loss may ask anything of its targets; that is no fault of the model
         return otherwise

@@ -16,6 +16,16 @@ from ostinato.errors import ConfigError
 if TYPE_CHECKING:
     from ostinato.layers.copying import Copy
 
+# What runs when a layer is made or saved, and not in a copy.
+_MAKING = (
+    "__init__",
+    "__new__",
+    "__init_subclass__",
+    "build",
+    "get_config",
+    "from_config",
+    "get_build_config",
+)
 # Code that reads no weights by a name of its own module.
 _LIBRARIES = ("keras", "tensorflow", "numpy", "ostinato", "builtins", "functools", "abc", "typing")
 
@@ -40,6 +50,8 @@ def check_names(things: Iterable[Any], copy: Copy) -> None:
                 kinds.setdefault(kind)
     for kind in kinds:
         for name, value in vars(kind).items():
+            if name in _MAKING:
+                continue
             found = list(_functions(value))
             functions |= {id(function): (function, True) for function in found}
             data = not found and not name.startswith("__")
@@ -56,6 +68,9 @@ def check_names(things: Iterable[Any], copy: Copy) -> None:
                 waiting.append((value, True))
             elif copy.leads_to_copied(value):
                 raise _refused(function.__qualname__, name, "a global variable")
+        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        if of_class and copy.leads_to_copied(defaults):
+            raise _refused(function.__qualname__, "its default arguments", "made with the function")
         for name, value in _closure(function) if of_class else ():
             if isinstance(value, types.FunctionType):
                 waiting.append((value, True))

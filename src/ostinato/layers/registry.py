@@ -12,7 +12,6 @@ units and the options of Keras' recurrent layers (`return_sequences`, `name`, â€
         return keras.layers.RNN(AnotherCell(units), **options)
 """
 
-import difflib
 import functools
 import importlib.metadata
 import inspect
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ostinato import engines
 from ostinato.errors import ConfigError, EngineError
+from ostinato.hints import nearest
 
 if TYPE_CHECKING:
     import keras
@@ -191,6 +191,8 @@ def has_reset_gate(cell: str) -> bool:
     Raises:
         ConfigError: there is no such cell, or the package that brings it does not load.
     """
+    if cell in _CLASSIC:
+        return cell == "gru"  # known without Keras, which takes seconds to import
     return _takes(_factory(cell), "reset_after")
 
 
@@ -205,8 +207,8 @@ def _factory(cell: str) -> Callable[..., Any]:
         return getattr(classic, _CLASSIC[cell])
     point = _entry_points().get(cell)
     if point is None:
-        nearest = difflib.get_close_matches(str(cell), cells(), n=1)
-        hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+        meant = nearest(cell, cells())
+        hint = f" Did you mean '{meant}'?" if meant else ""
         raise ConfigError(f"There is no cell '{cell}'; choose one of {', '.join(cells())}.{hint}")
     try:
         return point.load()
