@@ -4,6 +4,7 @@
     python benchmarks/engine.py --against keras,torch --layers lstm-32x35x28-256 --rounds 3
     python benchmarks/engine.py --checks                       # also twice the time, memory, steps, a model
     python benchmarks/engine.py --layers --checks              # only those
+    python benchmarks/engine.py --from-json --plot FILE.png    # measures nothing: the last results once more
 
 Each peer is a process that lives as long as the benchmark (`benchmarks/peers.py`, which also says what is
 timed). They are measured in turn, round after round, so that a noisy minute hits all alike; a turn is the
@@ -406,7 +407,9 @@ def draw(rows: Sequence[dict[str, Any]], rivals: Sequence[str], path: Path) -> N
     panels[0].invert_yaxis()
     panels[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    # Which results were drawn can be read from the picture.
+    shown = [{"title": row["title"], "pass": row["pass"], "ratios": row["ratios"]} for row in rows]
+    figure.savefig(path, metadata={"Description": json.dumps(shown)})
 
 
 def processor() -> str:
@@ -461,11 +464,26 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE.json",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios")
+    parser.add_argument(
+        "--from-json", action="store_true", help="measure nothing; print and draw what --out has"
+    )
     return parser.parse_args()
+
+
+def show_again(options: argparse.Namespace) -> None:
+    """The tables and the picture of results that are there."""
+    results = json.loads(options.out.read_text())
+    rows = results["layers"]
+    rivals = [peer for peer in options.against if any(peer in row["ratios"] for row in rows)]
+    print(table(rows, rivals), check_table(results["checks"]), sep="\n\n")
+    if options.plot:
+        draw(rows, rivals, options.plot)
 
 
 def main() -> None:
     options = parse_arguments()
+    if options.from_json:
+        return show_again(options)
     needed = ["ostinato", *options.against]
     if options.layers:
         needed += [peer for peer in MATMUL_PEERS if peer not in needed]

@@ -223,7 +223,7 @@ class TensorFlowPeer:
         network, training = task.build(), ostinato.TrainingConfig(steps=1)
         variables = network.trainable_variables
         step = make_train_step(
-            task, network, Optimizer(training, weights.names(variables), variables), training
+            task, network, Optimizer(training, weights.names(network, variables), variables), training
         )
         batch = as_tensors(next(iter(task.batches("train", epoch=0))))
         state = task.initial_state(network, layer.batch)

@@ -185,7 +185,7 @@ def prepared(source: str, name: str) -> tuple[Translator, ostinato.TrainingConfi
 
 def ours_step(task: Translator, model: Any, config: ostinato.TrainingConfig) -> Callable[..., float]:
     """Learns from a batch as `ostinato.train` does."""
-    optimizer = Optimizer(config, weights.names(model.trainable_variables), model.trainable_variables)
+    optimizer = Optimizer(config, weights.names(model, model.trainable_variables), model.trainable_variables)
     step = make_train_step(task, model, optimizer, config)
     rate, no_signals = tf.constant(config.learning_rate, tf.float32), tf.zeros(4)
     return lambda batch, number: float(step((batch,), ((),), tf.constant(number), rate, no_signals).loss)
@@ -326,7 +326,7 @@ def both_passes(forward: Callable[..., Any], layers: list[Any], given: list[Any]
 def optimizer_turn(model: RecurrentTranslator, config: ostinato.TrainingConfig) -> Callable[[], float]:
     """Clipping by the norm, and steps of the optimizer that move nothing: the learning rate is 0."""
     variables = model.trainable_variables
-    optimizer = Optimizer(config, weights.names(variables), variables)
+    optimizer = Optimizer(config, weights.names(model, variables), variables)
 
     @tf.function
     def run(gradients):

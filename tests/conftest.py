@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, settings
 
 import ostinato
 
+from .disk import Disk
+
 settings.register_profile(
     "ostinato", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -27,6 +29,12 @@ def cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("OSTINATO_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """What would be on the disk after a power cut."""
+    return Disk(monkeypatch)
 
 
 # The finder of an editable install would find the library of that install.

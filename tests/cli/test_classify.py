@@ -67,7 +67,7 @@ def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
     assert answer.out == "run\n"
     assert "2 labels (neg, pos); texts: 65 for train, 7 for validation" in answer.err
     assert "took column 'text' as the text and 'label' as the label" in answer.err
-    assert "texts/s" in answer.err
+    assert "validation  loss" in answer.err
     assert 'ask it: ostinato predict run "…"' in answer.err
     assert json.loads(Path("run/config.json").read_text())["task"] == "classifier"
 

@@ -100,7 +100,7 @@ def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
     assert (answer.code, answer.out) == (0, "run\n")
     assert "source: word, " in answer.err
     assert "; pairs: " in answer.err
-    assert "tokens/s" in answer.err
+    assert "validation  loss" in answer.err
     assert 'translate with it: ostinato predict run "…"' in answer.err
     assert json.loads(Path("run/config.json").read_text())["task"] == "translator"
     pictures = {path.name for path in Path("run/report").glob("*.png")}

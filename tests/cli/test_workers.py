@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 
 from ostinato.cli.workers import Lines
 
-# The alarm makes a failure of what would otherwise wait for ever.
-LAUNCHER = """
+from .. import hanging
+
+# The alarms make a failure of what would otherwise wait for ever; the workers' come first.
+LAUNCHER = f"""
 import json, os, signal, sys
 from ostinato.cli.workers import run_workers
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.alarm(30)
+signal.alarm({2 * hanging.SECONDS})
 grace, *programs = json.loads(sys.argv[1])
-python = [sys.executable, "-S", "-u", "-c"]
-commands = [[*python, f"import signal; signal.alarm(20)\\n{program}"] for program in programs]
+python, alarm = [sys.executable, "-S", "-u", "-c"], "import signal; signal.alarm({hanging.SECONDS})"
+commands = [[*python, f"{{alarm}}\\n{{program}}"] for program in programs]
 sys.exit(run_workers(commands, [os.environ] * len(programs), grace))
 """
 
@@ -45,7 +47,7 @@ def start(tmp_path):
     """start(program, …) -> the launcher of these workers, its outputs to be read as text."""
     started = []
 
-    def start(*programs, grace=60.0, **options):
+    def start(*programs, grace=hanging.SECONDS, **options):
         outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         command = [sys.executable, "-c", LAUNCHER, json.dumps([grace, *programs])]
         started.append(subprocess.Popen(command, cwd=tmp_path, text=True, start_new_session=True, **outputs))
@@ -119,9 +121,9 @@ for number in range({count}):
 
 def test_what_a_worker_started_cannot_hold_up_the_end(start, pipe):
     # It has the worker's outputs until it is told to end; were it waited for, it would say so after a while.
-    child = """
+    child = f"""
 import os, select
-told, _, _ = select.select([os.open("pipe", os.O_RDWR)], [], [], 10)
+told, _, _ = select.select([os.open("pipe", os.O_RDWR)], [], [], {hanging.SECONDS})
 print("" if told else "waited for")
 """
     launcher = start(
@@ -218,7 +220,8 @@ def test_a_reader_who_has_enough_stops_the_workers_and_is_told(start):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
 def test_a_launcher_that_is_killed_leaves_no_worker(start, pipe):
     # Were a worker to live on, it would say so after a while.
-    worker = "import time; held = open('pipe', 'w'); print('ready'); time.sleep(10); held.write('alive')"
+    worker = "import time; held = open('pipe', 'w'); print('ready'); "
+    worker += f"time.sleep({hanging.SECONDS // 2}); held.write('alive')"
     launcher = start(worker, worker)
     with open(pipe) as held:
         assert lines_of(launcher.stdout, 2) == {"[0] ready", "[1] ready"}

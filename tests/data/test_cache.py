@@ -34,6 +34,15 @@ def test_a_write_that_does_not_finish_leaves_the_old_file_and_nothing_else(cache
     assert os.listdir(path.parent) == ["file"]
 
 
+def test_a_file_is_safe_before_it_takes_its_place(cache, disk):
+    for content in (b"old", b"a newer one"):
+        with caching.writing(cache / "file") as file:
+            file.write(content)
+    caching.write_json(cache / "a.json", {"a": 1})
+    assert disk.renamed == [cache / "file", cache / "file", cache / "a.json"]
+    assert disk.too_early == []
+
+
 def test_a_cache_below_a_file_cannot_be_written_and_says_what_to_do(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "file" / "cache"))

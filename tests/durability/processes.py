@@ -59,12 +59,14 @@ class Ended:
 
     Attributes:
         code: its exit code; negative for a signal.
+        cpu_seconds: the processor's time that it used.
         said: what it wrote on standard output and standard error.
         passed: how often it passed each place, see `places`; empty when it was killed.
         seen: when each newest checkpoint was first seen, in seconds of `time.perf_counter`, by step.
     """
 
     code: int
+    cpu_seconds: float
     said: str
     passed: Counter[str]
     seen: dict[int, float]
@@ -117,7 +119,7 @@ class Nursery:
             if strike is not None and strike(process):
                 strike = None
         passed = json.loads(record.read_text()) if record.exists() else {}
-        return Ended(self._answer(), log.read_text(errors="replace"), Counter(passed), seen)
+        return Ended(*self._answer(), log.read_text(errors="replace"), Counter(passed), seen)
 
     def _pipe(self, name: str) -> IO[bytes]:
         return getattr(self._process, name)

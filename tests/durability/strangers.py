@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,11 +17,10 @@ from hypothesis import HealthCheck, settings
 
 from ostinato.errors import OstinatoError
 
+from ..hanging import no_hang
 from .mutations import remove
 
 FACTOR = int(os.environ.get("OSTINATO_HOSTILE_CASES", "1"))
-PATIENCE = 60
-"""Seconds until a case counts as hanging; one takes milliseconds."""
 MEMORY = 1 << 30
 """Bytes that a case may take."""
 LONGEST = 1500
@@ -139,23 +137,9 @@ class Outside:
 @contextmanager
 def guarded(outside: Outside) -> Iterator[None]:
     """Fails when the block hangs, takes great memory, or touches what lies outside."""
-    with _no_hang(), _no_great_memory():
+    with no_hang(), _no_great_memory():
         yield
     outside.assert_untouched()
-
-
-@contextmanager
-def _no_hang() -> Iterator[None]:
-    def give_up(*_: Any) -> None:
-        raise AssertionError(f"it hangs: {PATIENCE} seconds have passed")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(PATIENCE)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager

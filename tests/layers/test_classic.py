@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import ostinato.layers.classic as classic
+from ostinato.engines import native
 from ostinato.errors import EngineError
 from ostinato.layers import GRU, LSTM, SimpleRNN
 
@@ -112,3 +113,26 @@ def test_the_examples_in_the_docstrings_run():
     failed, tried = doctest.testmod(classic)
     assert tried > 3
     assert failed == 0
+
+
+@pytest.mark.parametrize("engine", ["auto", "native", "keras"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_token_ids_drop_of_the_inputs_what_their_one_hot_vectors_drop(layer, engine):
+    if engine == "native" and not native.available():
+        pytest.skip(f"no native engine: {native.reason()}")
+    ids = np.array([[1, 0, 2, 2], [2, 2, 1, 0], [0, 1, 1, 2]])
+    one_hot, weights = np.eye(3, dtype="float32")[ids], None
+    found = {}
+    for how, rate in (("ids", 0.4), ("vectors", 0.4), ("nothing dropped", 0.0)):
+        one = layer(5, engine=engine, dropout=rate, seed=3, return_sequences=True, return_state=True)
+        one.build(one_hot.shape)
+        weights = weights or one.get_weights()
+        one.set_weights(weights)
+        state = [np.ones((3, 5), "float32")] * len(one.state_size)
+        if how == "ids":
+            found[how] = one.over_ids(ids, 3, initial_state=state, training=True)
+        else:
+            found[how] = one(one_hot, initial_state=state, training=True)
+    for part, expected in zip(found["ids"], found["vectors"], strict=True):
+        np.testing.assert_allclose(part, expected, atol=1e-6)
+    assert not np.allclose(found["ids"][0], found["nothing dropped"][0], atol=1e-3)

@@ -137,6 +137,33 @@ def test_each_gate_of_an_lstm_sees_its_own_part_of_the_past_at_all_steps():
     np.testing.assert_allclose(run(lstm, tf.constant(x), key(step=7))[:, -1], h, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["native", "keras"])
+def test_each_gate_of_a_gru_that_resets_before_sees_its_own_part_of_the_past_and_so_do_the_gradients(engine):
+    gru, x, units = layer("gru", engine, reset_before=True), inputs(), 5
+    drop = tf.split(mask((4, 3 * units), 0.4, site=9, step=7), 3, axis=1)
+    assert not any(np.array_equal(one, other) for one, other in pairwise([*drop, drop[0]]))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        kernel, recurrent_kernel, bias = (variable.value for variable in gru.trainable_variables)
+        matrices = tf.split(recurrent_kernel, 3, axis=1)
+        h, expected = tf.zeros((4, units)), []
+        for step in range(6):
+            x_z, x_r, x_h = tf.split(x[:, step] @ kernel + bias, 3, axis=1)
+            z = tf.sigmoid(x_z + (h * drop[0]) @ matrices[0])
+            r = tf.sigmoid(x_r + (h * drop[1]) @ matrices[1])
+            candidate = tf.tanh(x_h + (r * (h * drop[2])) @ matrices[2])
+            h = z * h + (1 - z) * candidate
+            expected.append(h)
+        expected = tf.stack(expected, axis=1)
+        found = run(gru, x, key(step=7))
+        totals = [tf.reduce_sum(tf.sin(y)) for y in (found, expected)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    watched = [x, kernel, recurrent_kernel, bias]
+    ours, equations = (tape.gradient(total, watched) for total in totals)
+    for gradient, wanted in zip(ours, equations, strict=True):
+        np.testing.assert_allclose(gradient, wanted, rtol=1e-4, atol=1e-5)
+
+
 @KINDS
 @pytest.mark.parametrize("masked", [False, True])
 def test_with_equal_masks_the_native_engine_equals_kerass_loop_and_so_do_its_gradients(cell, options, masked):

@@ -105,6 +105,24 @@ def test_all_but_some_are_removed_with_what_killed_processes_left(folder):
     assert sorted(entry.name for entry in folder.iterdir()) == ["step-000000005", "step-000000007"]
 
 
+# A power cut.
+
+
+def test_a_new_checkpoint_is_safe_before_it_has_its_name_and_its_name_when_it_is_saved(tmp_path, disk):
+    folder = tmp_path / "checkpoints"
+    for step in (3, 4):
+        assert checkpoints.save(folder, small(step)) == disk.renamed[-1]
+        assert (disk.too_early, disk.owed, disk.unsafe(folder)) == ([], [], [])
+    assert len(disk.renamed) == 2
+
+
+def test_a_new_position_is_safe_before_it_takes_its_place_and_there_when_it_is_saved(tmp_path, disk):
+    path = checkpoints.save(tmp_path, small())
+    checkpoints.save(tmp_path, Checkpoint(3, {"step": 3, "evaluations": 1}, {}))
+    assert disk.renamed[-1] == path / "manifest.json"
+    assert (disk.too_early, disk.owed, disk.unsafe(path)) == ([], [], [])
+
+
 # Damage.
 
 

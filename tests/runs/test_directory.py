@@ -84,6 +84,19 @@ def test_overwrite_replaces_a_run_and_all_that_was_in_it(run):
     assert run.rows() == []
 
 
+def test_a_run_is_safe_before_it_has_its_name_and_its_name_when_it_is_created(disk, run):
+    assert disk.renamed[-1] == run.path
+    assert (disk.too_early, disk.owed, disk.unsafe(run.path)) == ([], [], [])
+
+
+def test_a_replaced_run_goes_when_the_new_one_is_safe(disk, run):
+    replace(run, task="sculptor").create(checkpoint(), overwrite=True)
+    assert [path.name.split(".replaced")[0] for path in disk.renamed[-2:]] == [".run", "run"]
+    assert (disk.too_early, disk.owed, disk.unsafe(run.path)) == ([], [], [])
+    assert set(disk.entries(run.path.parent)) == {path.name for path in disk.renamed[-2:]}
+    assert [entry.name for entry in run.path.parent.iterdir()] == ["run"]
+
+
 @pytest.mark.parametrize("path", ["", ".", "..", "x" * 300])
 def test_names_that_cannot_be_a_run_are_refused(run, path, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
@@ -129,6 +142,14 @@ def test_metrics_are_cut_back_to_where_a_checkpoint_was(run):
     assert run.rows() == [{"step": 1}]
     run.cut_metrics(10**6)  # never makes it longer
     assert run.sync_metrics() == length
+
+
+def test_synced_metrics_are_safe(disk, run):
+    for step in (1, 2):
+        run.append_metrics({"step": step})
+        assert run.metrics in disk.unsafe(run.path)
+        run.sync_metrics()
+        assert disk.unsafe(run.path) == []
 
 
 def test_a_line_torn_by_a_kill_is_left_out(run):

@@ -64,6 +64,15 @@ def test_files_made_elsewhere_take_their_places_when_all_are_there(tmp_path):
     assert not elsewhere.exists()
 
 
+def test_they_are_safe_before_they_take_their_places_and_there_at_the_end(tmp_path, disk):
+    for content in ("old", "a newer one"):
+        with files.placed_in(tmp_path) as elsewhere:
+            for name in ("accuracy", "loss"):
+                (elsewhere / name).write_text(content)
+        assert disk.renamed[-2:] == [tmp_path / "accuracy", tmp_path / "loss"]
+        assert (disk.too_early, disk.owed, disk.unsafe(tmp_path)) == ([], [], [])
+
+
 def test_an_exception_while_files_are_made_leaves_the_folder_as_it_was(tmp_path):
     def fail_halfway():
         with files.placed_in(tmp_path / "report") as elsewhere:

@@ -122,7 +122,7 @@ def test_a_damaged_position_is_refused(damage):
     steps=st.integers(1, 200),
 )
 def test_evaluations_together_take_a_tenth_of_the_minutes_at_most(minutes, share, planned, steps):
-    """A training on a clock of its own: steps, evaluations where they are due and affordable, and the last."""
+    """A training on a clock of its own: steps, evaluations where due and affordable, and the last."""
     budget, each = Budget.of(TrainingConfig(minutes=minutes), 7), 60 * minutes * share
     position, done = Position(), 0
     while not budget.used_up(position, each):

@@ -1,5 +1,6 @@
 """A run from Python: started, killed, resumed, judged; and the same again, bit for bit."""
 
+import itertools
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from ostinato.runs import checkpoints
 from ostinato.runs.directory import open_run
 from ostinato.runs.weights import to_arrays
 from ostinato.training.events import Ended, Measured, Saved, Started, StepDone, Told
+from ostinato.training.step import as_tensors
 
 ROW_KEYS = [
     "step",
@@ -129,6 +131,29 @@ def test_random_windows_train_an_epoch(start, tmp_path):
     trained = start(tmp_path / "run", task={"sampling": "random"}, training={"epochs": 1, "evaluations": 1})
     *_, train, validation = trained.directory.rows()
     assert (train["split"], train["epoch"], validation["split"]) == ("train", 1.0, "validation")
+
+
+@pytest.mark.parametrize("sampling", ["random", "sequential"])
+def test_a_random_window_begins_from_nothing_and_a_sequential_one_where_the_last_ended(
+    start, tmp_path, sampling
+):
+    told = []
+    trained = start(
+        tmp_path / "run",
+        # Of an untrained network that changes by next to nothing, the losses are known beforehand.
+        task={"sampling": sampling, "output_dropout": 0.0, "init_stddev": 1.0},
+        training={"steps": 5, "optimizer": "sgd", "learning_rate": 1e-12},
+        on_event=told.append,
+    )
+    task, model, losses = trained.task, trained.model, []
+    task.prepare(trained.directory.source["description"]["path"])
+    nothing = task.initial_state(model, task.rows("train"))
+    state = nothing
+    for batch in itertools.islice(task.batches("train", epoch=0), 5):
+        loss, weight, _, after = task.loss(model, as_tensors(batch), state)
+        losses.append(float(loss / weight))
+        state = after if sampling == "sequential" else nothing
+    assert [event.loss for event in told if isinstance(event, StepDone)] == pytest.approx(losses, rel=1e-5)
 
 
 def test_minutes_end_by_the_clock(start, tmp_path):

@@ -20,9 +20,10 @@ from ostinato.errors import ConfigError
 from ostinato.runs.directory import open_run
 from ostinato.training.workers import alone, is_chief, join
 
+from .. import hanging
+
 OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 SCENARIOS_SCRIPT = str(Path(__file__).with_name("train_scenarios.py"))
-SECONDS_TO_NOTICE = 60
 
 RANDOM = np.random.default_rng(5)
 WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "moon", "and", "or"]
@@ -147,12 +148,13 @@ def whole(tmp_path_factory):
 
 
 def wait_for_step(run: Path, step: int, workers: list[subprocess.Popen], folder: Path) -> None:
-    for _ in range(1200):
+    def is_there():
         if (run / "config.json").exists() and any(row["step"] >= step for row in open_run(run).rows()):
-            return
+            return True
         assert all(worker.poll() is None for worker in workers), told(folder)
-        time.sleep(0.1)
-    raise AssertionError(told(folder))
+        return False
+
+    hanging.wait_until(is_there, pause=0.1)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_when_a_worker_is_gone_the_others_stop_and_one_can_go_on(book, whole, vi
     try:
         wait_for_step(book / "run", 20, workers, book / "logs")
         workers[victim].send_signal(signal_number)
-        assert workers[1 - victim].wait(SECONDS_TO_NOTICE) == 2
+        assert workers[1 - victim].wait(hanging.SECONDS) == 2
         said = (book / "logs" / f"{1 - victim}.log").read_text().splitlines()
         assert said[-1].startswith("Error: another worker is gone or does not answer"), said
         assert "Detected at node" not in said[-1]
@@ -180,7 +182,7 @@ def test_one_that_is_terminated_stops_all_and_three_go_on(book, whole):
     workers = start_workers([train_command(book / "run")] * 2, book / "logs")
     wait_for_step(book / "run", 20, workers, book / "logs")
     workers[1].terminate()
-    assert [worker.wait(SECONDS_TO_NOTICE) for worker in workers] == [143, 143], told(book / "logs")
+    assert [worker.wait(hanging.SECONDS) for worker in workers] == [143, 143], told(book / "logs")
     assert "terminated and saved at step" in (book / "logs" / "0.log").read_text()
     again = start_workers([[OSTINATO, "train", "--resume", str(book / "run")]] * 3, book / "again")
     assert [worker.wait() for worker in again] == [0, 0, 0], told(book / "again")
@@ -215,7 +217,7 @@ def test_ctrl_c_ends_a_worker_that_waits_for_the_others(book):
         assert waiting.stderr.readline() == "worker 1 of 2: waiting for the others\n"
         time.sleep(1)
         waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(SECONDS_TO_NOTICE) == -signal.SIGINT
+        assert waiting.wait(hanging.SECONDS) == -signal.SIGINT
 
 
 # What the environment says.

@@ -11,14 +11,12 @@ from typing import Annotated, Any
 import typer
 
 import ostinato
-from ostinato.cli import bench, evaluate, generate, info, launch, neighbors, predict, recipes, train
+from ostinato.cli import bench, evaluate, generate, info, launch, neighbors, predict, recipes, train, usage
 from ostinato.errors import EngineWarning, OstinatoError, RunWarning
-
-# Typer brings Click along, under a name that changed over its versions.
-_UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
 app = typer.Typer(
     name="ostinato",
+    cls=usage.Commands,
     help="Recurrent neural networks for TensorFlow: train, write with, and judge sequence models.",
     no_args_is_help=True,
     add_completion=False,
@@ -67,10 +65,10 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except OstinatoError as error:
         _stop(str(error), debug)
-    except _UsageError as error:
+    except usage.UsageError as error:
         if not sys.argv[1:]:
             sys.exit(2)  # no command: the help has been printed instead of a message
-        _stop(error.format_message(), debug)
+        _stop(usage.sentence(error), debug)
     except KeyboardInterrupt:
         sys.exit(130)
     except typer.Abort:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ostinato import engines
 from ostinato.cli.quiet import import_tensorflow
+from ostinato.layers.model_files import check_file
 
 if TYPE_CHECKING:
     from ostinato.layers.measure import Comparison
@@ -52,6 +54,8 @@ def bench(
     Example: ostinato bench model.keras --input 64,200,16 --train
     """
     sizes = [_sizes(shape) for shape in shapes or []]
+    check_file(model)
+    engines.check("auto")  # what OSTINATO_ENGINE asks for
     import_tensorflow()
     import warnings
 

@@ -12,6 +12,7 @@ import typer
 
 from ostinato.cli import options
 from ostinato.cli.quiet import import_tensorflow
+from ostinato.hints import did_you_mean
 
 
 def evaluate(
@@ -66,21 +67,34 @@ def evaluate(
             "--split names a part of the run's own source; leave it out when giving a SOURCE"
         )
     if split not in (None, "train", "validation", "test"):
-        raise typer.BadParameter(f"--split {split}: expected train, validation or test")
+        hint = did_you_mean(split, ("train", "validation", "test"))
+        raise typer.BadParameter(
+            f"--split {split}: expected train, validation or test{'; ' * bool(hint)}{hint}"
+        )
+    from ostinato.cli import runs
+    from ostinato.cli.settings import search
+
+    opened = runs.open_for(None, run, checkpoint)
+    directory = opened.directory
+    searched = search(flags, directory)
+    if beam := searched.get("beam"):
+        beam.checked(runs.target_sentences(directory).size)
+    if target is not None or skip_bad_rows:
+        asked = _pairs(flags, directory)
+    elif source is not None:
+        asked = runs.open_source(directory, source)
+    else:
+        runs.check_own_source(directory)
+        asked = None
     import_tensorflow()
     from rich.console import Console
     from rich.progress import Progress
 
-    from ostinato.cli.settings import search
-    from ostinato.runs.directory import open_run
-    from ostinato.runs.trained import load
     from ostinato.training.judging import evaluate as measure
     from ostinato.training.judging import judge
 
-    directory = open_run(run)
-    trained = load(directory, checkpoint=checkpoint)
+    trained = opened.loaded()
     judges = hasattr(trained.task, "judge")
-    asked = _pairs(flags, directory) if target is not None or skip_bad_rows else source
     with Progress(
         console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()
     ) as progress:
@@ -88,7 +102,7 @@ def evaluate(
         arguments: dict[str, Any] = {
             "split": split,
             "on_batch": lambda done, total: progress.update(bar, completed=done, total=total),
-            **search(flags, directory),
+            **searched,
         }
         judgement = judge(trained, asked, **arguments) if judges else None
         figures = judgement.figures if judgement else measure(trained, asked, **arguments)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ostinato.cli.quiet import import_tensorflow
+from ostinato.decoding.choices import Sampling
 
 DRAWING, SEARCHING = "Drawing", "Searching instead"
 """Panels of the help."""
@@ -24,7 +25,7 @@ def generate(
         float | None,
         typer.Option(
             help="Lower is safer, higher is wilder; 0 always takes the likeliest token.",
-            show_default="0.8",
+            show_default=f"{Sampling().temperature:g}",
             rich_help_panel=DRAWING,
         ),
     ] = None,
@@ -42,7 +43,7 @@ def generate(
         float | None,
         typer.Option(
             help="Above 1, tokens already written become less likely.",
-            show_default="1.0",
+            show_default=f"{Sampling().repetition_penalty:g}",
             rich_help_panel=DRAWING,
         ),
     ] = None,
@@ -74,9 +75,8 @@ def generate(
 
     Example: ostinato generate runs/lm-001 --prompt "The " --length 80 --beam 8 --no-repeat 12
     """
-    import_tensorflow()
-    from ostinato.decoding.sampling import Sampling
-    from ostinato.runs.trained import load
+    from ostinato.cli.runs import encoder_of, open_for
+    from ostinato.tasks.language_model.writing import how_to_write
 
     options: dict[str, Any] = {
         "prompt": prompt,
@@ -90,8 +90,13 @@ def generate(
         "beam": beam,
         "no_repeat": no_repeat,
     }
+    opened = open_for("generate", run, checkpoint)
+    encoder = encoder_of(opened.directory)
+    how_to_write(encoder.size, **{name: value for name, value in options.items() if name != "prompt"})
+    encoder.encode(prompt, strict=True)
+    import_tensorflow()
     streams = not as_json and count == 1
-    texts = load(run, checkpoint=checkpoint).generate(**options, on_text=_write if streams else None)
+    texts = opened.loaded().generate(**options, on_text=_write if streams else None)
     if as_json:
         defaults = Sampling()._asdict() if beam is None else {}
         used = {name: defaults.get(name) if value is None else value for name, value in options.items()}

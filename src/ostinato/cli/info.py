@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ostinato import engines
 from ostinato.cli.quiet import import_tensorflow
 
 
@@ -16,12 +17,13 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Shows versions, devices, and which engine runs recurrent layers here, and why."""
+    engines.check("auto")  # what OSTINATO_ENGINE asks for
     import_tensorflow()
     import keras
     import tensorflow as tf
 
     import ostinato
-    from ostinato import engines, layers
+    from ostinato import layers
     from ostinato.data import cache
 
     choice = engines.choose("auto")

@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from ostinato.cli import train
+from ostinato.cli.start import only_checking
 from ostinato.cli.workers import run_workers
 from ostinato.errors import ConfigError
 
@@ -63,16 +65,20 @@ def launch(
 
     Example: ostinato launch --workers 3 --grace 60 -- train --resume runs/lm-001
     """
-    _check(command or [])
+    command = command or []
+    _check(command)
     if os.environ.get("TF_CONFIG"):
         raise ConfigError(
             "TF_CONFIG is set, so this is already a worker of a cluster; run ostinato train here, or unset it"
         )
+    if not {"--help", "-h"} & {*command}:
+        with only_checking():
+            train.app(command[1:], prog_name="ostinato train", standalone_mode=False)
     debug = ["--debug"] if ctx.find_root().params.get("debug") else []
     # -P: a folder or file in the working directory must not be taken for a package.
     ostinato = [sys.executable, "-P", "-c", "from ostinato.cli import main; main()"]
     environments = worker_environments(workers, os.environ)
-    raise typer.Exit(run_workers([[*ostinato, *debug, *(command or [])]] * workers, environments, grace))
+    raise typer.Exit(run_workers([[*ostinato, *debug, *command]] * workers, environments, grace))
 
 
 def _check(command: Sequence[str]) -> None:

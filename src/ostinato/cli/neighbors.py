@@ -22,10 +22,13 @@ def neighbors(
 
     Example: ostinato neighbors runs/classify-001 great
     """
-    import_tensorflow()
-    from ostinato.runs.trained import load
+    from ostinato.cli.runs import encoder_of, open_for
+    from ostinato.tasks.classifier.neighbors import token_of
 
-    nearest, farthest = load(run, checkpoint=checkpoint).neighbors(word, count)
+    opened = open_for("neighbors", run, checkpoint)
+    token_of(encoder_of(opened.directory), word)
+    import_tensorflow()
+    nearest, farthest = opened.loaded().neighbors(word, count)
     if as_json:
         print(json.dumps({"word": word, "nearest": nearest, "farthest": farthest}, ensure_ascii=False))
         return

@@ -10,13 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
+from ostinato.decoding.choices import Beam
+
 DATA, NETWORK, TRAINING = "Data", "Network", "Training"
 TRANSLATORS = "Translators"
 """The panels of the help."""
 
 
 def option(help_text: str, *names: str, panel: str) -> Any:
-    """An option that overrides a setting of the recipe.
+    """An option that overrides a setting of the recipe; the help shows what each recipe sets instead.
 
     Args:
         help_text: what the help says.
@@ -58,6 +60,8 @@ Devices = Annotated[
         help="Share each batch among so many devices: GPUs or, where there are none, parts of the CPU. The "
         "processes of a cluster are named by TF_CONFIG or Slurm instead.",
         show_default="1",
+        min=1,
+        max=1024,
     ),
 ]
 
@@ -138,7 +142,7 @@ BeamSize = Annotated[
     typer.Option(
         "--beam",
         help="Hypotheses kept at every step; 1 is greedy search.",
-        show_default="5",
+        show_default=f"{Beam().size}",
         rich_help_panel=TRANSLATORS,
     ),
 ]
@@ -146,7 +150,7 @@ LengthPenalty = Annotated[
     float | None,
     typer.Option(
         help="Above 0, longer translations score better (Wu et al. 2016).",
-        show_default="1",
+        show_default=f"{Beam().length_penalty:g}",
         rich_help_panel=TRANSLATORS,
     ),
 ]
@@ -154,7 +158,7 @@ CoveragePenalty = Annotated[
     float | None,
     typer.Option(
         help="Above 0, translations that looked at all of the source score better (Wu et al. 2016).",
-        show_default="0",
+        show_default=f"{Beam().coverage_penalty:g}",
         rich_help_panel=TRANSLATORS,
     ),
 ]
@@ -163,7 +167,7 @@ NoRepeat = Annotated[
     typer.Option(
         metavar="N",
         help="No N tokens in a row occur twice in a translation; 0 allows them.",
-        show_default="0",
+        show_default=f"{Beam().no_repeat}",
         rich_help_panel=TRANSLATORS,
     ),
 ]

@@ -12,6 +12,7 @@ import typer
 
 from ostinato.cli import options
 from ostinato.cli.quiet import import_tensorflow
+from ostinato.decoding.choices import Beam
 
 
 def predict(
@@ -42,7 +43,7 @@ def predict(
         int | None,
         typer.Option(
             help="Print the n best translations of each text, with their scores.",
-            show_default="1",
+            show_default=f"{Beam().n_best}",
             rich_help_panel=options.TRANSLATORS,
         ),
     ] = None,
@@ -89,19 +90,25 @@ def predict(
     _check_file("--attention-image", attention_image)
     if attention_image is not None and (len(texts) != 1 or texts == ["-"]):
         raise typer.BadParameter("--attention-image draws one text; give a single one")
-    import_tensorflow()
     from ostinato.cli.lines import waiting_lines
+    from ostinato.cli.runs import open_for
     from ostinato.errors import SourceError
-    from ostinato.runs.trained import load
 
-    teller = _teller(load(run, checkpoint=checkpoint), flags)
+    explains = explain or html is not None
+    opened = open_for("explain" if explains else "predictions", run, checkpoint)
+    searched = _check(opened, flags)
     if file is not None:
         try:
             with open(file, "rb") as stream:
+                import_tensorflow()
+                teller = _teller(opened.loaded(), flags, searched)
                 _say_all(teller, waiting_lines(stream, str(file)))
         except OSError as error:
             raise SourceError(f"cannot read {file} ({error.strerror or error})") from None
-    elif texts == ["-"]:
+        return
+    import_tensorflow()
+    teller = _teller(opened.loaded(), flags, searched)
+    if texts == ["-"]:
         _say_all(teller, waiting_lines(sys.stdin.buffer, "standard input"))
     else:
         _say_all(teller, [texts])
@@ -112,31 +119,41 @@ def _check_file(flag: str, path: Path | None) -> None:
         raise typer.BadParameter(f"{flag} {path}: expected a file in a folder that exists")
 
 
-def _teller(trained: Any, flags: dict[str, Any]) -> Any:
-    """What prints the answers of a run's task; refuses runs of other tasks, and what the task does not do.
+def _check(opened: Any, flags: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what the run's task does not do; returns how a translator shall search, as `search` does.
 
     Raises:
-        ConfigError: naming the task.
+        ConfigError: naming the task, or the setting that is out of range.
     """
-    from ostinato.cli.labels import Labels
+    from ostinato.cli.runs import target_sentences
     from ostinato.cli.settings import search
-    from ostinato.cli.translations import Translations
     from ostinato.errors import ConfigError
 
-    explain = flags["explain"] or flags["html"] is not None
-    if explain:
-        trained.explanations([])
-    trained.predictions([])
-    searched = search(flags, trained.directory)
-    attention, image = flags["attention"], flags["attention_image"]
+    directory = opened.directory
+    searched = search(flags, directory)
+    if beam := searched.get("beam"):
+        beam.checked(target_sentences(directory).size)
+    if flags["attention"] or flags["attention_image"] is not None:
+        if directory.task != "translator":
+            raise ConfigError(
+                f"{directory.path} is a {directory.task} run, which has no attention to show; "
+                "ostinato train translate trains one that does"
+            )
+        if opened.config.attention == "none":
+            raise ConfigError(f"{directory.path} was trained without attention; there is none to show")
+    return searched
+
+
+def _teller(trained: Any, flags: dict[str, Any], searched: dict[str, Any]) -> Any:
+    """What prints the answers of a run's task."""
+    from ostinato.cli.labels import Labels
+    from ostinato.cli.translations import Translations
+
+    as_json, html = flags["as_json"], flags["html"]
     if trained.task.name == "translator":
-        return Translations(trained, searched, as_json=flags["as_json"], attention=attention, image=image)
-    if attention or image is not None:
-        raise ConfigError(
-            f"{trained.directory.path} is a {trained.task.name} run, which has no attention to show; "
-            "ostinato train translate trains one that does"
-        )
-    return Labels(trained, as_json=flags["as_json"], explain=explain, html=flags["html"])
+        attention, image = flags["attention"], flags["attention_image"]
+        return Translations(trained, searched, as_json=as_json, attention=attention, image=image)
+    return Labels(trained, as_json=as_json, explain=flags["explain"] or html is not None, html=html)
 
 
 def _say_all(teller: Any, groups: Iterable[list[str]]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from ostinato import layers
-from ostinato.decoding.beam import Beam
+from ostinato import engines, layers
+from ostinato.decoding.choices import Beam
 from ostinato.errors import ConfigError
 from ostinato.runs.directory import RunDirectory, open_run
 from ostinato.tasks.config import RecurrentConfig
@@ -46,6 +46,7 @@ def settings(config_class: type[_Config], flags: dict[str, Any]) -> tuple[_Confi
     task |= {name: given[name] for name in (*config_class.model_fields, "layers") if name in given}
     training |= {name: given[name] for name in TrainingConfig.model_fields if name in given}
     config = config_class(**task)
+    engines.check(config.engine)  # a default is not checked, and OSTINATO_ENGINE may ask for none there is
     if flags["reset_before"] is not None and not layers.has_reset_gate(config.cell):
         raise ConfigError(
             f"--reset-before and --reset-after are about a reset gate, which the cell {config.cell!r} lacks"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from ostinato.cli import options
-from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.start import progress, tell
+from ostinato.cli.defaults import RecipesCommand
+from ostinato.cli.start import in_cluster, progress, ready, tell
 from ostinato.cli.train_classify import classifier
 from ostinato.cli.train_lm import language_model
 from ostinato.cli.train_translate import translator
+from ostinato.hints import nearest
 
 _RESUME_ALONE = "--resume takes every setting from the run; leave out the task and its options"
 
@@ -24,10 +26,22 @@ class _DefaultTask(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         resumes = any(arg.split("=")[0] == "--resume" for arg in args)
         if not resumes and (not args or args[0] not in {*self.commands, *ctx.help_option_names}):
+            if args and (meant := self._meant(args[0])):
+                raise typer.BadParameter(
+                    f"there is no task, text or corpus {args[0]!r}; did you mean ostinato train {meant}?"
+                )
             args = ["lm", *args]
         if resumes and args[0] in self.commands:
             raise typer.BadParameter(_RESUME_ALONE)
         return super().parse_args(ctx, args)
+
+    def _meant(self, name: str) -> str | None:
+        """The task that a name stands for, which is neither a task, an option nor a source."""
+        from ostinato.data.named import NAMED
+
+        if name.startswith("-") or name in NAMED or os.path.exists(name):
+            return None
+        return nearest(name, self.commands, typos=nearest(name, NAMED) is None and "." not in name)
 
 
 app = typer.Typer(
@@ -54,7 +68,12 @@ def train(
         return
     if ctx.invoked_subcommand is not None:
         raise typer.BadParameter(_RESUME_ALONE)
-    import_tensorflow()
+    if not in_cluster():
+        from ostinato.cli.runs import check_resume
+
+        check_resume(resume)
+    if not ready():
+        return
     from ostinato.training import run as training
 
     with progress() as view:
@@ -62,6 +81,6 @@ def train(
     tell(trained, as_json)
 
 
-app.command("lm")(language_model)
-app.command("classify")(classifier)
-app.command("translate")(translator)
+app.command("lm", cls=RecipesCommand)(language_model)
+app.command("classify", cls=RecipesCommand)(classifier)
+app.command("translate", cls=RecipesCommand)(translator)

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from ostinato.cli import options
-from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.start import check_choices, train
+from ostinato.cli.start import check_choices, checked, ready, train
 
 
 def classifier(
@@ -146,16 +145,16 @@ def classifier(
     check_choices(flags)
     if validation is not None and validation_fraction:
         raise typer.BadParameter("--validation and --validation-fraction both give the part; choose one")
-    import_tensorflow()
-    from ostinato.cli.settings import settings
     from ostinato.data.tables import open_table
     from ostinato.tasks.classifier import ClassifierConfig
-    from ostinato.tasks.classifier.task import Tables
 
-    task_config, training_config = settings(ClassifierConfig, flags)
+    settings = checked(ClassifierConfig, flags)
     table = open_table(source, text=text, label=label, skip_bad_rows=skip_bad_rows)
     judged = None
     if validation is not None:
         names = table.columns or (text, label)
         judged = open_table(validation, text=names[0], label=names[1], skip_bad_rows=skip_bad_rows)
-    train(flags, task_config, training_config, Tables(table, judged))
+    if ready():
+        from ostinato.tasks.classifier.task import Tables
+
+        train(flags, *settings, Tables(table, judged))

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from ostinato.cli import options
-from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.start import check_choices, train
+from ostinato.cli.start import check_choices, checked, in_cluster, ready, train
 
 
 def language_model(
@@ -97,8 +96,10 @@ def language_model(
     """
     flags = dict(locals())
     check_choices(flags)
-    import_tensorflow()
-    from ostinato.cli.settings import settings
+    from ostinato.data.corpora import open_corpus
     from ostinato.tasks.language_model import LanguageModelConfig
 
-    train(flags, *settings(LanguageModelConfig, flags), source)
+    settings = checked(LanguageModelConfig, flags)
+    corpus = source if in_cluster() else open_corpus(source)
+    if ready():
+        train(flags, *settings, corpus)

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from ostinato.cli import options
-from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.start import check_choices, train
+from ostinato.cli.start import check_choices, checked, ready, train
 
 
 def translator(
@@ -177,11 +176,10 @@ def translator(
     """
     flags = dict(locals())
     check_choices(flags)
-    import_tensorflow()
-    from ostinato.cli.settings import settings
     from ostinato.data.pairs import open_pairs
     from ostinato.tasks.translator import TranslatorConfig
 
-    task_config, training_config = settings(TranslatorConfig, flags)
+    settings = checked(TranslatorConfig, flags)
     pairs = open_pairs(source if target is None else (source, target), skip_bad_rows=skip_bad_rows)
-    train(flags, task_config, training_config, pairs)
+    if ready():
+        train(flags, *settings, pairs)

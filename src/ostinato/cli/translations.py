@@ -21,23 +21,14 @@ class Translations:
         as_json: whether a text gets a JSON object.
         attention: whether to show where the decoder looked.
         image: where to draw that, of a single text.
-
-    Raises:
-        ConfigError: a setting of the beam is out of range, or there is no attention to show.
     """
 
     def __init__(
         self, trained: Any, search: dict[str, Any], *, as_json: bool, attention: bool, image: Path | None
     ):
-        if beam := search.get("beam"):
-            beam.checked(trained.task.target_sentences.size)
-        if (attention or image is not None) and trained.task.config.attention == "none":
-            raise ConfigError(
-                f"{trained.directory.path} was trained without attention; there is none to show"
-            )
         self._trained, self._search = trained, search
         self._as_json, self._attention, self._image = as_json, attention, image
-        self._several = beam is not None and beam.n_best > 1
+        self._several = "beam" in search and search["beam"].n_best > 1
         self._empty = self._cut = self._unknown = self._said = 0
 
     def say(self, texts: list[str]) -> None:

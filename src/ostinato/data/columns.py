@@ -1,9 +1,9 @@
 """Which column of a table is the text and which the label: what was named, or a guess that is said."""
 
-import difflib
 from typing import Any
 
 from ostinato.errors import SourceError
+from ostinato.hints import did_you_mean
 
 TEXT_NAMES = ("text", "review", "sentence", "comment", "content", "body")
 LABEL_NAMES = ("label", "sentiment", "category", "class", "target", "y")
@@ -35,9 +35,10 @@ def choose_columns(
     columns = ", ".join(repr(column) for column in names[:30]) + (", …" if len(names) > 30 else "")
     for given, option in ((text, "text"), (label, "label")):
         if given is not None and given not in names:
-            near = difflib.get_close_matches(given, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SourceError(f"{name} has no {option} column {given!r}; its columns are {columns}{hint}")
+            hint = did_you_mean(given, names)
+            raise SourceError(
+                f"{name} has no {option} column {given!r}; its columns are {columns}{'; ' * bool(hint)}{hint}"
+            )
     found = {
         "text": text or _only(names, TEXT_NAMES, label),
         "label": label or _only(names, LABEL_NAMES, text),

@@ -5,7 +5,6 @@ and a JSON-able description by which a later process finds it again.
 """
 
 import codecs
-import difflib
 import glob
 import gzip
 import hashlib
@@ -24,6 +23,7 @@ from ostinato.data.lines import shown, unreadable
 from ostinato.data.named import DEFAULT, NAMED, Named, fetch, pydoc_text
 from ostinato.data.plain_files import open_plain, unpacked
 from ostinato.errors import RunError, SourceError
+from ostinato.hints import did_you_mean
 
 __all__ = ["NAMED", "Corpus", "Named", "open_corpus", "open_text", "reopen"]
 
@@ -233,8 +233,8 @@ def _open_path(name: str, mode: int | None) -> Corpus:
     path = os.path.abspath(name)
     if mode is None:
         names = ", ".join(NAMED)
-        near = difflib.get_close_matches(name.lower(), NAMED, n=1) if not re.search(r"[/\\.]", name) else []
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = did_you_mean(name, NAMED) if not re.search(r"[/\\.]", name) else ""
+        hint = f" ({hint})" if hint else ""
         raise SourceError(
             f"there is no file or folder {_shown(name)!r}; the corpora known by name are {names}{hint}"
         )

@@ -1,6 +1,5 @@
 """The encoders by name: how one is fitted to a corpus, saved and read again."""
 
-import difflib
 import hashlib
 import json
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from ostinato.data.encoder import Encoder, damaged
 from ostinato.data.normalize import NORMALIZATIONS, Normalize
 from ostinato.data.word import fit_word, word_from_json
 from ostinato.errors import ConfigError
+from ostinato.hints import did_you_mean
 
 __all__ = ["ENCODERS", "Encoder", "encoder_digest", "encoder_from_json", "fit_encoder"]
 
@@ -85,6 +85,5 @@ def encoder_digest(encoder: Encoder) -> str:
 
 def _one_of(what: str, name: str, names: tuple[str, ...]) -> None:
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"there is no {what} {name!r}, only {', '.join(names)}{hint}")
+        hint = did_you_mean(name, names)
+        raise ConfigError(f"there is no {what} {name!r}, only {', '.join(names)}{'; ' * bool(hint)}{hint}")

@@ -23,7 +23,7 @@ from ostinato.data.lines import OnRead, files_identity, reading, shown, unreadab
 from ostinato.data.rows import Row, row_of_values
 from ostinato.errors import ConfigError, RunError, SourceError
 
-__all__ = ["Row", "Table", "open_table"]
+__all__ = ["Row", "Table", "open_table", "open_table_like"]
 
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 SAMPLE = 500
@@ -131,6 +131,19 @@ def open_table(
         raise SourceError(f"expected a path, (text, label) pairs or a DataFrame, got {type(source).__name__}")
     pairs: Sequence[Any] = source if isinstance(source, list | tuple) else list(source)
     return _open_pairs("<pairs>", lambda: map(_two, pairs, range(1, len(pairs) + 1)), skip_bad_rows)
+
+
+def open_table_like(source: Any, columns: tuple[str, str] | None, *, skip_bad_rows: bool) -> Table:
+    """The table that a source names, opened as another was whose text and label `columns` are called so.
+
+    Where it has no such columns, they are guessed. Arguments and errors are those of `open_table`.
+    """
+    if columns is not None:
+        try:
+            return open_table(source, text=columns[0], label=columns[1], skip_bad_rows=skip_bad_rows)
+        except (ConfigError, SourceError):
+            pass  # a table of another kind, or with other names
+    return open_table(source, skip_bad_rows=skip_bad_rows)
 
 
 def _reopen(description: dict[str, Any]) -> Table:

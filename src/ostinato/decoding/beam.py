@@ -13,50 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ostinato.errors import ConfigError
+from ostinato.decoding.choices import Beam
 
 State = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State, tf.Tensor | None]]
 
 _LEAST_COVERAGE = 1e-9
 """Attention below this counts as this, where its logarithm is taken."""
-
-
-class Beam(NamedTuple):
-    """How the likeliest sequences are searched.
-
-    Attributes:
-        size: hypotheses kept at every step; 1 is greedy search.
-        length_penalty: α of Wu et al. 2016 (arXiv:1609.08144): the log-probability of a sequence of n tokens
-            is divided by ((5 + n) / 6)^α; 0 compares plain log-probabilities, which favours short sequences.
-        coverage_penalty: β of the same: adds β Σ log(min(attention that a source token got in all, 1)).
-        no_repeat: no n-gram of this many tokens occurs twice in a sequence; 0 allows all.
-        n_best: how many sequences to return of each row.
-    """
-
-    size: int = 5
-    length_penalty: float = 1.0
-    coverage_penalty: float = 0.0
-    no_repeat: int = 0
-    n_best: int = 1
-
-    def checked(self, vocabulary_size: int) -> Beam:
-        """Itself, when every value is in range.
-
-        Raises:
-            ConfigError: naming the value that is not.
-        """
-        if not 1 <= self.size <= vocabulary_size:
-            raise ConfigError(f"beam = {self.size}: expected 1 to {vocabulary_size:,}, the vocabulary's size")
-        if not 1 <= self.n_best <= self.size:
-            raise ConfigError(f"n_best = {self.n_best}: expected 1 to {self.size}, the beam's size")
-        if not 0.0 <= self.length_penalty <= 10.0:
-            raise ConfigError(f"length_penalty = {self.length_penalty}: expected 0 to 10")
-        if not 0.0 <= self.coverage_penalty <= 10.0:
-            raise ConfigError(f"coverage_penalty = {self.coverage_penalty}: expected 0 to 10")
-        if not 0 <= self.no_repeat <= 100:
-            raise ConfigError(f"no_repeat = {self.no_repeat}: expected 0 (repeats allowed) to 100")
-        return self
 
 
 class Found(NamedTuple):

@@ -8,49 +8,14 @@ text, however the writing is cut into pieces.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from ostinato.errors import ConfigError
+from ostinato.decoding.choices import Sampling
 
 State = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
-
-
-class Sampling(NamedTuple):
-    """How the next token is chosen.
-
-    Attributes:
-        temperature: divides the scores before the softmax; 0 takes the likeliest token (greedy).
-        top_k: only the k likeliest tokens may be drawn (Fan et al. 2018, arXiv:1805.04833).
-        top_p: only the likeliest tokens that together hold this probability may be drawn (nucleus sampling,
-            Holtzman et al. 2019, arXiv:1904.09751).
-        repetition_penalty: above 1, tokens already written become less likely (CTRL, Keskar et al. 2019,
-            arXiv:1909.05858): a positive score is divided by it, a negative one multiplied.
-    """
-
-    temperature: float = 0.8
-    top_k: int | None = None
-    top_p: float | None = None
-    repetition_penalty: float = 1.0
-
-    def checked(self) -> Sampling:
-        """Itself, when every value is in range.
-
-        Raises:
-            ConfigError: naming the value that is not.
-        """
-        if not 0.0 <= self.temperature <= 100.0:
-            raise ConfigError(f"temperature = {self.temperature}: expected 0 (greedy) to 100")
-        if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"top_k = {self.top_k}: expected 1 or more")
-        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
-            raise ConfigError(f"top_p = {self.top_p}: expected more than 0, and 1 at the most")
-        if not 1.0 <= self.repetition_penalty <= 100.0:
-            raise ConfigError(f"repetition_penalty = {self.repetition_penalty}: expected 1 (none) to 100")
-        return self
 
 
 def keep_top_k(logits: tf.Tensor, k: int) -> tf.Tensor:

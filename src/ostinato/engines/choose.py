@@ -13,7 +13,6 @@ the engine it was traced with.
 Importing this does not import TensorFlow, nor does `check`: the names are known before it is loaded.
 """
 
-import difflib
 import functools
 import os
 import sys
@@ -21,6 +20,7 @@ import warnings
 from typing import Any, NamedTuple
 
 from ostinato.errors import EngineError, EngineWarning
+from ostinato.hints import nearest
 
 ENGINES = ("auto", "native", "keras", "scratch")
 _VARIABLE = "OSTINATO_ENGINE"
@@ -39,8 +39,8 @@ def check(engine: str) -> None:
     It does not import TensorFlow.
     """
     if engine not in ENGINES:
-        nearest = difflib.get_close_matches(str(engine), ENGINES, n=1)
-        hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+        meant = nearest(engine, ENGINES)
+        hint = f" Did you mean '{meant}'?" if meant else ""
         raise EngineError(f"There is no engine {engine!r}; choose one of {', '.join(ENGINES)}.{hint}")
     _keras_is_forced()  # which raises
 
@@ -130,7 +130,9 @@ def _keras_is_forced() -> bool:
     """Whether OSTINATO_ENGINE asks for Keras' own loop. Raises EngineError when it asks for anything else."""
     value = os.environ.get(_VARIABLE, "")
     if value not in ("", "auto", "keras"):
-        raise EngineError(f"{_VARIABLE} must be 'keras' or 'auto', got {value!r}")
+        meant = nearest(value, ("auto", "keras"))
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        raise EngineError(f"{_VARIABLE} must be 'keras' or 'auto', got {value!r}{hint}")
     return value == "keras"
 
 

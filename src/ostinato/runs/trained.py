@@ -11,11 +11,11 @@ from typing import Any
 from ostinato import engines
 from ostinato.data.lines import quoted
 from ostinato.errors import ConfigError, RunError
-from ostinato.layers import registry
 from ostinato.layers.rehearsal import rehearse
 from ostinato.runs import weights
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
+from ostinato.runs.usable import refusal, settings_of
 from ostinato.tasks import task_classes
 
 
@@ -41,7 +41,7 @@ class TrainedRun:
         Raises:
             ConfigError: when the task does not generate.
         """
-        return self._use("generate", "which does not generate text")(self.model, **options)
+        return self._use("generate")(self.model, **options)
 
     def predict(self, texts: Iterable[str], **options: Any) -> list[Any]:
         """Says what each text is, or translates it; see the task's `predict`.
@@ -61,11 +61,7 @@ class TrainedRun:
 
     def predictions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
         """`predict`, one after another while the texts come in, a few thousand at a time."""
-        lacks = (
-            "which does not predict labels or translations; ostinato train classify and ostinato train "
-            "translate train those that do"
-        )
-        return self._use("predictions", lacks, options)(self.model, texts, **options)
+        return self._use("predictions", options)(self.model, texts, **options)
 
     def align(self, source: str, target: str) -> Any:
         """Where a translator looks while it reads a translation; see the task's `align`.
@@ -77,8 +73,7 @@ class TrainedRun:
         Raises:
             ConfigError: when the task does not translate, the model has no attention, or the source is empty.
         """
-        lacks = "which aligns no sentences; ostinato train translate trains one that does"
-        return self._use("align", lacks)(self.model, source, target)
+        return self._use("align")(self.model, source, target)
 
     def explain(self, texts: Iterable[str], **options: Any) -> list[Any]:
         """Says what each text is, and how each of its words moved that; see the task's `explain`.
@@ -97,8 +92,7 @@ class TrainedRun:
 
     def explanations(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
         """`explain`, one after another."""
-        lacks = "which has no decisions to explain; ostinato train classify trains one that does"
-        return self._use("explain", lacks, options)(self.model, texts, **options)
+        return self._use("explain", options)(self.model, texts, **options)
 
     def neighbors(self, word: str, count: int = 10) -> Any:
         """The words whose embeddings are nearest to a word's, and those farthest; see the task's `neighbors`.
@@ -107,14 +101,13 @@ class TrainedRun:
             ConfigError: when the task has no embedding to ask.
             EncodingError: when the vocabulary lacks the word.
         """
-        return self._use("neighbors", "which has no neighbors of words")(self.model, word, count)
+        return self._use("neighbors")(self.model, word, count)
 
-    def _use(self, name: str, lacks: str, options: Iterable[str] = ()) -> Callable[..., Any]:
-        """The task's method of that name.
+    def _use(self, name: str, options: Iterable[str] = ()) -> Callable[..., Any]:
+        """The task's method of that name, for example `generate`.
 
         Args:
-            name: for example `generate`.
-            lacks: what to say of a run whose task has none, as it follows "is a classifier run, ".
+            name: one of `ostinato.runs.usable.USES`.
             options: which the method must take.
 
         Raises:
@@ -122,7 +115,7 @@ class TrainedRun:
         """
         use = getattr(self.task, name, None)
         if use is None:
-            raise ConfigError(f"{self.directory.path} is a {self.task.name} run, {lacks}")
+            raise refusal(self.directory, self.task.name, name)
         check_options(self, use, options)
         return use
 
@@ -147,32 +140,10 @@ def restore_task(directory: RunDirectory) -> Any:
     Raises:
         RunError: when the run's settings are damaged.
     """
-    task_class, config_class = task_classes(directory.task)
-    _check_cell(directory)
-    try:
-        config = config_class(**directory.task_config)
-    except (ConfigError, TypeError) as error:
-        raise RunError(f"{directory.path / 'config.json'} is damaged: {error}") from None
-    task = task_class(config)
+    config = settings_of(directory)
+    task = task_classes(directory.task)[0](config)
     task.restore(directory.vocabulary)
     return task
-
-
-def _check_cell(directory: RunDirectory) -> None:
-    """Refuses a run whose cell no installed package brings."""
-    cell = directory.task_config.get("cell")
-    if not isinstance(cell, str) or cell in registry.cells():
-        return
-    package = directory.packages.get(cell)
-    if isinstance(package, str):
-        raise RunError(
-            f"{directory.path} needs the cell {quoted(cell)} of the package {quoted(package)}, which is not "
-            "installed here; install it"
-        )
-    raise RunError(
-        f"{directory.path} needs the cell {quoted(cell)}, which no installed package brings; install the one "
-        "that does"
-    )
 
 
 def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best") -> TrainedRun:
@@ -189,8 +160,17 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
     if checkpoint not in ("best", "last"):
         raise ConfigError(f"checkpoint = {checkpoint!r}: expected 'best' or 'last'")
     directory = open_run(path)
+    settings_of(directory)  # what is wrong with them is told before the weights are read
+    return from_checkpoint(directory, directory.weights(checkpoint))
+
+
+def from_checkpoint(directory: RunDirectory, saved: Checkpoint) -> TrainedRun:
+    """A run with the weights of a checkpoint that is read already.
+
+    Raises:
+        RunError: when it is damaged.
+    """
     task = restore_task(directory)
-    saved = directory.weights(checkpoint)
     model = build(task, saved, directory)
     weights.assign(model, saved.groups["weights"], origin=str(directory.path))
     return TrainedRun(directory, task, model, saved.step)

@@ -27,7 +27,7 @@ def names(model: Any, variables: Iterable[Any]) -> list[str]:
     """
     renamed = _names_of_the_unnamed(model)
     paths = (variable.path.split("/", 1)[-1].split("/") for variable in variables)
-    return ["/".join(renamed[part] if part in renamed else part for part in path) for path in paths]
+    return ["/".join(str(renamed.get(part, part)) for part in path) for path in paths]
 
 
 def _names_of_the_unnamed(model: Any) -> dict[str, str]:

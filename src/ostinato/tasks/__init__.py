@@ -26,11 +26,21 @@ def task_classes(name: str) -> tuple[type[Any], type[Any]]:
     Raises:
         RunError: for a name that is no task of this version.
     """
+    config = config_class(name)
+    module_name, task, _ = _TASKS[name]
+    return getattr(importlib.import_module(module_name), task), config
+
+
+def config_class(name: str) -> type[Any]:
+    """The class of a task's config; unlike the task, it does without TensorFlow.
+
+    Raises:
+        RunError: for a name that is no task of this version.
+    """
     if name not in _TASKS:
         raise RunError(f"unknown task {name!r}; this version has {', '.join(_TASKS)}")
-    module_name, task, config = _TASKS[name]
-    module = importlib.import_module(module_name)
-    return getattr(module, task), getattr(module, config)
+    module, _, config = _TASKS[name]
+    return getattr(importlib.import_module(module), config)
 
 
 def task_for(config: Any) -> Any:

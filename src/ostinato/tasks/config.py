@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from typing import Any
 
 import pydantic
@@ -10,6 +10,7 @@ import pydantic
 from ostinato import engines, layers
 from ostinato.data.lines import quoted, shown
 from ostinato.errors import ConfigError
+from ostinato.hints import did_you_mean
 
 
 class Config(pydantic.BaseModel):
@@ -79,9 +80,12 @@ def _sentence(error: pydantic.ValidationError, config: type[Config]) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(name, config.model_fields, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(config.model_fields)}."
+        known = config.model_fields
+        hint = did_you_mean(name, known) or f"known are {', '.join(known)}."
         return f"unknown setting {shown(repr(name))}; {hint}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    if first["type"] == "literal_error" and "ctx" in first:
+        hint = did_you_mean(first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"]))
+        message += f"; {hint}" if hint else ""
     return f"{quoted(name)} = {shown(repr(first['input']))}: {message}" if name else message

@@ -7,7 +7,6 @@ description = "what it is for"
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -17,6 +16,7 @@ from typing import Any
 from ostinato.data.lines import quoted, shown
 from ostinato.data.plain_files import read_plain
 from ostinato.errors import ConfigError
+from ostinato.hints import did_you_mean
 
 _LARGEST = 1 << 20  # bytes; a recipe has some hundred
 
@@ -47,8 +47,8 @@ def read_recipe(task: str, name: str) -> Recipe:
     """
     known = names(task)
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {nearest[0]!r}? Known" if nearest else "known"
+        hint = did_you_mean(name, known)
+        hint = f"{hint} Known" if hint else "known"
         raise ConfigError(
             f"unknown recipe {name!r}; {hint} are {', '.join(known)}; your own go with --config FILE.toml"
         )
@@ -79,8 +79,7 @@ def parse_recipe(task: str, text: str, name: str) -> Recipe:
     known = ["description", task, "training"]
     for key in data:
         if key not in known:
-            nearest = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(known)}"
+            hint = did_you_mean(key, known) or f"known are {', '.join(known)}"
             raise ConfigError(f"{name}: unknown key {shown(repr(key))}; {hint}")
     for table in (task, "training"):
         if not isinstance(data.get(table, {}), dict):

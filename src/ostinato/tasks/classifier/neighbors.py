@@ -28,13 +28,7 @@ def neighbors(
         EncodingError: when the vocabulary has no such token.
     """
     names = [symbol.strip() or symbol for symbol in encoder.symbols]
-    # Words have the space before them, and what follows one without a space is another token.
-    asked = next((symbol for symbol in (f" {word}", word) if symbol in encoder.symbols), None)
-    if asked is None:
-        raise EncodingError(
-            f"{word!r} is no token of this run's vocabulary of {encoder.size:,}; "
-            "give a word that is frequent in the training texts"
-        )
+    asked = token_of(encoder, word)
     vectors = vectors.astype(np.float64)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     cosines = vectors @ vectors[encoder.symbols.index(asked)]
@@ -50,3 +44,15 @@ def neighbors(
         return list(found.items())
 
     return first(order), first(order[::-1])
+
+
+def token_of(encoder: Encoder, word: str) -> str:
+    """The token that a word is. Raises EncodingError when the vocabulary has none."""
+    # Words have the space before them, and what follows one without a space is another token.
+    asked = next((symbol for symbol in (f" {word}", word) if symbol in encoder.symbols), None)
+    if asked is None:
+        raise EncodingError(
+            f"{word!r} is no token of this run's vocabulary of {encoder.size:,}; "
+            "give a word that is frequent in the training texts"
+        )
+    return asked

@@ -16,8 +16,8 @@ from ostinato.data.encoder import damaged
 from ostinato.data.encoders import Encoder, encoder_from_json
 from ostinato.data.examples import Examples, encode_text, prepare_examples
 from ostinato.data.lines import SURROGATE
-from ostinato.data.tables import Table, open_table
-from ostinato.errors import ConfigError, SourceError
+from ostinato.data.tables import Table, open_table, open_table_like
+from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.explanation import STEPS, Explanation, explanations
@@ -152,14 +152,7 @@ class Classifier(StandaloneExamples):
         """
         if isinstance(source, Table):
             return source
-        skip = self._skip_bad_rows
-        if self._columns is not None:
-            text, label = self._columns
-            try:
-                return open_table(source, text=text, label=label, skip_bad_rows=skip)
-            except (ConfigError, SourceError):
-                pass  # a table of another kind, or with other names
-        return open_table(source, skip_bad_rows=skip)
+        return open_table_like(source, self._columns, skip_bad_rows=self._skip_bad_rows)
 
     def _counts(self, targets: np.ndarray) -> np.ndarray:
         return np.bincount(targets, minlength=len(self.labels)).astype(np.float64)

@@ -3,6 +3,7 @@
     config.py    the settings
     network.py   the keras.Model
     task.py      data, loss, metrics and use
+    writing.py   how text is to be written: which options go together
 
 Source: Dive into Deep Learning, chapters 9 (recurrent neural networks) and 10 (modern recurrent neural
 networks); truncated back-propagation through time with a carried state as in section 9.7.

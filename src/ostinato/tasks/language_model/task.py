@@ -15,18 +15,18 @@ from ostinato.data.corpora import Corpus, open_corpus, reopen
 from ostinato.data.encoders import Encoder, encoder_from_json
 from ostinato.data.shards import rows_of
 from ostinato.data.tokens import Tokens, prepare_tokens
-from ostinato.decoding.beam import Beam, Searcher
-from ostinato.decoding.sampling import Sampling, Writer
+from ostinato.decoding.beam import Searcher
+from ostinato.decoding.choices import Beam, Sampling
+from ostinato.decoding.sampling import Writer
 from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey
 from ostinato.layers.stack import State
 from ostinato.tasks.language_model.config import LanguageModelConfig
 from ostinato.tasks.language_model.network import RecurrentLanguageModel
+from ostinato.tasks.language_model.writing import how_to_write
 from ostinato.tasks.task import Batch, OnProgress
 
 _EVALUATION_WINDOW = 1024
-_LONGEST_SEARCH = 100_000
-"""Tokens; a step of a search takes time in proportion to it."""
 
 _Use = TypeVar("_Use")
 
@@ -278,34 +278,29 @@ class LanguageModel:
         """
         encoder = self.encoder
         assert encoder is not None
-        if not 1 <= length <= 10_000_000:
-            raise ConfigError(f"length = {length}: expected 1 to 10 million tokens")
-        if not 1 <= count <= 10_000:
-            raise ConfigError(f"count = {count}: expected 1 to 10,000 texts")
-        chosen = {
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "repetition_penalty": repetition_penalty,
-        }
-        chosen = {name: value for name, value in chosen.items() if value is not None}
+        how = how_to_write(
+            encoder.size,
+            length=length,
+            count=count,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            beam=beam,
+            no_repeat=no_repeat,
+        )
         given = encoder.encode(prompt, strict=True).astype(np.int32)
         start = given if len(given) else np.array([encoder.start], np.int32)
-        if beam is not None:
-            if draws := [*chosen, *(["seed"] if seed is not None else [])]:
-                raise ConfigError(f"a beam search draws nothing: leave out beam, or {', '.join(draws)}")
-            # All continuations have one length, so that a penalty for it would change nothing.
-            search = Beam(beam, length_penalty=0.0, no_repeat=no_repeat, n_best=count)
-            rows = self._likeliest(model, start, length, search)
+        if isinstance(how, Beam):
+            rows = self._likeliest(model, start, length, how)
             texts = [encoder.decode(np.concatenate([given, row])) for row in rows]
             if on_text is not None:
                 on_text(texts[0])
             return texts
-        if no_repeat:
-            raise ConfigError("no_repeat belongs to a beam search: give beam, too")
         if seed is None:
             seed = int(np.random.default_rng().integers(2**31))
-        writer = self._kept(Writer, model, Sampling(**chosen))
+        writer = self._kept(Writer, model, how)
         ids = np.repeat(given[np.newaxis], count, axis=0)
         told = ""
         pieces = writer.write(
@@ -330,10 +325,6 @@ class LanguageModel:
         self, model: RecurrentLanguageModel, start: np.ndarray, length: int, beam: Beam
     ) -> np.ndarray:
         """The likeliest continuations of `start`, ids of shape (at most n_best, length), the best first."""
-        if length > _LONGEST_SEARCH:
-            raise ConfigError(f"length = {length}: a beam search writes {_LONGEST_SEARCH:,} tokens at most")
-        if beam.n_best > beam.size >= 1:
-            raise ConfigError(f"count = {beam.n_best}: a beam of {beam.size} finds no more than {beam.size}")
         # One graph serves any count.
         searcher = self._kept(Searcher, model, beam._replace(n_best=beam.size))
         found = searcher.find(start[np.newaxis], self.initial_state(model, 1), length=length)

@@ -1,0 +1,60 @@
+"""A history that is longer than the caches is stored past them, and read back as one that is not."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ostinato import layers
+from ostinato.engines import native
+
+pytestmark = pytest.mark.skipif(not native.available(), reason=f"no native engine: {native.reason()}")
+
+LONG = 12 << 20
+"""Floats of a history from which on it is stored past the caches: `kCachedFloats` of the kernels."""
+TIME, FEATURES = 24, 3
+
+# How many units, and how many vectors of so many the history has at each step of each row. Where y is enough,
+# the RNN has none. A row of 61 units does not end with a vector of the processor's.
+CELLS = [
+    ("SimpleRNN", {"return_sequences": False}, 64, 1),
+    ("GRU", {"reset_after": True, "return_sequences": True}, 64, 4),
+    ("GRU", {"reset_after": False, "return_sequences": True}, 64, 3),
+    ("LSTM", {"return_sequences": True}, 64, 5),
+    ("LSTM", {"return_sequences": True}, 61, 5),
+]
+
+
+def layer_of(cell, options, units):
+    layer = getattr(layers, cell)(units, engine="native", return_state=True, **options)
+    layer.build((None, TIME, FEATURES))
+    random = np.random.default_rng(1)
+    layer.set_weights([random.normal(scale=0.15, size=weight.shape) for weight in layer.weights])
+    return layer
+
+
+def values_and_gradients(layer, x):
+    """The outputs, dx, and the gradients of the weights, which are sums over the rows."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y, *states = layer(x, training=True)
+        # Another weight for each step and unit, so that no gradient is the same by accident.
+        pull = tf.reshape(tf.cos(tf.range(TIME * layer.units, dtype=tf.float32)), (TIME, -1))
+        loss = tf.reduce_sum(tf.sin(y) * (pull if layer.return_sequences else pull[-1]))
+    dx, *weights = tape.gradient(loss, [x, *(weight.value for weight in layer.trainable_weights)])
+    return [y, *states, dx], weights
+
+
+@pytest.mark.parametrize(("cell", "options", "units", "vectors"), CELLS)
+def test_a_batch_with_a_long_history_computes_what_its_halves_do(cell, options, units, vectors):
+    floats_of_a_row = TIME * units * vectors
+    batch = 2 * (LONG // floats_of_a_row // 2 + 8)
+    assert batch // 2 * floats_of_a_row < LONG < batch * floats_of_a_row
+    layer = layer_of(cell, options, units)
+    x = tf.random.stateless_normal((batch, TIME, FEATURES), seed=(1, 2))
+    of_rows, of_weights = values_and_gradients(layer, x)
+    halves = [values_and_gradients(layer, half) for half in tf.split(x, 2)]
+    for whole, *parts in zip(of_rows, *(rows for rows, _ in halves), strict=True):
+        np.testing.assert_allclose(whole, tf.concat(parts, axis=0), rtol=0, atol=1e-6)
+    for whole, *parts in zip(of_weights, *(weights for _, weights in halves), strict=True):
+        expected = sum(part.numpy().astype("float64") for part in parts)
+        np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
