@@ -13,7 +13,7 @@ from ostinato.runs import checkpoints
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import open_run
 
-CLOCKS = {"seconds", "step_seconds"}
+CLOCKS = {"seconds", "step_seconds", "evaluation_seconds", "all_evaluations_seconds"}
 LENGTHS = {"metrics_bytes"}  # of the file that holds the clocks' digits
 
 

@@ -118,6 +118,26 @@ def test_third_derivatives_too(cell, options):
     assert_same(results(ours), results(stock))
 
 
+@pytest.mark.parametrize("penalized", [False, True])
+def test_two_tapes_around_a_function_give_first_derivatives_and_second(penalized):
+    """For more than one tape TensorFlow prepares a function's second derivatives, wanted or not."""
+
+    def results(layer, wrap):
+        x = drawn(layer, BATCH, TIME, FEATURES)
+        call = wrap(lambda x: layer(x, training=True)[0])
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                result = total(call(x))
+            first = inner.gradient(result, x)
+            penalty = total(first) if penalized else 0
+            loss = result + penalty
+        return [first, *outer.gradient(loss, weights_of(layer))]
+
+    ours, stock = both("SimpleRNN")
+    assert_same(results(ours, tf.function), results(stock, lambda call: call))
+
+
 @pytest.mark.parametrize(
     ("cell", "options"),
     [
