@@ -41,6 +41,7 @@ def test_a_file_is_safe_before_it_takes_its_place(cache, disk):
     caching.write_json(cache / "a.json", {"a": 1})
     assert disk.renamed == [cache / "file", cache / "file", cache / "a.json"]
     assert disk.too_early == []
+    assert disk.owed == []
 
 
 def test_a_cache_below_a_file_cannot_be_written_and_says_what_to_do(tmp_path, monkeypatch):
