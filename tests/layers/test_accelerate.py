@@ -210,7 +210,7 @@ MODELS = [nested, time_distributed, two_directions, shared, two_inputs, half_fro
 def test_layers_are_found_wherever_they_stand(make):
     x, y = batches(features=3)
     model = make()
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", run_eagerly=True)
     train(model, x, y, epochs=1)
     copy = ostinato.accelerate(model)
     assert kinds(copy) == [module._OURS[kind] for kind in kinds(model)]
