@@ -499,7 +499,7 @@ def test_one_trace_serves_batches_of_every_size(tmp_path):
     task = prepared()
     model = task.build()
     config = ostinato.TrainingConfig()
-    optimizer = Optimizer(config, weights.names(model.trainable_variables), model.trainable_variables)
+    optimizer = Optimizer(config, weights.names(model, model.trainable_variables), model.trainable_variables)
     train_step = make_train_step(task, model, optimizer, config)
     sizes = set()
     for batch in task.batches("train", epoch=0):

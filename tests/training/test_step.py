@@ -114,7 +114,7 @@ def trained(strategy):
     count = workers.replica_count
     with strategy.scope():
         model = task.build()
-        names = weights.names(model.trainable_variables)
+        names = weights.names(model, model.trainable_variables)
         optimizer = Optimizer(config, names, model.trainable_variables)
         step = make_train_step(task, model, optimizer, config, workers)
         shards = [task.batches("train", epoch=0, shard=(index, count)) for index in range(count)]
