@@ -288,7 +288,7 @@ def _leave_xla(model: Any) -> None:
         warnings.warn(
             f"{part.name} is now compiled with jit_compile=False where the model has jit_compile=True, since "
             "XLA cannot run its recurrent layers",
-            stacklevel=5,
+            stacklevel=6,
         )
 
 

@@ -241,7 +241,7 @@ def kept(objects: Iterable[Any]) -> Iterator[None]:
         elif isinstance(getattr(thing, "__dict__", None), dict):
             attributes.append((vars(thing), _items(vars(thing))))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", UserWarning)
         try:
             yield
         finally:
