@@ -1,8 +1,13 @@
 """The exceptions a user may meet.
 
 Each message says what was given, what was expected, and what to do; the command line prints it as one line
-and exits with code 2.
+and exits with code 2. Warnings name the line of the user's that led to them.
 """
+
+import sys
+import warnings
+
+_LIBRARIES = ("ostinato", "keras", "tensorflow")
 
 
 class OstinatoError(Exception):
@@ -39,3 +44,11 @@ class RunError(OstinatoError):
 
 class TrainingError(OstinatoError):
     """A training that cannot go on, for example because its loss is no longer finite."""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns, and names the line that uses Keras or ostinato, however far down in them this is called."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -165,6 +165,12 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return "" if found is None else f"did you mean {found!r}?"
 
 
+def hint_after(name: object, known: Iterable[str]) -> str:
+    """`did_you_mean` as it follows a message, behind a semicolon; empty when nothing known is like it."""
+    question = did_you_mean(name, known)
+    return f"; {question}" if question else ""
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[\s_.-]", "", name.strip().lower())
 

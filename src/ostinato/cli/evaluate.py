@@ -12,7 +12,7 @@ import typer
 
 from ostinato.cli import options
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.hints import did_you_mean
+from ostinato.hints import hint_after
 
 
 def evaluate(
@@ -67,10 +67,8 @@ def evaluate(
             "--split names a part of the run's own source; leave it out when giving a SOURCE"
         )
     if split not in (None, "train", "validation", "test"):
-        hint = did_you_mean(split, ("train", "validation", "test"))
-        raise typer.BadParameter(
-            f"--split {split}: expected train, validation or test{'; ' * bool(hint)}{hint}"
-        )
+        hint = hint_after(split, ("train", "validation", "test"))
+        raise typer.BadParameter(f"--split {split}: expected train, validation or test{hint}")
     from ostinato.cli import runs
     from ostinato.cli.settings import search
 

@@ -12,12 +12,9 @@ from ostinato.data.pairs import open_pairs
 from ostinato.data.sentences import Sentences, sentences_from_json
 from ostinato.data.tables import open_table, open_table_like
 from ostinato.errors import ConfigError, RunError
-from ostinato.hints import did_you_mean
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
-from ostinato.runs.usable import check_use, settings_of
-
-CHECKPOINTS = ("best", "last")
+from ostinato.runs.usable import check_checkpoint, check_use, settings_of
 
 
 class Opened(NamedTuple):
@@ -52,9 +49,7 @@ def open_for(use: str | None, path: str | PathLike[str], checkpoint: str) -> Ope
         ConfigError: the run's task has no such use, or there is no such checkpoint.
         RunError: it is no run, damaged, or of a newer version.
     """
-    if checkpoint not in CHECKPOINTS:
-        hint = did_you_mean(checkpoint, CHECKPOINTS)
-        raise ConfigError(f"checkpoint = {checkpoint!r}: expected 'best' or 'last'{'; ' * bool(hint)}{hint}")
+    check_checkpoint(checkpoint)
     directory = open_run(path)
     config = settings_of(directory)
     if use is not None:

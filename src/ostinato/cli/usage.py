@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ostinato.hints import did_you_mean, nearest
+from ostinato.hints import hint_after, nearest
 
 # Typer brings Click along, under a name that changed over its versions.
 UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -20,8 +20,7 @@ def sentence(error: Any) -> str:
         return error.format_message()
     context = getattr(error, "ctx", None)
     known = [] if context is None else [opt for param in context.command.params for opt in param.opts]
-    hint = did_you_mean(name, [each for each in known if each.startswith("--")])
-    return f"No such option: {name}{'; ' * bool(hint)}{hint}"
+    return f"No such option: {name}{hint_after(name, [each for each in known if each.startswith('--')])}"
 
 
 class Commands(TyperGroup):

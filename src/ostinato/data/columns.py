@@ -3,7 +3,7 @@
 from typing import Any
 
 from ostinato.errors import SourceError
-from ostinato.hints import did_you_mean
+from ostinato.hints import hint_after
 
 TEXT_NAMES = ("text", "review", "sentence", "comment", "content", "body")
 LABEL_NAMES = ("label", "sentiment", "category", "class", "target", "y")
@@ -35,10 +35,8 @@ def choose_columns(
     columns = ", ".join(repr(column) for column in names[:30]) + (", …" if len(names) > 30 else "")
     for given, option in ((text, "text"), (label, "label")):
         if given is not None and given not in names:
-            hint = did_you_mean(given, names)
-            raise SourceError(
-                f"{name} has no {option} column {given!r}; its columns are {columns}{'; ' * bool(hint)}{hint}"
-            )
+            hint = hint_after(given, names)
+            raise SourceError(f"{name} has no {option} column {given!r}; its columns are {columns}{hint}")
     found = {
         "text": text or _only(names, TEXT_NAMES, label),
         "label": label or _only(names, LABEL_NAMES, text),

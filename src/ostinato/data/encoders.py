@@ -13,7 +13,7 @@ from ostinato.data.encoder import Encoder, damaged
 from ostinato.data.normalize import NORMALIZATIONS, Normalize
 from ostinato.data.word import fit_word, word_from_json
 from ostinato.errors import ConfigError
-from ostinato.hints import did_you_mean
+from ostinato.hints import hint_after
 
 __all__ = ["ENCODERS", "Encoder", "encoder_digest", "encoder_from_json", "fit_encoder"]
 
@@ -85,5 +85,4 @@ def encoder_digest(encoder: Encoder) -> str:
 
 def _one_of(what: str, name: str, names: tuple[str, ...]) -> None:
     if name not in names:
-        hint = did_you_mean(name, names)
-        raise ConfigError(f"there is no {what} {name!r}, only {', '.join(names)}{'; ' * bool(hint)}{hint}")
+        raise ConfigError(f"there is no {what} {name!r}, only {', '.join(names)}{hint_after(name, names)}")

@@ -15,12 +15,10 @@ Importing this does not import TensorFlow, nor does `check`: the names are known
 
 import functools
 import os
-import sys
-import warnings
 from typing import Any, NamedTuple
 
-from ostinato.errors import EngineError, EngineWarning
-from ostinato.hints import nearest
+from ostinato.errors import EngineError, EngineWarning, warn
+from ostinato.hints import hint_after, nearest
 
 ENGINES = ("auto", "native", "keras", "scratch")
 _VARIABLE = "OSTINATO_ENGINE"
@@ -108,30 +106,19 @@ def warn_without_library() -> None:
 
 @functools.cache
 def _warn(reason: str) -> None:
-    warnings.warn(
+    warn(
         f"The native engine is not available: {reason}. Layers run on Keras' own loop, which takes "
         f"longer, until ostinato is installed again with a C++ compiler (g++ or clang++) at hand; "
         f"engine='keras' or the environment variable {_VARIABLE}=keras silences this.",
         EngineWarning,
-        stacklevel=_frames_of_libraries(),
     )
-
-
-def _frames_of_libraries() -> int:
-    """The `stacklevel` with which a warning of the caller's names the line that uses Keras or ostinato."""
-    libraries = ("ostinato", "keras", "tensorflow")
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in libraries:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _keras_is_forced() -> bool:
     """Whether OSTINATO_ENGINE asks for Keras' own loop. Raises EngineError when it asks for anything else."""
     value = os.environ.get(_VARIABLE, "")
     if value not in ("", "auto", "keras"):
-        meant = nearest(value, ("auto", "keras"))
-        hint = f"; did you mean {meant!r}?" if meant else ""
+        hint = hint_after(value, ("auto", "keras"))
         raise EngineError(f"{_VARIABLE} must be 'keras' or 'auto', got {value!r}{hint}")
     return value == "keras"
 

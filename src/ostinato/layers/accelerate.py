@@ -6,15 +6,14 @@ its class. Wrappers, nested models and shared layers need no case of their own. 
 it is compared with the original.
 """
 
-import difflib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from ostinato.engines import check, choose, may_be_native
-from ostinato.errors import ConfigError
+from ostinato.errors import ConfigError, warn
+from ostinato.hints import did_you_mean
 from ostinato.layers import agreement, classic
 from ostinato.layers.copying import TRACED, Copy
 from ostinato.layers.loading import Source, loaded, reason
@@ -33,7 +32,7 @@ _COMPILED = {
     **dict.fromkeys(("_compile_loss", "_compile_metrics", "_loss_tracker", "loss")),
     "compiled": False,
 }
-_GONE = ("optimizer", "_compile_config", "_compiled_trainable_state", "stop_training", "loss_weights")
+_GONE = ("optimizer", "_compile_config", "_compiled_trainable_state", "stop_training")
 
 
 def accelerate(
@@ -178,10 +177,9 @@ def _changed(original: Any, change: Callable[[Any], None], *, copy: bool, compil
     result = copied.copy
     own_compile = isinstance(original, keras.Model) and type(original).compile is not keras.Model.compile
     if getattr(original, "compiled", False) and own_compile and compile:
-        warnings.warn(
+        warn(
             f"the copy of {original.name} is not compiled, since {type(original).__name__} has its own "
-            "compile(); call it on the copy",
-            stacklevel=3,
+            "compile(); call it on the copy"
         )
     if own_compile or not compile:
         _uncompile(result)
@@ -197,21 +195,12 @@ def _compare(copied: Copy, change: Callable[[Any], None]) -> None:
     """
     old, new = copied.original, copied.copy
     objects = copied.objects()
-    batch = agreement.made_up_batch(old, objects)
     compiled = getattr(old, "compiled", False) and getattr(new, "compiled", False)
     weights = old.trainable_variables if compiled else []
-    theirs = None
-    if not batch.why_not:
-        try:
-            theirs = agreement.results(old, batch, objects, weights=weights)
-        except Exception as error:  # a model may return anything
-            batch = batch._replace(why_not=f"its results cannot be compared ({reason(error).rstrip('.')})")
-    if theirs is None:
+    batch, theirs, why_not = agreement.first_results(old, objects, weights=weights)
+    if batch is None or theirs is None:
         change(new)
-        warnings.warn(
-            f"the copy of {old.name} could not be compared with it on a made-up batch: {batch.why_not}",
-            stacklevel=4,
-        )
+        warn(f"the copy of {old.name} could not be compared with it on a made-up batch: {why_not}")
         return
 
     def check(**sensitivity: Any) -> str:
@@ -253,8 +242,7 @@ def _chosen(model: Any, names: Sequence[str] | None) -> list[Any]:
         here = [layer for path, layer in found if not name or path == name or path.startswith(f"{name}/")]
         if name and not here:
             paths = [path for path, _ in found]
-            near = difflib.get_close_matches(name, paths, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(paths) or 'none'}"
+            hint = did_you_mean(name, paths) or f"there are {', '.join(paths) or 'none'}"
             raise ConfigError(f"only must name recurrent layers of Keras in the model, got '{name}'; {hint}")
         chosen |= {id(layer): layer for layer in here}
     return list(chosen.values())
@@ -285,10 +273,9 @@ def _leave_xla(model: Any) -> None:
         part._jit_compile = False
         if part.compiled and getattr(part, "_compile_config", None) is not None:
             part._compile_config.config["jit_compile"] = False
-        warnings.warn(
+        warn(
             f"{part.name} is now compiled with jit_compile=False where the model has jit_compile=True, since "
-            "XLA cannot run its recurrent layers",
-            stacklevel=6,
+            "XLA cannot run its recurrent layers"
         )
 
 
@@ -324,7 +311,7 @@ def _warn_if_nothing_gains(model: Any) -> None:
                 return
             if engine == "native":
                 why = f"{type(layer).__name__} is a class of its own, and is left as it is"
-    warnings.warn(f"{model.name} gains nothing: {why}", stacklevel=3)
+    warn(f"{model.name} gains nothing: {why}")
 
 
 def _warn_of_what_is_left(model: Any) -> None:
@@ -337,4 +324,4 @@ def _warn_of_what_is_left(model: Any) -> None:
                 left.setdefault(getattr(thing, "__name__", ""), layer.name)
     if left:
         names = ", ".join(f"{name} (in {layer})" for name, layer in left.items())
-        warnings.warn(f"a file of {model.name} opens only where ostinato is installed: {names}", stacklevel=3)
+        warn(f"a file of {model.name} opens only where ostinato is installed: {names}")

@@ -47,11 +47,10 @@ class Results(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A made-up batch: what a model is called with, or why none can be made up."""
+    """A made-up batch: what a model is called with."""
 
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    why_not: str
 
 
 def check_configurations(copied: Copy) -> None:
@@ -98,46 +97,44 @@ def _same(old: Any, new: Any, copied: Copy) -> bool:
     return type(old) is type(new)  # made anew at each call
 
 
-def made_up_batch(model: Any, objects: Iterable[Any]) -> Batch:
-    """A batch on which a model runs.
+def first_results(
+    model: Any, objects: Iterable[Any], *, weights: Sequence[Any]
+) -> tuple[Batch | None, Results | None, str]:
+    """A batch on which a model runs, and what it computes on it; or, in words, why there is none.
 
-    Args:
-        model: a Keras model or layer.
-        objects: all that may change when it runs, as for `kept`.
+    Arguments are those of `results`.
     """
     if not model.built:
-        return Batch((), {}, "it has no weights yet")
-    made = Batch((), {}, "")
-    for batch, time in _SIZES:
-        made = _batch(model, batch, time)
-        if made.why_not:
-            break
+        return None, None, "it has no weights yet"
+    why_not = ""
+    for size in _SIZES:
         try:
-            with kept(objects), drawing_from(0):
-                model(*made.arguments, training=False, **made.options)
+            batch = _batch(model, *size)
+        except Exception as error:
+            return None, None, reason(error).rstrip(".")
+        if batch is None:
+            return None, None, "it does not say what its inputs are"
+        try:
+            return batch, results(model, batch, objects, weights=weights), ""
         except Exception as error:  # a model may raise anything
-            made = Batch((), {}, f"it does not run on a made-up batch ({reason(error)[:-1]})")
-        else:
-            break
-    return made
+            why_not = f"it does not run on a made-up batch ({reason(error).rstrip('.')})"
+    return None, None, why_not
 
 
-def _batch(model: Any, batch: int, time: int) -> Batch:
-    try:
-        if made_up.declares_inputs(model):
-            inputs = made_up.make_inputs(model, batch=batch, time=time)
-            return Batch((made_up.packed(model, inputs),), {}, "")
-        built_for = dict(getattr(model, "_build_shapes_dict", None) or {})
-        built_for = {name: shape for name, shape in built_for.items() if shape is not None}
-        if not built_for:
-            return Batch((), {}, "it does not say what its inputs are")
-        shapes = [made_up.closed(shape, batch, time) for shape in _shapes(built_for)]
-        inputs = iter(made_up.make_inputs(model, shapes))
-        arguments = {name: _filled(shape, inputs) for name, shape in built_for.items()}
-    except Exception as error:
-        return Batch((), {}, reason(error)[:-1])
+def _batch(model: Any, batch: int, time: int) -> Batch | None:
+    """A batch with these sizes in the place of open ones; None when the model says nothing of its inputs."""
+    if made_up.declares_inputs(model):
+        inputs = made_up.make_inputs(model, batch=batch, time=time)
+        return Batch((made_up.packed(model, inputs),), {})
+    built_for = dict(getattr(model, "_build_shapes_dict", None) or {})
+    built_for = {name: shape for name, shape in built_for.items() if shape is not None}
+    if not built_for:
+        return None
+    shapes = [made_up.closed(shape, batch, time) for shape in _shapes(built_for)]
+    inputs = iter(made_up.make_inputs(model, shapes))
+    arguments = {name: _filled(shape, inputs) for name, shape in built_for.items()}
     first, *others = arguments.items()
-    return Batch((first[1],), {name.removesuffix("_shape"): value for name, value in others}, "")
+    return Batch((first[1],), {name.removesuffix("_shape"): value for name, value in others})
 
 
 def _is_shape(thing: Any) -> bool:
@@ -167,7 +164,7 @@ def results(model: Any, batch: Batch, objects: Iterable[Any], *, weights: Sequen
 
     Args:
         model: a Keras model or layer.
-        batch: from `made_up_batch`.
+        batch: from `first_results`.
         objects: all that may change when it runs, as for `kept`.
         weights: for which to take gradients of the loss; without any, there is no loss either.
     """
@@ -178,7 +175,7 @@ def results(model: Any, batch: Batch, objects: Iterable[Any], *, weights: Sequen
     # Step by step, Python would take minutes for that.
     with kept(objects):
         traced: Any = tf.function(lambda: _computed(model, batch, weights), autograph=False)()
-    return Results(*([_array(each) for each in part] for part in traced))
+    return Results(*([array(each) for each in part] for part in traced))
 
 
 def _steps(tensor: Any) -> int:
@@ -187,7 +184,7 @@ def _steps(tensor: Any) -> int:
 
 def _computed(model: Any, batch: Batch, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
     """The outputs, the loss and the gradients, as arrays; as tensors in a function that is traced."""
-    kept_as: Any = _array if tf.executing_eagerly() else tf.convert_to_tensor
+    kept_as: Any = array if tf.executing_eagerly() else tf.convert_to_tensor
     with drawing_from(0), tf.GradientTape() as tape:
         outputs = model(*batch.arguments, training=False, **batch.options)
         flat = [each for each in keras.tree.flatten(outputs) if isinstance(each, _TENSORS)]
@@ -307,11 +304,15 @@ def _difference(a: np.ndarray, b: np.ndarray, least: float) -> float:
         return float("inf")
     if a.dtype.kind not in "fciub":
         return 0.0 if np.array_equal(a, b) else float("inf")
+    largest = float(np.max(distances(a, b), initial=0.0))
+    return largest / (max(_size(a), least) or 1.0) if largest else 0.0
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Absolute differences; none where both are infinite or not a number alike."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-    largest = float(np.max(apart, initial=0.0))
-    return largest / (max(_size(a), least) or 1.0) if largest else 0.0
+        return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
 
 
 def _size(array: np.ndarray) -> float:
@@ -319,8 +320,8 @@ def _size(array: np.ndarray) -> float:
     return float(np.max(finite, initial=0.0))
 
 
-def _array(tensor: Any) -> np.ndarray:
-    """A result in full: sparse, ragged and indexed ones too."""
+def array(tensor: Any) -> np.ndarray:
+    """A result in full, also a sparse or ragged one, and a gradient that comes as the rows that were read."""
     if isinstance(tensor, tf.SparseTensor):
         tensor = tf.sparse.to_dense(tensor)
     if isinstance(tensor, tf.RaggedTensor):

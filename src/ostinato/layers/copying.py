@@ -56,6 +56,11 @@ _FOREIGN = (
     "io",
     "_io",
 )
+# Kinds of objects that are looked into although they are TensorFlow's, NumPy's or Python's own.
+_FOLLOWED = (
+    *(*_VARIABLES, *_REFUSED, np.ndarray, _Function, _Table, _Trackable),
+    *(*_CONTAINERS, tuple, frozenset),
+)
 
 
 class Copy:
@@ -146,19 +151,8 @@ class Copy:
         if isinstance(thing, keras.KerasTensor):
             history = getattr(thing, "_keras_history", None)
             return history is None or id(history.operation) not in self._operations
-        known = (
-            *_VARIABLES,
-            *_REFUSED,
-            np.ndarray,
-            _Function,
-            _Table,
-            _Trackable,
-            *_CONTAINERS,
-            tuple,
-            frozenset,
-        )
         module = type(thing).__module__
-        if isinstance(thing, known) or module.startswith("tensorflow.python.trackable."):
+        if isinstance(thing, _FOLLOWED) or module.startswith("tensorflow.python.trackable."):
             return False
         return module.partition(".")[0] in _FOREIGN
 

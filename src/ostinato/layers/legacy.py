@@ -9,7 +9,6 @@ import pathlib
 import re
 import shutil
 import tempfile
-import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ import h5py
 import keras
 import numpy as np
 
-from ostinato.errors import ConfigError
+from ostinato.errors import ConfigError, warn
 
 # What a slot of an optimizer is called in a file of Keras 2, and in Keras 3.
 _SLOTS = {
@@ -233,10 +232,9 @@ def _restore_optimizer(model: Any, state: dict[str, list[np.ndarray]]) -> None:
             ours[slot] = None
         pairs += zip(variables, values, strict=False)
     if ours:
-        warnings.warn(
+        warn(
             f"The file's {optimizer.name} optimizer keeps another state than Keras 3's; its momentums start "
-            "anew.",
-            stacklevel=2,
+            "anew."
         )
         return
     for variable, value in pairs:

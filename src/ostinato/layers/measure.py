@@ -31,13 +31,12 @@ from ostinato.engines import choose
 from ostinato.errors import ConfigError, OstinatoError
 from ostinato.layers import made_up
 from ostinato.layers.accelerate import accelerate, restore
+from ostinato.layers.agreement import NEGLIGIBLE, array, distances
 from ostinato.layers.made_up import Shape, commas, make_inputs
 
 TURN_SECONDS = 0.2
 MEBIBYTE = 1 << 20
 VARIANTS = ("keras", "ostinato")
-# A gradient this many times smaller than the largest of the model is rounding error of the larger ones.
-NEGLIGIBLE = 1e-3
 
 Progress = Callable[[str, int, int], None]
 
@@ -150,7 +149,7 @@ def compare(
         calls = _calls(theirs, ours, passes, packed, targets)
     layers = _recurrent_layers(ours)
     choices = [choose(getattr(layer, "engine", "keras"), layer) for layer in layers]
-    results = {key: [_array(each) for each in call()] for key, call in calls.items()}
+    results = {key: [array(each) for each in call()] for key, call in calls.items()}
     ms = _measure(calls, rounds, lambda what, done: tell(what, 1 + done, total))
     figures: dict[str, Any] = {}
     if training:
@@ -306,21 +305,9 @@ def _median_seconds(call: Callable[[], Any]) -> float:
     return statistics.median(times)
 
 
-def _array(tensor: Any) -> np.ndarray:
-    """A result in full: the gradient of an Embedding comes as the rows that were read."""
-    return np.asarray(tf.convert_to_tensor(tensor))
-
-
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Absolute differences; none where both are infinite or not a number alike."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-
-
 def _absolute_difference(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray]) -> float:
     pairs = zip(theirs, ours, strict=True)
-    return max((float(np.max(_distances(a, b), initial=0.0)) for a, b in pairs), default=0.0)
+    return max((float(np.max(distances(a, b), initial=0.0)) for a, b in pairs), default=0.0)
 
 
 def _relative_difference(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray]) -> float:
@@ -328,7 +315,7 @@ def _relative_difference(theirs: Sequence[np.ndarray], ours: Sequence[np.ndarray
     least = NEGLIGIBLE * max(sizes, default=0.0)
     return max(
         (
-            float(np.max(_distances(a, b), initial=0.0)) / (max(size, least) or 1.0)
+            float(np.max(distances(a, b), initial=0.0)) / (max(size, least) or 1.0)
             for a, b, size in zip(theirs, ours, sizes, strict=True)
         ),
         default=0.0,

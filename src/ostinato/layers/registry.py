@@ -106,6 +106,8 @@ def _of_another_package(
     """
     import keras
 
+    layer: Any = None
+
     def made(options: dict[str, Any]) -> Any:
         if not _is_cell_class(factory):
             return factory(units, **options)
@@ -113,21 +115,26 @@ def _of_another_package(
         of_layer = {name: options[name] for name in options.keys() - of_cell if name not in _INITIALIZERS}
         return keras.layers.RNN(factory(units, **of_cell), **of_layer)
 
-    without = {name: value for name, value in options.items() if name not in _INITIALIZERS}
-    takes_all = isinstance(factory, type) or not _takes_any(factory)
-    if takes_all:
-        options = {name: options[name] for name in options if name in without or _takes(factory, name)}
+    if isinstance(factory, type) or not _takes_any(factory):
+        attempts = [
+            {
+                name: value
+                for name, value in options.items()
+                if name not in _INITIALIZERS or _takes(factory, name)
+            }
+        ]
+    else:  # only by trying can one tell what a function does with its **options
+        without = {name: value for name, value in options.items() if name not in _INITIALIZERS}
+        attempts = [options, without]
     with _drawing_from(seed):
-        try:
-            layer = made(options)
-        except (TypeError, ValueError) as error:
-            # Only by trying can one tell what a function does with its **options.
-            if takes_all or not any(name in str(error) for name in _INITIALIZERS):
-                raise ConfigError(f"The cell '{cell}' makes no layer: {_first_line(error)}.") from error
+        for attempt in attempts:
             try:
-                layer = made(without)
+                layer = made(attempt)
+                break
             except (TypeError, ValueError) as error:
-                raise ConfigError(f"The cell '{cell}' makes no layer: {_first_line(error)}.") from error
+                of_initializers = any(name in str(error) for name in _INITIALIZERS)
+                if attempt is attempts[-1] or not of_initializers:
+                    raise ConfigError(f"The cell '{cell}' makes no layer: {_first_line(error)}.") from error
     if not isinstance(layer, keras.layers.RNN):
         raise ConfigError(
             f"The cell '{cell}' must be a Keras cell class, or a callable that returns a keras.layers.RNN, "

@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Any
 import ostinato
 from ostinato.data.lines import shown
 from ostinato.data.plain_files import open_plain
-from ostinato.errors import RunError, RunWarning
+from ostinato.errors import RunError, RunWarning, warn
 from ostinato.runs import checkpoints, files, reading
 from ostinato.runs.checkpoints import GROUPS, Checkpoint
 
@@ -209,7 +208,7 @@ class RunDirectory:
 
     def _warn(self, problems: list[str], what_then: str) -> None:
         for problem in problems:
-            warnings.warn(f"{problem}; {what_then}", RunWarning, stacklevel=4)
+            warn(f"{problem}; {what_then}", RunWarning)
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:

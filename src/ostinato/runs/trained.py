@@ -15,7 +15,7 @@ from ostinato.layers.rehearsal import rehearse
 from ostinato.runs import weights
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
-from ostinato.runs.usable import refusal, settings_of
+from ostinato.runs.usable import check_checkpoint, refusal, settings_of
 from ostinato.tasks import task_classes
 
 
@@ -157,8 +157,7 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
     Raises:
         RunError: when it is no run, damaged, or of a newer version.
     """
-    if checkpoint not in ("best", "last"):
-        raise ConfigError(f"checkpoint = {checkpoint!r}: expected 'best' or 'last'")
+    check_checkpoint(checkpoint)
     directory = open_run(path)
     settings_of(directory)  # what is wrong with them is told before the weights are read
     return from_checkpoint(directory, directory.weights(checkpoint))

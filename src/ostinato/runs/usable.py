@@ -6,6 +6,7 @@ from typing import Any
 
 from ostinato.data.lines import quoted
 from ostinato.errors import ConfigError, RunError
+from ostinato.hints import hint_after
 from ostinato.layers import registry
 from ostinato.runs.directory import RunDirectory
 from ostinato.tasks import config_class
@@ -25,6 +26,14 @@ USES = {
     "neighbors": (("classifier",), "which has no neighbors of words"),
 }
 """The uses of runs: of which tasks, and what to say of the others."""
+
+
+def check_checkpoint(which: str) -> None:
+    """Refuses what names no checkpoint. Raises ConfigError."""
+    known = ("best", "last")
+    if which not in known:
+        hint = hint_after(which, known)
+        raise ConfigError(f"checkpoint = {which!r}: expected 'best' or 'last'{hint}")
 
 
 def check_use(directory: RunDirectory, use: str) -> None:

@@ -10,7 +10,7 @@ import pydantic
 from ostinato import engines, layers
 from ostinato.data.lines import quoted, shown
 from ostinato.errors import ConfigError
-from ostinato.hints import did_you_mean
+from ostinato.hints import did_you_mean, hint_after
 
 
 class Config(pydantic.BaseModel):
@@ -86,6 +86,5 @@ def _sentence(error: pydantic.ValidationError, config: type[Config]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     if first["type"] == "literal_error" and "ctx" in first:
-        hint = did_you_mean(first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"]))
-        message += f"; {hint}" if hint else ""
+        message += hint_after(first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"]))
     return f"{quoted(name)} = {shown(repr(first['input']))}: {message}" if name else message
