@@ -77,7 +77,7 @@ def main() -> None:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """While it lasts, a warning of ostinato's is one line on standard error; others are told as ever."""
+    """Inside the block, ostinato's warnings are printed as one line on standard error; others are unchanged."""
     with warnings.catch_warnings():
         others = warnings.showwarning
 

@@ -1,4 +1,4 @@
-"""The help of commands that train: what each setting is unless told, read from the recipes themselves."""
+"""Help for the training commands: it shows the default of each setting, read from the recipes."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ def open_for(use: str | None, path: str | PathLike[str], checkpoint: str) -> Ope
         checkpoint: `best` or `last`.
 
     Raises:
-        ConfigError: the run's task has no such use, or there is no such checkpoint.
-        RunError: it is no run, damaged, or of a newer version.
+        ConfigError: the task cannot do this, or `checkpoint` is neither "best" nor "last".
+        RunError: the path is not a run directory, is damaged, or was written by a newer version.
     """
     check_checkpoint(checkpoint)
     directory = open_run(path)
@@ -66,7 +66,7 @@ def check_start(path: str | PathLike[str], task: str) -> None:
 
     Raises:
         ConfigError: the run is of another task.
-        RunError: it is no run, damaged, or of a newer version.
+        RunError: the path is not a run directory, is damaged, or was written by a newer version.
     """
     directory = open_run(path)
     if directory.task != task:
