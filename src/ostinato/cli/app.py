@@ -77,7 +77,7 @@ def main() -> None:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Inside the block, ostinato's warnings are printed as one line on standard error; others are unchanged."""
+    """Inside the block, ostinato's warnings are printed as one line on standard error."""
     with warnings.catch_warnings():
         others = warnings.showwarning
 
