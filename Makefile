@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
 
-.PHONY: help demo test test-durability test-compat test-torch format benchmarks bench wheel clean
+.PHONY: help demo check test test-thorough test-durability test-compat test-torch format benchmarks bench wheel clean
 
 help:
 	@echo "make demo        train a language model for two minutes, evaluate it, and let it write"
 	@echo "make test        format, lint, import order, types and all tests"
+	@echo "make test-thorough  the same tests with every variant and many more drawn examples"
 	@echo "make test-durability  kill trainings many times, and resume them"
 	@echo "make test-compat the engine's tests, one wheel, under the oldest and the newest TensorFlow"
 	@echo "make test-torch  PyTorch's layers beside ours with their weights"
@@ -50,8 +51,11 @@ test: $(VENV)/.tested
 	$(BIN)/pyright
 	$(BIN)/pytest -n 2 --dist worksteal
 
+test-thorough: $(VENV)/.tested
+	$(BIN)/pytest -n 2 --dist worksteal --thorough
+
 test-durability: $(VENV)/.tested
-	$(BIN)/pytest -n 2 --dist worksteal --full-durability tests/durability
+	$(BIN)/pytest -n 2 --dist worksteal --thorough tests/durability
 
 format: $(VENV)/.tested
 	$(BIN)/ruff format .

@@ -12,6 +12,8 @@ import pytest
 
 import ostinato as package
 
+from ..variants import one_each
+
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "a great warm film")
 BAD = ("dull", "a waste of time", "slow dull and far too long for what it is", "a dull awful film")
 PAIRS = [
@@ -61,8 +63,7 @@ def trains_the_same(run, source) -> bool:
 # Every kind of table.
 
 
-@pytest.mark.parametrize("packed", ["", ".gz"])
-@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize(("kind", "packed"), one_each(["csv", "tsv", "jsonl"], ["", ".gz"]))
 def test_a_file_of_any_format_trains_the_network_that_its_pairs_train(ostinato, folder, kind, packed):
     answer = ostinato("train", "classify", written(f"a.{kind}{packed}", PAIRS), "--out", "run", *TINY)
     assert answer.code == 0, answer.err

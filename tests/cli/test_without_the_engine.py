@@ -5,6 +5,8 @@ import json
 import keras
 import pytest
 
+from ..variants import thorough
+
 COMMAND = "from ostinato.cli import main; main()"
 WARNING = "Warning: The native engine is not available: its library was not built"
 
@@ -14,7 +16,7 @@ def model():
     return ("bench", "model.keras", "--input", "2,5,3", "--rounds", "1", "--no-memory")
 
 
-@pytest.mark.parametrize("command", ["train", "generate", "bench"])
+@pytest.mark.parametrize("command", ["train", thorough("generate"), thorough("bench")])
 def test_it_is_told_once_in_one_line(without_library, run, tiny, command):
     arguments = {
         "train": ("train", "lm", "text.txt", "--steps", "1", "--evaluations", "1", *tiny),
@@ -29,6 +31,7 @@ def test_it_is_told_once_in_one_line(without_library, run, tiny, command):
     assert "OSTINATO_ENGINE=keras" in lines[0]
 
 
+@pytest.mark.thorough
 def test_nothing_is_told_where_kerass_loop_is_asked_for(without_library, run, tiny):
     training = ("train", "lm", "text.txt", "--steps", "1", "--evaluations", "1", *tiny)
     for told in (

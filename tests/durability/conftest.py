@@ -1,4 +1,4 @@
-"""Killing trainings: the short version with all other tests, the full one with --full-durability.
+"""Killing trainings: the short version with all other tests, the full one with --thorough.
 
 What is drawn follows from OSTINATO_DURABILITY_SEED; the counts stand at the end of the report.
 """
@@ -15,22 +15,6 @@ from .trainings import Plan
 from .trials import Reference, Tally, Trial
 
 SEED = os.environ.get("OSTINATO_DURABILITY_SEED", "1")
-
-
-def pytest_addoption(parser):
-    parser.addoption("--full-durability", action="store_true", help="kill trainings many more times")
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "full_durability: only with --full-durability")
-
-
-def pytest_collection_modifyitems(config, items):
-    if config.getoption("--full-durability", False):
-        return
-    left_out = [item for item in items if item.get_closest_marker("full_durability")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

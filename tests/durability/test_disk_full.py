@@ -9,6 +9,7 @@ The child imports TensorFlow once, and forks for each training.
 """
 
 import contextlib
+import functools
 import importlib
 import itertools
 import json
@@ -364,23 +365,26 @@ def assert_whole(disk: Path, whole: Path, step: int | None = None) -> None:
         assert picture.read_bytes().endswith(b"IEND\xaeB`\x82"), f"half of {picture.name}"
 
 
+thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
+
+
 @pytest.mark.parametrize(
     ("place", "number", "how", "path", "good"),
     [
         # The first file of each kind is that of the checkpoint with which the run is created; evaluations,
         # and with them checkpoints, come every five steps.
         ("weights", 2, "full", "run/checkpoints/step-000000005", 0),
-        ("weights", 3, "full but for a page", "run/checkpoints/step-000000010", 5),
+        thorough("weights", 3, "full but for a page", "run/checkpoints/step-000000010", 5),
         ("optimizer", 3, "limited", "run/checkpoints/step-000000010", 5),
-        ("manifest", 2, "full", "run/checkpoints/step-000000000", 0),  # only its position changes
-        ("manifest", 4, "full", "run/checkpoints/step-000000010", 5),
+        thorough("manifest", 2, "full", "run/checkpoints/step-000000000", 0),  # only its position changes
+        thorough("manifest", 4, "full", "run/checkpoints/step-000000010", 5),
         ("checkpoint", 4, "no more files", "run/checkpoints/step-000000010", 5),
-        ("metrics across pages", 1, "full", "run/metrics.jsonl", None),
+        thorough("metrics across pages", 1, "full", "run/metrics.jsonl", None),
         ("metrics", 9, "limited", "run/metrics.jsonl", 5),
         ("TensorBoard", 6, "full", "run/tensorboard", 0),  # the first of the validation part
-        ("TensorBoard", 8, "limited", "run/tensorboard", 5),
+        thorough("TensorBoard", 8, "limited", "run/tensorboard", 5),
         ("report", 1, "full", "run/report", 20),
-        ("report", 1, "limited", "run/report", 20),
+        thorough("report", 1, "limited", "run/report", 20),
     ],
 )
 def test_a_full_disk_stops_a_training_that_goes_on_when_there_is_room(

@@ -40,7 +40,7 @@ def test_a_run_killed_at_an_instant_and_within_a_write_equals_one_that_was_not(
     assert tally.kills[-1]["writing"]
 
 
-@pytest.mark.full_durability
+@pytest.mark.thorough
 @pytest.mark.parametrize("chain", range(2))
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_killed_at_five_random_instants_equals_one_that_was_not(
@@ -54,7 +54,7 @@ def test_a_run_killed_at_five_random_instants_equals_one_that_was_not(
     assert [kill["where"] for kill in tally.kills] == ["instant"] * 5
 
 
-@pytest.mark.full_durability
+@pytest.mark.thorough
 @pytest.mark.parametrize("share", range(SHARES))
 def test_a_run_killed_at_any_place_where_it_writes_equals_one_that_was_not(
     trial, references, draw, tally, share
@@ -71,7 +71,7 @@ def test_a_run_killed_at_any_place_where_it_writes_equals_one_that_was_not(
     assert [kill["where"] for kill in tally.kills] == places
 
 
-@pytest.mark.full_durability
+@pytest.mark.thorough
 @pytest.mark.parametrize("first", [HALF_A_CHECKPOINT, HALF_A_REMOVAL], ids=["writing", "removing"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_killed_again_while_it_cleans_up_after_the_first_kill_equals_one_that_was_not(
@@ -94,7 +94,7 @@ def test_a_run_killed_again_while_it_cleans_up_after_the_first_kill_equals_one_t
     assert "cut run/metrics.jsonl" in places
 
 
-@pytest.mark.full_durability
+@pytest.mark.thorough
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_killed_while_it_replaces_another_leaves_one_of_them_whole(
     nursery, trial, references, draw, tally, task
@@ -122,7 +122,7 @@ def test_a_run_killed_while_it_replaces_another_leaves_one_of_them_whole(
     tally.check()
 
 
-@pytest.mark.full_durability
+@pytest.mark.thorough
 @pytest.mark.parametrize("task", TASKS)
 def test_the_command_itself_ends_as_its_forks_do(references, draw, tmp_path, task):
     """Not in a fork: `ostinato train`, killed, and `ostinato train --resume`, as a user types them."""

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from ..hanging import cpu_seconds
+from ..variants import thorough
 from .processes import Place
 from .readers import differences, torn
 from .trainings import Plan
@@ -73,7 +74,7 @@ def long_evaluation(nursery, tmp_path_factory) -> Reference:
     return Reference.trained(nursery, plan, Place.made(folder / "whole"))
 
 
-@pytest.mark.parametrize("step", [5, 10], ids=["in the middle", "at the end"])
+@pytest.mark.parametrize("step", [5, thorough(10)], ids=["in the middle", "at the end"])
 def test_sigterm_while_it_evaluates_breaks_that_off_and_can_be_resumed(
     nursery, long_evaluation, tally, tmp_path, step
 ):

@@ -1,6 +1,5 @@
 """The layers are Keras' layers with one more argument: they save, load, wrap and refuse as those do."""
 
-import doctest
 import os
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 
-import ostinato.layers.classic as classic
 from ostinato.engines import native
 from ostinato.errors import EngineError
 from ostinato.layers import GRU, LSTM, SimpleRNN
@@ -107,12 +105,6 @@ def test_another_keras_backend_is_refused_with_the_way_out():
     last_line = done.stderr.strip().splitlines()[-1]
     assert "EngineError" in last_line
     assert "KERAS_BACKEND=tensorflow" in last_line
-
-
-def test_the_examples_in_the_docstrings_run():
-    failed, tried = doctest.testmod(classic)
-    assert tried > 3
-    assert failed == 0
 
 
 @pytest.mark.parametrize("engine", ["auto", "native", "keras"])

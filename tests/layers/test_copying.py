@@ -17,6 +17,8 @@ from ostinato.errors import ConfigError, EngineError
 from ostinato.layers import GRU, LSTM, SimpleRNN, agreement
 from ostinato.layers.copying import Copy
 
+from ..variants import one_each, thorough
+
 layers = keras.layers
 TIME = 5
 pytestmark = pytest.mark.filterwarnings("ignore:.*gains nothing", "ignore:The structure of `inputs`")
@@ -169,8 +171,9 @@ def test_state_outside_of_variables_is_copied(make):
     assert_same_outputs(model, ostinato.restore(copy), x)
 
 
-@pytest.mark.parametrize("make", [normalization, nested_normalization, discretization])
-@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.parametrize(
+    ("make", "ending"), one_each([normalization, nested_normalization, discretization], ["keras", "h5"])
+)
 def test_state_outside_of_variables_comes_with_a_file(make, ending, tmp_path):
     model, x = make()
     model.save(tmp_path / f"model.{ending}")
@@ -325,7 +328,13 @@ COMPILED = {
 }
 
 
-@pytest.mark.parametrize("options", COMPILED.values(), ids=list(COMPILED))
+@pytest.mark.parametrize(
+    "options",
+    [
+        (pytest.param if number % 3 == 0 else thorough)(options, id=name)
+        for number, (name, options) in enumerate(COMPILED.items())
+    ],
+)
 def test_what_a_model_is_compiled_with_is_copied_as_it_is(options):
     model = sequence()
     options = {"optimizer": "adam", "run_eagerly": True, **options()}
@@ -405,6 +414,7 @@ class Adversarial(keras.Model):
         return {"d": self.tracker.result()}
 
 
+@pytest.mark.thorough
 def test_a_model_with_a_compile_of_its_own_comes_back_uncompiled_with_a_warning():
     generator = keras.Sequential([keras.Input((TIME, 3)), layers.GRU(3, return_sequences=True)])
     model = Adversarial(generator, sequence())

@@ -1,14 +1,12 @@
 """Every recurrent layer of a model has a row: what runs it, why, and what would after `accelerate`."""
 
-import doctest
-
 import keras
 import pytest
 
 import ostinato
 from ostinato.engines import choose, native
 from ostinato.errors import EngineError
-from ostinato.layers import GRU, LSTM, explain
+from ostinato.layers import GRU, LSTM
 
 layers = keras.layers
 TIME = 5
@@ -175,7 +173,3 @@ def test_the_environment_variable_is_the_reason_where_it_forces_kerass_loop(monk
     monkeypatch.setenv("OSTINATO_ENGINE", "fast")
     with pytest.raises(EngineError, match="OSTINATO_ENGINE must be 'keras' or 'auto', got 'fast'"):
         ostinato.explain(model)
-
-
-def test_the_examples_of_the_docstrings():
-    assert doctest.testmod(explain).failed == 0

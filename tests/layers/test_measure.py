@@ -13,6 +13,8 @@ from ostinato.layers import measure
 from ostinato.layers.accelerate import accelerate
 from ostinato.layers.measure import compare, make_inputs
 
+from ..variants import thorough
+
 layers = keras.layers
 
 
@@ -45,7 +47,9 @@ def test_forward_figures_are_there_and_results_agree():
     )
 
 
-@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy", "mse"])
+@pytest.mark.parametrize(
+    "loss", ["sparse_categorical_crossentropy", thorough("categorical_crossentropy"), thorough("mse")]
+)
 def test_gradients_are_of_the_compiled_loss(loss):
     figures = quick(small(loss=loss), [(2, 5, 3)], training=True)
     assert figures.loss == loss

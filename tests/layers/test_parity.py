@@ -13,6 +13,8 @@ import tensorflow as tf
 from ostinato import layers
 from ostinato.engines import choose, native
 
+from ..variants import one_each
+
 CELLS = ["SimpleRNN", "GRU", "LSTM"]
 BATCH, TIME, FEATURES, UNITS = 3, 5, 4, 6
 OUTPUTS, GRADIENTS = 1e-5, 1e-4
@@ -324,8 +326,9 @@ def test_every_argument_of_kerass_call_is_among_those_tested_here(cell):
     assert parameters(getattr(keras.layers, cell).call).keys() == CALLS.keys()
 
 
-@pytest.mark.parametrize("way", [(argument, way) for argument, ways in CALLS.items() for way in ways])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("way", "cell"), one_each([(argument, way) for argument, ways in CALLS.items() for way in ways], CELLS)
+)
 def test_every_call_argument_does_what_it_does_in_keras(cell, way):
     dropout = 0.3 if way[0] == "training" else 0.0  # which is for floats
     ours, stock = pair(cell, return_sequences=True, dropout=dropout, seed=1)
@@ -465,8 +468,7 @@ def two_models(make, x, cell, eager=False):
     return models
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("kind", "cell"), one_each(MODELS, CELLS))
 def test_models_train_and_predict_as_with_kerass_layers(cell, kind):
     make, x = MODELS[kind][0], MODELS[kind][1]()
     # One cell as a graph, which takes seconds to trace; the others eagerly.
@@ -536,8 +538,9 @@ def test_every_argument_of_bidirectional_is_among_those_tested_here():
     assert parameters(keras.layers.Bidirectional.call).keys() == CALLS.keys()
 
 
-@pytest.mark.parametrize("options", [case for cases in BIDIRECTIONAL.values() for case in cases], ids=str)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("options", "cell"), one_each([case for cases in BIDIRECTIONAL.values() for case in cases], CELLS)
+)
 def test_bidirectional_does_what_it_does_around_kerass_layers(cell, options):
     both = [bidirectional(package, cell, options) for package in (layers, keras.layers)]
     for layer in both:

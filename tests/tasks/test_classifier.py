@@ -21,6 +21,8 @@ from ostinato.training.judging import judge
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.step import as_tensors, make_train_step
 
+from ..variants import thorough
+
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "great", "a great warm film")
 BAD = (
     "dull",
@@ -553,7 +555,7 @@ def test_a_training_learns_and_its_evaluations_are_complete(table_file, tmp_path
     assert [prediction.label for prediction in run.predict(["great", "dull"])] == ["+", "-"]
 
 
-@pytest.mark.parametrize("step", [1, 6, 17])
+@pytest.mark.parametrize("step", [thorough(1), 6, thorough(17)])
 def test_a_run_that_was_interrupted_and_resumed_equals_one_that_was_not(table_file, tmp_path, step):
     def stop(event):
         if isinstance(event, StepDone) and event.step == step:

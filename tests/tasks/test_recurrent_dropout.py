@@ -13,6 +13,8 @@ from ostinato.runs.directory import open_run
 from ostinato.training.events import StepDone
 from ostinato.training.recipes import parse_recipe
 
+from ..variants import one_each
+
 WORDS = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat"], size=(40, 8))
 LINES = [" ".join(line[: 3 + number % 6]) for number, line in enumerate(WORDS)]
 SOURCES = {
@@ -57,8 +59,7 @@ def sites_drawn_at(task, model, step: int | None) -> list[int]:
     return sorted(int(tf.get_static_value(counter.inputs[1])) for counter in counters)
 
 
-@TASKS
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(("cell", "name"), one_each(["rnn", "gru", "lstm"], SOURCES))
 def test_the_native_engine_and_kerass_loop_drop_the_same(name, cell):
     found = []
     for engine in ("native", "keras"):
@@ -109,8 +110,7 @@ def train(name: str, out, on_event=None, **changes):
     )
 
 
-@TASKS
-@pytest.mark.parametrize("engine", ["native", "keras"])
+@pytest.mark.parametrize(("name", "engine"), one_each(SOURCES, ["native", "keras"]))
 def test_a_training_resumed_ends_with_the_weights_of_one_that_went_through(name, engine, tmp_path):
     def stop(event):
         if isinstance(event, StepDone) and event.step == 3:

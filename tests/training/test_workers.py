@@ -21,6 +21,7 @@ from ostinato.runs.directory import open_run
 from ostinato.training.workers import alone, is_chief, join
 
 from .. import hanging
+from ..variants import thorough
 
 OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 SCENARIOS_SCRIPT = str(Path(__file__).with_name("train_scenarios.py"))
@@ -103,9 +104,8 @@ def assert_close(path: Path, expected: Path) -> None:
                 )
 
 
-def test_two_workers_and_three_devices_end_with_the_weights_of_one(tmp_path):
-    # One test for all, since two test processes that shared them would each train everything.
-    (tmp_path / "scenarios.json").write_text(json.dumps(SCENARIOS))
+def check_scenarios(tmp_path, scenarios):
+    (tmp_path / "scenarios.json").write_text(json.dumps(scenarios))
     command = [sys.executable, SCENARIOS_SCRIPT, str(tmp_path / "scenarios.json")]
     alone = subprocess.Popen([*command, str(tmp_path / "alone")])
     devices = subprocess.Popen([*command, str(tmp_path / "devices"), "3"])
@@ -113,12 +113,24 @@ def test_two_workers_and_three_devices_end_with_the_weights_of_one(tmp_path):
     workers = start_workers([[*command, str(tmp_path / "workers")]] * 2, tmp_path / "logs")
     assert [worker.wait() for worker in workers] == [0, 0], told(tmp_path / "logs")
     different = {}
-    for who, name in itertools.product(("workers", "devices"), SCENARIOS):
+    for who, name in itertools.product(("workers", "devices"), scenarios):
         try:
             assert_close(tmp_path / who / name, tmp_path / "alone" / name)
         except AssertionError as error:
             different[who, name] = str(error)
     assert not different, different
+
+
+def test_two_workers_and_three_devices_end_with_the_weights_of_one(tmp_path):
+    # One test for all, since two test processes that shared them would each train everything.
+    few = TRAINING | {"steps": 12, "log_every": 5}
+    dropping = ("lm-dropout", "classifier-dropout", "translator-dropout")
+    check_scenarios(tmp_path, {name: (*SCENARIOS[name][:3], few) for name in dropping})
+
+
+@pytest.mark.thorough
+def test_so_they_do_after_fifty_steps_whatever_the_task_and_its_dropout(tmp_path):
+    check_scenarios(tmp_path, SCENARIOS)
 
 
 # Workers that are gone, stopped, or were never the same.
@@ -158,7 +170,8 @@ def wait_for_step(run: Path, step: int, workers: list[subprocess.Popen], folder:
 
 
 @pytest.mark.parametrize(
-    ("victim", "signal_number"), [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP)]
+    ("victim", "signal_number"),
+    [thorough(1, signal.SIGKILL), (0, signal.SIGKILL), thorough(1, signal.SIGSTOP)],
 )
 def test_when_a_worker_is_gone_the_others_stop_and_one_can_go_on(book, whole, victim, signal_number):
     workers = start_workers([train_command(book / "run")] * 2, book / "logs")
@@ -189,7 +202,7 @@ def test_one_that_is_terminated_stops_all_and_three_go_on(book, whole):
     assert_close(book / "run", whole)
 
 
-@pytest.mark.parametrize("which", ["settings", "command"])
+@pytest.mark.parametrize("which", ["settings", thorough("command")])
 def test_workers_that_were_asked_something_else_are_refused_by_all(book, which):
     other = train_command(book / "run", "--seed", "5")
     if which == "command":

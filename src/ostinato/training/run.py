@@ -252,10 +252,17 @@ def _trained(
     trained = TrainedRun(run, task, model, step)
     with workers.together():
         if workers.chief:
-            trained = load(run.path)
+            trained = load(run.path) if workers.replica_count > 1 else _with_best_weights(run, model)
             tell: Listener = on_event or (lambda event: None)
             judge_validation(trained, task, lambda done, batches: tell(Evaluating(done, batches)))
     return trained
+
+
+def _with_best_weights(run: RunDirectory, model: Any) -> TrainedRun:
+    """The run at the end of its training, in the network that was trained: none has to be made again."""
+    best = run.weights("best")
+    weights.assign(model, best.groups["weights"], origin=str(run.path))
+    return TrainedRun(run, restore_task(run), model, best.step)
 
 
 @contextmanager

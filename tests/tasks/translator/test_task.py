@@ -14,6 +14,8 @@ from ostinato.tasks.translator import Translator, TranslatorConfig
 from ostinato.tasks.translator.translations import FREE_TOKENS
 from ostinato.training.events import StepDone
 
+from ...variants import thorough
+
 ENGLISH = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 FRENCH = ["zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"]
 DIGITS = [[int(digit) for digit in str(number**3)] for number in range(45)]
@@ -367,7 +369,7 @@ def timeless(rows):
 @pytest.mark.parametrize(
     "network",
     [
-        {"attention": "additive", "units": (5, 4), "decoder_units": 5},
+        thorough({"attention": "additive", "units": (5, 4), "decoder_units": 5}),
         {"attention": "multiplicative", "units": (5, 4), "decoder_units": 6, "bidirectional": True},
     ],
     ids=["additive", "multiplicative"],
