@@ -10,6 +10,7 @@ DEMO := runs/demo
 
 help:
 	@echo "make demo        train a language model for two minutes, evaluate it, and let it write"
+	@echo "make check       format, lint, import order, types and the fast tests: about a minute"
 	@echo "make test        format, lint, import order, types and all tests"
 	@echo "make test-thorough  the same tests with every variant and many more drawn examples"
 	@echo "make test-durability  kill trainings many times, and resume them"
@@ -43,6 +44,14 @@ demo: $(VENV)/.installed
 	$(BIN)/ostinato evaluate $(DEMO)
 	@echo; echo "--- what does it write?"
 	$(BIN)/ostinato generate $(DEMO) --prompt "The " --length 500 --seed 1
+
+# Types are checked beside the tests, which wait a while for TensorFlow.
+check: $(VENV)/.tested
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright & types=$$!; $(BIN)/pytest -q -n 2 --dist worksteal -m fast; tests=$$?; \
+		wait $$types && exit $$tests
 
 test: $(VENV)/.tested
 	$(BIN)/ruff format --check .

@@ -23,11 +23,37 @@ settings.register_profile(
 settings.load_profile("ostinato")
 
 
+FAST = (
+    *("data/test_cache.py", "data/test_permutation.py", "data/test_tokens.py", "data/test_windows.py"),
+    *(
+        "decoding/test_sampling.py",
+        "docs/test_numbers.py",
+        "engines/test_keras.py",
+        "layers/test_attention.py",
+    ),
+    *("layers/test_registry.py", "layers/test_stack.py", "runs/test_checkpoints.py", "runs/test_files.py"),
+    *("runs/test_weights.py", "tasks/language_model/test_config.py", "tasks/language_model/test_network.py"),
+    *("tasks/test_config.py", "test_package.py", "training/test_budget.py", "training/test_config.py"),
+    *("training/test_loop.py", "training/test_optimizers.py", "training/test_schedules.py"),
+)
+"""The tests of `make check`: some seconds each, and something of every room of the house."""
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With `-m fast`, the other files are not even imported."""
+    if config.option.markexpr == "fast" and collection_path.name.startswith("test_"):
+        return not collection_path.as_posix().endswith(tuple(f"tests/{name}" for name in FAST)) or None
+    return None
+
+
 def pytest_addoption(parser):
     parser.addoption("--thorough", action="store_true", help="run the tests marked thorough, too")
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.path.as_posix().endswith(FAST):
+            item.add_marker("fast")
     if config.getoption("--thorough"):
         return
     left_out = [item for item in items if item.get_closest_marker("thorough")]

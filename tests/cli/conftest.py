@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
 from ostinato.cli.app import main
 
-WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "over", "hills")
-TEXT = "\n".join(map(" ".join, np.random.default_rng(0).choice(WORDS, size=(50, 8))))
+from ..tiny import made_once, text
+
+TEXT = text()
 TINY = ("--cell", "gru", "--units", "8", "--seq-len", "30", "--batch", "4")
 
 
@@ -61,16 +61,17 @@ def folder(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory) -> Path:
     """The path of a finished run; its text lies beside it."""
-    place = tmp_path_factory.mktemp("trained")
-    (place / "text.txt").write_text(TEXT)
-    arguments = ["train", "lm", place / "text.txt", "--out", place / "run", "--steps", "12", *TINY]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OSTINATO_CACHE", str(place / "cache"))
-        patch.setattr(sys, "argv", ["ostinato", *map(str, arguments), "--evaluations", "3"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert ended.value.code == 0
-    return place / "run"
+
+    def make(place):
+        (place / "text.txt").write_text(TEXT)
+        arguments = ["train", "lm", place / "text.txt", "--out", place / "run", "--steps", "12", *TINY]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["ostinato", *map(str, arguments), "--evaluations", "3"])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert ended.value.code == 0
+
+    return made_once(tmp_path_factory, "language model of the commands", make) / "run"
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import ostinato as package
 from ostinato.cli.app import main
 from ostinato.data.tables import open_table
 
+from ..tiny import made_once
+
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "a great warm film")
 BAD = ("dull", "a waste of time", "slow dull and far too long for what it is", "a dull awful film")
 ROWS = [
@@ -37,7 +39,8 @@ def trained(place: Path, *arguments) -> Path:
 @pytest.fixture(scope="session")
 def trained_classifier(tmp_path_factory) -> Path:
     """The path of a finished run of a classifier."""
-    return trained(tmp_path_factory.mktemp("classifier"), "--test-fraction", "0.2")
+    learns = ("--test-fraction", "0.2")
+    return made_once(tmp_path_factory, "classifier", lambda place: trained(place, *learns)) / "run"
 
 
 @pytest.fixture

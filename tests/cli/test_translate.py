@@ -17,6 +17,8 @@ from ostinato.cli.train_translate import translator as command
 from ostinato.decoding.beam import Beam
 from ostinato.tasks.translator import TranslatorConfig
 
+from ..tiny import made_once
+
 WHO = {"I": "je", "you": "tu", "he": "il", "she": "elle", "we": "nous", "they": "ils"}
 WHAT = {
     "run": "cours cours court court courons courent",
@@ -56,7 +58,7 @@ def trained(place: Path, *arguments) -> Path:
 def trained_translator(tmp_path_factory) -> Path:
     """The path of a finished run of a translator that reads up to 6 tokens."""
     learns = ("--epochs", "40", "--label-smoothing", "0", "--max-tokens", "6")
-    return trained(tmp_path_factory.mktemp("translator"), *learns)
+    return made_once(tmp_path_factory, "translator", lambda place: trained(place, *learns)) / "run"
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from ostinato.errors import ConfigError
 from ostinato.tasks.classifier import Classifier, ClassifierConfig, explanation
 from ostinato.training.config import TrainingConfig
 
+from ..tiny import made_once
+
 FILLING = ("the film was seen today", "a story of two towns", "it runs for an hour and more", "so it goes")
 BINARY = [
     (f"{text} {cause}", label)
@@ -62,14 +64,15 @@ def is_complete(explained, part=0.01) -> bool:
 @pytest.fixture(scope="module", params=SETS)
 def trained(request, tmp_path_factory):
     """The kind of labels, and a run that has learned to tell them by single words."""
-    place = tmp_path_factory.mktemp("run")
     source, changes = SETS[request.param]
     masked = request.param != "classes"
     config = ClassifierConfig(units=8, embedding=6, batch=16, masked=masked, **changes)
     training = TrainingConfig(epochs=12, learning_rate=0.03)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OSTINATO_CACHE", str(place / "cache"))
+
+    def make(place):
         ostinato.train(config, source, training=training, out=place / "run")
+
+    place = made_once(tmp_path_factory, f"classifier of {request.param}", make)
     return request.param, ostinato.load(place / "run")
 
 

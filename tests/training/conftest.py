@@ -2,21 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import ostinato
 
-WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "over", "hills")
-TEXT = "\n".join(map(" ".join, np.random.default_rng(0).choice(WORDS, size=(50, 8))))
+from ..tiny import made_once, text
 
 
 @pytest.fixture(scope="session")
 def text_file(tmp_path_factory) -> Path:
     """About 1,600 characters, 12 steps an epoch for `start`."""
-    path = tmp_path_factory.mktemp("text") / "text.txt"
-    path.write_text(TEXT)
-    return path
+    place = made_once(tmp_path_factory, "text", lambda place: (place / "text.txt").write_text(text()))
+    return place / "text.txt"
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +39,4 @@ def start(text_file, tmp_path_factory):
 @pytest.fixture(scope="session")
 def whole_run(start, tmp_path_factory):
     """The path of a run of three epochs that nothing interrupted."""
-    path = tmp_path_factory.mktemp("whole") / "run"
-    start(path)
-    return path
+    return made_once(tmp_path_factory, "three epochs", lambda place: start(place / "run")) / "run"

@@ -23,6 +23,8 @@ from ostinato.runs.weights import to_arrays
 from ostinato.training.events import Ended, Measured, Saved, Started, StepDone, Told
 from ostinato.training.step import as_tensors
 
+from ..tiny import made_once
+
 ROW_KEYS = [
     "step",
     "epoch",
@@ -395,17 +397,18 @@ def test_a_finished_run_is_only_loaded(whole_run, tmp_path):
 @pytest.fixture(scope="module")
 def interrupted_run(start, tmp_path_factory):
     """The path of a run of a file beside it, interrupted after 10 of 36 steps."""
-    folder = tmp_path_factory.mktemp("interrupted")
-    rows = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat"], size=(50, 8))
-    (folder / "book.txt").write_text("\n".join(map(" ".join, rows)))
 
     def press(event):
         if isinstance(event, StepDone) and event.step == 10:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        start(folder / "run", source=folder / "book.txt", training={"steps": 36}, on_event=press)
-    return folder / "run"
+    def make(place):
+        rows = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat"], size=(50, 8))
+        (place / "book.txt").write_text("\n".join(map(" ".join, rows)))
+        with pytest.raises(KeyboardInterrupt):
+            start(place / "run", source=place / "book.txt", training={"steps": 36}, on_event=press)
+
+    return made_once(tmp_path_factory, "interrupted", make) / "run"
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from ostinato.tasks.translator import Translator, TranslatorConfig
 from ostinato.tasks.translator.translations import FREE_TOKENS
 from ostinato.training.events import StepDone
 
+from ...tiny import made_once
+
 LINES = """
 Go.|Va.
 Run!|Cours !
@@ -81,11 +83,12 @@ def write(path, pairs):
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     """A run that has learned most of the sentences, and has never seen those of two other parts."""
-    folder = tmp_path_factory.mktemp("learned")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OSTINATO_CACHE", str(folder / "cache"))
-        parts = {"validation_fraction": 0.1, "test_fraction": 0.2}
-        return train(folder / "run", write(folder / "pairs.tsv", PAIRS), epochs=60, **parts)
+    parts = {"validation_fraction": 0.1, "test_fraction": 0.2}
+
+    def make(place):
+        train(place / "run", write(place / "pairs.tsv", PAIRS), epochs=60, **parts)
+
+    return ostinato.load(made_once(tmp_path_factory, "a translator that learned", make) / "run")
 
 
 def with_data(run):
