@@ -5,7 +5,8 @@
     diff before.json after.json
 
 Both on one machine: other processors round differently. A training is told by the SHA-256 of its first and of
-its final weights and by its rows of metrics; it is interrupted in the middle of an epoch, and resumed.
+its final weights and by its rows of metrics; it is interrupted in the middle of an epoch, and resumed. With
+--keep FOLDER it also writes what `test_golden.py` reads: runs, models and figures of before.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,6 +26,8 @@ import numpy as np
 
 TIMES = ("seconds", "_per_second")
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "over", "hills")
+SOURCE = "the source's path"
+"""What stands for it in the settings of the runs that are kept."""
 LABELS = ("good", "bad", "odd")
 
 
@@ -34,11 +38,13 @@ def texts(count: int, seed: int) -> list[str]:
 
 
 def trainings() -> dict[str, tuple[str, dict[str, Any], Any, dict[str, Any]]]:
-    """By name: the config's class, its settings, the source, and the settings of the training."""
+    """By name: the config's class, its settings, the lines of its source, the settings of the training."""
     rows, draws = texts(60, 1), np.random.default_rng(2)
-    single = list(zip(rows, draws.choice(LABELS, size=60).tolist(), strict=True))
-    several = [(text, "|".join(sorted({*draws.choice(LABELS, size=2).tolist()}))) for text in rows]
-    pairs = [(text, " ".join(word[::-1] for word in text.split()[::-1])) for text in rows]
+    labels = [draws.choice(LABELS, size=2).tolist() for _ in rows]
+    single = ["text\tlabel", *(f"{text}\t{first}" for text, (first, _) in zip(rows, labels, strict=True))]
+    several = ["text\tlabel"]
+    several += [f"{text}\t{'|'.join(sorted({*both}))}" for text, both in zip(rows, labels, strict=True)]
+    pairs = [f"{text}\t{' '.join(word[::-1] for word in text.split()[::-1])}" for text in rows]
     rates = {"dropout": 0.1, "recurrent_dropout": 0.2, "output_dropout": 0.3}
     adam = {"steps": 23, "evaluations": 4, "learning_rate": 0.01, "log_every": 5}
     sgd = adam | {"optimizer": "sgd", "learning_rate": 0.5, "schedule": "cosine", "warmup": 0.2, "clip": 0.5}
@@ -48,7 +54,7 @@ def trainings() -> dict[str, tuple[str, dict[str, Any], Any, dict[str, Any]]]:
         "lm-char": (
             lm,
             {"cell": "gru", "units": (8, 6), "seq_len": 10, "batch": 4, "input_dropout": 0.1, **rates},
-            [" ".join(rows)],
+            rows,
             adamw,
         ),
         "lm-word": (
@@ -65,7 +71,7 @@ def trainings() -> dict[str, tuple[str, dict[str, Any], Any, dict[str, Any]]]:
                 "init_stddev": 0.1,
                 **rates,
             },
-            [" ".join(rows)],
+            rows,
             sgd,
         ),
         "classify-attention": (
@@ -156,12 +162,28 @@ def digest(arrays: dict[str, Any]) -> str:
     return found.hexdigest()
 
 
-def train(name: str, path: Path, *, stop_at: int | None = 13) -> Any:
-    """The run of one of `trainings`, which is interrupted at a step and resumed; with None, not."""
+def source_name(name: str) -> str:
+    return f"{name}.txt" if name.startswith("lm") else f"{name}.tsv"
+
+
+def write_source(name: str, folder: Path) -> Path:
+    """The file that one of `trainings` reads."""
+    path = folder / source_name(name)
+    path.write_text("\n".join(trainings()[name][2]) + "\n")
+    return path
+
+
+def train(name: str, path: Path, *, stop_at: int | None = 13, resumed: bool = True) -> Any:
+    """The run of one of `trainings`, interrupted at a step and resumed; with None, it is not interrupted.
+
+    Its source is written beside it.
+    """
     import ostinato
     from ostinato.training.events import StepDone
 
-    kind, settings, source, training = trainings()[name]
+    kind, settings, _, training = trainings()[name]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = write_source(name, path.parent)
     config_class = getattr(ostinato, kind)
     if "reset_before" in settings and "reset_after" in config_class.model_fields:
         settings["reset_after"] = not settings.pop("reset_before")
@@ -174,7 +196,15 @@ def train(name: str, path: Path, *, stop_at: int | None = 13) -> Any:
     try:
         return ostinato.train(config, source, training=how, out=path, on_event=interrupt)
     except KeyboardInterrupt:
-        return ostinato.resume(path)
+        return ostinato.resume(path) if resumed else None
+
+
+def weights_of(run: Any) -> dict[str, np.ndarray]:
+    """The arrays of a run's last checkpoint."""
+    from ostinato.runs import checkpoints
+
+    folder = run.directory.checkpoints
+    return checkpoints.load(folder, checkpoints.steps(folder)[-1]).groups["weights"]
 
 
 def figures_of(run: Any) -> dict[str, Any]:
@@ -257,13 +287,49 @@ def engine_figures() -> dict[str, str]:
     return found
 
 
+def model_inputs(task: str) -> list[np.ndarray]:
+    """Ids, and lengths where a network takes them, for the model of a task."""
+    draws = np.random.default_rng(11)
+    ids, lengths = draws.integers(4, 8, size=(3, 6)).astype(np.int32), np.array([6, 3, 1], np.int32)
+    return {"language_model": [ids], "classifier": [ids, lengths], "translator": [ids, lengths, ids]}[task]
+
+
+def outputs_of(model: Any, task: str) -> np.ndarray:
+    """What a model says to `model_inputs`."""
+    inputs = model_inputs(task)
+    if task == "language_model":
+        return np.asarray(model(*inputs, model.stack.initial_state(3))[0])
+    if task == "translator":
+        return np.asarray(model.decoder.scores(model(*inputs)[0]))
+    return np.asarray(model(*inputs))
+
+
+def keep(name: str, run: Any, figures: dict[str, Any], folder: Path) -> None:
+    """The run when it was interrupted, the trained model with outputs, and the figures of the resumed run."""
+    place = folder / name
+    train(name, place / "run", resumed=False)
+    for part in ("tensorboard", "report"):
+        shutil.rmtree(place / "run" / part, ignore_errors=True)
+    for checkpoint in sorted((place / "run" / "checkpoints").iterdir())[:-1]:
+        shutil.rmtree(checkpoint)
+    settings = place / "run" / "config.json"
+    source = json.dumps(str((place / source_name(name)).absolute()))
+    settings.write_text(settings.read_text().replace(source, f'"{SOURCE}"'))
+    (place / source_name(name)).unlink()
+    run.model.save(place / "model.keras")
+    weights = {key.replace("/", ":"): value for key, value in weights_of(run).items()}
+    np.savez_compressed(place / "arrays.npz", outputs=outputs_of(run.model, run.directory.task), **weights)
+    told = {key: figures[key] for key in ("rows", "uses", "evaluation")}
+    (place / "figures.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--package", type=Path, help="the folder that holds another `ostinato`")
-    parser.add_argument("--runs", type=Path, help="keep the run directories here")
+    parser.add_argument("--keep", type=Path, help="write runs, models and figures into this folder, too")
     given = parser.parse_args()
     if given.package is not None:
         # The finder of an editable install comes before any path.
@@ -278,9 +344,11 @@ def main() -> None:
         os.environ["OSTINATO_CACHE"] = f"{folder}/cache"
         found: dict[str, Any] = {"engine": engine_figures()}
         for name in trainings():
-            path = (given.runs or Path(folder)) / name
-            found[name] = figures_of(train(name, path))
+            run = train(name, Path(folder) / name)
+            found[name] = figures_of(run)
             print(name, found[name]["final weights"][:12], file=sys.stderr)
+            if given.keep is not None:
+                keep(name, run, found[name], given.keep)
     given.out.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -141,6 +141,14 @@ class RecurrentClassifier(keras.Model):
         total = tf.reduce_sum(shares, axis=1)
         return tf.reduce_sum(x * shares, axis=1) / tf.where(total > 0, total, 1.0)
 
+    def make_weights(self) -> None:
+        """Makes all weights, by reading two tokens."""
+        self(tf.zeros((1, 2), tf.int32), tf.constant([2]) if self.config.masked else None)
+
+    def build_from_config(self, config: Any) -> None:
+        """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
+        self.make_weights()
+
     def get_config(self) -> dict[str, Any]:
         settings = {
             "config": self.config.model_dump(mode="json"),

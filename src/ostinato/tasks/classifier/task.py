@@ -339,8 +339,7 @@ class Classifier(StandaloneExamples):
     def build(self) -> RecurrentClassifier:
         assert self.encoder is not None
         model = RecurrentClassifier(self.config, self.encoder.size, self._labels.scores)
-        tokens, lengths = tf.zeros((1, 2), tf.int32), tf.constant([2])
-        model(tokens, lengths if self.config.masked else None)
+        model.make_weights()
         return model
 
     def loss(

@@ -79,6 +79,14 @@ class RecurrentLanguageModel(keras.Model):
             return tf.matmul(y, self.embedding.embeddings, transpose_b=True) + self.output_bias, state
         return self.output_layer(y), state
 
+    def make_weights(self) -> None:
+        """Makes all weights, by reading one token."""
+        self(tf.zeros((1, 1), tf.int32), self.stack.initial_state(1))
+
+    def build_from_config(self, config: Any) -> None:
+        """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
+        self.make_weights()
+
     def get_config(self) -> dict[str, Any]:
         settings = {"config": self.config.model_dump(mode="json"), "vocabulary_size": self.vocabulary_size}
         return {"name": self.name} | settings

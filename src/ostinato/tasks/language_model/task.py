@@ -196,7 +196,7 @@ class LanguageModel:
     def build(self) -> RecurrentLanguageModel:
         assert self.encoder is not None
         model = RecurrentLanguageModel(self.config, self.encoder.size)
-        model(tf.zeros((1, 1), tf.int32), model.stack.initial_state(1))
+        model.make_weights()
         if self.config.init_stddev is not None:
             self._draw_normal(model, self.config.init_stddev)
         return model

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ostinato.data.sentences import BOS
 from ostinato.layers.dropout import DropoutKey
 from ostinato.layers.reader import Reader
 from ostinato.layers.stack import State
@@ -139,6 +140,16 @@ class RecurrentTranslator(keras.Model):
         memory, state = self.read(source, lengths, key)
         features, _, weights = self.decoder(target, memory, state, key)
         return features, weights
+
+    def make_weights(self) -> None:
+        """Makes all weights, by reading two tokens on each side."""
+        tokens = tf.fill((1, 2), BOS)
+        features, _ = self(tokens, tf.constant([2]), tokens)
+        self.decoder.scores(features)
+
+    def build_from_config(self, config: Any) -> None:
+        """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
+        self.make_weights()
 
     def get_config(self) -> dict[str, Any]:
         settings = {

@@ -15,7 +15,7 @@ from ostinato.data.buckets import batch_numbers
 from ostinato.data.encoder import damaged
 from ostinato.data.pair_examples import PairExamples, prepare_pairs
 from ostinato.data.pairs import Pairs, open_pairs
-from ostinato.data.sentences import BOS, Sentences, marked, padded, sentences_from_json
+from ostinato.data.sentences import Sentences, marked, padded, sentences_from_json
 from ostinato.decoding.beam import Beam
 from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey, uniform
@@ -207,9 +207,7 @@ class Translator(StandaloneExamples):
         assert self.source_sentences is not None
         assert self.target_sentences is not None
         model = RecurrentTranslator(self.config, self.source_sentences.size, self.target_sentences.size)
-        tokens = tf.fill((1, 2), BOS)
-        features, _ = model(tokens, tf.constant([2]), tokens)
-        model.decoder.scores(features)
+        model.make_weights()
         return model
 
     def loss(
