@@ -41,6 +41,7 @@ def test_nothing_is_told_where_kerass_loop_is_asked_for(without_library, run, ti
         assert (told.returncode, "Warning" in told.stderr) == (0, False), told.stderr
 
 
+@pytest.mark.thorough
 def test_a_run_that_asks_for_the_engine_is_not_damaged_and_opens_with_kerass_loop(without_library, run):
     settings = run / "config.json"
     config = json.loads(settings.read_text())

@@ -40,7 +40,7 @@ from .mutations import (
 from .strangers import Outside, cases, guarded
 
 TASKS = ("language_model", "classifier", "translator")
-OF_EACH = {"runs": 300, "loads": 20}
+OF_EACH = {"runs": 300, "loads": 10}
 CASES = {name: len(TASKS) * count for name, count in OF_EACH.items()}
 TELLING = ("units", "best_step", "step", "path", "sha256", "task", "labels", "max_tokens", "merges", "growth")
 STEP_NAMES = (

@@ -171,7 +171,7 @@ def compare(case):
 
 
 @needs_library
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(cases())
 @example(Case("LSTM", {}, batch=33, time=17, features=31, units=65, mask="gaps"))
 @example(Case("GRU", {"reset_after": False}, batch=1, time=1, features=1, units=1))

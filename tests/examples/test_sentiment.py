@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sentiment.py"
 
 
@@ -18,6 +20,7 @@ def test_it_learns_from_made_up_reviews_and_says_how_kind_each_sentence_is():
     assert float(sentences[0][0]) > 0.5 > float(sentences[-1][0])
 
 
+@pytest.mark.thorough
 def test_it_reads_a_table(tmp_path):
     rows = ["a great warm film,1\n", "a dull awful film,0\n"] * 30
     table = tmp_path / "reviews.csv"

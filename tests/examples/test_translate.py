@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "translate.py"
 
 
@@ -23,6 +25,7 @@ def test_it_learns_dates_and_draws_where_it_looked(tmp_path):
     assert (out / "report" / "alignment.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.thorough
 def test_it_reads_a_file_of_pairs(tmp_path):
     pairs = tmp_path / "pairs.tsv"
     pairs.write_text("".join(f"{n}\t{str(n)[::-1]}\n" for n in range(100, 160)))

@@ -377,7 +377,7 @@ def keras2(name, folder):
     return path, data, [data[key] for key in data.files if key.startswith("input")]
 
 
-@pytest.mark.parametrize("name", ["keras2_sequential", "keras2_functional"])
+@pytest.mark.parametrize("name", ["keras2_sequential", thorough("keras2_functional")])
 def test_a_file_of_keras_2_predicts_and_trains_on_as_it_did_there(name, tmp_path):
     path, data, inputs = keras2(name, tmp_path)
     model = ostinato.accelerate(path)
