@@ -203,6 +203,7 @@ class TensorFlowPeer:
         import tensorflow as tf
 
         import ostinato
+        from ostinato.cells.base import initial_state
         from ostinato.runs import weights
         from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
         from ostinato.training.optimizers import Optimizer
@@ -226,7 +227,7 @@ class TensorFlowPeer:
             task, network, Optimizer(training, weights.names(network, variables), variables), training
         )
         batch = as_tensors(next(iter(task.batches("train", epoch=0))))
-        state = task.initial_state(network, layer.batch)
+        state = initial_state(task.states(network), layer.batch)
         arguments = (tf.constant(0), tf.constant(1e-3), tf.zeros(4))
         return lambda: step((batch,), (state,), *arguments)[:1]
 

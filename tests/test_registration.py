@@ -186,6 +186,7 @@ def test_pickles_without_a_layer_of_ostinatos_are_kerass_own():
     assert stock.__reduce__()[0] == keras.Sequential._unpickle_model
 
 
+@pytest.mark.thorough
 def test_deep_copies_share_nothing():
     model = sequential()
     twin = copy.deepcopy(model)

@@ -81,6 +81,7 @@ def test_a_folder_per_label_trains_the_network_that_its_pairs_train(ostinato, fo
     assert trains_the_same("run", sorted(PAIRS, key=lambda pair: pair[1]))
 
 
+@pytest.mark.thorough
 def test_a_data_frame_trains_the_network_that_its_pairs_train(ostinato, folder):
     answer = ostinato("train", "classify", written("a.csv", PAIRS), "--out", "run", *TINY)
     assert answer.code == 0, answer.err

@@ -276,6 +276,7 @@ def test_people_get_signatures_lengths_and_samples(ostinato, translator):
     assert lines[sample + 1 : sample + 3] == ["reference    je cours.", f"translation  {translations[0]}"]
 
 
+@pytest.mark.thorough
 def test_two_files_are_judged_like_one(ostinato, translator):
     Path("more.tsv").write_text("".join(LINES.splitlines(keepends=True)[:9]))
     for side, name in enumerate(("more.en", "more.fr")):

@@ -1,4 +1,4 @@
-"""What a stranger may do to a file: contents damaged as Hypothesis draws, and what is no plain file."""
+"""What a stranger may do to a file: contents damaged as Hypothesis draws, and what is not a regular file."""
 
 from __future__ import annotations
 

@@ -215,10 +215,10 @@ def figures_of(run: Any) -> dict[str, Any]:
     saved = checkpoints.load(folder, checkpoints.steps(folder)[-1])
     kept = [{k: v for k, v in row.items() if not k.endswith(TIMES)} for row in rows]
     model = run.task.build()
-    first = {variable.path: variable.numpy() for variable in model.variables}
+    first = [variable.numpy() for variable in model.trainable_variables]
     figures = {
-        "first weights": digest({str(number): array for number, array in enumerate(first.values())}),
-        "names": list(saved.groups["weights"]),
+        "first weights": digest({str(number): array for number, array in enumerate(first)}),
+        "names": sorted(saved.groups["weights"]),
         "final weights": digest(saved.groups["weights"]),
         "optimizer": digest(saved.groups["optimizer"]),
         "rows": kept,

@@ -486,8 +486,10 @@ def test_models_train_and_predict_as_with_kerass_layers(cell, kind):
     assert_within(OUTPUTS, ours(x).numpy(), stock(x).numpy())
 
 
-@pytest.mark.parametrize("kind", ["embedding", "stateful", "encoder and decoder", "bidirectional"])
-@pytest.mark.parametrize("cell", CELLS)
+SAVED = ["embedding", "stateful", "encoder and decoder", "bidirectional"]
+
+
+@pytest.mark.parametrize(("kind", "cell"), one_each(SAVED, CELLS))
 def test_saved_models_and_weights_come_back_and_weights_go_to_keras_and_back(cell, kind, tmp_path):
     make, x = MODELS[kind][0], MODELS[kind][1]()
     ours, stock = two_models(make, x, cell, eager=True)

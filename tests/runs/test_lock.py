@@ -416,7 +416,7 @@ def test_a_damaged_lock_that_is_held_is_refused_without_its_content(folder, cont
 
 
 def lay(kind: str, path: Path) -> None:
-    """Puts something at the lock's place that is no plain file."""
+    """Puts something at the lock's place that is not a regular file."""
     if kind == "folder":
         path.mkdir()
     elif kind == "pipe":
@@ -437,7 +437,7 @@ def test_what_is_no_plain_file_is_neither_followed_nor_replaced(folder, monkeypa
     monkeypatch.chdir(folder)
     lay(kind, folder / lock.NAME)
     before = sorted(folder.iterdir())
-    with pytest.raises(RunError, match=r"run/\.lock is no plain file, as a lock .*; remove it"):
+    with pytest.raises(RunError, match=r"run/\.lock is not a regular file, as a lock .*; remove it"):
         attempt(folder)
     assert sorted(folder.iterdir()) == before
     if kind == "link":

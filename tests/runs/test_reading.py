@@ -37,7 +37,7 @@ def test_what_cannot_be_read_or_is_too_large_is_named(tmp_path):
     for name, message in {
         "gone.json": r"gone\.json is missing; the run directory is damaged",
         "a.json": r"could not read .*a\.json: it has 104 bytes, more than the 100 expected at most",
-        "pipe.json": r"could not read .*pipe\.json: it is no plain file",
+        "pipe.json": r"could not read .*pipe\.json: it is not a regular file",
         ".": "could not read .*: Is a directory",
     }.items():
         with pytest.raises(RunError, match=message):
@@ -53,7 +53,7 @@ def test_a_directory_holds_nothing_but_files_and_folders(tmp_path, monkeypatch):
         reading.refuse_what_leads_out(tmp_path)
     (tmp_path / "report" / "more").unlink()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(RunError, match="pipe is no plain file, which no run directory holds"):
+    with pytest.raises(RunError, match="pipe is not a regular file, which no run directory holds"):
         reading.refuse_what_leads_out(tmp_path)
     (tmp_path / "pipe").unlink()
     monkeypatch.setattr(reading, "MOST_FILES", 1)

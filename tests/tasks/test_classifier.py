@@ -14,6 +14,7 @@ from ostinato.data.tables import open_table
 from ostinato.errors import ConfigError, EncodingError, RunError, SourceError
 from ostinato.runs import weights
 from ostinato.runs.directory import open_run
+from ostinato.tasks.base import Loss, as_figures
 from ostinato.tasks.classifier import Classifier, ClassifierConfig, metrics
 from ostinato.tasks.classifier.task import Tables
 from ostinato.training.events import StepDone
@@ -265,7 +266,7 @@ def test_the_loss_and_the_accuracy_are_the_judges_too(kind):
         loss, weight = loss + float(some), weight + float(much)
         totals = {name: totals[name] + float(sums[name]) for name in totals}
     judged = task.judge(model, "validation").figures
-    measured = task.metrics(loss, weight, totals)
+    measured = as_figures(task.metrics(Loss(loss, weight, totals)))
     assert measured["loss"] == pytest.approx(judged["loss"], rel=1e-5)
     assert measured["accuracy"] == pytest.approx(judged["accuracy"])
     assert judged["examples"] == weight == len(task._examples.part("validation"))

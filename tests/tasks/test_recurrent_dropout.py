@@ -8,12 +8,13 @@ import tensorflow as tf
 
 import ostinato
 from ostinato import tasks
+from ostinato.cells.base import initial_state
 from ostinato.errors import ConfigError, EngineError
 from ostinato.runs.directory import open_run
 from ostinato.training.events import StepDone
 from ostinato.training.recipes import parse_recipe
 
-from ..variants import one_each
+from ..variants import one_each, thorough
 
 WORDS = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat"], size=(40, 8))
 LINES = [" ".join(line[: 3 + number % 6]) for number, line in enumerate(WORDS)]
@@ -48,7 +49,7 @@ def prepared(name: str, **changes):
 def loss_of(task, model, step: int | None = None, shard: tuple[int, int] = (0, 1)) -> tf.Tensor:
     batch = next(task.batches("train", epoch=0, shard=shard))
     tensors = {name: tf.convert_to_tensor(value) for name, value in batch.items()}
-    state = task.initial_state(model, len(batch["tokens"]))
+    state = initial_state(task.states(model), len(batch["tokens"]))
     return task.loss(model, tensors, state, step=None if step is None else tf.constant(step))[0]
 
 
@@ -110,7 +111,11 @@ def train(name: str, out, on_event=None, **changes):
     )
 
 
-@pytest.mark.parametrize(("name", "engine"), one_each(SOURCES, ["native", "keras"]))
+PLACES = [("language_model", "native"), thorough("language_model", "keras")]
+PLACES += [thorough("classifier", "native"), thorough("classifier", "keras")]
+
+
+@pytest.mark.parametrize(("name", "engine"), PLACES)
 def test_a_training_resumed_ends_with_the_weights_of_one_that_went_through(name, engine, tmp_path):
     def stop(event):
         if isinstance(event, StepDone) and event.step == 3:
@@ -191,6 +196,7 @@ def test_a_cell_without_it_is_refused_and_nothing_is_written(plugin, name, cell,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_cell_without_it_needs_none(plugin, tmp_path):
     assert train("classifier", tmp_path / "run", cell="light", recurrent_dropout=0.0).step > 0
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ostinato.cells.base import StateSpec
 from ostinato.errors import ConfigError, RunError, TrainingError
 from ostinato.runs import checkpoints
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.weights import to_arrays
+from ostinato.tasks.base import Loss, Metric
 from ostinato.training.config import TrainingConfig
 from ostinato.training.events import Ended, Measured, Saved, Started, StepDone
 from ostinato.training.loop import Trainer
@@ -33,7 +35,8 @@ class Scripted:
 
     name, prefix, unit, carries_state = "scripted", "scripted", "tokens", True
 
-    def __init__(self, validation_losses=None, targets=(1.0, 2.0, 3.0, 4.0, 5.0)):
+    def __init__(self, validation_losses=None, targets=(1.0, 2.0, 3.0, 4.0, 5.0), better="lower"):
+        self.better = better
         self.config = SimpleNamespace()
         self.validation_losses = validation_losses
         self.targets = targets
@@ -65,21 +68,18 @@ class Scripted:
     def build(self):
         return Line()
 
-    def initial_state(self, model, rows):
-        return (tf.zeros((1, 1)),)
-
-    def state_names(self, model):
-        return ("count",)
+    def states(self, model):
+        return (StateSpec("count", (1,)),)
 
     def loss(self, model, batch, state, *, step=None):
         weight = tf.constant(1.0)
         if "given" in batch:
-            return batch["given"], weight, {}, state
+            return Loss(batch["given"], weight, state=state)
         loss = tf.reduce_sum((model.w - batch["target"]) ** 2)
-        return loss, weight, {"counted": state[0][0, 0]}, (state[0] + 1.0,)
+        return Loss(loss, weight, {"counted": state[0][0, 0]}, (state[0] + 1.0,))
 
-    def metrics(self, loss, weight, sums):
-        return {"loss": loss / weight}
+    def metrics(self, sums):
+        return (Metric("loss", sums.total / sums.weight, better=self.better), Metric("other", 1.0))
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_epochs_follow_one_another_and_the_budget_ends_them(prepare, budget, las
 
 def test_the_state_is_carried_within_an_epoch_and_begins_anew_with_the_next(prepare):
     training = prepare(Scripted(), epochs=2, log_every=1)
-    training.trainer._task.metrics = lambda loss, weight, sums: {"loss": loss, **sums}
+    training.trainer._task.metrics = lambda sums: (Metric("counted", sums.sums["counted"]),)
     training.train()
     assert [row["counted"] for row in rows(training, "train")] == [0, 1, 2, 3, 4] * 2
 
@@ -215,6 +215,14 @@ def test_the_best_and_the_newest_checkpoints_are_kept_and_others_removed(prepare
     assert training.run.weights("best").step == 4
     assert training.run.weights("last").step == 10
     assert [event.step for event in training.events if isinstance(event, Saved) and event.best] == [2, 4]
+
+
+@pytest.mark.parametrize(("better", "best"), [("lower", 2), ("higher", 4)])
+def test_the_first_metric_and_its_better_way_choose_the_best_checkpoint(prepare, better, best):
+    training = prepare(Scripted([0.4, 0.1, 0.3, 0.9, 0.5], better=better), steps=5, evaluations=5)
+    ended = training.train()
+    assert (ended.best_step, ended.best_loss) == (best, {2: pytest.approx(0.1), 4: pytest.approx(0.9)}[best])
+    assert training.run.weights("best").step == best
 
 
 def test_the_best_that_an_older_checkpoint_knows_is_kept_with_it(prepare):

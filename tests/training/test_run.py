@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 import ostinato
+from ostinato.cells.base import initial_state
 from ostinato.errors import ConfigError, EncodingError, RunError, SourceError, TrainingError
 from ostinato.runs import checkpoints
 from ostinato.runs.directory import open_run
@@ -149,7 +150,7 @@ def test_a_random_window_begins_from_nothing_and_a_sequential_one_where_the_last
     )
     task, model, losses = trained.task, trained.model, []
     task.prepare(trained.directory.source["description"]["path"])
-    nothing = task.initial_state(model, task.rows("train"))
+    nothing = initial_state(task.states(model), task.rows("train"))
     state = nothing
     for batch in itertools.islice(task.batches("train", epoch=0), 5):
         loss, weight, _, after = task.loss(model, as_tensors(batch), state)
@@ -544,7 +545,7 @@ def test_an_evaluation_equals_one_pass_over_the_part_or_the_source(whole_run, te
     pass_over = tf.function(lambda tokens, state: run.model(tokens, state), reduce_retracing=True)
 
     def by_hand(ids):
-        logits, _ = pass_over(tf.constant(ids[np.newaxis, :-1]), run.task.initial_state(run.model, 1))
+        logits, _ = pass_over(tf.constant(ids[np.newaxis, :-1]), initial_state(run.task.states(run.model), 1))
         scores = logits[0].numpy().astype(np.float64)
         nats = np.log(np.exp(scores).sum(-1)) - scores[np.arange(len(ids) - 1), ids[1:]]
         return {

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ostinato.cells.base import initial_state
+from ostinato.tasks.base import as_figures
 from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
@@ -37,7 +39,7 @@ def test_a_step_takes_the_mean_gradient_clipped_by_its_global_norm(task, clip):
     model = stirred(task.build())
     batch = next(task.batches("train", epoch=0))
     batch["weights"][0, :5] = 0.0
-    batch, state = as_tensors(batch), task.initial_state(model, 4)
+    batch, state = as_tensors(batch), initial_state(task.states(model), 4)
     weights = [variable.value for variable in model.trainable_variables]
     with tf.GradientTape() as tape:
         total, weight, _, expected_state = task.loss(model, batch, state, step=tf.constant(7))
@@ -71,12 +73,13 @@ def test_an_evaluation_of_a_whole_text_equals_one_pass_over_all_its_tokens(cell)
     whole = task.for_evaluation(whole=True)
     whole.prepare([TEXT])
     model = stirred(task.build())
-    figures, weight = Evaluation(whole, model)("train")
+    metrics, weight = Evaluation(whole, model)("train")
+    figures = as_figures(metrics)
 
     ids = task.encoder.encode(TEXT).astype(np.int32)
     assert len(ids) > 2500  # three windows of evaluation, the last one ragged
     pass_over = tf.function(lambda tokens, state: model(tokens, state))
-    logits, _ = pass_over(tf.constant(ids[np.newaxis, :-1]), task.initial_state(model, 1))
+    logits, _ = pass_over(tf.constant(ids[np.newaxis, :-1]), initial_state(task.states(model), 1))
     scores = logits[0].numpy().astype(np.float64)
     nats = np.log(np.exp(scores).sum(-1)) - scores[np.arange(len(ids) - 1), ids[1:]]
     assert weight == len(ids) - 1
@@ -100,6 +103,7 @@ import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
+from ostinato.cells.base import initial_state
 from ostinato.runs import weights
 from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
 from ostinato.training.config import TrainingConfig
@@ -118,7 +122,7 @@ def trained(strategy):
         optimizer = Optimizer(config, names, model.trainable_variables)
         step = make_train_step(task, model, optimizer, config, workers)
         shards = [task.batches("train", epoch=0, shard=(index, count)) for index in range(count)]
-        states = (task.initial_state(model, 4 // count),) * count
+        states = (initial_state(task.states(model), 4 // count),) * count
         for number, batches in zip(range(3), zip(*shards)):
             batches = tuple(as_tensors(batch) for batch in batches)
             signals = tf.constant([1.0, number])

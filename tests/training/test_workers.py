@@ -124,7 +124,7 @@ def check_scenarios(tmp_path, scenarios):
 def test_two_workers_and_three_devices_end_with_the_weights_of_one(tmp_path):
     # One test for all, since two test processes that shared them would each train everything.
     few = TRAINING | {"steps": 12, "log_every": 5}
-    dropping = ("lm-dropout", "classifier-dropout", "translator-dropout")
+    dropping = ("lm-dropout", "translator-dropout")
     check_scenarios(tmp_path, {name: (*SCENARIOS[name][:3], few) for name in dropping})
 
 
@@ -191,6 +191,7 @@ def test_when_a_worker_is_gone_the_others_stop_and_one_can_go_on(book, whole, vi
     assert_close(book / "run", whole)
 
 
+@pytest.mark.thorough
 def test_one_that_is_terminated_stops_all_and_three_go_on(book, whole):
     workers = start_workers([train_command(book / "run")] * 2, book / "logs")
     wait_for_step(book / "run", 20, workers, book / "logs")

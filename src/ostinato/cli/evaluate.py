@@ -88,11 +88,12 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
+    from ostinato.tasks.base import Evaluates
     from ostinato.training.judging import evaluate as measure
     from ostinato.training.judging import judge
 
     trained = opened.loaded()
-    judges = hasattr(trained.task, "judge")
+    judges = isinstance(trained.task, Evaluates)
     with Progress(
         console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()
     ) as progress:
@@ -107,7 +108,7 @@ def evaluate(
     for note in judgement.notes if judgement else ():
         print(note, file=sys.stderr)
     if as_json:
-        # JSON has no nan, which a figure is that does not exist.
+        # Undefined figures become null: JSON has no nan.
         print(json.dumps({name: None if math.isnan(value) else value for name, value in figures.items()}))
         return
     part = judgement.part if judgement else split or "validation"

@@ -20,7 +20,7 @@ def generate(
     run: Annotated[Path, typer.Argument(help="The run directory, for example runs/lm-001.")],
     prompt: Annotated[str, typer.Option(help="What the text begins with.")] = "",
     length: Annotated[int, typer.Option(help="How many tokens to write.")] = 400,
-    count: Annotated[int, typer.Option(help="How many texts to write; a blank line parts them.")] = 1,
+    count: Annotated[int, typer.Option(help="How many texts to write, separated by blank lines.")] = 1,
     temperature: Annotated[
         float | None,
         typer.Option(

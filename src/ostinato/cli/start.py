@@ -128,6 +128,7 @@ def progress() -> Iterator[Any]:
 
 def tell(trained: Any, as_json: bool) -> None:
     """Prints the path of a run and how to use it, or its last figures as one JSON object. The chief does."""
+    from ostinato.tasks.base import Aligns, Attributes, Generates
     from ostinato.training.workers import is_chief
 
     if not is_chief():
@@ -137,12 +138,12 @@ def tell(trained: Any, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"run": str(path), "best_step": trained.step, **last}))
         return
-    uses = {
-        "generate": "write with it: ostinato generate {}",
-        "align": 'translate with it: ostinato predict {} "…"',
-        "explain": 'ask it: ostinato predict {} "…"',
-    }
-    for use, sentence in uses.items():
-        if hasattr(trained.task, use):
+    uses: tuple[tuple[type[Any], str], ...] = (
+        (Generates, "write with it: ostinato generate {}"),
+        (Aligns, 'translate with it: ostinato predict {} "…"'),
+        (Attributes, 'ask it: ostinato predict {} "…"'),
+    )
+    for can, sentence in uses:
+        if isinstance(trained.task, can):
             print(sentence.format(path), file=sys.stderr)
     print(path)

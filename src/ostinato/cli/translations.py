@@ -97,7 +97,7 @@ class Translations:
 def _object(translation: Any, alignment: Any) -> str:
     answer = {
         "text": translation.text,
-        # JSON has no nan, which the score of a text is that was not translated.
+        # The score of a text that was not translated becomes null: JSON has no nan.
         "score": None if math.isnan(translation.score) else translation.score,
         "candidates": [{"text": each.text, "score": each.score} for each in translation.candidates],
         "tokens": translation.tokens,

@@ -21,12 +21,12 @@ def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
     """Opens a file for reading, without waiting.
 
     Raises:
-        OSError: it cannot be opened, or is no plain file.
+        OSError: it cannot be opened, or is not a regular file.
     """
     file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is no plain file", os.fspath(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
     return file
 
 
@@ -38,7 +38,7 @@ def read_plain(path: str | os.PathLike[str], largest: int) -> bytes:
         largest: how many bytes it may have.
 
     Raises:
-        OSError: it cannot be read, is no plain file, or is larger.
+        OSError: it cannot be read, is not a regular file, or is larger.
     """
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -50,7 +50,7 @@ def read_plain(path: str | os.PathLike[str], largest: int) -> bytes:
 def unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
     """What a file holds: where its name ends in .gz, what is packed in it.
 
-    Reading raises OSError when that is so much more than the file that it is no text.
+    Reading raises OSError when that is so much more than the file that it is not text.
     """
     if path.suffix.lower() != ".gz":
         return raw

@@ -1,4 +1,4 @@
-"""Networks made for show: what weights they would have, without the memory for them.
+"""Count a network's weights without allocating them.
 
 A configuration of a few bytes may ask for more weights than any machine holds, so that one which may come
 from anyone is tried here first.

@@ -8,10 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ostinato.cells.base import State, StateSpec, initial_state
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
 from ostinato.layers.registry import recurrent, state_sizes
-
-State = tuple[tf.Tensor, ...]
 
 # The names the papers give to the parts of a state: the hidden state, and the LSTM's memory cell.
 _PART_NAMES = ("h", "c")
@@ -92,10 +91,19 @@ class RecurrentStack(keras.layers.Layer):
             names += [f"layer_{depth}/{part}" for part in parts[:count]]
         return tuple(names)
 
+    @property
+    def states(self) -> tuple[StateSpec, ...]:
+        """The state's tensors: their names, the units of each, and zeros unless a cell begins with others."""
+        rows = (keras.tree.flatten(layer.get_initial_state(1)) for layer in self.layers)
+        starts = [tf.convert_to_tensor(part)[0] for row in rows for part in row]
+        return tuple(
+            StateSpec(name, tuple(start.shape), start, start.dtype.name)  # pyright: ignore[reportArgumentType]
+            for name, start in zip(self.state_names, starts, strict=True)
+        )
+
     def initial_state(self, batch: int) -> State:
-        """What the layers begin with, zeros unless a cell says otherwise: (batch, units) tensors."""
-        states = (keras.tree.flatten(layer.get_initial_state(batch)) for layer in self.layers)
-        return tuple(tf.convert_to_tensor(part) for state in states for part in state)
+        """What the layers begin with: tensors of shape (batch, units)."""
+        return initial_state(self.states, batch)
 
     def call(self, x: tf.Tensor, state: State, key: DropoutKey | None = None) -> tuple[tf.Tensor, State]:
         """Runs the stack over a sequence.

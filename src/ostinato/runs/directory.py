@@ -280,7 +280,7 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
     except KeyError as error:
         raise RunError(f"{path / 'config.json'} is damaged: {error!r}") from None
     if not isinstance(task, str) or not all(isinstance(part, dict) for part in parts):
-        raise RunError(f"{path / 'config.json'} is damaged: its task or settings are none")
+        raise RunError(f"{path / 'config.json'} is damaged: 'task' must be a string and the settings objects")
     if not _TASK.fullmatch(task):
         raise RunError(f"{path / 'config.json'} is damaged: its task is {shown(repr(task))}")
     if not isinstance(vocabulary, dict):

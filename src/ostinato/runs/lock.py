@@ -213,7 +213,7 @@ def _open(path: Path) -> tuple[int, bool]:
 
 
 def _no_plain_file(path: Path) -> RunError:
-    return RunError(f"{path} is no plain file, as a lock on a run directory is; remove it")
+    return RunError(f"{path} is not a regular file, as a lock on a run directory is; remove it")
 
 
 def _flock(descriptor: int) -> str:

@@ -36,7 +36,7 @@ def read_json(path: Path, largest: int) -> Any:
         largest: how many bytes it may have.
 
     Raises:
-        RunError: when it is missing, no plain file, too large, or not JSON.
+        RunError: when it is missing, not a regular file, too large, or not JSON.
     """
     try:
         value = json.loads(read_plain(path, largest))
@@ -70,7 +70,7 @@ def refuse_what_leads_out(folder: Path) -> None:
                     if stat.S_ISDIR(mode):
                         places.append(Path(entry.path))
                     elif not stat.S_ISREG(mode):
-                        what = "a link" if stat.S_ISLNK(mode) else "no plain file"
+                        what = "a link" if stat.S_ISLNK(mode) else "not a regular file"
                         raise RunError(f"{entry.path} is {what}, which no run directory holds; remove it")
         if count > MOST_FILES:
             raise RunError(f"{folder} holds more than {MOST_FILES:,} files, as no run directory does")

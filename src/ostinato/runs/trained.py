@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ostinato import engines
 from ostinato.data.lines import quoted
@@ -17,6 +17,9 @@ from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
 from ostinato.runs.usable import check_checkpoint, refusal, settings_of
 from ostinato.tasks import task_classes
+from ostinato.tasks.base import Aligns, Attributes, ComparesWords, Generates, Predicts, Task
+
+_Capability = TypeVar("_Capability")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class TrainedRun:
     """
 
     directory: RunDirectory
-    task: Any
+    task: Task
     model: Any
     step: int
 
@@ -41,7 +44,7 @@ class TrainedRun:
         Raises:
             ConfigError: when the task does not generate.
         """
-        return self._use("generate")(self.model, **options)
+        return self._task_that(Generates, "generate").generate(self.model, **options)
 
     def predict(self, texts: Iterable[str], **options: Any) -> list[Any]:
         """Says what each text is, or translates it; see the task's `predict`.
@@ -61,7 +64,9 @@ class TrainedRun:
 
     def predictions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
         """`predict`, one after another while the texts come in, a few thousand at a time."""
-        return self._use("predictions", options)(self.model, texts, **options)
+        task = self._task_that(Predicts, "predictions")
+        check_options(self, task.predictions, options)
+        return task.predictions(self.model, texts, **options)
 
     def align(self, source: str, target: str) -> Any:
         """Where a translator looks while it reads a translation; see the task's `align`.
@@ -73,7 +78,7 @@ class TrainedRun:
         Raises:
             ConfigError: when the task does not translate, the model has no attention, or the source is empty.
         """
-        return self._use("align")(self.model, source, target)
+        return self._task_that(Aligns, "align").align(self.model, source, target)
 
     def explain(self, texts: Iterable[str], **options: Any) -> list[Any]:
         """Says what each text is, and how each of its words moved that; see the task's `explain`.
@@ -92,7 +97,9 @@ class TrainedRun:
 
     def explanations(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
         """`explain`, one after another."""
-        return self._use("explain", options)(self.model, texts, **options)
+        task = self._task_that(Attributes, "explain")
+        check_options(self, task.explain, options)
+        return task.explain(self.model, texts, **options)
 
     def neighbors(self, word: str, count: int = 10) -> Any:
         """The words whose embeddings are nearest to a word's, and those farthest; see the task's `neighbors`.
@@ -101,23 +108,21 @@ class TrainedRun:
             ConfigError: when the task has no embedding to ask.
             EncodingError: when the vocabulary lacks the word.
         """
-        return self._use("neighbors")(self.model, word, count)
+        return self._task_that(ComparesWords, "neighbors").neighbors(self.model, word, count)
 
-    def _use(self, name: str, options: Iterable[str] = ()) -> Callable[..., Any]:
-        """The task's method of that name, for example `generate`.
+    def _task_that(self, can: type[_Capability], use: str) -> _Capability:
+        """The run's task, which has a capability.
 
         Args:
-            name: one of `ostinato.runs.usable.USES`.
-            options: which the method must take.
+            can: one of the protocols of `ostinato.tasks.base`.
+            use: one of `ostinato.runs.usable.USES`.
 
         Raises:
-            ConfigError: it has no such method, or the method no such option.
+            ConfigError: it has not.
         """
-        use = getattr(self.task, name, None)
-        if use is None:
-            raise refusal(self.directory, self.task.name, name)
-        check_options(self, use, options)
-        return use
+        if not isinstance(self.task, can):
+            raise refusal(self.directory, self.task.name, use)
+        return self.task
 
 
 def check_options(run: TrainedRun, use: Callable[..., Any], options: Iterable[str]) -> None:
@@ -134,7 +139,7 @@ def check_options(run: TrainedRun, use: Callable[..., Any], options: Iterable[st
             )
 
 
-def restore_task(directory: RunDirectory) -> Any:
+def restore_task(directory: RunDirectory) -> Task:
     """The run's task with its vocabulary, without data and without weights.
 
     Raises:
@@ -175,7 +180,7 @@ def from_checkpoint(directory: RunDirectory, saved: Checkpoint) -> TrainedRun:
     return TrainedRun(directory, task, model, saved.step)
 
 
-def build(task: Any, saved: Checkpoint, directory: RunDirectory) -> Any:
+def build(task: Task, saved: Checkpoint, directory: RunDirectory) -> Any:
     """The network of a run's task, once it is certain that a checkpoint's weights are those of such a one.
 
     Were it made first, a config of a few bytes could ask for more memory than any machine has.

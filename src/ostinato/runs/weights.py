@@ -104,9 +104,7 @@ def check(expected: Kinds, arrays: Arrays, *, origin: str) -> None:
         raise RunError(f"the weights of {origin} are another network's: {quoted(name)} has {what}")
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise RunError(
-                f"the weights of {origin} are damaged: {quoted(name)} holds no finite numbers only"
-            )
+            raise RunError(f"the weights of {origin} are damaged: {quoted(name)} contains NaN or infinity")
 
 
 def assign(model: Any, arrays: Arrays, *, origin: str) -> None:

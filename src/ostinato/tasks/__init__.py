@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ostinato.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from ostinato.tasks.base import Task
 
 # Task name, as configs and recipes spell it: (module, task class, config class).
 _TASKS = {
@@ -43,7 +46,7 @@ def config_class(name: str) -> type[Any]:
     return getattr(importlib.import_module(module), config)
 
 
-def task_for(config: Any) -> Any:
+def task_for(config: Any) -> Task:
     """The task that a config belongs to, made with it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What tasks share whose examples stand each for itself, such as labelled texts or pairs of sentences."""
+"""Shared by tasks with independent examples, such as labelled texts or pairs of sentences."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ostinato.cells.base import StateSpec
 from ostinato.data.shards import rows_of
-from ostinato.tasks.task import Batch, State
+from ostinato.tasks.base import Batch
 
 
 class StandaloneExamples:
-    """A part of `ostinato.tasks.task.Task`: every example is in an epoch once, and no state is carried.
+    """A part of `ostinato.tasks.base.Task`: every example is in an epoch once, and no state is carried.
 
     A task says which examples make a batch (`_batch_numbers`), and makes it (`_batch`).
     """
@@ -40,12 +41,8 @@ class StandaloneExamples:
         """False: each batch begins anew."""
         return False
 
-    def initial_state(self, model: Any, rows: int) -> State:
-        """None of it."""
-        return ()
-
-    def state_names(self, model: Any) -> tuple[str, ...]:
-        """None of them."""
+    def states(self, model: Any) -> tuple[StateSpec, ...]:
+        """None."""
         return ()
 
     def batches(

@@ -28,7 +28,8 @@ class Position:
         seconds: on the clock so far, over all sessions.
         evaluations: of the evaluations that the settings spread over the budget, how many are done or past.
         evaluation_seconds: what the last evaluation took; `all_evaluations_seconds`, all together.
-        best_loss: the lowest validation loss in nats, and `best_step`, the step that had it.
+        best_loss: the best value so far of the task's first validation metric, which is the loss in all tasks
+            here, and `best_step`, the step that had it.
         evaluations_since_best: evaluations in a row without a better one.
         sums: training loss, weight and further sums since the last row of training metrics.
         step_seconds: time spent on the steps in `sums`.

@@ -10,6 +10,7 @@ from ostinato.errors import ConfigError, RunError, SourceError
 from ostinato.runs import files
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, check_options, load
+from ostinato.tasks.base import Evaluates, Task, as_figures
 from ostinato.training.source import prepare_again
 from ostinato.training.step import Evaluation
 
@@ -44,10 +45,10 @@ def evaluate(
         ConfigError: when the task takes no such option.
     """
     run, task, split = _for_judging(path, source, split, checkpoint, options)
-    if hasattr(task, "judge"):
+    if isinstance(task, Evaluates):
         return task.judge(run.model, split, on_batch, **options).figures
     metrics, weight = Evaluation(task, run.model)(split, on_batch)
-    return {**metrics, task.unit: int(weight)}
+    return {**as_figures(metrics), task.unit: int(weight)}
 
 
 def judge(
@@ -72,7 +73,7 @@ def judge(
         ConfigError: when the run's task has nothing but figures.
     """
     run, task, split = _for_judging(path, source, split, checkpoint, options)
-    if not hasattr(task, "judge"):
+    if not isinstance(task, Evaluates):
         raise ConfigError(f"{run.directory.path} is a {task.name} run, which has figures only; use evaluate")
     judgement = task.judge(run.model, split, on_batch, **options)
     if source is None:
@@ -80,17 +81,16 @@ def judge(
     return judgement
 
 
-def judge_validation(run: TrainedRun, task: Any, on_batch: Callable[[int, int], None] | None = None) -> None:
+def judge_validation(run: TrainedRun, task: Task, on_batch: Callable[[int, int], None] | None = None) -> None:
     """Judges a run on the validation part at the end of its training, and draws that, where its task can.
 
     The test part stays unseen: whoever chooses settings by these pictures shall still have it.
     """
-    if hasattr(task, "judge") and task.has("validation"):
-        judge = getattr(task, "judge_quickly", task.judge)
-        _draw(run.directory, task, judge(run.model, "validation", on_batch))
+    if isinstance(task, Evaluates) and task.has("validation"):
+        _draw(run.directory, task, task.judge_quickly(run.model, "validation", on_batch))
 
 
-def _draw(run: RunDirectory, task: Any, judgement: Any) -> None:
+def _draw(run: RunDirectory, task: Evaluates, judgement: Any) -> None:
     with files.writing(run.report), files.placed_in(run.report) as report:
         task.draw(judgement, report)
 
@@ -101,10 +101,11 @@ def _for_judging(
     split: str | None,
     checkpoint: str,
     options: Iterable[str],
-) -> tuple[TrainedRun, Any, str]:
+) -> tuple[TrainedRun, Task, str]:
     """The run, its task with the data to judge on, and which part of it that is."""
     run = path if isinstance(path, TrainedRun) else load(path, checkpoint=checkpoint)
-    check_options(run, getattr(run.task, "judge", Evaluation.__call__), options)
+    judge = run.task.judge if isinstance(run.task, Evaluates) else Evaluation.__call__
+    check_options(run, judge, options)
     task = run.task.for_evaluation(whole=source is not None)
     if source is not None:
         part = "train"

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ostinato.cells.base import initial_state
 from ostinato.errors import ConfigError, RunError, TrainingError
 from ostinato.runs import checkpoints, weights
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory
-from ostinato.tasks.task import Batch, State
+from ostinato.tasks.base import Batch, Loss, Metrics, State, Task, as_figures
 from ostinato.training.budget import Budget, Position
 from ostinato.training.config import TrainingConfig
 from ostinato.training.events import Ended, Evaluating, Event, Measured, Saved, Started, StepDone
@@ -53,7 +54,7 @@ class Trainer:
 
     def __init__(
         self,
-        task: Any,
+        task: Task,
         model: Any,
         config: TrainingConfig,
         run: RunDirectory,
@@ -77,6 +78,7 @@ class Trainer:
                 "a larger --batch, or fewer of them"
             )
         self._position = Position()
+        self._state_specs = task.states(model)
         self._states: tuple[State, ...] = self._initial_states()
         self._interrupt = Interrupt()
         self._signalled: int | None = None  # the signal of the system that all workers know of
@@ -96,7 +98,7 @@ class Trainer:
             "weights": weights.to_arrays(self._model),
             "optimizer": {name: slot.numpy() for name, slot in self._optimizer.slots.items()},
             "state": {
-                **dict(zip(self._task.state_names(self._model), self._whole_state(), strict=True)),
+                **dict(zip((spec.name for spec in self._state_specs), self._whole_state(), strict=True)),
                 **{name: seed.numpy() for name, seed in weights.seeds(self._model).items()},
             },
         }
@@ -148,7 +150,7 @@ class Trainer:
             if saved is None or (saved.shape, saved.dtype) != (tuple(slot.shape), slot.dtype.as_numpy_dtype):
                 raise RunError(f"the checkpoint of {origin} is damaged: the optimizer's {name} does not fit")
             slot.assign(saved)
-        seeds, names = weights.seeds(self._model), self._task.state_names(self._model)
+        seeds, names = weights.seeds(self._model), [spec.name for spec in self._state_specs]
         for name, seed in seeds.items():
             saved = checkpoint.groups["state"].get(name)
             if saved is None or saved.shape != tuple(seed.shape):
@@ -238,7 +240,7 @@ class Trainer:
     def _initial_states(self) -> tuple[State, ...]:
         rows = self._task.rows("train")
         shares = (self._workers.rows(replica, rows) for replica in self._workers.replicas)
-        return tuple(self._task.initial_state(self._model, share.stop - share.start) for share in shares)
+        return tuple(initial_state(self._state_specs, share.stop - share.start) for share in shares)
 
     def _learn(self, *batches: Batch) -> None:
         position, budget = self._position, self._budget
@@ -311,7 +313,7 @@ class Trainer:
         position = self._position
         sums = dict(position.sums)
         loss, weight = sums.pop("loss"), sums.pop("weight")
-        metrics = self._task.metrics(loss, weight, sums)
+        metrics = self._task.metrics(Loss(loss, weight, sums))
         self._row("train", metrics, weight / position.step_seconds)
         position.sums, position.step_seconds = {}, 0.0
 
@@ -367,21 +369,21 @@ class Trainer:
         elif patience is not None and position.evaluations_since_best >= patience:
             position.ended = "stopped early"
 
-    def _validated(self, metrics: dict[str, float], weight: float) -> None:
-        position = self._position
+    def _validated(self, metrics: Metrics, weight: float) -> None:
+        position, first = self._position, metrics[0]
         assert self._evaluation is not None
-        if not math.isfinite(metrics["loss"]):
-            raise self._diverged("the validation loss", position.step)
+        if not math.isfinite(first.value):
+            raise self._diverged(f"the validation {first.name.replace('_', ' ')}", position.step)
         self._row("validation", metrics, weight / self._evaluation.seconds)
         position.evaluations_since_best += 1
-        if position.best_loss is None or metrics["loss"] < position.best_loss:
-            position.best_loss, position.best_step = metrics["loss"], position.step
+        if first.beats(position.best_loss):
+            position.best_loss, position.best_step = first.value, position.step
             position.evaluations_since_best = 0
 
-    def _row(self, split: str, metrics: dict[str, float], per_second: float) -> None:
+    def _row(self, split: str, metrics: Metrics, per_second: float) -> None:
         position = self._position
         epoch = position.epoch + position.batch / self._budget.steps_per_epoch
-        row = {"step": position.step, "epoch": epoch, "split": split, **metrics}
+        row = {"step": position.step, "epoch": epoch, "split": split, **as_figures(metrics)}
         row |= {
             "learning_rate": position.learning_rate,
             f"{self._task.unit}_per_second": per_second,

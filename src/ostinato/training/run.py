@@ -24,7 +24,7 @@ from ostinato.runs.directory import RunDirectory, check_free, next_path, open_ru
 from ostinato.runs.lock import RunLock, refuse_if_locked
 from ostinato.runs.trained import TrainedRun, build, load, restore_task
 from ostinato.tasks import task_for
-from ostinato.tasks.task import OnProgress
+from ostinato.tasks.base import OnProgress, Task
 from ostinato.training import handover
 from ostinato.training.budget import Position
 from ostinato.training.config import TrainingConfig
@@ -200,7 +200,7 @@ def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Wo
 
 
 def _prepare(
-    task: Any, source: Any, init_from: str | os.PathLike[str] | None, on_progress: OnProgress | None
+    task: Task, source: Any, init_from: str | os.PathLike[str] | None, on_progress: OnProgress | None
 ) -> TrainedRun | None:
     """Reads the source; returns the run to start from, whose vocabulary is kept."""
     if init_from is None:
@@ -246,7 +246,7 @@ def _company(workers: Workers) -> tuple[str, ...]:
 
 
 def _trained(
-    run: RunDirectory, task: Any, model: Any, step: int, workers: Workers, on_event: Listener | None
+    run: RunDirectory, task: Task, model: Any, step: int, workers: Workers, on_event: Listener | None
 ) -> TrainedRun:
     """The run at the end of its training: the chief's has the best weights, judged; others wait."""
     trained = TrainedRun(run, task, model, step)
@@ -277,7 +277,7 @@ def _enough_memory() -> Iterator[None]:
         ) from None
 
 
-def _teller(run: RunDirectory, task: Any, on_event: Listener | None) -> Callable[[Event], None]:
+def _teller(run: RunDirectory, task: Task, on_event: Listener | None) -> Callable[[Event], None]:
     """Tells an event to all who listen."""
     listeners: list[Listener] = [MetricsFile(run), TensorBoard(run), Report(run, task.unit)]
     listeners += [] if on_event is None else [on_event]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ostinato.errors import EncodingError, RunError
 from ostinato.runs.directory import RunDirectory
-from ostinato.tasks.task import OnProgress
+from ostinato.tasks.base import OnProgress, Task
 
 
-def prepare_again(task: Any, run: RunDirectory, on_progress: OnProgress | None) -> None:
+def prepare_again(task: Task, run: RunDirectory, on_progress: OnProgress | None) -> None:
     """Reads a run's own source again, and refuses another text."""
     try:
         expected = run.source["sha256"]

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from ostinato.cells.base import initial_state
 from ostinato.data.shards import rows_of
-from ostinato.tasks.task import Batch, State
+from ostinato.tasks.base import Batch, Loss, Metrics, State, Task
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.workers import Workers, alone
@@ -22,7 +23,7 @@ def as_tensors(batch: Batch) -> dict[str, tf.Tensor]:
     return {name: tf.constant(value) for name, value in batch.items()}
 
 
-def _signature(task: Any, model: Any) -> list[Any] | None:
+def _signature(task: Task, model: Any) -> list[Any] | None:
     """What a function of (batch, state) takes when sizes differ from batch to batch; None when they do not.
 
     One trace serves all sizes then. Were each size, or the first, traced for itself, TensorFlow would round
@@ -31,7 +32,7 @@ def _signature(task: Any, model: Any) -> list[Any] | None:
     batch = task.signature()
     if batch is None:
         return None
-    state = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in task.initial_state(model, 1))
+    state = tuple(tf.TensorSpec((None, *spec.shape), spec.dtype) for spec in task.states(model))
     return [batch, state]
 
 
@@ -54,7 +55,7 @@ class Learned(NamedTuple):
 
 
 def make_train_step(
-    task: Any, model: Any, optimizer: Optimizer, config: TrainingConfig, workers: Workers | None = None
+    task: Task, model: Any, optimizer: Optimizer, config: TrainingConfig, workers: Workers | None = None
 ) -> Callable[..., Learned]:
     """(batches, states, step, learning rate, signals) → `Learned`, changing the weights.
 
@@ -75,7 +76,8 @@ def make_train_step(
             context = tf.distribute.get_replica_context()
             replica = int(tf.get_static_value(context.replica_id_in_sync_group)) - workers.replicas[0]
         with tf.GradientTape() as tape:
-            loss, weight, sums, state = task.loss(model, batches[replica], states[replica], step=step)
+            found = task.loss(model, batches[replica], states[replica], step=step)
+            loss, weight, sums, state = found
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
         if workers.replica_count > 1:
             told = signals if replica == 0 else tf.zeros_like(signals)
@@ -85,7 +87,7 @@ def make_train_step(
         if config.clip is not None:
             scale *= tf.minimum(1.0, config.clip / norm)
         optimizer.apply([gradient * scale for gradient in gradients], learning_rate, step)
-        return Learned(loss, weight, sums, norm, state, signals)
+        return Learned(loss, weight, sums, norm, (state,), signals)
 
     arguments = _signature(task, model)
     scalars = (tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.float32), tf.TensorSpec((None,), tf.float32))
@@ -96,7 +98,7 @@ def make_train_step(
     def train_step(batches, states, step: tf.Tensor, learning_rate: tf.Tensor, signals: tf.Tensor):
         results = strategy.run(learn, (batches, states, step, learning_rate, signals))
         here = [of_replica(results, number) for number in range(local)]
-        return here[0]._replace(states=tuple(each.states for each in here))
+        return here[0]._replace(states=tuple(each.states[0] for each in here))
 
     def of_replica(results: Learned, number: int) -> Learned:
         return tf.nest.map_structure(
@@ -124,7 +126,7 @@ class Evaluation:
         workers: each of which reads its rows of every batch; None is this process alone.
     """
 
-    def __init__(self, task: Any, model: Any, workers: Workers | None = None):
+    def __init__(self, task: Task, model: Any, workers: Workers | None = None):
         self._task, self._model, self._workers = task, model, workers or alone()
         self.seconds = 0.0  # what the last one took, for budgets that must include the next
         arguments = _signature(task, model)
@@ -136,7 +138,7 @@ class Evaluation:
 
     def __call__(
         self, split: str, on_batch: Callable[[int, int], None] | None = None
-    ) -> tuple[dict[str, float], float]:
+    ) -> tuple[Metrics, float]:
         """The task's metrics over a part, and the weight (tokens) they are over.
 
         Args:
@@ -149,12 +151,12 @@ class Evaluation:
 
     def unless_stopped(
         self, split: str, stop: Callable[[], bool], on_batch: Callable[[int, int], None] | None = None
-    ) -> tuple[dict[str, float], float] | None:
+    ) -> tuple[Metrics, float] | None:
         """The same, but None as soon as `stop` says so to any of the workers."""
         began, task, stopped = time.perf_counter(), self._task, False
         shard = self._workers.shard
         rows = rows_of(shard, task.rows(split, evaluate=True))
-        state = task.initial_state(self._model, len(rows))
+        state = initial_state(task.states(self._model), len(rows))
         sums: dict[str, float] = {}
         batches = task.steps(split, evaluate=True)
         for number, batch in enumerate(task.batches(split, shard=shard)):
@@ -172,7 +174,7 @@ class Evaluation:
         if stopped:
             return None
         loss, weight = sums.pop("loss"), sums.pop("weight")
-        return task.metrics(loss, weight, sums), weight
+        return task.metrics(Loss(loss, weight, sums)), weight
 
     def _of_all_workers(self, sums: dict[str, float], stopped: bool) -> tuple[dict[str, float], bool]:
         workers = self._workers

@@ -10,7 +10,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ostinato.cells.base import initial_state
 from ostinato.errors import ConfigError, EncodingError, SourceError
+from ostinato.tasks.base import Loss, as_figures
 from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
 
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "–", "over", "hills")
@@ -33,7 +35,7 @@ def tensors(batch):
 def random_state(task, model, rows):
     return tuple(
         tf.random.stateless_normal(part.shape, seed=(5, number))
-        for number, part in enumerate(task.initial_state(model, rows))
+        for number, part in enumerate(initial_state(task.states(model), rows))
     )
 
 
@@ -170,7 +172,7 @@ def test_the_characters_of_a_whole_text_add_up_to_its_length(encoder, min_count)
     task = prepared(encoder=encoder, min_count=min_count, vocabulary_size=300, validation_fraction=0.0)
     model = task.build()
     characters, first = 0.0, None
-    state = task.initial_state(model, task.rows("train", evaluate=True))
+    state = initial_state(task.states(model), task.rows("train", evaluate=True))
     for batch in task.batches("train"):
         first = batch["tokens"][0, 0] if first is None else first
         _, _, sums, state = task.loss(model, tensors(batch), state)
@@ -180,7 +182,7 @@ def test_the_characters_of_a_whole_text_add_up_to_its_length(encoder, min_count)
 
 
 def test_the_figures_follow_from_the_sums():
-    figures = prepared().metrics(loss=60.0, weight=30.0, sums={"characters": 120.0})
+    figures = as_figures(prepared().metrics(Loss(60.0, 30.0, {"characters": 120.0})))
     assert figures == {
         "loss": 2.0,
         "perplexity": pytest.approx(math.exp(2.0)),
@@ -198,7 +200,7 @@ def test_with_dropout_the_losses_of_the_shards_add_up_to_that_of_the_global_batc
 
     def loss(shard):
         batch = tensors(next(task.batches("train", epoch=0, shard=shard)))
-        state = task.initial_state(model, len(batch["tokens"]))
+        state = initial_state(task.states(model), len(batch["tokens"]))
         return float(task.loss(model, batch, state, step=tf.constant(step))[0])
 
     assert sum(loss((index, count)) for index in range(count)) == pytest.approx(loss((0, 1)), rel=1e-5)
@@ -208,7 +210,7 @@ def test_with_dropout_the_losses_of_the_shards_add_up_to_that_of_the_global_batc
 def test_each_dropout_changes_with_the_step_and_is_off_in_evaluation(rate):
     task = prepared(units=(8, 6), **{rate: 0.5})
     model = task.build()
-    batch, state = tensors(next(task.batches("train", epoch=0))), task.initial_state(model, 4)
+    batch, state = tensors(next(task.batches("train", epoch=0))), initial_state(task.states(model), 4)
 
     def loss(step=None):
         return float(task.loss(model, batch, state, step=None if step is None else tf.constant(step))[0])
@@ -315,7 +317,7 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_likeliest_two_tokens():
     ids = task.encoder.encode("the c").astype(np.int32)[np.newaxis]
     pairs = np.array(list(np.ndindex(task.encoder.size, task.encoder.size)), np.int32)
     texts = np.concatenate([np.repeat(ids, len(pairs), axis=0), pairs], axis=1)
-    logits, _ = model(tf.constant(texts), task.initial_state(model, len(texts)))
+    logits, _ = model(tf.constant(texts), initial_state(task.states(model), len(texts)))
     logs = tf.gather(tf.nn.log_softmax(logits[:, :-1]), texts[:, 1:], batch_dims=2).numpy()[:, -2:].sum(1)
     likeliest = np.argsort(-logs)[:5]
     assert found == [task.encoder.decode(texts[number]) for number in likeliest]

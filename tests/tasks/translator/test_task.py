@@ -10,6 +10,7 @@ import ostinato
 from ostinato.data.sentences import BOS, EOS, PAD
 from ostinato.errors import ConfigError, RunError
 from ostinato.runs.directory import open_run
+from ostinato.tasks.base import Loss, as_figures
 from ostinato.tasks.translator import Translator, TranslatorConfig
 from ostinato.tasks.translator.translations import FREE_TOKENS
 from ostinato.training.events import StepDone
@@ -222,7 +223,7 @@ def test_the_loss_is_the_cross_entropy_of_every_token_that_is_there(name, smooth
         assert float(weight) == (batch["target_lengths"].numpy() - 1).sum()
         assert float(sums["nats"]) == pytest.approx(nats, rel=1e-5)
         assert state == ()
-        measured = task.metrics(float(loss), float(weight), {"nats": float(sums["nats"])})
+        measured = as_figures(task.metrics(Loss(float(loss), float(weight), {"nats": float(sums["nats"])})))
         assert measured["loss"] == pytest.approx(nats / float(weight), rel=1e-5)
         assert measured["perplexity"] == pytest.approx(np.exp(nats / float(weight)), rel=1e-4)
 

@@ -19,6 +19,7 @@ from ostinato.data.lines import SURROGATE
 from ostinato.data.tables import Table, open_table, open_table_like
 from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey
+from ostinato.tasks.base import Batch, Loss, Metric, Metrics, OnProgress, State
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.explanation import STEPS, Explanation, explanations
 from ostinato.tasks.classifier.judgement import (
@@ -34,7 +35,6 @@ from ostinato.tasks.classifier.neighbors import neighbors
 from ostinato.tasks.classifier.network import PADDING, RecurrentClassifier
 from ostinato.tasks.classifier.predictions import Labels, Prediction, Scorer
 from ostinato.tasks.standalone import StandaloneExamples
-from ostinato.tasks.task import Batch, OnProgress, State
 
 _PREDICTED_TOGETHER = 4096
 _PREDICTION_BATCH = 256
@@ -55,7 +55,7 @@ class Tables:
 
 
 class Classifier(StandaloneExamples):
-    """The task: see `ostinato.tasks.task.Task` for what each method promises."""
+    """The task: see `ostinato.tasks.base.Task` for what each method promises."""
 
     name: ClassVar[str] = "classifier"
     prefix: ClassVar[str] = "classify"
@@ -344,7 +344,7 @@ class Classifier(StandaloneExamples):
 
     def loss(
         self, model: RecurrentClassifier, batch: Batch, state: State, *, step: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], State]:
+    ) -> Loss:
         key = None
         if step is not None:
             key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
@@ -364,11 +364,15 @@ class Classifier(StandaloneExamples):
             "right": tf.reduce_sum(tf.cast(right, tf.float32)),
             "texts": tf.cast(tf.size(weights), tf.float32),
         }
-        return tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state
+        return Loss(tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state)
 
-    def metrics(self, loss: float, weight: float, sums: dict[str, float]) -> dict[str, float]:
+    def metrics(self, sums: Loss) -> Metrics:
         """Mean loss in nats per text, and the fraction of texts that all labels are right for."""
-        return {"loss": loss / weight, "accuracy": sums["right"] / sums["texts"]}
+        accuracy = sums.sums["right"] / sums.sums["texts"]
+        return (
+            Metric("loss", sums.total / sums.weight, "nats per text"),
+            Metric("accuracy", accuracy, better="higher"),
+        )
 
     # Use.
 
@@ -411,6 +415,8 @@ class Classifier(StandaloneExamples):
             self._mistakes(decisions, split),
             self._left_out(),
         )
+
+    judge_quickly = judge
 
     def draw(self, judgement: Judgement, folder: Path) -> list[Path]:
         """Draws a judgement into PNG files of a folder, and says which."""

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ostinato.cells.base import State, StateSpec
 from ostinato.data import windows
 from ostinato.data.corpora import Corpus, open_corpus, reopen
 from ostinato.data.encoders import Encoder, encoder_from_json
@@ -20,11 +21,10 @@ from ostinato.decoding.choices import Beam, Sampling
 from ostinato.decoding.sampling import Writer
 from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey
-from ostinato.layers.stack import State
+from ostinato.tasks.base import Batch, Loss, Metric, Metrics, OnProgress
 from ostinato.tasks.language_model.config import LanguageModelConfig
 from ostinato.tasks.language_model.network import RecurrentLanguageModel
 from ostinato.tasks.language_model.writing import how_to_write
-from ostinato.tasks.task import Batch, OnProgress
 
 _EVALUATION_WINDOW = 1024
 
@@ -32,7 +32,7 @@ _Use = TypeVar("_Use")
 
 
 class LanguageModel:
-    """The task: see `ostinato.tasks.task.Task` for what each method promises."""
+    """The task: see `ostinato.tasks.base.Task` for what each method promises."""
 
     name: ClassVar[str] = "language_model"
     prefix: ClassVar[str] = "lm"
@@ -209,15 +209,12 @@ class LanguageModel:
                 seed = (self.config.seed, number)
                 weight.assign(tf.random.stateless_normal(weight.shape, seed, stddev=stddev))
 
-    def initial_state(self, model: RecurrentLanguageModel, rows: int) -> State:
-        return model.stack.initial_state(rows)
-
-    def state_names(self, model: RecurrentLanguageModel) -> tuple[str, ...]:
-        return model.stack.state_names
+    def states(self, model: RecurrentLanguageModel) -> tuple[StateSpec, ...]:
+        return model.stack.states
 
     def loss(
         self, model: RecurrentLanguageModel, batch: Batch, state: State, *, step: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], State]:
+    ) -> Loss:
         assert self.encoder is not None
         key = None
         if step is not None:
@@ -227,13 +224,17 @@ class LanguageModel:
         characters = tf.gather(tf.constant(self.encoder.characters), batch["targets"])
         weights = batch["weights"]
         sums = {"characters": tf.reduce_sum(weights * characters)}
-        return tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state
+        return Loss(tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state)
 
-    def metrics(self, loss: float, weight: float, sums: dict[str, float]) -> dict[str, float]:
+    def metrics(self, sums: Loss) -> Metrics:
         """Mean loss in nats per token, perplexity, and bits per character."""
-        mean = loss / weight
-        bits = loss / math.log(2) / sums["characters"] if sums["characters"] else math.nan
-        return {"loss": mean, "perplexity": math.exp(min(mean, 700.0)), "bits_per_character": bits}
+        mean, characters = sums.total / sums.weight, sums.sums["characters"]
+        bits = sums.total / math.log(2) / characters if characters else math.nan
+        return (
+            Metric("loss", mean, "nats per token"),
+            Metric("perplexity", math.exp(min(mean, 700.0))),
+            Metric("bits_per_character", bits, "bits"),
+        )
 
     # Use.
 
@@ -305,7 +306,7 @@ class LanguageModel:
         told = ""
         pieces = writer.write(
             np.repeat(start[np.newaxis], count, axis=0),
-            self.initial_state(model, count),
+            model.stack.initial_state(count),
             length=length,
             seed=seed,
         )
@@ -327,7 +328,7 @@ class LanguageModel:
         """The likeliest continuations of `start`, ids of shape (at most n_best, length), the best first."""
         # One graph serves any count.
         searcher = self._kept(Searcher, model, beam._replace(n_best=beam.size))
-        found = searcher.find(start[np.newaxis], self.initial_state(model, 1), length=length)
+        found = searcher.find(start[np.newaxis], model.stack.initial_state(1), length=length)
         tokens = found.tokens.numpy()[0, np.isfinite(found.scores[0])]
         if not len(tokens):
             raise ConfigError(

@@ -19,8 +19,8 @@ from ostinato.data.sentences import Sentences, marked, padded, sentences_from_js
 from ostinato.decoding.beam import Beam
 from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey, uniform
+from ostinato.tasks.base import Batch, Loss, Metric, Metrics, OnProgress, State, as_figures
 from ostinato.tasks.standalone import StandaloneExamples
-from ostinato.tasks.task import Batch, OnProgress, State
 from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.tasks.translator.judgement import Judgement, judged
 from ostinato.tasks.translator.network import RecurrentTranslator
@@ -32,7 +32,7 @@ _SAMPLING_SITE = 1030
 
 
 class Translator(StandaloneExamples):
-    """The task: see `ostinato.tasks.task.Task` for what each method promises."""
+    """The task: see `ostinato.tasks.base.Task` for what each method promises."""
 
     name: ClassVar[str] = "translator"
     prefix: ClassVar[str] = "translate"
@@ -212,7 +212,7 @@ class Translator(StandaloneExamples):
 
     def loss(
         self, model: RecurrentTranslator, batch: Batch, state: State, *, step: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor], State]:
+    ) -> Loss:
         """Cross-entropy of every target token, its end included, given those before it.
 
         In training the label smoothing is in the loss, but not in the metrics.
@@ -233,7 +233,7 @@ class Translator(StandaloneExamples):
             loss, nats = _smoothed(wanted, scores, smoothing)
         else:
             loss = nats = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, scores))
-        return loss, tf.cast(tf.shape(wanted)[0], tf.float32), {"nats": nats}, state
+        return Loss(loss, tf.cast(tf.shape(wanted)[0], tf.float32), {"nats": nats}, state)
 
     def _sampled(
         self, model: RecurrentTranslator, batch: Batch, given: tf.Tensor, key: DropoutKey
@@ -248,10 +248,13 @@ class Translator(StandaloneExamples):
         mixed = tf.where(draws < config.scheduled_sampling * grown, own, given[:, 1:])
         return tf.stop_gradient(tf.concat([given[:, :1], mixed], axis=1))
 
-    def metrics(self, loss: float, weight: float, sums: dict[str, float]) -> dict[str, float]:
+    def metrics(self, sums: Loss) -> Metrics:
         """Mean cross-entropy in nats per target token, without smoothing, and perplexity."""
-        mean = sums["nats"] / weight
-        return {"loss": mean, "perplexity": math.exp(min(mean, 700.0))}
+        mean = sums.sums["nats"] / sums.weight
+        return (
+            Metric("loss", mean, "nats per token"),
+            Metric("perplexity", math.exp(min(mean, 700.0))),
+        )
 
     # Use.
 
@@ -286,7 +289,8 @@ class Translator(StandaloneExamples):
             if on_batch is not None:
                 on_batch(number + 1, steps)
         pairs = [(*examples.texts(n), found[n].text) for n in examples.part(split).tolist()]
-        return judged(split, pairs, self.metrics(nats, tokens, {"nats": nats}))
+        figures = as_figures(self.metrics(Loss(nats, tokens, {"nats": nats})))
+        return judged(split, pairs, figures)
 
     def judge_quickly(
         self,

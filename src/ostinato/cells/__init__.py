@@ -1,0 +1,1 @@
+"""Recurrences: what each remembers from step to step."""
