@@ -11,8 +11,8 @@ DEMO := runs/demo
 help:
 	@echo "make demo        train a language model for two minutes, evaluate it, and let it write"
 	@echo "make check       format, lint, import order, types and the fast tests: about a minute"
-	@echo "make test        format, lint, import order, types and all tests"
-	@echo "make test-thorough  the same tests with every variant and many more drawn examples"
+	@echo "make test        format, lint, import order, types and tests"
+	@echo "make test-thorough  the same tests in every variant, with more drawn examples"
 	@echo "make test-durability  kill trainings many times, and resume them"
 	@echo "make test-compat the engine's tests, one wheel, under the oldest and the newest TensorFlow"
 	@echo "make test-torch  PyTorch's layers beside ours with their weights"

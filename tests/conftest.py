@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 import ostinato
 
 from .disk import Disk
+from .variants import THOROUGH
 
 settings.register_profile(
     "ostinato", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -23,42 +24,44 @@ settings.register_profile(
 settings.load_profile("ostinato")
 
 
-FAST = (
-    *("data/test_cache.py", "data/test_permutation.py", "data/test_tokens.py", "data/test_windows.py"),
-    *(
-        "decoding/test_sampling.py",
-        "docs/test_numbers.py",
-        "engines/test_keras.py",
-        "layers/test_attention.py",
-    ),
-    *("layers/test_registry.py", "layers/test_stack.py", "runs/test_checkpoints.py", "runs/test_files.py"),
-    *("runs/test_weights.py", "tasks/language_model/test_config.py", "tasks/language_model/test_network.py"),
-    *("tasks/test_config.py", "test_package.py", "training/test_budget.py", "training/test_config.py"),
-    *("training/test_loop.py", "training/test_optimizers.py", "training/test_schedules.py"),
+FAST = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *("data/test_cache", "data/test_permutation", "data/test_tokens", "data/test_windows"),
+        *("decoding/test_sampling", "docs/test_numbers", "engines/test_keras", "layers/test_attention"),
+        *("layers/test_registry", "layers/test_stack", "runs/test_checkpoints", "runs/test_files"),
+        *("runs/test_weights", "tasks/language_model/test_config", "tasks/language_model/test_network"),
+        *("tasks/test_config", "test_package", "training/test_budget", "training/test_config"),
+        *("training/test_loop", "training/test_optimizers", "training/test_schedules"),
+    )
 )
 """The tests of `make check`: some seconds each, and something of every room of the house."""
-
-
-def pytest_ignore_collect(collection_path, config):
-    """With `-m fast`, the other files are not even imported."""
-    if config.option.markexpr == "fast" and collection_path.name.startswith("test_"):
-        return not collection_path.as_posix().endswith(tuple(f"tests/{name}" for name in FAST)) or None
-    return None
 
 
 def pytest_addoption(parser):
     parser.addoption("--thorough", action="store_true", help="run the tests marked thorough, too")
 
 
+def pytest_configure(config):
+    if config.getoption("--thorough"):
+        os.environ[THOROUGH] = "1"
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With `-m fast`, the other files are not even imported."""
+    if config.option.markexpr == "fast" and collection_path.name.startswith("test_"):
+        return not collection_path.as_posix().endswith(FAST) or None
+    return None
+
+
 def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.path.as_posix().endswith(FAST):
             item.add_marker("fast")
-    if config.getoption("--thorough"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("thorough")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+    if not config.getoption("--thorough"):
+        left_out = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(autouse=True)

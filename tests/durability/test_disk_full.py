@@ -365,6 +365,7 @@ def assert_whole(disk: Path, whole: Path, step: int | None = None) -> None:
         assert picture.read_bytes().endswith(b"IEND\xaeB`\x82"), f"half of {picture.name}"
 
 
+# Not from `tests.variants`: the child runs this file as a script.
 thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
 
 

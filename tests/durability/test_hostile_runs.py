@@ -26,6 +26,7 @@ from ostinato.runs.trained import restore_task
 from ostinato.training.budget import Position
 from ostinato.training.config import TrainingConfig
 
+from ..variants import examples
 from .mutations import (
     NO_PLAIN_FILES,
     NoPlainFile,
@@ -40,7 +41,7 @@ from .mutations import (
 from .strangers import Outside, cases, guarded
 
 TASKS = ("language_model", "classifier", "translator")
-OF_EACH = {"runs": 300, "loads": 10}
+OF_EACH = {"runs": 300, "loads": examples(10, thorough=20)}
 CASES = {name: len(TASKS) * count for name, count in OF_EACH.items()}
 TELLING = ("units", "best_step", "step", "path", "sha256", "task", "labels", "max_tokens", "merges", "growth")
 STEP_NAMES = (

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from ostinato import layers
 from ostinato.engines import native
 
+from ..variants import examples
+
 OUTPUTS, GRADIENTS = 1e-5, 1e-4
 
 # From one up, primes, and multiples of the vector widths ± 1.
@@ -171,7 +173,7 @@ def compare(case):
 
 
 @needs_library
-@settings(max_examples=50)
+@settings(max_examples=examples(50, thorough=100))
 @given(cases())
 @example(Case("LSTM", {}, batch=33, time=17, features=31, units=65, mask="gaps"))
 @example(Case("GRU", {"reset_after": False}, batch=1, time=1, features=1, units=1))

@@ -19,7 +19,7 @@ from ostinato.errors import ConfigError
 from ostinato.layers import GRU, LSTM, SimpleRNN
 from ostinato.layers import accelerate as module
 
-from ..variants import thorough
+from ..variants import examples, thorough
 
 layers = keras.layers
 BATCH, TIME, SYMBOLS = 4, 5, 9
@@ -80,7 +80,7 @@ def models(draw):
     return model, batches(draw(st.integers(0, 99)), None if tokens else 3)
 
 
-@settings(max_examples=2)
+@settings(max_examples=examples(2, thorough=6))
 @given(models())
 def test_any_recurrent_model_trains_on_the_same_and_comes_back(drawn):
     model, (x, y) = drawn

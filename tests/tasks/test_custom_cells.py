@@ -134,7 +134,7 @@ def stop_at(step):
 @pytest.mark.parametrize(
     ("cell", "task"),
     [
-        *(("twocell", "lm"), ("leaky", "classify"), thorough("leakycell", "translate")),
+        *(("twocell", "lm"), ("leaky", "classify"), ("leakycell", "translate")),
         *(thorough("leakycell", "lm"), thorough("leaky", "lm"), thorough("simple", "lm")),
         *(thorough("twocell", "classify"), thorough("twocell", "translate")),
     ],

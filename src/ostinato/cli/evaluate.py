@@ -108,7 +108,7 @@ def evaluate(
     for note in judgement.notes if judgement else ():
         print(note, file=sys.stderr)
     if as_json:
-        # Undefined figures become null: JSON has no nan.
+        # JSON has no NaN: undefined figures become null.
         print(json.dumps({name: None if math.isnan(value) else value for name, value in figures.items()}))
         return
     part = judgement.part if judgement else split or "validation"

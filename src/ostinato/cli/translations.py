@@ -97,7 +97,7 @@ class Translations:
 def _object(translation: Any, alignment: Any) -> str:
     answer = {
         "text": translation.text,
-        # The score of a text that was not translated becomes null: JSON has no nan.
+        # JSON has no NaN: the score is null where nothing was translated.
         "score": None if math.isnan(translation.score) else translation.score,
         "candidates": [{"text": each.text, "score": each.score} for each in translation.candidates],
         "tokens": translation.tokens,

@@ -168,14 +168,20 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
     return from_checkpoint(directory, directory.weights(checkpoint))
 
 
-def from_checkpoint(directory: RunDirectory, saved: Checkpoint) -> TrainedRun:
+def from_checkpoint(directory: RunDirectory, saved: Checkpoint, model: Any = None) -> TrainedRun:
     """A run with the weights of a checkpoint that is read already.
+
+    Args:
+        directory: the run.
+        saved: the checkpoint, with its weights.
+        model: the run's network, which then gets these weights; None makes a new one.
 
     Raises:
         RunError: when it is damaged.
     """
     task = restore_task(directory)
-    model = build(task, saved, directory)
+    if model is None:
+        model = build(task, saved, directory)
     weights.assign(model, saved.groups["weights"], origin=str(directory.path))
     return TrainedRun(directory, task, model, saved.step)
 

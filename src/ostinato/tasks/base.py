@@ -70,11 +70,9 @@ class Task(Protocol):
     name: ClassVar[str]
     prefix: ClassVar[str]  # runs are called runs/PREFIX-001
     unit: ClassVar[str]  # what a loss has a weight of 1 for: `tokens`, `texts`
-    judged_first: ClassVar[
-        tuple[str, ...]
-    ]  # the parts an evaluation takes unless told, the first that is there
+    judged_first: ClassVar[tuple[str, ...]]  # an evaluation takes the first of these parts that exists
     config: Any
-    notes: tuple[str, ...]  # what whoever trains should know of the data, once it is prepared
+    notes: tuple[str, ...]  # what the user should know of the data; set by `prepare`
 
     def prepare(self, source: Any, on_progress: OnProgress | None = None) -> None:
         """Reads the source: vocabulary and splits.
@@ -98,7 +96,7 @@ class Task(Protocol):
 
         Raises:
             SourceError: when it is not there any more.
-            KeyError, TypeError: when it is no description.
+            KeyError, TypeError: when the description is malformed.
         """
         ...
 

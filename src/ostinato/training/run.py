@@ -22,7 +22,7 @@ from ostinato.layers import registry
 from ostinato.runs import checkpoints, files, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
 from ostinato.runs.lock import RunLock, refuse_if_locked
-from ostinato.runs.trained import TrainedRun, build, load, restore_task
+from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load, restore_task
 from ostinato.tasks import task_for
 from ostinato.tasks.base import OnProgress, Task
 from ostinato.training import handover
@@ -252,17 +252,11 @@ def _trained(
     trained = TrainedRun(run, task, model, step)
     with workers.together():
         if workers.chief:
-            trained = load(run.path) if workers.replica_count > 1 else _with_best_weights(run, model)
+            # Replicas' variables are tied to their strategy; else no network has to be made again.
+            trained = from_checkpoint(run, run.weights("best"), model if workers.replica_count == 1 else None)
             tell: Listener = on_event or (lambda event: None)
             judge_validation(trained, task, lambda done, batches: tell(Evaluating(done, batches)))
     return trained
-
-
-def _with_best_weights(run: RunDirectory, model: Any) -> TrainedRun:
-    """The run at the end of its training, in the network that was trained: none has to be made again."""
-    best = run.weights("best")
-    weights.assign(model, best.groups["weights"], origin=str(run.path))
-    return TrainedRun(run, restore_task(run), model, best.step)
 
 
 @contextmanager

@@ -76,8 +76,7 @@ def make_train_step(
             context = tf.distribute.get_replica_context()
             replica = int(tf.get_static_value(context.replica_id_in_sync_group)) - workers.replicas[0]
         with tf.GradientTape() as tape:
-            found = task.loss(model, batches[replica], states[replica], step=step)
-            loss, weight, sums, state = found
+            loss, weight, sums, state = task.loss(model, batches[replica], states[replica], step=step)
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
         if workers.replica_count > 1:
             told = signals if replica == 0 else tf.zeros_like(signals)
