@@ -29,8 +29,8 @@ import numpy as np
 import tensorflow as tf
 
 import ostinato
-from ostinato.data.corpora import open_corpus
-from ostinato.data.tokens import prepare_tokens
+from ostinato.data.sources.corpora import open_corpus
+from ostinato.data.store.tokens import prepare_tokens
 from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
 from ostinato.training.events import StepDone
 from ostinato.training.run import train

@@ -33,8 +33,8 @@ from keras_fit import RESULTS
 from language_model import MEBIBYTE, peak_anonymous_memory
 
 import ostinato
-from ostinato.data.corpora import open_corpus
-from ostinato.data.encoders import ENCODERS
+from ostinato.data.encoders.registry import ENCODERS
+from ostinato.data.sources.corpora import open_corpus
 from ostinato.training.events import StepDone
 
 GIBIBYTE = 1024 * MEBIBYTE

@@ -38,8 +38,8 @@ from keras_fit import RESULTS
 from language_model import MEBIBYTE, peak_anonymous_memory
 
 import ostinato
-from ostinato.data.examples import encode_text
-from ostinato.data.tables import open_table
+from ostinato.data.examples.labelled import encode_text
+from ostinato.data.sources.tables import open_table
 from ostinato.tasks.classifier import Classifier
 from ostinato.training.events import StepDone
 from ostinato.training.recipes import read_recipe

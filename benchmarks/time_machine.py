@@ -28,9 +28,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ostinato.data.corpora import open_corpus
-from ostinato.data.tokens import prepare_tokens
-from ostinato.data.windows import train_batches
+from ostinato.data.batches.windows import train_batches
+from ostinato.data.sources.corpora import open_corpus
+from ostinato.data.store.tokens import prepare_tokens
 
 UNITS, BATCH, SEQ_LEN, LETTERS, STDDEV, LEARNING_RATE, CLIP, SEED = 256, 32, 35, 10_000, 0.01, 1.0, 1.0, 0
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

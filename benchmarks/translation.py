@@ -43,9 +43,9 @@ import numpy as np
 import tensorflow as tf
 
 import ostinato
-from ostinato.data.pair_examples import prepare_pairs
-from ostinato.data.pairs import open_pairs
-from ostinato.data.sentences import PAD
+from ostinato.data.examples.pairs import prepare_pairs
+from ostinato.data.examples.sentences import PAD
+from ostinato.data.sources.pairs import open_pairs
 from ostinato.decoding.beam import Beam
 from ostinato.layers.dropout import DropoutKey
 from ostinato.runs import weights

@@ -13,8 +13,8 @@ import sys
 import keras
 import numpy as np
 
-from ostinato.data.examples import encode_text, prepare_examples
-from ostinato.data.tables import open_table
+from ostinato.data.examples.labelled import encode_text, prepare_examples
+from ostinato.data.sources.tables import open_table
 from ostinato.layers import GRU
 
 SENTENCES = (

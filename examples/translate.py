@@ -14,7 +14,7 @@ import datetime
 import numpy as np
 
 import ostinato
-from ostinato.data.pairs import open_pairs
+from ostinato.data.sources.pairs import open_pairs
 from ostinato.tasks.translator.pictures import alignment_text, draw_alignment
 
 FORMS = (

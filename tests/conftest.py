@@ -26,14 +26,30 @@ settings.load_profile("ostinato")
 
 FAST = tuple(
     f"tests/{name}.py"
-    for name in (
-        *("data/test_cache", "data/test_permutation", "data/test_tokens", "data/test_windows"),
-        *("decoding/test_sampling", "docs/test_numbers", "engines/test_keras", "layers/test_attention"),
-        *("layers/test_registry", "layers/test_stack", "runs/test_checkpoints", "runs/test_files"),
-        *("runs/test_weights", "tasks/language_model/test_config", "tasks/language_model/test_network"),
-        *("tasks/test_config", "test_package", "training/test_budget", "training/test_config"),
-        *("training/test_loop", "training/test_optimizers", "training/test_schedules"),
-    )
+    for name in [
+        "data/batches/test_permutation",
+        "data/batches/test_windows",
+        "data/store/test_tokens",
+        "decoding/test_sampling",
+        "docs/test_numbers",
+        "engines/test_keras",
+        "files/test_atomic",
+        "files/test_cache",
+        "layers/test_attention",
+        "layers/test_registry",
+        "layers/test_stack",
+        "runs/test_checkpoints",
+        "runs/test_weights",
+        "tasks/test_config",
+        "tasks/language_model/test_config",
+        "tasks/language_model/test_network",
+        "test_package",
+        "training/test_budget",
+        "training/test_config",
+        "training/test_loop",
+        "training/test_optimizers",
+        "training/test_schedules",
+    ]
 )
 """The tests of `make check`: some seconds each, and something of every room of the house."""
 

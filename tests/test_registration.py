@@ -16,7 +16,8 @@ import tensorflow as tf
 import ostinato
 from ostinato import layers, registration
 from ostinato.engines import native
-from ostinato.layers import classic, legacy
+from ostinato.interop.keras import legacy
+from ostinato.layers import classic
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
 LENGTHS = np.array([5, 2])
@@ -99,7 +100,7 @@ PICKLES_FIRST = """
 results = {}
 for path in sorted(folder.glob("*.pickle")):
     results[path.name] = out(pickle.loads(path.read_bytes()), path.name)
-assert "ostinato.layers.reader" not in sys.modules
+assert "ostinato.layers.encoder" not in sys.modules
 print(json.dumps(results | files()))
 """
 

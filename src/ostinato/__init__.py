@@ -19,20 +19,20 @@ _PUBLIC = {
     "OstinatoError": "ostinato.errors",
     "TrainingConfig": "ostinato.training.config",
     "TranslatorConfig": "ostinato.tasks.translator",
-    "accelerate": "ostinato.layers.accelerate",
+    "accelerate": "ostinato.acceleration.accelerate",
     "evaluate": "ostinato.training.judging",
-    "explain": "ostinato.layers.explain",
+    "explain": "ostinato.acceleration.report",
     "load": "ostinato.runs.trained",
-    "restore": "ostinato.layers.accelerate",
+    "restore": "ostinato.acceleration.accelerate",
     "resume": "ostinato.training.run",
     "train": "ostinato.training.run",
 }
 
 if TYPE_CHECKING:
+    from ostinato.acceleration.accelerate import accelerate as accelerate
+    from ostinato.acceleration.accelerate import restore as restore
+    from ostinato.acceleration.report import explain as explain
     from ostinato.errors import OstinatoError as OstinatoError
-    from ostinato.layers.accelerate import accelerate as accelerate
-    from ostinato.layers.accelerate import restore as restore
-    from ostinato.layers.explain import explain as explain
     from ostinato.runs.trained import load as load
     from ostinato.tasks.classifier import ClassifierConfig as ClassifierConfig
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig

@@ -21,8 +21,8 @@ from typing import Any
 _NAMES = {
     "ostinato.layers.attention": ("AdditiveAttention", "MultiplicativeAttention"),
     "ostinato.layers.classic": ("GRU", "LSTM", "SequenceMask", "SimpleRNN"),
-    "ostinato.layers.legacy": ("keras2_hard_sigmoid",),
-    "ostinato.layers.reader": ("Reader",),
+    "ostinato.interop.keras.legacy": ("keras2_hard_sigmoid",),
+    "ostinato.layers.encoder": ("Reader",),
     "ostinato.layers.stack": ("RecurrentStack",),
     "ostinato.tasks.classifier.network": ("RecurrentClassifier",),
     "ostinato.tasks.language_model.network": ("RecurrentLanguageModel",),
@@ -131,7 +131,7 @@ def _tell_keras() -> None:
             module.get_registered_object = get_registered_object
 
     # Keras looks for a function nowhere but among what is registered; and this module leads to no other.
-    importlib.import_module("ostinato.layers.legacy")
+    importlib.import_module("ostinato.interop.keras.legacy")
     reduce = keras.Layer.__reduce__
 
     @functools.wraps(reduce)

@@ -5,9 +5,9 @@ from pathlib import Path
 import keras
 import pytest
 
+from ostinato.acceleration import compare as measure
+from ostinato.acceleration.compare import Comparison
 from ostinato.cli.bench import show
-from ostinato.layers import measure
-from ostinato.layers.measure import Comparison
 
 layers = keras.layers
 FAST = ("--rounds", "1", "--no-memory")

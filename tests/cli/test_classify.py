@@ -10,7 +10,7 @@ import pytest
 
 import ostinato as package
 from ostinato.cli.app import main
-from ostinato.data.tables import open_table
+from ostinato.data.sources.tables import open_table
 
 from ..tiny import made_once
 

@@ -3,7 +3,7 @@
 import pytest
 
 import ostinato as package
-from ostinato.hints import _USUAL, did_you_mean, nearest
+from ostinato.wording import _USUAL, did_you_mean, nearest
 
 OPTIONS = {
     "train lm": {

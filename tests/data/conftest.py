@@ -5,7 +5,7 @@ from collections import UserDict
 
 import pytest
 
-from ostinato.data.tables import Row, open_table
+from ostinato.data.sources.tables import Row, open_table
 from ostinato.errors import OstinatoError, SourceError
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ostinato.runs import files
+from ostinato.files import atomic as files
 from ostinato.runs.directory import RunDirectory
 
 _NUMBERS = re.compile(r"\b[0-9a-f]{12,}\b|\d+")  # steps, processes, hashes

@@ -151,7 +151,7 @@ HOWS = {
 
 def at_file(name: str) -> Callable[[int, Strike], None]:
     def watch(number: int, strike: Strike) -> None:
-        from ostinato.runs import files
+        from ostinato.files import atomic as files
 
         write, left = files.write_synced, itertools.count(number - 1, -1)
 

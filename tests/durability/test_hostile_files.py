@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostinato.data import plain_files
-from ostinato.data.corpora import open_corpus
-from ostinato.data.pairs import open_pairs
-from ostinato.data.tables import open_table
+from ostinato.data.sources.corpora import open_corpus
+from ostinato.data.sources.pairs import open_pairs
+from ostinato.data.sources.tables import open_table
 from ostinato.errors import ConfigError, SourceError
+from ostinato.files import plain as plain_files
 from ostinato.tasks import task_classes
 from ostinato.training.config import TrainingConfig
 from ostinato.training.recipes import read_recipe_file

@@ -20,7 +20,7 @@ from keras import layers
 
 import ostinato
 from ostinato.errors import ConfigError
-from ostinato.layers.loading import loaded
+from ostinato.interop.keras.loading import loaded
 
 from .mutations import NO_PLAIN_FILES, NoPlainFile, as_json, changed_bytes, changed_json, put
 from .strangers import Outside, cases, guarded

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import ostinato
-from ostinato.data.examples import encode_text
-from ostinato.data.tables import open_table
+from ostinato.data.examples.labelled import encode_text
+from ostinato.data.sources.tables import open_table
 from ostinato.errors import ConfigError, EncodingError, RunError, SourceError
 from ostinato.runs import weights
 from ostinato.runs.directory import open_run

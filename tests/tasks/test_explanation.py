@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import ostinato
-from ostinato.data.examples import encode_text
+from ostinato.data.examples.labelled import encode_text
 from ostinato.errors import ConfigError
 from ostinato.tasks.classifier import Classifier, ClassifierConfig, explanation
 from ostinato.training.config import TrainingConfig

@@ -11,10 +11,10 @@ import typer
 
 from ostinato import engines
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.layers.model_files import check_file
+from ostinato.interop.keras.model_files import check_file
 
 if TYPE_CHECKING:
-    from ostinato.layers.measure import Comparison
+    from ostinato.acceleration.compare import Comparison
 
 
 def bench(
@@ -62,7 +62,7 @@ def bench(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ostinato.layers.measure import compare, finite
+    from ostinato.acceleration.compare import compare, finite
 
     shown = Progress(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty())
     with shown as progress, warnings.catch_warnings():

@@ -12,7 +12,7 @@ import typer
 
 from ostinato.cli import options
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.hints import hint_after
+from ostinato.wording import hint_after
 
 
 def evaluate(
@@ -130,7 +130,7 @@ def _pairs(flags: dict[str, Any], directory: Any) -> Any:
         ConfigError: the run is of another task.
         SourceError: they cannot be read.
     """
-    from ostinato.data.pairs import open_pairs
+    from ostinato.data.sources.pairs import open_pairs
     from ostinato.errors import ConfigError
 
     source, target = flags["source"], flags["target"]

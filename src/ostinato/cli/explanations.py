@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ostinato.data.lines import printable
+from ostinato.wording import printable
 
 _FOR, _AGAINST = (64, 192, 96), (240, 96, 88)
 """The colours, red, green and blue, of words that speak for a label and against it."""
@@ -48,7 +48,7 @@ def _colour(strength: float) -> str:
 
 def write_page(path: Path, explanations: list[Any], title: str) -> None:
     """Writes the web page; a kill at any instant leaves what was there, or all of it."""
-    from ostinato.runs.files import write_synced, writing
+    from ostinato.files.atomic import write_synced, writing
     from ostinato.tasks.classifier.explanation import page
 
     partial_path = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -24,7 +24,7 @@ def info(
 
     import ostinato
     from ostinato import layers
-    from ostinato.data import cache
+    from ostinato.files import cache
 
     choice = engines.choose("auto")
     facts = {

@@ -6,11 +6,11 @@ from contextlib import suppress
 from os import PathLike
 from typing import Any, NamedTuple
 
-from ostinato.data.corpora import open_corpus, reopen
-from ostinato.data.encoders import Encoder, encoder_from_json
-from ostinato.data.pairs import open_pairs
-from ostinato.data.sentences import Sentences, sentences_from_json
-from ostinato.data.tables import open_table, open_table_like
+from ostinato.data.encoders.registry import Encoder, encoder_from_json
+from ostinato.data.examples.sentences import Sentences, sentences_from_json
+from ostinato.data.sources.corpora import open_corpus, reopen
+from ostinato.data.sources.pairs import open_pairs
+from ostinato.data.sources.tables import open_table, open_table_like
 from ostinato.errors import ConfigError, RunError
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run

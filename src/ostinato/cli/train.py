@@ -15,7 +15,7 @@ from ostinato.cli.start import in_cluster, progress, ready, tell
 from ostinato.cli.train_classify import classifier
 from ostinato.cli.train_lm import language_model
 from ostinato.cli.train_translate import translator
-from ostinato.hints import nearest
+from ostinato.wording import nearest
 
 _RESUME_ALONE = "--resume takes every setting from the run; leave out the task and its options"
 
@@ -37,7 +37,7 @@ class _DefaultTask(TyperGroup):
 
     def _meant(self, name: str) -> str | None:
         """The task that a name stands for, which is neither a task, an option nor a source."""
-        from ostinato.data.named import NAMED
+        from ostinato.data.sources.named import NAMED
 
         if name.startswith("-") or name in NAMED or os.path.exists(name):
             return None

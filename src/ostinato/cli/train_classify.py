@@ -145,7 +145,7 @@ def classifier(
     check_choices(flags)
     if validation is not None and validation_fraction:
         raise typer.BadParameter("--validation and --validation-fraction both give the part; choose one")
-    from ostinato.data.tables import open_table
+    from ostinato.data.sources.tables import open_table
     from ostinato.tasks.classifier import ClassifierConfig
 
     settings = checked(ClassifierConfig, flags)

@@ -96,7 +96,7 @@ def language_model(
     """
     flags = dict(locals())
     check_choices(flags)
-    from ostinato.data.corpora import open_corpus
+    from ostinato.data.sources.corpora import open_corpus
     from ostinato.tasks.language_model import LanguageModelConfig
 
     settings = checked(LanguageModelConfig, flags)

@@ -176,7 +176,7 @@ def translator(
     """
     flags = dict(locals())
     check_choices(flags)
-    from ostinato.data.pairs import open_pairs
+    from ostinato.data.sources.pairs import open_pairs
     from ostinato.tasks.translator import TranslatorConfig
 
     settings = checked(TranslatorConfig, flags)

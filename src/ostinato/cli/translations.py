@@ -66,7 +66,7 @@ class Translations:
             return None
         alignment = self._trained.align(text, translation.text)
         if self._image is not None:
-            from ostinato.runs.files import writing
+            from ostinato.files.atomic import writing
             from ostinato.tasks.translator.pictures import draw_alignment
 
             with writing(self._image):

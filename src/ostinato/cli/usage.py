@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ostinato.hints import hint_after, nearest
+from ostinato.wording import hint_after, nearest
 
 # Typer brings Click along, under a name that changed over its versions.
 UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

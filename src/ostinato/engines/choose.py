@@ -18,7 +18,7 @@ import os
 from typing import Any, NamedTuple
 
 from ostinato.errors import EngineError, EngineWarning, warn
-from ostinato.hints import hint_after, nearest
+from ostinato.wording import hint_after, nearest
 
 ENGINES = ("auto", "native", "keras", "scratch")
 _VARIABLE = "OSTINATO_ENGINE"

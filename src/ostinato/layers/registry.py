@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ostinato import engines
 from ostinato.errors import ConfigError, EngineError
-from ostinato.hints import nearest
+from ostinato.wording import nearest
 
 if TYPE_CHECKING:
     import keras

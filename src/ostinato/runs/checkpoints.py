@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
-from ostinato.data.lines import quoted, shown
-from ostinato.data.plain_files import read_plain
 from ostinato.errors import RunError
-from ostinato.runs import files, reading
+from ostinato.files import atomic as files
+from ostinato.files.plain import read_plain
+from ostinato.runs import reading
+from ostinato.wording import quoted, shown
 
 Arrays = dict[str, np.ndarray]
 

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import ostinato
-from ostinato.data.lines import shown
-from ostinato.data.plain_files import open_plain
 from ostinato.errors import RunError, RunWarning, warn
-from ostinato.runs import checkpoints, files, reading
+from ostinato.files import atomic as files
+from ostinato.files.plain import open_plain
+from ostinato.runs import checkpoints, reading
 from ostinato.runs.checkpoints import GROUPS, Checkpoint
+from ostinato.wording import shown
 
 _FORMAT, _VERSION = "ostinato run", 1
 _TASK = re.compile(r"[a-z_]{1,99}")
@@ -41,7 +42,7 @@ class RunDirectory:
         task: the task's name.
         task_config: the task's settings.
         training: the training's settings.
-        source: {"description": …, "sha256": …}, see `ostinato.data.corpora`.
+        source: {"description": …, "sha256": …}, see `ostinato.data.sources.corpora`.
         vocabulary: the encoder.
         packages: the packages that the network needs, by what of it they bring.
     """

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ostinato.data.lines import quoted
-from ostinato.data.plain_files import read_plain
 from ostinato.errors import RunError
+from ostinato.files.plain import read_plain
+from ostinato.wording import quoted
 
 LARGEST_SETTINGS = 1 << 20
 """Bytes of a config or a manifest, which have some thousand."""

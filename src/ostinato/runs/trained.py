@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ostinato import engines
-from ostinato.data.lines import quoted
 from ostinato.errors import ConfigError, RunError
-from ostinato.layers.rehearsal import rehearse
+from ostinato.layers.dry_build import rehearse
 from ostinato.runs import weights
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
 from ostinato.runs.usable import check_checkpoint, refusal, settings_of
 from ostinato.tasks import task_classes
 from ostinato.tasks.base import Aligns, Attributes, ComparesWords, Generates, Predicts, Task
+from ostinato.wording import quoted
 
 _Capability = TypeVar("_Capability")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ostinato.data.lines import quoted
 from ostinato.errors import ConfigError, RunError
-from ostinato.hints import hint_after
 from ostinato.layers import registry
 from ostinato.runs.directory import RunDirectory
 from ostinato.tasks import config_class
+from ostinato.wording import hint_after, quoted
 
 USES = {
     "generate": (("language_model",), "which does not generate text"),

@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from ostinato.data.lines import quoted
 from ostinato.errors import RunError
 from ostinato.runs.checkpoints import Arrays
+from ostinato.wording import quoted
 
 Kinds = dict[str, tuple[Any, str]]
 """Shape and dtype by name."""

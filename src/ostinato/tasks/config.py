@@ -8,9 +8,8 @@ from typing import Any
 import pydantic
 
 from ostinato import engines, layers
-from ostinato.data.lines import quoted, shown
 from ostinato.errors import ConfigError
-from ostinato.hints import did_you_mean, hint_after
+from ostinato.wording import did_you_mean, hint_after, quoted, shown
 
 
 class Config(pydantic.BaseModel):

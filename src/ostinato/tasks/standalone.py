@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ostinato.cells.base import StateSpec
-from ostinato.data.shards import rows_of
+from ostinato.data.batches.shards import rows_of
 from ostinato.tasks.base import Batch
 
 

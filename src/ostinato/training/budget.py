@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ostinato.data.lines import quoted, shown
 from ostinato.errors import RunError
 from ostinato.training.config import TrainingConfig
+from ostinato.wording import quoted, shown
 
 _EVALUATING = 0.1
 """The share of a budget in minutes that all evaluations may take together."""

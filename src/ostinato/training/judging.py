@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ostinato.errors import ConfigError, RunError, SourceError
-from ostinato.runs import files
+from ostinato.files import atomic as files
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, check_options, load
 from ostinato.tasks.base import Evaluates, Task, as_figures

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from ostinato.errors import RunError
-from ostinato.runs import files
+from ostinato.files import atomic as files
 from ostinato.runs.directory import RunDirectory
 from ostinato.training.events import Ended, Event, Measured
 from ostinato.training.report import draw_accuracies, draw_losses

@@ -13,10 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ostinato.data.lines import quoted, shown
-from ostinato.data.plain_files import read_plain
 from ostinato.errors import ConfigError
-from ostinato.hints import did_you_mean
+from ostinato.files.plain import read_plain
+from ostinato.wording import did_you_mean, quoted, shown
 
 _LARGEST = 1 << 20  # bytes; a recipe has some hundred
 

@@ -18,10 +18,11 @@ import tensorflow as tf
 
 import ostinato
 from ostinato.errors import ConfigError, EncodingError, RunError, TrainingError
+from ostinato.files import atomic as files
+from ostinato.files.lock import RunLock, refuse_if_locked
 from ostinato.layers import registry
-from ostinato.runs import checkpoints, files, weights
+from ostinato.runs import checkpoints, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
-from ostinato.runs.lock import RunLock, refuse_if_locked
 from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load, restore_task
 from ostinato.tasks import task_for
 from ostinato.tasks.base import OnProgress, Task

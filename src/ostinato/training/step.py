@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import initial_state
-from ostinato.data.shards import rows_of
+from ostinato.data.batches.shards import rows_of
 from ostinato.tasks.base import Batch, Loss, Metrics, State, Task
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer

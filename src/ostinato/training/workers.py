@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ostinato.data.shards import rows_of
+from ostinato.data.batches.shards import rows_of
 from ostinato.errors import ConfigError, OstinatoError, TrainingError
 
 _LOST = (

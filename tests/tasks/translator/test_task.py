@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import ostinato
-from ostinato.data.sentences import BOS, EOS, PAD
+from ostinato.data.examples.sentences import BOS, EOS, PAD
 from ostinato.errors import ConfigError, RunError
 from ostinato.runs.directory import open_run
 from ostinato.tasks.base import Loss, as_figures

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import ostinato
-from ostinato.data.sentences import BOS, EOS, PAD, UNK
+from ostinato.data.examples.sentences import BOS, EOS, PAD, UNK
 from ostinato.decoding.beam import Beam
 from ostinato.errors import ConfigError, RunError
 from ostinato.runs import checkpoints

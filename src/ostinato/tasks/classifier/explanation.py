@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from ostinato.data.char import CharEncoder
-from ostinato.data.encoders import Encoder
-from ostinato.data.examples import encode_text
-from ostinato.data.normalize import normalize_text
+from ostinato.data.encoders.char import CharEncoder
+from ostinato.data.encoders.normalize import normalize_text
+from ostinato.data.encoders.registry import Encoder
+from ostinato.data.examples.labelled import encode_text
 from ostinato.errors import ConfigError
 from ostinato.tasks.classifier.network import PADDING, RecurrentClassifier
 

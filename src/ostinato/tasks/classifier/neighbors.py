@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ostinato.data.encoders import Encoder
+from ostinato.data.encoders.registry import Encoder
 from ostinato.errors import EncodingError
 
 

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.reader import Reader
+from ostinato.layers.encoder import Reader
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
 

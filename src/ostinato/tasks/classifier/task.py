@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from ostinato.data.buckets import batch_numbers
-from ostinato.data.encoder import damaged
-from ostinato.data.encoders import Encoder, encoder_from_json
-from ostinato.data.examples import Examples, encode_text, prepare_examples
-from ostinato.data.lines import SURROGATE
-from ostinato.data.tables import Table, open_table, open_table_like
+from ostinato.data.batches.buckets import batch_numbers
+from ostinato.data.encoders.base import damaged
+from ostinato.data.encoders.registry import Encoder, encoder_from_json
+from ostinato.data.examples.labelled import Examples, encode_text, prepare_examples
+from ostinato.data.sources.tables import Table, open_table, open_table_like
 from ostinato.errors import ConfigError
+from ostinato.files.lines import SURROGATE
 from ostinato.layers.dropout import DropoutKey
 from ostinato.tasks.base import Batch, Loss, Metric, Metrics, OnProgress, State
 from ostinato.tasks.classifier.config import ClassifierConfig
@@ -105,7 +105,7 @@ class Classifier(StandaloneExamples):
         """Reads a table.
 
         Args:
-            source: `Tables`, a table from `ostinato.data.tables`, or what its `open_table` takes.
+            source: `Tables`, a table from `ostinato.data.sources.tables`, or what its `open_table` takes.
             on_progress: called with (bytes read, bytes in all or None).
 
         Raises:

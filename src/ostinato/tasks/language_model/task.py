@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import State, StateSpec
-from ostinato.data import windows
-from ostinato.data.corpora import Corpus, open_corpus, reopen
-from ostinato.data.encoders import Encoder, encoder_from_json
-from ostinato.data.shards import rows_of
-from ostinato.data.tokens import Tokens, prepare_tokens
+from ostinato.data.batches import windows
+from ostinato.data.batches.shards import rows_of
+from ostinato.data.encoders.registry import Encoder, encoder_from_json
+from ostinato.data.sources.corpora import Corpus, open_corpus, reopen
+from ostinato.data.store.tokens import Tokens, prepare_tokens
 from ostinato.decoding.beam import Searcher
 from ostinato.decoding.choices import Beam, Sampling
 from ostinato.decoding.sampling import Writer
@@ -68,7 +68,7 @@ class LanguageModel:
         """Reads a text.
 
         Args:
-            source: a corpus from `ostinato.data.corpora`, or what its `open_corpus` takes.
+            source: a corpus from `ostinato.data.sources.corpora`, or what its `open_corpus` takes.
             on_progress: called with (bytes read, bytes in all or None).
 
         Raises:

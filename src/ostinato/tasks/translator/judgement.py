@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ostinato.data.sentences import script_encoder
+from ostinato.data.examples.sentences import script_encoder
 
 SAMPLES = 10
 _BUCKETS = 5

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ostinato.data.sentences import BOS
+from ostinato.data.examples.sentences import BOS
 from ostinato.layers.dropout import DropoutKey
-from ostinato.layers.reader import Reader
+from ostinato.layers.encoder import Reader
 from ostinato.layers.stack import State
 from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded

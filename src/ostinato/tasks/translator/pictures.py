@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostinato.data.lines import printable
 from ostinato.tasks.translator.judgement import Judgement
+from ostinato.wording import printable
 
 if TYPE_CHECKING:
     from ostinato.tasks.translator.translations import Alignment

@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from ostinato.data.buckets import batch_numbers
-from ostinato.data.encoder import damaged
-from ostinato.data.pair_examples import PairExamples, prepare_pairs
-from ostinato.data.pairs import Pairs, open_pairs
-from ostinato.data.sentences import Sentences, marked, padded, sentences_from_json
+from ostinato.data.batches.buckets import batch_numbers
+from ostinato.data.encoders.base import damaged
+from ostinato.data.examples.pairs import PairExamples, prepare_pairs
+from ostinato.data.examples.sentences import Sentences, marked, padded, sentences_from_json
+from ostinato.data.sources.pairs import Pairs, open_pairs
 from ostinato.decoding.beam import Beam
 from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey, uniform
@@ -67,7 +67,7 @@ class Translator(StandaloneExamples):
         """Reads sentence pairs.
 
         Args:
-            source: pairs from `ostinato.data.pairs`, or what its `open_pairs` takes.
+            source: pairs from `ostinato.data.sources.pairs`, or what its `open_pairs` takes.
             on_progress: called with (bytes read, bytes in all or None).
 
         Raises:

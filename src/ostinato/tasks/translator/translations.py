@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ostinato.data.sentences import BOS, EOS, PAD, UNK, Sentences, marked, padded
+from ostinato.data.examples.sentences import BOS, EOS, PAD, UNK, Sentences, marked, padded
 from ostinato.decoding.beam import Beam, search
 from ostinato.errors import ConfigError
 from ostinato.tasks.translator.config import TranslatorConfig

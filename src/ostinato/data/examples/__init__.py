@@ -1,0 +1,1 @@
+"""Examples that stand each for itself: labelled texts and sentence pairs, as ids, in parts."""

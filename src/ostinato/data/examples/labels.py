@@ -1,0 +1,74 @@
+"""The labels of a table as classes: which there are, in which order, and which each text has."""
+
+import re
+from itertools import chain
+
+import numpy as np
+
+from ostinato.data.sources.tables import Table
+from ostinato.data.store.rows import StoredRows
+from ostinato.errors import SourceError
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+def split_labels(raw: str, separator: str | None) -> tuple[str, ...]:
+    """The labels of one field, each once."""
+    if separator is None:
+        return (raw,)
+    return tuple(dict.fromkeys(label for piece in raw.split(separator) if (label := piece.strip())))
+
+
+def classes_of(
+    table: Table, stored: StoredRows, sets: list[tuple[str, ...]], train: np.ndarray
+) -> tuple[str, ...]:
+    """The labels of the training part: in alphabetical or, if all are numbers, numerical order.
+
+    Args:
+        table: what messages are about.
+        stored: its rows.
+        sets: for each of `stored.labels` the labels in it, from `split_labels`.
+        train: the numbers of the training rows.
+
+    Raises:
+        SourceError: there is only one.
+    """
+    found = set(chain.from_iterable(sets[place] for place in np.unique(stored.places[train])))
+    if len(found) < 2:
+        which = f"one label only, {min(found)!r}" if found else "no labels"
+        raise SourceError(
+            f"{table.name} has {which}, so there is nothing to tell apart; "
+            "give it texts with two labels or more"
+        )
+    if all(map(_NUMBER.fullmatch, found)):
+        return tuple(sorted(found, key=lambda label: (float(label), label)))
+    return tuple(sorted(found))
+
+
+def refuse_unseen(
+    table: Table, stored: StoredRows, sets: list[tuple[str, ...]], classes: tuple[str, ...]
+) -> None:
+    """Raises SourceError at the first row with a label that is not among the classes."""
+    strange = [place for place, own in enumerate(sets) if not set(own) <= set(classes)]
+    if not strange:
+        return
+    at = int(np.argmax(np.isin(stored.places, strange)))
+    unseen = next(label for label in sets[stored.places[at]] if label not in classes)
+    known = ", ".join(map(repr, classes[:20])) + (", …" if len(classes) > 20 else "")
+    raise SourceError(
+        f"{table.at(int(stored.numbers[at]))} has the label {unseen!r}, which training has never seen; the "
+        f"labels there are {known}; correct it, or train with it"
+    )
+
+
+def targets_of(
+    stored: StoredRows, sets: list[tuple[str, ...]], classes: tuple[str, ...], separator: str | None
+) -> np.ndarray:
+    """The class of each row, int32 (rows,); with a separator 0 or 1 for each class, uint8 (rows, classes)."""
+    place = {label: at for at, label in enumerate(classes)}
+    if separator is None:
+        return np.array([place[own[0]] for own in sets], np.int32)[stored.places]
+    hot = np.zeros((len(sets), len(classes)), np.uint8)
+    for row, own in enumerate(sets):
+        hot[row, [place[label] for label in own]] = 1
+    return hot[stored.places]

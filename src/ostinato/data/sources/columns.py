@@ -1,0 +1,87 @@
+"""Which column of a table is the text and which the label: what was named, or a guess that is said."""
+
+from typing import Any
+
+from ostinato.errors import SourceError
+from ostinato.wording import hint_after
+
+TEXT_NAMES = ("text", "review", "sentence", "comment", "content", "body")
+LABEL_NAMES = ("label", "sentiment", "category", "class", "target", "y")
+LONGEST_LABEL = 60
+"""Characters; a column with longer values is not taken for the labels unless asked."""
+
+
+def choose_columns(
+    name: str,
+    names: list[str],
+    values: list[list[Any]],
+    text: str | None,
+    label: str | None,
+    *,
+    header: bool,
+) -> tuple[tuple[str, str], tuple[str, ...]]:
+    """The text and the label column, and a note about those that were guessed.
+
+    Args:
+        name: what messages call the table.
+        names: the columns there are.
+        values: of some rows, a value for every column; None where it is missing.
+        text, label: what the user named; None to guess it.
+        header: whether the names are the first row of a file, which may lack one.
+
+    Raises:
+        SourceError: there are no such columns, or it is not obvious which they are.
+    """
+    columns = ", ".join(repr(column) for column in names[:30]) + (", …" if len(names) > 30 else "")
+    for given, option in ((text, "text"), (label, "label")):
+        if given is not None and given not in names:
+            hint = hint_after(given, names)
+            raise SourceError(f"{name} has no {option} column {given!r}; its columns are {columns}{hint}")
+    found = {
+        "text": text or _only(names, TEXT_NAMES, label),
+        "label": label or _only(names, LABEL_NAMES, text),
+    }
+    if len(names) == 2 and None in found.values():
+        if found["text"] is None and found["label"] is None:
+            found["label"] = _few_short_values(names, values)
+        for one, other in (("text", "label"), ("label", "text")):
+            known = found[other]
+            if found[one] is None and known is not None:
+                found[one] = names[1 - names.index(known)]
+    if not found["text"] or not found["label"]:
+        missing = " and the ".join(option for option, column in found.items() if not column)
+        raise SourceError(
+            f"cannot tell which column of {name} is the {missing}; name both with --text and --label; its "
+            f"columns are {columns}"
+        )
+    chosen = found["text"], found["label"]
+    if repeated := [column for column in chosen if names.count(column) > 1]:
+        raise SourceError(f"{name} has more than one column {repeated[0]!r}; give each a name of its own")
+    at = names.index(chosen[1])
+    if header and names[at] in {str(row[at]).strip() for row in values}:
+        raise SourceError(
+            f"the first row of {name} must name the columns, but {names[at]!r} in it is also a label of the "
+            "rows below; put a row such as text,label before it"
+        )
+    guessed = [
+        f"{column!r} as the {option}"
+        for column, option, given in zip(chosen, ("text", "label"), (text, label), strict=True)
+        if given is None
+    ]
+    return chosen, (f"{name}: took column {' and '.join(guessed)}",) if guessed else ()
+
+
+def _only(names: list[str], wanted: tuple[str, ...], taken: str | None) -> str | None:
+    """The one column with a usual name; None when there is none, or several."""
+    found = [column for column in names if column.lower() in wanted and column != taken]
+    return found[0] if len(found) == 1 else None
+
+
+def _few_short_values(names: list[str], values: list[list[Any]]) -> str | None:
+    """Of two columns the one whose values are short and repeat, when that is true of one of them only."""
+    fitting = []
+    for at, column in enumerate(names):
+        seen = [str(row[at]) for row in values if row[at] is not None]
+        if seen and len(set(seen)) <= max(2, len(seen) // 2) and max(map(len, seen)) <= LONGEST_LABEL:
+            fitting.append(column)
+    return fitting[0] if len(fitting) == 1 else None

@@ -1,0 +1,351 @@
+"""Where text comes from: files, folders, globs, standard input, Python strings, and corpora by name.
+
+A `Corpus` is a text somewhere that is not read yet. It gives its text a few MiB at a time, as often as asked,
+and a JSON-able description by which a later process finds it again.
+"""
+
+import codecs
+import glob
+import gzip
+import hashlib
+import os
+import re
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from ostinato.data.sources.named import DEFAULT, NAMED, Named, fetch, pydoc_text
+from ostinato.errors import RunError, SourceError
+from ostinato.files import cache
+from ostinato.files.lines import unreadable
+from ostinato.files.plain import open_plain, unpacked
+from ostinato.wording import did_you_mean, shown
+
+__all__ = ["NAMED", "Corpus", "Named", "open_corpus", "open_text", "reopen"]
+
+Kind = Literal["file", "folder", "glob", "named", "text", "stdin"]
+TEXT_ENDINGS = (".txt", ".text", ".md", ".rst")
+CHUNK_BYTES = 4 << 20
+IN_MEMORY_BYTES = 16 << 20
+"""Strings and standard input beyond this many bytes wait in a temporary file of the cache."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text somewhere, not read yet; made by `open_corpus`, `open_text` or `reopen`.
+
+    Attributes:
+        name: what the user gave, for messages: "-", a path, "pydoc", "<text>".
+        kind: what it is.
+        path: what finds it again: an absolute path or glob, a name; "" for text and standard input.
+        files: the files it is the concatenation of.
+        data: the bytes themselves, when they are held in memory.
+        content: SHA-256 of its bytes (hex), where that is known without reading.
+        chunk_bytes: about how much `chunks` and `byte_chunks` give at a time.
+        on_read: called with the number of bytes of every chunk read.
+    """
+
+    name: str
+    kind: Kind
+    path: str = ""
+    files: tuple[Path, ...] = ()
+    data: bytes | None = field(default=None, repr=False)
+    content: str | None = None
+    chunk_bytes: int = field(default=CHUNK_BYTES, repr=False, compare=False)
+    on_read: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
+    _spooled: IO[bytes] | None = field(default=None, repr=False, compare=False)  # lives as long as the corpus
+
+    def chunks(self) -> Iterator[str]:
+        """The text, decoded from UTF-8, a few MiB at a time; line ends stay as they are.
+
+        Raises:
+            SourceError: it cannot be read, is empty, or is not UTF-8; the message gives the place.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        offset = 0  # of the first byte that is not decoded yet, in the file at hand
+        for label, block in self._blocks():
+            waiting = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise SourceError(
+                    f"{label} is not UTF-8 text: byte 0x{error.object[error.start]:02x} at offset "
+                    f"{offset + error.start} ({error.reason}); convert it, or use --encoder byte, "
+                    "which reads any bytes"
+                ) from error
+            offset += waiting + len(block) - len(decoder.getstate()[0])
+            if text:
+                yield text
+            if not block:
+                decoder.reset()
+                offset = 0
+
+    def byte_chunks(self) -> Iterator[bytes]:
+        """The same text as it is stored (.gz decompressed), a few MiB at a time.
+
+        Raises:
+            SourceError: it cannot be read, or is empty.
+        """
+        return (block for _, block in self._blocks() if block)
+
+    def describe(self) -> dict[str, Any]:
+        """A JSON-able description, enough for `reopen` to find the corpus again."""
+        if self.kind in ("text", "stdin"):
+            return {"kind": self.kind, "path": self.path, "name": self.name, "content": self.content}
+        return {"kind": self.kind, "path": self.path}
+
+    def stamps(self) -> list[list[Any]]:
+        """Path, size and modification time (ns) of every file: while these stay, the text is the same.
+
+        Raises:
+            SourceError: a file is gone.
+        """
+        try:
+            return [[str(file), (s := file.stat()).st_size, s.st_mtime_ns] for file in self.files]
+        except OSError as error:
+            raise _unreadable(error.filename or self.name, error) from error
+
+    def _blocks(self) -> Iterator[tuple[str, bytes]]:
+        """(label, bytes) of every chunk; after the last one of each file (label, b"")."""
+        if self.data is None and not self.files:
+            origin = "standard input" if self.kind == "stdin" else "text given in Python"
+            raise SourceError(f"the source was {origin}, which is not kept; give it again, or give a file")
+        total = 0
+        for label, blocks in self._parts():
+            for block in blocks:
+                total += len(block)
+                if self.on_read is not None:
+                    self.on_read(len(block))
+                yield label, block
+            yield label, b""
+        if not total:
+            raise SourceError(f"{_shown(self.name)} is empty: there is no text to read")
+
+    def _parts(self) -> Iterator[tuple[str, Iterator[bytes]]]:
+        if self.data is not None:
+            data, size = self.data, self.chunk_bytes
+            yield _shown(self.name), (data[at : at + size] for at in range(0, len(data), size))
+        for file in self.files:
+            label = _shown(self.name) if self._spooled is not None else str(file)
+            yield label, _read(file, label, self.chunk_bytes)
+
+
+def open_corpus(source: str | os.PathLike[str] | Iterable[str] | None = None) -> Corpus:
+    """The corpus that a source names; its text is not read yet (standard input is).
+
+    Args:
+        source: None for the default corpus; a path or name: "-" (standard input), a name in `NAMED` unless a
+            file is called so, a file (plain or .gz), a folder (its .txt, .text, .md, .rst files and their
+            .gz, recursively, hidden ones skipped, sorted), or a glob (sorted); or several Python strings, see
+            `open_text`.
+
+    Raises:
+        SourceError: there is no such source, or it holds no text files.
+    """
+    if source is None:
+        return _open_named(NAMED[DEFAULT])
+    if not isinstance(source, str | os.PathLike):
+        return open_text(source)
+    name = os.fspath(source)
+    if name == "-":
+        return _open_stdin()
+    if name in NAMED and not os.path.isfile(name):
+        return _open_named(NAMED[name])
+    mode = _mode(name)
+    if mode is None and glob.has_magic(name):
+        return _open_glob(name)
+    return _open_path(name, mode)
+
+
+def open_text(text: str | Iterable[str]) -> Corpus:
+    """Python strings as a corpus: one string, or several that are joined as they are.
+
+    Raises:
+        SourceError: something in it is no string, or holds half of a surrogate pair.
+    """
+
+    def encoded() -> Iterator[bytes]:
+        if not isinstance(text, Iterable):
+            raise SourceError(f"expected a path, a name or texts, got {type(text).__name__}")
+        for piece in (text,) if isinstance(text, str) else text:
+            if not isinstance(piece, str):
+                raise SourceError(f"expected texts (str), got one of type {type(piece).__name__}")
+            try:
+                yield piece.encode()
+            except UnicodeEncodeError as error:
+                broken = piece[error.start]
+                raise SourceError(
+                    f"the text holds {broken!r}, half of a surrogate pair, which no file can"
+                ) from error
+
+    return _keep("<text>", "text", encoded())
+
+
+def reopen(description: dict[str, Any]) -> Corpus:
+    """The corpus that a `Corpus.describe` described, in another process perhaps.
+
+    Text and standard input are gone by then: their corpus cannot be read, but tokens that the cache holds of
+    it are found by its content hash.
+
+    Raises:
+        SourceError: the source is no longer there.
+        RunError: the description is damaged.
+    """
+    damaged = RunError(f"the description of the source is damaged: {_shown(repr(description))}")
+    if not isinstance(description, dict):
+        raise damaged
+    kind, path = description.get("kind"), description.get("path")
+    if kind in ("text", "stdin"):
+        name, content = description.get("name"), description.get("content")
+        if (
+            not isinstance(name, str)
+            or not isinstance(content, str)
+            or not re.fullmatch("[0-9a-f]{64}", content)
+        ):
+            raise damaged
+        return Corpus(name, kind, content=content)
+    if not isinstance(path, str) or not path:
+        raise damaged
+    if kind == "named" and path in NAMED:
+        return _open_named(NAMED[path])
+    if kind == "glob":
+        return _open_glob(path)
+    if kind in ("file", "folder"):
+        mode = _mode(path)
+        if mode is not None and not (stat.S_ISREG if kind == "file" else stat.S_ISDIR)(mode):
+            raise SourceError(f"{_shown(path)} was a {kind} when training began, and is none now")
+        return _open_path(path, mode)
+    raise damaged
+
+
+def _open_named(entry: Named) -> Corpus:
+    if entry.url is None:
+        data = pydoc_text().encode()
+        return Corpus(entry.name, "named", entry.name, data=data, content=hashlib.sha256(data).hexdigest())
+    return Corpus(entry.name, "named", entry.name, files=(fetch(entry),))
+
+
+def _open_path(name: str, mode: int | None) -> Corpus:
+    path = os.path.abspath(name)
+    if mode is None:
+        names = ", ".join(NAMED)
+        hint = did_you_mean(name, NAMED) if not re.search(r"[/\\.]", name) else ""
+        hint = f" ({hint})" if hint else ""
+        raise SourceError(
+            f"there is no file or folder {_shown(name)!r}; the corpora known by name are {names}{hint}"
+        )
+    if stat.S_ISDIR(mode):
+        return Corpus(name, "folder", path, files=_text_files(name, path))
+    if stat.S_ISFIFO(mode):  # such as the shell's <(command): it can be read only once
+        return _keep(name, "stdin", _read(Path(name), name, CHUNK_BYTES, pipe=True))
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{name} is neither a file nor a folder")
+    return Corpus(name, "file", path, files=(Path(path),))
+
+
+def _open_glob(pattern: str) -> Corpus:
+    found = sorted(
+        os.path.abspath(file) for file in glob.glob(pattern, recursive=True) if os.path.isfile(file)
+    )
+    if not found:
+        raise SourceError(f"no file matches {_shown(pattern)!r}")
+    return Corpus(pattern, "glob", os.path.abspath(pattern), files=tuple(map(Path, found)))
+
+
+def _open_stdin() -> Corpus:
+    if sys.stdin is None:
+        raise SourceError("there is no standard input to read")
+
+    def blocks() -> Iterator[bytes]:
+        stream = sys.stdin.buffer
+        try:
+            while block := stream.read(CHUNK_BYTES):
+                yield block
+        except OSError as error:
+            raise _unreadable("standard input", error) from error
+
+    return _keep("-", "stdin", blocks())
+
+
+def _keep(name: str, kind: Kind, blocks: Iterable[bytes]) -> Corpus:
+    """A corpus of bytes that come only once: in memory while they are few, else in a temporary file."""
+    digest = hashlib.sha256()
+    data = bytearray()
+    spooled: IO[bytes] | None = None
+    for block in blocks:
+        digest.update(block)
+        data += block
+        if len(data) > IN_MEMORY_BYTES:
+            spooled = spooled or cache.temporary_file()
+            _spool(spooled, data)
+            data.clear()
+    content = digest.hexdigest()
+    if spooled is None:
+        return Corpus(name, kind, data=bytes(data), content=content)
+    _spool(spooled, data)
+    return Corpus(name, kind, files=(Path(spooled.name),), content=content, _spooled=spooled)
+
+
+def _spool(file: IO[bytes], data: bytearray) -> None:
+    try:
+        file.write(data)
+        file.flush()
+    except OSError as error:
+        raise cache.unwritable(error) from error
+
+
+def _read(file: Path, label: str, size: int, *, pipe: bool = False) -> Iterator[bytes]:
+    try:
+        with open(file, "rb") if pipe else open_plain(file) as raw:
+            stream = unpacked(raw, file)
+            while block := stream.read(size):
+                yield block
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise SourceError(f"{label} is not a complete gzip file ({error})") from error
+    except OSError as error:
+        raise _unreadable(label, error) from error
+
+
+def _text_files(name: str, folder: str) -> tuple[Path, ...]:
+    def stop(error: OSError) -> None:
+        raise _unreadable(error.filename or name, error) from error
+
+    found: list[Path] = []
+    for place, folders, files in os.walk(folder, onerror=stop):
+        folders[:] = [inner for inner in folders if not inner.startswith(".")]
+        found += [
+            Path(place, file)
+            for file in files
+            if not file.startswith(".") and file.lower().removesuffix(".gz").endswith(TEXT_ENDINGS)
+        ]
+    if not found:
+        raise SourceError(
+            f"the folder {_shown(name)} holds no text: it is searched for {', '.join(TEXT_ENDINGS)} files "
+            f"and their .gz; a glob such as '{name.rstrip('/')}/**/*.tex' picks others"
+        )
+    return tuple(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
+
+
+def _mode(name: str) -> int | None:
+    """The type of what is at a path, as `os.stat` gives it; None when nothing is there."""
+    try:
+        return os.stat(name).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            raise _unreadable(name, error) from error
+        return None  # a name too long for any file, for one
+
+
+def _unreadable(label: str, error: OSError) -> SourceError:
+    return unreadable(_shown(label), error)
+
+
+def _shown(name: str) -> str:
+    """The name of a source as messages show it."""
+    return shown("standard input" if name == "-" else name)

@@ -1,0 +1,68 @@
+"""A row of a table: a text and its label, checked when they come as values of any type."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ostinato.data.sources.faults import Fault
+from ostinato.errors import SourceError
+from ostinato.files.lines import check_text
+from ostinato.wording import shown
+
+NO_TEXT, NO_LABEL = "without a text", "without a label"
+
+
+class Row(NamedTuple):
+    """A text and its label.
+
+    Attributes:
+        text: as it stands in the table; it may be empty.
+        label: the class, or several of them with a separator between; never empty.
+        number: the line its row begins in, or the place of the row or file among the others; from 1 on.
+    """
+
+    text: str
+    label: str
+    number: int
+
+
+def row_of_values(text: Any, label: Any, number: int, at: Callable[[int], str]) -> Row | Fault:
+    """The row of a text and a label out of JSON or Python.
+
+    Args:
+        text, label: values of any type; None, NaN and what pandas writes for a missing value are missing.
+        number: of the row.
+        at: where the row of a number is, for messages.
+
+    Raises:
+        SourceError: the text or the label is none.
+    """
+    if is_missing(text):
+        return Fault(NO_TEXT, number)
+    if is_missing(label) or not (named := _label(label, number, at)):
+        return Fault(NO_LABEL, number)
+    if not isinstance(text, str):
+        raise SourceError(f"{at(number)}: expected a text, got {type(text).__name__} {shown(repr(text))}")
+    for value in (text, named):
+        check_text(value, at(number))
+    return Row(str(text), named, number)
+
+
+def is_missing(value: Any) -> bool:
+    """None, NaN, and the missing values of pandas, which are told by name as pandas need not be installed."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and value != value
+
+
+def _label(value: Any, number: int, at: Callable[[int], str]) -> str:
+    """A label as text: whole numbers without a point, so that 1 and 1.0 are one label."""
+    if isinstance(value, str):
+        return str(value).strip()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list | dict | tuple | set | bytes):
+        raise SourceError(
+            f"{at(number)}: expected a text or a number as the label, got {type(value).__name__} "
+            f"{shown(repr(value))}; several labels are one text with a separator between them"
+        )
+    return str(value).strip()

@@ -1,0 +1,1 @@
+"""What the cache keeps, memory-mapped: texts, rows, vocabularies and ids."""

@@ -1,0 +1,127 @@
+"""Texts as ids in memory-mapped files of the cache, each text for itself.
+
+In the folder `examples`: the ids (.ids), where those of each text begin (.starts), and how many it has
+(.lengths).
+"""
+
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from ostinato.data.encoders.char import CharEncoder
+from ostinato.data.encoders.normalize import SEGMENT, normalize_text, segments
+from ostinato.data.encoders.registry import Encoder, encoder_digest
+from ostinato.data.store.texts import StoredTexts
+from ostinato.errors import EncodingError
+from ostinato.files import cache
+from ostinato.files.cache import Progress
+
+FORMAT = 1
+"""Counts up when equal texts and encoders give other files than before, so that old ones are not used."""
+
+
+class EncodedTexts(NamedTuple):
+    """The ids of texts, memory-mapped and read-only.
+
+    Attributes:
+        ids: of all texts, int32 (ids,).
+        starts: where each text begins in `ids`, and their end: int64 (texts + 1,).
+        lengths: ids of each text, int32 (texts,); 0 for one without known symbols.
+    """
+
+    ids: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+
+
+def encode_text(encoder: Encoder, text: str) -> np.ndarray:
+    """The ids of a text the way examples have them, int32 (ids,).
+
+    For words and bpe, white space around it is left out, and the first word is the same as one after a space.
+    A character that a char encoder does not know is left out; a word becomes <unk>.
+    """
+    text = normalize_text(text, encoder.normalize)
+    if encoder.name in ("word", "bpe"):
+        text = spaced(text)
+    if not text:
+        return np.empty(0, np.int32)
+    pieces = (text,) if len(text) <= SEGMENT else segments((text,))
+    ids = [_encode_known(encoder, piece) for piece in pieces]
+    return (ids[0] if len(ids) == 1 else np.concatenate(ids)).astype(np.int32)
+
+
+def spaced(text: str) -> str:
+    """The text as words and bpe read it: with one space before its first word, and none at its end."""
+    text = text.strip()
+    return " " + text if text else ""
+
+
+def _encode_known(encoder: Encoder, text: str) -> np.ndarray:
+    try:
+        return encoder.encode(text)
+    except EncodingError:
+        if not isinstance(encoder, CharEncoder):
+            raise
+        known = set(encoder.alphabet)
+        return encoder.encode("".join(symbol for symbol in text if symbol in known))
+
+
+def encoded_texts(
+    texts: tuple[StoredTexts, ...], content: str, encoder: Encoder, on_progress: Progress | None = None
+) -> EncodedTexts:
+    """The ids of texts by `encode_text`, from the cache where it has them.
+
+    Args:
+        texts: one after another.
+        content: a hash that the texts follow from.
+        encoder: what encodes them.
+        on_progress: called with the bytes encoded so far, and in all.
+
+    Raises:
+        SourceError: the cache cannot be written.
+    """
+    base = cache.folder() / "examples" / f"{content}-{encoder_digest(encoder)[:16]}-{FORMAT}"
+    count = sum(map(len, texts))
+    return cache.found_or_made(
+        base, lambda: _find(base, count), lambda: _write(base, texts, encoder, on_progress)
+    )
+
+
+def _find(base: Path, count: int) -> EncodedTexts | None:
+    try:
+        starts = cache.map_array(base.with_name(f"{base.name}.starts"), np.dtype(np.int64), count + 1)
+        lengths = cache.map_array(base.with_name(f"{base.name}.lengths"), np.dtype(np.int32), count)
+        ids = cache.map_array(base.with_name(f"{base.name}.ids"), np.dtype(np.int32), int(starts[-1]))
+    except (OSError, ValueError):
+        return None
+    return EncodedTexts(ids, starts, lengths)
+
+
+def _write(
+    base: Path, texts: tuple[StoredTexts, ...], encoder: Encoder, on_progress: Progress | None
+) -> None:
+    total, before, end = sum(len(stored.data) for stored in texts), 0, 0
+    with (
+        cache.writing(base.with_name(f"{base.name}.ids")) as ids,
+        cache.writing(base.with_name(f"{base.name}.lengths")) as lengths,
+        cache.writing(base.with_name(f"{base.name}.starts")) as starts,
+    ):
+        _put(starts, np.zeros(1, np.int64))
+        for stored in texts:
+            for done, some in stored.blocks():
+                sizes = np.empty(len(some), np.int32)
+                for at, text in enumerate(some):
+                    of_text = encode_text(encoder, text)
+                    sizes[at] = len(of_text)
+                    _put(ids, of_text)
+                _put(lengths, sizes)
+                _put(starts, end + np.cumsum(sizes, dtype=np.int64))
+                end += int(sizes.sum(dtype=np.int64))
+                if on_progress is not None:
+                    on_progress(before + done, total)
+            before += len(stored.data)
+
+
+def _put(file: BinaryIO, values: np.ndarray) -> None:
+    file.write(values.data)

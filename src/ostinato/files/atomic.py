@@ -1,0 +1,73 @@
+"""Files that a kill at any instant leaves whole: written aside, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ostinato.errors import RunError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns the system's refusal to write (disk full, no permission) into one sentence.
+
+    Raises:
+        RunError: with the path and the system's reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"could not write {path}: {reason}; what was saved before is intact") from error
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Writes a new file and flushes it."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's entries, so that a rename in it survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def placed_in(folder: Path) -> Iterator[Path]:
+    """An empty folder elsewhere; the files written into it take their places in `folder` when the block ends.
+
+    Each does so whole or not at all, in the place of one of its name. An exception leaves `folder` as it was.
+
+    Args:
+        folder: made when it is missing; the folder above it is there.
+    """
+    with tempfile.TemporaryDirectory() as elsewhere:
+        yield Path(elsewhere)
+        folder.mkdir(exist_ok=True)
+        for file in sorted(Path(elsewhere).iterdir()):
+            aside = folder / f".{file.name}.writing-{os.getpid()}"
+            try:
+                write_synced(aside, file.read_bytes())
+                os.replace(aside, folder / file.name)
+            except OSError:
+                with suppress(OSError):
+                    aside.unlink()
+                raise
+        sync_folder(folder)
+
+
+def to_json(value: Any) -> bytes:
+    """Readable JSON, keys in the order given."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

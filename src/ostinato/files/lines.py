@@ -1,0 +1,130 @@
+"""Files of UTF-8, read line by line: what is no text is told by its line, what cannot be read by its name."""
+
+import gzip
+import hashlib
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ostinato.errors import SourceError
+from ostinato.files.plain import LARGEST_TEXT, open_plain, read_plain, unpacked
+from ostinato.wording import shown
+
+OnRead = Callable[[int], None]
+"""Called with the bytes of a source that are read so far."""
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a pair that UTF-16 writes one character with; Python may hold it alone, UTF-8 does not."""
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+
+
+def read_lines(path: Path, name: str, on_read: OnRead | None = None) -> Iterator[str]:
+    """The lines of a file with their ends, unpacked from .gz, without a byte order mark.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+        on_read: called with the bytes read so far, now and then; of a .gz, those of the packed file.
+
+    Raises:
+        SourceError: the file cannot be read, is not UTF-8, holds NUL bytes, or a line too long for any text;
+            the message gives the line.
+    """
+    with reading(name), open_plain(path) as raw:
+        data: Any = unpacked(raw, path)
+        text = io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        for number, line in enumerate(iter(lambda: text.readline(LARGEST_TEXT), ""), 1):
+            _check_bytes(line, name, number)
+            if len(line) == LARGEST_TEXT:
+                raise SourceError(
+                    f"{name}, line {number} has {LARGEST_TEXT:,} characters or more, which no text does"
+                )
+            if on_read is not None and number % 4096 == 0:
+                on_read(raw.tell())
+            yield line
+        if on_read is not None:
+            on_read(raw.tell())
+
+
+def read_whole(path: Path) -> str:
+    """The text of a small file, with the checks and errors of `read_lines`."""
+    name = str(path)
+    with reading(name):
+        data = read_plain(path, LARGEST_TEXT)
+        if path.suffix.lower() == ".gz":
+            data = unpacked(io.BytesIO(data), path).read(LARGEST_TEXT + 1)
+            if len(data) > LARGEST_TEXT:
+                raise SourceError(f"{name} unpacks to more than {LARGEST_TEXT:,} bytes; split the text")
+    text = data.decode("utf-8-sig", "surrogateescape")
+    if "\0" in text or (not text.isascii() and _NOT_UTF8.search(text)):
+        for number, line in enumerate(text.split("\n"), 1):
+            _check_bytes(line, name, number)
+    return text
+
+
+def check_text(text: str, place: str) -> None:
+    """Refuses a text of Python or JSON that no file of UTF-8 holds: NUL bytes, halves of surrogate pairs."""
+    if "\0" in text:
+        raise _nul_byte(place)
+    if not text.isascii() and (half := SURROGATE.search(text)):
+        raise SourceError(f"{place} holds {half[0]!r}, half of a surrogate pair; remove it")
+
+
+def _check_bytes(text: str, name: str, line: int) -> None:
+    """Refuses NUL bytes, and bytes that were no UTF-8 when read with surrogate escapes."""
+    if "\0" in text:
+        raise _nul_byte(f"{name}, line {line}")
+    if not text.isascii() and (found := _NOT_UTF8.search(text)):
+        byte = ord(found[0]) - 0xDC00
+        raise SourceError(
+            f"{name}, line {line} is not UTF-8: byte 0x{byte:02x} at character {found.start() + 1}; "
+            "convert the file to UTF-8"
+        )
+
+
+def _nul_byte(place: str) -> SourceError:
+    return SourceError(f"{place} holds a NUL byte, which no text does; remove it")
+
+
+def files_identity(
+    description: dict[str, Any], files: Sequence[Path], name: str, content: str | None = None
+) -> str:
+    """SHA-256 (hex) of what the rows of some files depend on, found without reading them.
+
+    While path, size and modification time of the files stay, the rows are taken to stay as well.
+
+    Args:
+        description: JSON-able: how the files are read.
+        files: what is read.
+        name: what messages call them.
+        content: SHA-256 (hex) of rows that are in no file.
+
+    Raises:
+        SourceError: a file is gone.
+    """
+    known: list[Any] = [content] if content else []
+    try:
+        known += [[str(file), (s := file.stat()).st_size, s.st_mtime_ns] for file in files]
+    except OSError as error:
+        raise unreadable(error.filename or name, error) from error
+    return hashlib.sha256(json.dumps([description, known], sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Says in one sentence what reading raises. Raises SourceError."""
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise SourceError(f"{name} is not a complete gzip file ({error})") from error
+    except OSError as error:
+        raise unreadable(name, error) from error
+
+
+def unreadable(name: str, error: OSError) -> SourceError:
+    """The error of a file that cannot be read."""
+    return SourceError(f"cannot read {shown(name)} ({error.strerror or error})")

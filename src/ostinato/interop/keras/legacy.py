@@ -1,0 +1,241 @@
+"""Models in `.h5` files that Keras 2 wrote.
+
+Keras 3 reads most of such a file. What it stumbles over in a model is put right in a copy of the file before
+it reads it; loss, metrics and the optimizer with its momentums are read here.
+"""
+
+import json
+import pathlib
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any, cast
+
+import h5py
+import keras
+import numpy as np
+
+from ostinato.errors import ConfigError, warn
+
+# What a slot of an optimizer is called in a file of Keras 2, and in Keras 3.
+_SLOTS = {
+    "iter": "iteration",
+    "m": "momentum",
+    "v": "velocity",
+    "vhat": "velocity_hat",
+    "rms": "velocity",
+    "mg": "average_gradient",
+    "momentum": "momentum",
+    "accumulator": "accumulator",
+}
+_RECURRENT = ("SimpleRNN", "GRU", "LSTM")
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+def keras2_hard_sigmoid(x: Any) -> Any:
+    """Keras 2's hard_sigmoid, max(0, min(1, 0.2 x + 0.5)); Keras 3's has a slope of 1/6.
+
+    Args:
+        x: any shape.
+
+    Returns:
+        A tensor of x's shape.
+
+    Example:
+        >>> keras2_hard_sigmoid(np.array([-3.0, 1.0, 3.0])).numpy().round(2).tolist()
+        [0.0, 0.7, 1.0]
+    """
+    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def load(path: pathlib.Path, *, compile: bool = True) -> keras.Model:
+    """The model in an `.h5` file, of Keras 2 or 3.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The model, compiled if it was, with the optimizer as it was saved.
+
+    Raises:
+        ConfigError: the file has weights only, or layers that Keras 3 does not have.
+    """
+    with h5py.File(path) as file:
+        if "model_config" not in file.attrs:
+            raise ConfigError(f"{path} holds weights without a model; load them into one with load_weights.")
+        version = _text(file.attrs.get("keras_version", "2"))
+    if not version.startswith(("1.", "2")):
+        return cast("keras.Model", keras.models.load_model(path, compile=compile))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder) / path.name
+        shutil.copy(path, copy)
+        with h5py.File(copy, "r+") as file:
+            config = _for_keras_3(json.loads(_text(file.attrs["model_config"])))
+            file.attrs["model_config"] = json.dumps(config).encode()
+            training = _for_keras_3(json.loads(_text(file.attrs.get("training_config", "null"))))
+            state = _optimizer_state(file)
+        model: Any = keras.models.load_model(copy, compile=False)
+    if training and compile:
+        model.compile(
+            optimizer=keras.optimizers.deserialize(training["optimizer_config"]),
+            loss=_each(keras.losses.deserialize, training["loss"]),
+            metrics=_each(_metric, training.get("metrics")),
+            weighted_metrics=_each(_metric, training.get("weighted_metrics")),
+            loss_weights=training.get("loss_weights"),
+        )
+        if state:
+            _restore_optimizer(model, state)
+    return model
+
+
+def _each(make: Callable[[dict[str, Any]], Any], config: Any) -> Any:
+    """The objects in a nested configuration; names, which `compile` understands, stay names."""
+    if isinstance(config, list):
+        return [_each(make, part) for part in config]
+    if isinstance(config, dict):
+        return (
+            make(config) if "class_name" in config else {name: _each(make, config[name]) for name in config}
+        )
+    return config
+
+
+def _metric(config: dict[str, Any]) -> Any:
+    if config["class_name"] != "MeanMetricWrapper":
+        return keras.metrics.deserialize(config)
+    name, function = config["config"]["name"], config["config"]["fn"]
+    if name in ("accuracy", "acc", "crossentropy", "ce"):
+        return name  # `compile` chooses the function that fits the output, as it did in Keras 2
+    return function["config"] if isinstance(function, dict) else function
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _for_keras_3(config: Any) -> Any:
+    """The configuration as Keras 3 writes it, as far as recurrent models go."""
+    if isinstance(config, list):
+        return [_for_keras_3(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    config = {name: _for_keras_3(value) for name, value in config.items()}
+    kind, options = config.get("class_name"), config.get("config")
+    if not isinstance(kind, str):
+        return config
+    if kind.startswith("CuDNN"):
+        raise ConfigError(
+            f"The model has a {kind} layer, which Keras 3 no longer has; in Keras 2, copy its weights into a "
+            f"{kind.removeprefix('CuDNN')} and save that."
+        )
+    if kind[:-2] in _RECURRENT and kind.endswith(("V1", "V2")):
+        kind = kind[:-2]
+    kind = kind.removeprefix("Custom>")
+    if kind == "Sequential" and isinstance(options, list):
+        options = {"name": "sequential", "layers": options}
+    if isinstance(options, dict):
+        options = _options(kind, options)
+    return config | {"class_name": kind, "config": options}
+
+
+def _options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of one layer or optimizer, as Keras 3 knows them."""
+    if kind in (*_RECURRENT, "RNN") and options.pop("time_major", False):
+        raise ConfigError(
+            f"The layer '{options.get('name')}' has time_major=True, which Keras 3 does not have; save the "
+            "model with the batch as the first axis."
+        )
+    if kind == "SimpleRNN":
+        options.pop("implementation", None)
+    if kind == "GRU":
+        options.setdefault("reset_after", False)  # as it was before there was a choice
+    if kind == "Embedding":
+        options.pop("input_length", None)
+    if kind == "Sequential" and options["layers"]:
+        shapes = [layer["config"].pop("batch_input_shape", None) for layer in options["layers"]]
+        first = options["layers"][0]
+        if first["class_name"] == "InputLayer":
+            first["config"]["batch_input_shape"] = shapes[0]
+        elif shapes[0]:
+            inputs = {"batch_input_shape": shapes[0], "name": f"{first['config']['name']}_input"}
+            options["layers"].insert(0, {"class_name": "InputLayer", "config": inputs})
+    if kind in ("Functional", "Model"):
+        for name in (layer["name"] for layer in options["layers"] if layer["class_name"] == "Sequential"):
+            calls = _calls(
+                [options["output_layers"], *(layer["inbound_nodes"] for layer in options["layers"])], name
+            )
+            first = min((call[1] for call in calls), default=0)
+            for call in calls:
+                call[1] -= first  # Keras 2 counted the making of a nested Sequential as a call
+    for name in ("layer", "backward_layer"):  # of a wrapper
+        if isinstance(options.get(name), dict) and "module" not in options[name]:
+            options[name] |= {"module": "keras.layers", "registered_name": None}
+    for name in ("activation", "recurrent_activation"):
+        if options.get(name) == "hard_sigmoid":
+            options[name] = {
+                "module": "ostinato.interop.keras.legacy",
+                "class_name": "function",
+                "config": "ostinato>keras2_hard_sigmoid",
+                "registered_name": "ostinato>keras2_hard_sigmoid",
+            }
+    if hasattr(keras.losses, kind):
+        options.pop("fn", None)
+        if options.get("reduction") == "auto":
+            options["reduction"] = "sum_over_batch_size"
+    if hasattr(keras.optimizers, kind):
+        for name in ("jit_compile", "is_legacy_optimizer", "schedule_decay"):
+            options.pop(name, None)
+        if "lr" in options:  # before Keras 2.3
+            options["learning_rate"] = options.pop("lr")
+        decay = options.pop("decay", None)
+        if decay:
+            schedule = keras.optimizers.schedules.InverseTimeDecay(options["learning_rate"], 1, decay)
+            options["learning_rate"] = keras.saving.serialize_keras_object(schedule)
+    return options
+
+
+def _calls(nodes: Any, name: str) -> list[list[Any]]:
+    """The places in a functional configuration that take the output of one call of a layer."""
+    if not isinstance(nodes, list):
+        return []
+    if len(nodes) >= 3 and nodes[0] == name and isinstance(nodes[1], int):
+        return [nodes]
+    return [call for part in nodes for call in _calls(part, name)]
+
+
+def _optimizer_state(file: h5py.File) -> dict[str, list[np.ndarray]]:
+    """The optimizer's variables by what they are, each list in the order of the weights they belong to."""
+    found: dict[str, list[np.ndarray]] = {}
+    group = file.get("optimizer_weights")
+    for name in [] if group is None else map(_text, cast(Any, group).attrs["weight_names"]):
+        parts = re.sub(r":\d+$", "", name).removeprefix("training/").split("/")
+        # TensorFlow before 2.11 wrote Adam/gru/kernel/m, later ones write Adam/m/gru/kernel.
+        slot = parts[-1] if len(parts) < 3 or parts[-1] in _SLOTS else parts[1]
+        found.setdefault(_SLOTS.get(slot, slot), []).append(np.asarray(cast(Any, group)[name]))
+    return found
+
+
+def _restore_optimizer(model: Any, state: dict[str, list[np.ndarray]]) -> None:
+    """Gives the optimizer the state it had, or says that it could not."""
+    optimizer = model.optimizer
+    optimizer.build(model.trainable_variables)
+    ours = {
+        variable.path: variable
+        for variable in optimizer.variables
+        if not variable.path.endswith("/learning_rate")
+    }
+    pairs = []
+    for slot, values in state.items():
+        ending = "/iteration" if slot == "iteration" else f"_{slot}"
+        variables = [ours.pop(path) for path in list(ours) if path.endswith(ending)]
+        if [variable.shape for variable in variables] != [value.shape for value in values]:
+            ours[slot] = None
+        pairs += zip(variables, values, strict=False)
+    if ours:
+        warn(
+            f"The file's {optimizer.name} optimizer keeps another state than Keras 3's; its momentums start "
+            "anew."
+        )
+        return
+    for variable, value in pairs:
+        variable.assign(value)

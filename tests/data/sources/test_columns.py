@@ -1,0 +1,65 @@
+"""Which column is the text and which the label: named, found, guessed, or asked for."""
+
+import pytest
+
+from ostinato.data.sources.tables import Row, open_table
+from ostinato.errors import ConfigError
+
+CSV = "review,sentiment\nGood,pos\nA bore.,neg\n"
+
+
+@pytest.mark.parametrize("text", ["text", "Review", "sentence", "comment", "content", "body"])
+@pytest.mark.parametrize("label", ["label", "Sentiment", "category", "class", "target", "y"])
+def test_columns_with_usual_names_are_found_and_said(write, text, label):
+    table = open_table(write("a.csv", f"id,{label},{text}\n7,pos,Good\n"))
+    assert table.columns == (text, label)
+    (note,) = table.notes
+    assert f"took column {text!r} as the text and {label!r} as the label" in note
+
+
+def test_of_two_columns_the_one_with_few_short_values_is_the_label(write):
+    data = "a,b\n1,I like it\n0,I do not\n1,I still do\n0,No\n"
+    assert open_table(write("a.csv", data)).columns == ("b", "a")
+    assert open_table(write("b.csv", "what,label\nA,pos\n")).columns == ("what", "label")
+    assert open_table(write("c.csv", "what,text\npos,A\n"), text="text").columns == ("text", "what")
+
+
+def test_named_columns_are_taken_and_nothing_is_said(write):
+    table = open_table(write("a.csv", "text,label,summary,kind\nA,pos,B,x\n"), text="summary", label="kind")
+    assert list(table.rows()) == [Row("B", "x", 2)]
+    assert table.notes == ()
+
+
+def test_columns_that_are_not_there_name_those_that_are(message, write, frame):
+    path = write("a.csv", "text,label,kind\nA,pos,x\n")
+    said = message(path, label="lable")
+    assert "has no label column 'lable'; its columns are 'text', 'label', 'kind'" in said
+    assert "did you mean 'label'?" in said
+    assert "no text column 'words'" in message(path, text="words")
+    assert "no text column 'words'" in message(write("a.jsonl", '{"text": "A", "label": 1}\n'), text="words")
+    assert "the DataFrame has no label column 'z'" in message(frame(a=["A"], b=[1]), text="a", label="z")
+
+
+def test_columns_that_are_not_obvious_are_asked_for(message, write):
+    said = message(write("a.csv", "text,class,category\nA,x,y\n"))
+    assert "cannot tell which column of" in said
+    assert "is the label; name both with --text and --label; its columns are 'text', 'class'" in said
+    assert "the text and the label" in message(write("b.csv", "a,b\nx,y\nx,y\nz,y\n"))
+    assert "the text and the label" in message(write("c.csv", "a,b,c\nx,y,z\n"))
+
+
+def test_a_table_without_a_header_is_told(message, write):
+    said = message(write("a.csv", "I like it,pos\nI do not,neg\nI do,pos\nNo,neg\n"))
+    assert "the first row of" in said
+    assert "'pos' in it is also a label" in said
+
+
+def test_columns_must_be_two_and_each_there_once(message, write):
+    assert "the same column" in message(write("a.csv", CSV), ConfigError, text="review", label="review")
+    assert "more than one column 'text'" in message(write("b.csv", "text,text,label\nA,B,x\n"), text="text")
+
+
+def test_sources_without_columns_take_no_names(message, write, tmp_path):
+    write("data/pos/a.txt", "Nice.")
+    assert "no columns to choose" in message(tmp_path / "data", ConfigError, label="pos")
+    assert "no columns to choose" in message([("A", "x")], ConfigError, text="A")
