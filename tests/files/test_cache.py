@@ -80,7 +80,8 @@ def test_tokens_that_cannot_be_written_to_the_end_leave_nothing(cache, tmp_path)
     source.write_text("some text\n" * 10_000)
     program = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096));"
-        "from ostinato.data.sources import corpora; from ostinato.data.store import tokens; from ostinato.errors import SourceError\n"
+        "from ostinato.data.sources import corpora; from ostinato.data.store import tokens;"
+        "from ostinato.errors import SourceError\n"
         "try: tokens.prepare_tokens(corpora.open_corpus(sys.argv[1]))\n"
         "except SourceError as error: print(error)"
     )
