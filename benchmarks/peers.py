@@ -211,7 +211,7 @@ class TensorFlowPeer:
 
         config = LanguageModelConfig(
             cell=layer.cell.removesuffix("-before"),
-            reset_before=layer.cell == "gru-before",
+            reset_after=layer.cell != "gru-before",
             units=(layer.units,),
             batch=layer.batch,
             seq_len=layer.time,

@@ -93,7 +93,7 @@ class PlainKeras(keras.Model):
     def _recurrent(self, units: int, bidirectional: bool = False) -> Any:
         config, layers = self.config, {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
         options: Any = {"return_sequences": True, "return_state": True}
-        options |= {"reset_after": not config.reset_before} if config.cell == "gru" else {}
+        options |= {"reset_after": config.reset_after} if config.cell == "gru" else {}
         layer = layers[config.cell](units, recurrent_dropout=config.recurrent_dropout, **options)
         return keras.layers.Bidirectional(layer) if bidirectional else layer
 

@@ -20,7 +20,7 @@ _PUBLIC = {
     "TrainingConfig": "ostinato.training.config",
     "TranslatorConfig": "ostinato.tasks.translator",
     "accelerate": "ostinato.acceleration.accelerate",
-    "evaluate": "ostinato.training.judging",
+    "evaluate": "ostinato.training.evaluation",
     "explain": "ostinato.acceleration.report",
     "load": "ostinato.runs.trained",
     "restore": "ostinato.acceleration.accelerate",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
     from ostinato.tasks.translator import TranslatorConfig as TranslatorConfig
     from ostinato.training.config import TrainingConfig as TrainingConfig
-    from ostinato.training.judging import evaluate as evaluate
+    from ostinato.training.evaluation import evaluate as evaluate
     from ostinato.training.run import resume as resume
     from ostinato.training.run import train as train
 

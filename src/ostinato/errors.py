@@ -34,6 +34,10 @@ class EngineWarning(RuntimeWarning):
     """Told once in a process: the native engine is not available, so that layers run on Keras' own loop."""
 
 
+class ConfigWarning(FutureWarning):
+    """A setting that has another name now, as in recipes and runs of an older version."""
+
+
 class RunWarning(RuntimeWarning):
     """Something about a run that its user should know: for example that an older checkpoint is used."""
 

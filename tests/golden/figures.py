@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -214,7 +215,8 @@ def figures_of(run: Any) -> dict[str, Any]:
     folder, rows = run.directory.checkpoints, run.directory.rows()
     saved = checkpoints.load(folder, checkpoints.steps(folder)[-1])
     kept = [{k: v for k, v in row.items() if not k.endswith(TIMES)} for row in rows]
-    model = run.task.build()
+    new = "vocabulary" in inspect.signature(run.task.build).parameters
+    model = run.task.build(run.directory.vocabulary) if new else run.task.build()
     first = [variable.numpy() for variable in model.trainable_variables]
     figures = {
         "first weights": digest({str(number): array for number, array in enumerate(first)}),
@@ -233,7 +235,7 @@ def figures_of(run: Any) -> dict[str, Any]:
 
 def uses_of(run: Any) -> Any:
     """What the run says or writes."""
-    if hasattr(run.task, "generate") and run.directory.task == "language_model":
+    if run.directory.task == "language_model":
         return [
             run.generate(prompt=" cat", length=40, seed=3, count=2),
             run.generate(prompt=" cat", length=10, beam=3),

@@ -1,7 +1,11 @@
-"""The `ostinato` command, and how everything that goes wrong is told: one line, and exit code 2."""
+"""The `ostinato` command, and how everything that goes wrong is told: one line, and exit code 2.
+
+A command's module is imported when it is asked for, so that help and errors come at once.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 from collections.abc import Iterator
@@ -9,31 +13,63 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import ostinato
-from ostinato.cli import bench, evaluate, generate, info, launch, neighbors, predict, recipes, train, usage
-from ostinato.errors import EngineWarning, OstinatoError, RunWarning
+from ostinato.cli import usage
+from ostinato.errors import ConfigWarning, EngineWarning, OstinatoError, RunWarning
+from ostinato.wording import nearest
+
+COMMANDS = {
+    "train": "Train a model; without a task's name a language model.",
+    "generate": "Write text with a trained language model.",
+    "predict": "Say what texts are, or translate them.",
+    "evaluate": "Measure a trained model exactly.",
+    "neighbors": "Show the nearest and farthest words of a word in a classifier's embedding.",
+    "bench": "Measure what ostinato gains for a Keras model of yours, on this machine.",
+    "launch": "Train with several worker processes on this machine.",
+    "recipes": "List the recipes: settings that are known to work, by task.",
+    "info": "Show versions, devices, and which engine runs recurrent layers here, and why.",
+}
+"""The commands in the order in which one meets them; `ostinato.cli.commands` has a module for each."""
+
+
+class Commands(TyperGroup):
+    """The commands, imported when they are asked for, and a hint for a name that is none."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command as the list of all shows it; `resolve_command` gives the one that runs."""
+        return usage.listed(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in COMMANDS:
+            return args[0], command(args[0]), args[1:]
+        try:
+            return super().resolve_command(ctx, args)
+        except usage.UsageError as error:
+            if meant := nearest(args[0], COMMANDS):
+                error.message = f"No such command {args[0]!r}; did you mean {meant!r}?"
+            raise
+
+
+def command(name: str) -> Any:
+    """The Click command of a name."""
+    return importlib.import_module(f"ostinato.cli.commands.{name}").command()
+
 
 app = typer.Typer(
     name="ostinato",
-    cls=usage.Commands,
-    help="Recurrent neural networks for TensorFlow: train, write with, and judge sequence models.",
+    cls=Commands,
+    help="Recurrent neural networks for TensorFlow: train, write with, and evaluate sequence models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=usage.HELP_NAMES,
 )
-app.add_typer(train.app, name="train")
-# What follows the worker's command belongs to it, options too.
-app.command("launch", context_settings={"allow_interspersed_args": False})(launch.launch)
-app.command("generate")(generate.generate)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("neighbors")(neighbors.neighbors)
-app.command("bench")(bench.bench)
-app.command("recipes")(recipes.recipes)
-app.command("info")(info.info)
 
 
 def _version(asked: bool) -> None:
@@ -49,7 +85,7 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Recurrent neural networks for TensorFlow: train, write with, and judge sequence models.
+    """Recurrent neural networks for TensorFlow: train, write with, and evaluate sequence models.
 
     Start with [bold]ostinato train[/bold]: two minutes later, [bold]ostinato generate runs/lm-001[/bold]
     writes text.
@@ -81,8 +117,8 @@ def _warnings_in_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         others = warnings.showwarning
 
-        def show(message: Any, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, EngineWarning | RunWarning):
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, EngineWarning | RunWarning | ConfigWarning):
                 print(f"Warning: {message}", file=sys.stderr)
             else:
                 others(message, category, *where)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand
 
-from ostinato.wording import hint_after, nearest
+from ostinato.wording import hint_after
 
 # Typer brings Click along, under a name that changed over its versions.
 UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 def sentence(error: Any) -> str:
@@ -23,18 +26,22 @@ def sentence(error: Any) -> str:
     return f"No such option: {name}{hint_after(name, [each for each in known if each.startswith('--')])}"
 
 
-class Commands(TyperGroup):
-    """The commands in the order in which one meets them, and a hint for a name that is none."""
+def click_command(
+    function: Callable[..., Any], kind: type[TyperCommand] | None = None, **settings: Any
+) -> Any:
+    """The Click command of a function whose parameters are declared as Typer reads them."""
+    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
+    function.__doc__ = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings=HELP_NAMES | settings,
+    )
+    app.command(cls=kind, context_settings=HELP_NAMES | settings)(function)
+    return typer.main.get_command(app)
 
-    order = ("train", "generate", "predict", "evaluate", "neighbors", "bench", "launch", "recipes", "info")
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(self.commands, key=self.order.index)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except UsageError as error:
-            if args[0] not in self.commands and (meant := nearest(args[0], self.order)):
-                error.message = f"No such command {args[0]!r}; did you mean {meant!r}?"
-            raise
+def listed(name: str, text: str) -> Any:
+    """A command as far as the list of all commands shows it."""
+    return TyperCommand(name, help=text, rich_markup_mode="rich")

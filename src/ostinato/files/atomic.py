@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ostinato.errors import RunError
+from ostinato.errors import ConfigError, RunError
 
 
 @contextmanager
@@ -71,3 +71,21 @@ def placed_in(folder: Path) -> Iterator[Path]:
 def to_json(value: Any) -> bytes:
     """Readable JSON, keys in the order given."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def check_place(flag: str, path: Path | None) -> None:
+    """Refuses a path where no file can be written. Raises ConfigError that names the flag."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ConfigError(f"{flag} must be a file in a folder that exists, got {path}")
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Writes a file; a kill at any instant leaves what was there, or all of it. Raises RunError."""
+    partial_path = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with writing(path):
+            write_synced(partial_path, data)
+            os.replace(partial_path, path)
+    finally:
+        with suppress(OSError):
+            partial_path.unlink(missing_ok=True)

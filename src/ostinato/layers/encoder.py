@@ -29,7 +29,7 @@ class Reader(keras.layers.Layer):
         recurrent_dropout: the fraction of its own past state that each layer drops.
         seed: where the initial weights are drawn from; each layer draws its own.
         site: is added to the sites that its dropout is drawn at; for a network with other layers besides.
-        options: passed to every layer, for example `reset_before` or `engine`.
+        options: passed to every layer, for example `reset_after` or `engine`.
     """
 
     def __init__(

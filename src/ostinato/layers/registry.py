@@ -41,7 +41,7 @@ def recurrent(
     units: int,
     *,
     engine: str = "auto",
-    reset_before: bool = False,
+    reset_after: bool = True,
     recurrent_dropout: float = 0.0,
     seed: int = 0,
     **options: Any,
@@ -52,7 +52,8 @@ def recurrent(
         cell: one of `cells()`.
         units: width of its hidden state.
         engine: see `ostinato.engines.choose`. A cell of another package may bring a loop of its own.
-        reset_before: for a cell with a reset gate, apply it before the recurrent product. Others ignore it.
+        reset_after: for a cell with a reset gate, apply it after the recurrent product, as Keras does; else
+            before it. Others ignore it. `reset_before`, the older word for its opposite, is still taken.
         recurrent_dropout: fraction of its own past state that the layer drops in training; with
             `ostinato.layers.dropout.recurrent_masks` it is drawn from a key.
         seed: what a cell of another package draws from, where it is given no initializer: its first weights,
@@ -67,6 +68,8 @@ def recurrent(
     """
     factory = _factory(cell)
     engines.check(engine)
+    if "reset_before" in options:  # files of older versions have it
+        reset_after = not options.pop("reset_before")
     if _takes(factory, "engine"):
         options["engine"] = engine
     elif engine not in ("auto", "keras"):
@@ -74,7 +77,7 @@ def recurrent(
             f"The cell '{cell}' brings its own loop and has no engine='{engine}'; use engine='auto'."
         )
     if _takes(factory, "reset_after"):
-        options.setdefault("reset_after", not reset_before)
+        options["reset_after"] = reset_after
     if cell in _CLASSIC:
         return factory(units, recurrent_dropout=recurrent_dropout, **options)
     takes_dropout = recurrent_dropout > 0.0 and _takes(factory, "recurrent_dropout")
@@ -193,7 +196,7 @@ def package_of(cell: str) -> str | None:
 
 
 def has_reset_gate(cell: str) -> bool:
-    """Whether `reset_before` means anything to a cell: whether what builds it takes `reset_after`.
+    """Whether `reset_after` means anything to a cell: whether what builds it takes `reset_after`.
 
     Raises:
         ConfigError: there is no such cell, or the package that brings it does not load.

@@ -34,7 +34,7 @@ class RecurrentStack(keras.layers.Layer):
         recurrent_dropout: the fraction of its own past state that each layer drops.
         seed: where the initial weights are drawn from; each layer draws its own.
         symbols: how many token ids there are, when the stack is to read ids.
-        options: passed to every layer, for example `reset_before` or `engine`.
+        options: passed to every layer, for example `reset_after` or `engine`.
 
     Source: Dive into Deep Learning, section 10.3 (deep recurrent neural networks).
     """

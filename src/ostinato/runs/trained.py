@@ -5,19 +5,23 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ostinato import engines
-from ostinato.errors import ConfigError, RunError
+from ostinato.errors import ConfigError, RunError, warn
 from ostinato.layers.dry_build import rehearse
 from ostinato.runs import weights
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
-from ostinato.runs.usable import check_checkpoint, refusal, settings_of
-from ostinato.tasks import task_classes
+from ostinato.runs.opened import check_checkpoint, refusal, settings_of
+from ostinato.tasks import registry
 from ostinato.tasks.base import Aligns, Attributes, ComparesWords, Generates, Predicts, Task
 from ostinato.wording import quoted
+
+if TYPE_CHECKING:
+    import keras
 
 _Capability = TypeVar("_Capability")
 
@@ -35,19 +39,26 @@ class TrainedRun:
 
     directory: RunDirectory
     task: Task
-    model: Any
+    model: keras.Model = field(repr=False)
     step: int
 
+    @cached_property
+    def use(self) -> object:
+        """What the network can do; see `ostinato.tasks.base.Task.use`."""
+        return self.task.use(self.model, self.directory.vocabulary)
+
     def generate(self, **options: Any) -> list[str]:
-        """Writes text; see the task's `generate`.
+        """Writes text; see the `generate` of the task's answers, as in `ostinato.tasks.language_model.answers`.
 
         Raises:
-            ConfigError: when the task does not generate.
+            ConfigError: the task does not generate, or takes no such option.
         """
-        return self._task_that(Generates, "generate").generate(self.model, **options)
+        use = self.use_that(Generates, "generate")
+        self.check_options(use.generate, options)
+        return use.generate(**options)
 
     def predict(self, texts: Iterable[str], **options: Any) -> list[Any]:
-        """Says what each text is, or translates it; see the task's `predict`.
+        """Says what each text is, or translates it; see the `predictions` of the task's answers.
 
         Args:
             texts: any texts, for example a list.
@@ -58,97 +69,86 @@ class TrainedRun:
             a translator one `Translation`: the text, its score, the n best, and what was odd.
 
         Raises:
-            ConfigError: when the task does not predict, or takes no such option.
+            ConfigError: the task does not predict, or takes no such option.
         """
         return list(self.predictions(texts, **options))
 
     def predictions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
         """`predict`, one after another while the texts come in, a few thousand at a time."""
-        task = self._task_that(Predicts, "predictions")
-        check_options(self, task.predictions, options)
-        return task.predictions(self.model, texts, **options)
+        use = self.use_that(Predicts, "predict")
+        self.check_options(use.predictions, options)
+        return use.predictions(texts, **options)
 
     def align(self, source: str, target: str) -> Any:
-        """Where a translator looks while it reads a translation; see the task's `align`.
+        """Where a translator looks while it reads a translation.
 
         Args:
             source: a sentence.
             target: its translation, the model's own or another.
 
         Raises:
-            ConfigError: when the task does not translate, the model has no attention, or the source is empty.
+            ConfigError: the task does not translate, the model has no attention, or the source is empty.
         """
-        return self._task_that(Aligns, "align").align(self.model, source, target)
+        return self.use_that(Aligns, "align").align(source, target)
 
-    def explain(self, texts: Iterable[str], **options: Any) -> list[Any]:
-        """Says what each text is, and how each of its words moved that; see the task's `explain`.
+    def attribute(self, texts: Iterable[str], **options: Any) -> list[Any]:
+        """Says what each text is, and how each of its words moved that.
 
         Args:
             texts: any texts, for example a list.
             **options: for example `steps`.
 
         Returns:
-            One `Explanation` a text: the prediction, and the words with what each contributed.
+            One `Attribution` a text: the prediction, and the words with what each contributed.
 
         Raises:
-            ConfigError: when the task does not explain.
+            ConfigError: the task does not attribute, or takes no such option.
         """
-        return list(self.explanations(texts, **options))
+        return list(self.attributions(texts, **options))
 
-    def explanations(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
-        """`explain`, one after another."""
-        task = self._task_that(Attributes, "explain")
-        check_options(self, task.explain, options)
-        return task.explain(self.model, texts, **options)
+    def attributions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
+        """`attribute`, one after another."""
+        use = self.use_that(Attributes, "attribute")
+        self.check_options(use.attributions, options)
+        return use.attributions(texts, **options)
 
     def neighbors(self, word: str, count: int = 10) -> Any:
-        """The words whose embeddings are nearest to a word's, and those farthest; see the task's `neighbors`.
+        """The words whose embeddings are nearest to a word's, and those farthest.
 
         Raises:
-            ConfigError: when the task has no embedding to ask.
-            EncodingError: when the vocabulary lacks the word.
+            ConfigError: the task has no embedding to ask.
+            EncodingError: the vocabulary lacks the word.
         """
-        return self._task_that(ComparesWords, "neighbors").neighbors(self.model, word, count)
+        return self.use_that(ComparesWords, "neighbors").neighbors(word, count)
 
-    def _task_that(self, can: type[_Capability], use: str) -> _Capability:
-        """The run's task, which has a capability.
+    def explain(self, texts: Iterable[str], **options: Any) -> list[Any]:
+        """The older name of `attribute`."""
+        warn("run.explain is now called run.attribute", DeprecationWarning)
+        return self.attribute(texts, **options)
+
+    def use_that(self, can: type[_Capability], use: str) -> _Capability:
+        """The use of the network, which has a capability.
 
         Args:
             can: one of the protocols of `ostinato.tasks.base`.
-            use: one of `ostinato.runs.usable.USES`.
+            use: what it is called in messages.
 
         Raises:
             ConfigError: it has not.
         """
-        if not isinstance(self.task, can):
-            raise refusal(self.directory, self.task.name, use)
-        return self.task
+        if not isinstance(self.use, can):
+            raise refusal(self.directory, use)
+        return self.use
 
-
-def check_options(run: TrainedRun, use: Callable[..., Any], options: Iterable[str]) -> None:
-    """Refuses options that a use of a run's task does not take.
-
-    Raises:
-        ConfigError: naming the first of them.
-    """
-    known = inspect.signature(use).parameters
-    for name in options:
-        if name not in known:
-            raise ConfigError(
-                f"{run.directory.path} is a {run.task.name} run, to which the option {name!r} means nothing"
-            )
-
-
-def restore_task(directory: RunDirectory) -> Task:
-    """The run's task with its vocabulary, without data and without weights.
-
-    Raises:
-        RunError: when the run's settings are damaged.
-    """
-    config = settings_of(directory)
-    task = task_classes(directory.task)[0](config)
-    task.restore(directory.vocabulary)
-    return task
+    def check_options(self, use: Callable[..., Any], options: Iterable[str]) -> None:
+        """Refuses options that a use of the run does not take. Raises ConfigError naming the first of them."""
+        known = inspect.signature(use).parameters
+        for name in options:
+            if name not in known:
+                raise ConfigError(
+                    f"{self.directory.path} is a {self.directory.task} run, to which the option {name!r} means "
+                    "nothing"
+                )
 
 
 def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best") -> TrainedRun:
@@ -156,8 +156,8 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
 
     Args:
         path: the run directory.
-        checkpoint: `best` (lowest validation loss) or `last`. A `RunWarning` says when that is an older one,
-            since a newer one is damaged.
+        checkpoint: `best` (by the first validation metric) or `last`. A `RunWarning` says when that is an older
+            one, since a newer one is damaged.
 
     Raises:
         RunError: when it is no run, damaged, or of a newer version.
@@ -168,7 +168,9 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
     return from_checkpoint(directory, directory.weights(checkpoint))
 
 
-def from_checkpoint(directory: RunDirectory, saved: Checkpoint, model: Any = None) -> TrainedRun:
+def from_checkpoint(
+    directory: RunDirectory, saved: Checkpoint, model: keras.Model | None = None
+) -> TrainedRun:
     """A run with the weights of a checkpoint that is read already.
 
     Args:
@@ -179,20 +181,20 @@ def from_checkpoint(directory: RunDirectory, saved: Checkpoint, model: Any = Non
     Raises:
         RunError: when it is damaged.
     """
-    task = restore_task(directory)
+    task = registry.make(settings_of(directory))
     if model is None:
         model = build(task, saved, directory)
     weights.assign(model, saved.groups["weights"], origin=str(directory.path))
     return TrainedRun(directory, task, model, saved.step)
 
 
-def build(task: Task, saved: Checkpoint, directory: RunDirectory) -> Any:
-    """The network of a run's task, once it is certain that a checkpoint's weights are those of such a one.
+def build(task: Task, saved: Checkpoint, directory: RunDirectory) -> keras.Model:
+    """The network of a run's task, once it is certain that a checkpoint's weights are those of such a network.
 
     Were it made first, a config of a few bytes could ask for more memory than any machine has.
 
     Args:
-        task: from `restore_task`.
+        task: of the run.
         saved: with its weights, which are not put into the network.
         directory: the run.
 
@@ -200,10 +202,13 @@ def build(task: Task, saved: Checkpoint, directory: RunDirectory) -> Any:
         RunError: when the weights are another network's, or the settings are those of none.
         EngineError: when this machine lacks the engine that the run asks for, or OSTINATO_ENGINE is wrong.
     """
-    engines.choose(getattr(task.config, "engine", "auto"))
-    rehearsed = rehearse(lambda: weights.kinds(task.build()))
+    engines.choose(directory.task_config.get("engine", "auto"))
+    vocabulary = directory.vocabulary
+    rehearsed = rehearse(lambda: weights.kinds(task.build(vocabulary)))
+    if isinstance(rehearsed.error, RunError):
+        raise rehearsed.error
     if rehearsed.error is not None:
         reason = quoted(" ".join(str(rehearsed.error).split()))
         raise RunError(f"{directory.path} is damaged: its settings make no network: {reason}") from None
     weights.check(rehearsed.result, saved.groups["weights"], origin=str(directory.path))
-    return task.build()
+    return task.build(vocabulary)

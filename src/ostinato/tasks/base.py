@@ -1,35 +1,54 @@
-"""The contract between a task and all that trains, evaluates and uses it.
+"""The contracts between a task and everything that trains, evaluates and uses it.
+
+    TaskSpec   what the registry and the command line know of a task, without TensorFlow
+    Task       made from a config: reads data, builds a network, computes its loss and metrics
+    Data       what a task has read, in parts (training, validation, test)
+    Part       the batches of a part
+    Evaluates, Generates, Predicts, Attributes, Aligns, ComparesWords
+               what a trained network can do: protocols of what `Task.use` returns
 
 A loss comes as sums, never as means, so that workers with unequal numbers of tokens add up exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-import tensorflow as tf
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
-from ostinato.cells.base import State, StateSpec
+    from ostinato.cells.base import State, StateSpec
+    from ostinato.tasks.config import TaskConfig
 
-Batch = dict[str, Any]
-OnProgress = Callable[[int, int | None], None]
+Json = dict[str, Any]
+"""A JSON object."""
+OnProgress = Callable[[int, "int | None"], None]
+"""Called with (bytes done, bytes in all or None) while a long source is read."""
+OnBatch = Callable[[int, int], None]
+"""Called with (batches done, batches in all)."""
+Batch = Mapping[str, Any]
+"""Arrays by name, as tensors once they reach a loss."""
+PARTS = ("train", "validation", "test")
 
 
 class Loss(NamedTuple):
-    """What a batch adds to the loss: sums.
+    """What a batch adds to the loss.
 
     Attributes:
         total: the summed loss, a scalar; in nats where it is a likelihood.
         weight: what it is summed over, a scalar: total / weight is the mean.
         sums: further sums by name, scalars, for the metrics.
-        state: the recurrent state that the batch ended in; none where no state is carried.
+        state: the recurrent state that the batch ended in; empty where no state is carried.
     """
 
-    total: Any
-    weight: Any
-    sums: dict[str, Any] = {}  # noqa: RUF012
+    total: tf.Tensor | float
+    weight: tf.Tensor | float
+    sums: Mapping[str, tf.Tensor | float] = {}
     state: State = ()
 
 
@@ -37,7 +56,7 @@ class Metric(NamedTuple):
     """A figure that people read.
 
     Attributes:
-        name: as rows of metrics.jsonl and the command line call it, for example `bits_per_character`.
+        name: as in metrics.jsonl and on the command line, for example `bits_per_character`.
         value: nan where it is undefined.
         unit: what it is counted in, for example `nats per token`; empty for a plain number.
         better: which way is better, `lower` or `higher`.
@@ -64,107 +83,125 @@ def as_figures(metrics: Metrics) -> dict[str, float]:
     return {metric.name: metric.value for metric in metrics}
 
 
-class Task(Protocol):
-    """A job for a recurrent network: its data, its model, its loss and its use."""
+class Part(Protocol):
+    """One part of the data: training, validation or test."""
 
-    name: ClassVar[str]
-    prefix: ClassVar[str]  # runs are called runs/PREFIX-001
-    unit: ClassVar[str]  # what a loss has a weight of 1 for: `tokens`, `texts`
-    judged_first: ClassVar[tuple[str, ...]]  # an evaluation takes the first of these parts that exists
-    config: Any
-    notes: tuple[str, ...]  # what the user should know of the data; set by `prepare`
-
-    def prepare(self, source: Any, on_progress: OnProgress | None = None) -> None:
-        """Reads the source: vocabulary and splits.
-
-        Args:
-            source: an opened corpus, or anything the task's own docstring names.
-            on_progress: called with (bytes read, bytes in all or None) while a long source is read.
-
-        Raises:
-            SourceError: when it cannot be read or holds too little.
-        """
+    @property
+    def rows(self) -> int:
+        """Rows of a global batch; the last one of an epoch may have fewer."""
         ...
 
     @property
-    def source(self) -> dict[str, Any]:
-        """Where the data came from, JSON-able: a description that opens it again, and its content hash."""
-        ...
-
-    def reopen(self, description: dict[str, Any]) -> tuple[Any, str]:
-        """What `source` described, opened again for `prepare`, and its name for messages.
-
-        Raises:
-            SourceError: when it is not there any more.
-            KeyError, TypeError: when the description is malformed.
-        """
-        ...
-
-    def vocabulary(self) -> dict[str, Any]:
-        """The encoder, and whatever else of the data the task's use needs, JSON-able."""
-        ...
-
-    def restore(self, vocabulary: dict[str, Any]) -> None:
-        """Takes a vocabulary saved earlier; `prepare` keeps it then, and `build` works without `prepare`."""
-        ...
-
-    def has(self, split: str) -> bool:
-        """Whether this part holds anything: `train`, `validation` or `test`."""
-        ...
-
-    def rows(self, split: str, *, evaluate: bool = False) -> int:
-        """Rows of a global batch, in training or when the part is read once in order."""
-        ...
-
-    def steps(self, split: str, *, evaluate: bool = False) -> int:
-        """Batches in one epoch, or in reading the part once in order."""
-        ...
-
-    def batches(
-        self, split: str, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
-    ) -> Iterator[Batch]:
-        """The batches of an epoch from number `start` on: a pure function of its arguments.
-
-        Without an epoch the part is read once, in order, for evaluation.
-
-        A shard (index, count) holds the contiguous rows [index · rows / count, (index + 1) · rows / count) of
-        every global batch. Each batch has "first_row", the number of its first row in the global batch.
-        """
-        ...
-
-    def for_evaluation(self, *, whole: bool) -> Task:
-        """The same task, to evaluate a trained model with; it keeps the vocabulary.
-
-        Args:
-            whole: take the source as one part, `train`, instead of splitting it as in training.
-        """
-        ...
-
-    def signature(self) -> dict[str, tf.TensorSpec] | None:
-        """What every batch is, with None for sizes that differ; None when all batches have the same sizes."""
+    def steps(self) -> int:
+        """Batches in an epoch; of a part that is not trained on, batches in reading it once."""
         ...
 
     @property
     def carries_state(self) -> bool:
-        """Whether a training batch begins with the state the one before it ended with."""
+        """Whether a training batch begins with the state that the one before it ended in."""
+        return False
+
+    @property
+    def signature(self) -> Mapping[str, tf.TensorSpec] | None:
+        """The type of every batch, with None for sizes that differ; None when all batches have the same."""
+        return None
+
+    def batches(
+        self, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """The batches from number `start` on: a pure function of its arguments.
+
+        Args:
+            epoch: which epoch of training; None reads the part once, in order, for evaluation.
+            start: the number of the first batch.
+            shard: (index, count): only the rows [index · rows / count, (index + 1) · rows / count) of every
+                global batch. "first_row" in each batch is the number of its first row in the global batch.
+        """
         ...
 
-    def build(self) -> Any:
-        """A keras.Model with explicit state in and out; equal configs build equal weights."""
+
+class Data(Protocol):
+    """What a task has read. Nothing in it changes, and nothing in it is None."""
+
+    @property
+    def vocabulary(self) -> Json:
+        """What building and using the network needs to know of the data, JSON-able."""
+        ...
+
+    @property
+    def source(self) -> Json:
+        """{"description": what `TaskSpec.source` opens again, "sha256": of the content}, JSON-able."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user about the data."""
+        return ()
+
+    def part(self, name: str) -> Part | None:
+        """`train`, `validation` or `test`; None when it holds nothing."""
+        ...
+
+
+@runtime_checkable
+class ReadsInOrder(Protocol):
+    """Data that has an exact way of reading a part, other than the fast one of training."""
+
+    def in_order(self, name: str) -> Part | None:
+        """The part from beginning to end, for an exact evaluation; None when it holds nothing."""
+        ...
+
+
+class Task(Protocol):
+    """A job for a recurrent network. It is made from a config, `MyTask(config)`, and holds nothing else."""
+
+    unit: str = "examples"
+    """What the weight of a loss counts."""
+    evaluated_first: tuple[str, ...] = ("test", "validation")
+    """An evaluation takes the first of these parts that the data has, unless told."""
+
+    def read(
+        self,
+        source: Any,
+        *,
+        vocabulary: Json | None = None,
+        whole: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> Data:
+        """Reads a source.
+
+        Args:
+            source: what the task's `TaskSpec.source` returns.
+            vocabulary: of data read before, which is kept; None makes one from the training part.
+            whole: take the source as one part, `train`, instead of splitting it, to evaluate on all of it.
+            on_progress: told how much of a long source is read.
+
+        Raises:
+            SourceError: the source cannot be read, or holds too little.
+            EncodingError: it has symbols that the given vocabulary lacks.
+        """
+        ...
+
+    def build(self, vocabulary: Json) -> keras.Model:
+        """The network. Equal configs and vocabularies build equal weights.
+
+        Raises:
+            RunError: the vocabulary is damaged.
+        """
         ...
 
     def states(self, model: Any) -> tuple[StateSpec, ...]:
-        """The tensors of the recurrent state; none where every batch begins anew."""
-        ...
+        """The tensors of the recurrent state that batches carry; empty where every batch begins anew."""
+        return ()
 
     def loss(self, model: Any, batch: Batch, state: State, *, step: tf.Tensor | None = None) -> Loss:
         """What a batch adds to the loss.
 
         Args:
-            model: from `build`.
-            batch: from `batches`, as tensors.
-            state: a flat tuple of (rows, units) tensors.
-            step: the training step, which dropout masks are drawn from; None evaluates without dropout.
+            model: the keras.Model from `build`.
+            batch: of a part, as tensors.
+            state: a flat tuple of tensors, as `states` says.
+            step: the training step that dropout masks are drawn from; None evaluates without dropout.
         """
         ...
 
@@ -172,28 +209,39 @@ class Task(Protocol):
         """The figures that people read, from the sums over any number of batches, as floats."""
         ...
 
+    def use(self, model: Any, vocabulary: Json) -> object:
+        """What a trained network can do: an object with any of the protocols below."""
+        return None
 
-# What a trained task can do; asked with `isinstance`.
+
+# What a trained network can do; asked with `isinstance`.
+
+
+class Evaluation(Protocol):
+    """What an evaluation found."""
+
+    @property
+    def part(self) -> str: ...
+    @property
+    def figures(self) -> dict[str, float]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
 
 @runtime_checkable
 class Evaluates(Protocol):
-    """Finds more in an evaluation than the figures that `loss` and `metrics` give."""
+    """Finds more in an evaluation than the figures of `Task.loss` and `Task.metrics`."""
 
-    def judge(
-        self, model: Any, split: str, on_batch: Callable[[int, int], None] | None = None, **options: Any
-    ) -> Any:
-        """Evaluates a part that the task `has`; what it returns has `figures`, `part` and `notes`."""
+    def evaluate(self, data: Data, part: str, on_batch: OnBatch | None = None, **options: Any) -> Evaluation:
+        """Evaluates a part that the data has."""
         ...
 
-    def judge_quickly(
-        self, model: Any, split: str, on_batch: Callable[[int, int], None] | None = None
-    ) -> Any:
+    def evaluate_quickly(self, data: Data, part: str, on_batch: OnBatch | None = None) -> Evaluation:
         """The same at the end of a training, where it may be less exact and faster."""
         ...
 
-    def draw(self, judgement: Any, folder: Path) -> list[Path]:
-        """Draws what an evaluation found into files of a folder, and says which."""
+    def draw(self, evaluation: Evaluation, folder: Path) -> list[Path]:
+        """Draws an evaluation into files of a folder, and says which."""
         ...
 
 
@@ -201,32 +249,130 @@ class Evaluates(Protocol):
 class Generates(Protocol):
     """Writes sequences."""
 
-    def generate(self, model: Any, **options: Any) -> list[str]: ...
+    def generate(self, **options: Any) -> list[str]: ...
 
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Answers texts."""
+    """Answers texts, one after another."""
 
-    def predictions(self, model: Any, texts: Iterable[str], **options: Any) -> Iterator[Any]: ...
+    def predictions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]: ...
 
 
 @runtime_checkable
 class Attributes(Protocol):
-    """Says what each part of an input contributed to the answer."""
+    """Says how much each part of an input contributed to the answer."""
 
-    def explain(self, model: Any, texts: Iterable[str], **options: Any) -> Iterator[Any]: ...
+    def attributions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]: ...
 
 
 @runtime_checkable
 class Aligns(Protocol):
     """Says where the network looked while it wrote."""
 
-    def align(self, model: Any, source: str, target: str) -> Any: ...
+    def align(self, source: str, target: str) -> Any: ...
 
 
 @runtime_checkable
 class ComparesWords(Protocol):
     """Has an embedding in which words are near to each other or far."""
 
-    def neighbors(self, model: Any, word: str, count: int = 10) -> Any: ...
+    def neighbors(self, word: str, count: int = 10) -> Any: ...
+
+
+# What the rest of the house knows of a task, without TensorFlow.
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run before its network is made.
+
+    Attributes:
+        path: the run directory.
+        config: the settings of its task.
+        vocabulary: of the data that it was trained on, JSON-able.
+    """
+
+    path: Path
+    config: Any
+    vocabulary: Json
+
+
+class Printer(Protocol):
+    """Prints the answers to texts."""
+
+    def say(self, texts: list[str]) -> None:
+        """Prints the answers to some texts."""
+        ...
+
+    def end(self) -> None:
+        """Called after the last text."""
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person gave as a source: arguments and options for `TaskSpec.source`."""
+
+    arguments: tuple[object, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What `TaskSpec.source` has returned."""
+
+    source: Any
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task as the registry has it: `ostinato train COMMAND` and all that uses its runs.
+
+    Another package adds one by an entry point in the group `ostinato.tasks` that names such an object; see
+    examples/plugin.
+
+    Attributes:
+        command: the name on the command line; runs are called runs/COMMAND-001.
+        config: the class of the settings. Its `task` names the task in run directories and recipes.
+        task: the class of the task, or "module:Class", since it needs TensorFlow and its settings do not.
+        source: turns what a person gave into what `Task.read` reads, without TensorFlow and, as far as
+            possible, without reading: `source(given, …, *, option=…)`. Its parameters are the arguments and
+            flags of the command line. It also takes the "description" of `Data.source` and, under the
+            keyword `vocabulary`, if it has one, the vocabulary of a run to evaluate.
+        output: what the command line asks and prints, by command. A function checks its flags against the
+            `RunFacts` before TensorFlow is imported, and returns what takes the result of `Task.use`:
+
+                predict(facts, *, texts, as_json, …)     → function of the use → `Printer`
+                generate(facts, *, as_json, …)           → function of the use → None, which prints
+                neighbors(facts, word, *, as_json, …)    → function of the use → None, which prints
+                evaluate(facts, *, …)                    → (options for `Evaluates.evaluate`, function of the
+                                                            `Evaluation`, which prints what is not a figure)
+
+            `texts` are those on the command line, or None. Every further parameter is a flag,
+            `name: Annotated[type, Flag(group), "help"] = default`, and so are those of `source`.
+    """
+
+    command: str
+    config: type[TaskConfig]
+    task: str | type[Task]
+    source: Callable[..., Any]
+    output: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def open(self, given: object, vocabulary: Json | None = None) -> Any:
+        """What `Task.read` reads.
+
+        Args:
+            given: a source as `source` takes it, `Given` or `Opened`.
+            vocabulary: of a run to evaluate on it.
+
+        Raises:
+            SourceError: there is no such source.
+        """
+        if isinstance(given, Opened):
+            return given.source
+        given = given if isinstance(given, Given) else Given((given,))
+        options = dict(given.options)
+        if vocabulary is not None and "vocabulary" in inspect.signature(self.source).parameters:
+            options["vocabulary"] = vocabulary
+        return self.source(*given.arguments, **options)

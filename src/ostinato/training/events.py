@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
-class Told:
+class Notice:
     """A sentence for whoever watches: what is waited for, or that there is nothing to do."""
 
     sentence: str
@@ -70,17 +70,20 @@ class Saved:
     best: bool
 
 
+EndReason = Literal["finished", "stopped early", "interrupted", "terminated"]
+
+
 @dataclass(frozen=True)
 class Ended:
     """The training is over, or was interrupted and can be resumed."""
 
     path: Path
     step: int
-    reason: Literal["finished", "stopped early", "interrupted", "terminated"]
+    reason: EndReason
     seconds: float
     best_loss: float | None
     best_step: int | None
 
 
-Event = Told | Started | StepDone | Evaluating | Measured | Saved | Ended
+Event = Notice | Started | StepDone | Evaluating | Measured | Saved | Ended
 Listener = Callable[[Event], None]

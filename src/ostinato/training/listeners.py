@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from ostinato.errors import RunError
-from ostinato.files import atomic as files
+from ostinato.files import atomic
 from ostinato.runs.directory import RunDirectory
 from ostinato.training.events import Ended, Event, Measured
 from ostinato.training.report import draw_accuracies, draw_losses
@@ -66,7 +66,7 @@ class Report:
         """Draws what metrics.jsonl holds."""
         rows = self._run.rows()
         if rows:
-            with files.writing(self._run.report), files.placed_in(self._run.report) as report:
+            with atomic.writing(self._run.report), atomic.placed_in(self._run.report) as report:
                 draw_losses(rows, report / "loss.png", self._unit)
                 if "accuracy" in rows[-1]:
                     draw_accuracies(rows, report / "accuracy.png")

@@ -10,7 +10,7 @@ from typing import TextIO
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from ostinato.training.events import Ended, Evaluating, Event, Measured, Saved, Started, StepDone, Told
+from ostinato.training.events import Ended, Evaluating, Event, Measured, Notice, Saved, Started, StepDone
 
 _SECONDS_BETWEEN_UPDATES = 0.25
 _SECONDS_BETWEEN_LINES = 5.0
@@ -73,7 +73,7 @@ class ProgressView:
             self._shown_at = now
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Told):
+        if isinstance(event, Notice):
             self._say(event.sentence)
         elif isinstance(event, Started):
             self._start(event)
@@ -158,7 +158,8 @@ class ProgressView:
             self._progress = _Bars(*columns, console=self._console, auto_refresh=False, transient=True)
             self._bar = self._progress.add_task("", total=1.0)
             self._progress.start()
-        assert self._bar is not None
+        if self._bar is None:
+            return
         if self._ended:
             self._progress.update(self._bar, completed=event.done / event.batches)
         else:

@@ -1,4 +1,4 @@
-"""Recipes: settings that are known to work, as TOML files inside the package, one folder a task.
+"""Recipes: settings that are known to work, as TOML files in the folder `recipes` of each task.
 
 description = "what it is for"
 [language_model]     # the task's settings
@@ -11,10 +11,14 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+
+import tomli_w
 
 from ostinato.errors import ConfigError
 from ostinato.files.plain import read_plain
+from ostinato.tasks import registry
+from ostinato.tasks.config import Settings, TaskConfig
+from ostinato.training.config import TrainingConfig
 from ostinato.wording import did_you_mean, quoted, shown
 
 _LARGEST = 1 << 20  # bytes; a recipe has some hundred
@@ -26,20 +30,17 @@ class Recipe:
 
     name: str
     description: str
-    task: dict[str, Any]
-    training: dict[str, Any]
+    task: Settings
+    training: Settings
 
 
 def names(task: str) -> list[str]:
-    """The recipes there are for a task."""
-    folder = resources.files("ostinato") / "recipes" / task
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
+    """The recipes there are for a task, `default` among them."""
+    return sorted({"default", *_texts(task)})
 
 
 def read_recipe(task: str, name: str) -> Recipe:
-    """A recipe of the package.
+    """A recipe of the package that brings the task; without one, `default` leaves every setting as it is.
 
     Raises:
         ConfigError: for an unknown name, suggesting the nearest.
@@ -51,8 +52,17 @@ def read_recipe(task: str, name: str) -> Recipe:
         raise ConfigError(
             f"unknown recipe {name!r}; {hint} are {', '.join(known)}; your own go with --config FILE.toml"
         )
-    text = (resources.files("ostinato") / "recipes" / task / f"{name}.toml").read_text("utf-8")
-    return parse_recipe(task, text, name)
+    return parse_recipe(task, _texts(task).get(name, 'description = "the defaults of all settings"'), name)
+
+
+def _texts(task: str) -> dict[str, str]:
+    """The recipes in the folder `recipes` beside a task's config, by name."""
+    package = registry.spec(task).config.__module__.rpartition(".")[0]
+    folder = resources.files(package) / "recipes" if package else None
+    if folder is None or not folder.is_dir():
+        return {}
+    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
+    return {file.name.removesuffix(".toml"): file.read_text("utf-8") for file in files}
 
 
 def read_recipe_file(task: str, path: Path) -> Recipe:
@@ -84,3 +94,19 @@ def parse_recipe(task: str, text: str, name: str) -> Recipe:
         if not isinstance(data.get(table, {}), dict):
             raise ConfigError(f"{name}: {table} must be a table, [{table}]")
     return Recipe(name, str(data.get("description", "")), data.get(task, {}), data.get("training", {}))
+
+
+def to_toml(description: str, task: TaskConfig, training: TrainingConfig) -> str:
+    """A recipe of all settings that are not None; `parse_recipe` reads it again.
+
+    Args:
+        description: what it is for.
+        task, training: the settings.
+    """
+    return tomli_w.dumps(
+        {
+            "description": description,
+            task.task: task.model_dump(mode="json", exclude_none=True),
+            "training": training.model_dump(mode="json", exclude_none=True) | {"clip": training.clip or 0},
+        }
+    )

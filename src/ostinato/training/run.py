@@ -12,34 +12,39 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 import ostinato
 from ostinato.errors import ConfigError, EncodingError, RunError, TrainingError
-from ostinato.files import atomic as files
+from ostinato.files import atomic
 from ostinato.files.lock import RunLock, refuse_if_locked
-from ostinato.layers import registry
+from ostinato.layers import registry as cells
 from ostinato.runs import checkpoints, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
-from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load, restore_task
-from ostinato.tasks import task_for
-from ostinato.tasks.base import OnProgress, Task
+from ostinato.runs.opened import settings_of
+from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load
+from ostinato.tasks import registry
+from ostinato.tasks.base import Data, Json, OnProgress, Task
+from ostinato.tasks.config import RecurrentConfig, TaskConfig
 from ostinato.training import handover
 from ostinato.training.budget import Position
 from ostinato.training.config import TrainingConfig
-from ostinato.training.events import Evaluating, Event, Listener, Told
-from ostinato.training.judging import judge_validation
+from ostinato.training.evaluation import evaluate_at_end
+from ostinato.training.events import Evaluating, Event, Listener, Notice
 from ostinato.training.listeners import MetricsFile, Report, TensorBoard
 from ostinato.training.loop import Trainer
-from ostinato.training.source import prepare_again
+from ostinato.training.source import read_again
 from ostinato.training.workers import Workers, join
+
+if TYPE_CHECKING:
+    import keras
 
 
 def train(
-    config: Any,
-    source: Any = None,
+    config: TaskConfig,
+    source: object = None,
     *,
     training: TrainingConfig | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -67,8 +72,8 @@ def train(
         on_progress: told (bytes read, bytes in all or None) while a long source is read.
 
     Returns:
-        The run, with the best weights. A classifier's or translator's are judged on the validation part (a
-        translator's greedily) and drawn, as `judge` does, into the run's report folder. On a worker that is
+        The run, with the best weights. A classifier's or translator's are evaluated on the validation
+        part (a translator's greedily) and drawn into the run's report folder. On a worker that is
         not the chief, the run with its last weights; its directory is the chief's.
 
     Raises:
@@ -77,36 +82,42 @@ def train(
         KeyboardInterrupt: after Ctrl-C, when everything is saved.
         SystemExit: the same after SIGTERM.
     """
-    task, training = task_for(config), training or TrainingConfig(epochs=1)
+    spec, task, training = (
+        registry.spec_of(config),
+        registry.make(config),
+        training or TrainingConfig(epochs=1),
+    )
     workers = join(devices, _sentence_teller(on_event))
     with workers.attended(), ExitStack() as locks:
         workers.check_same("the arguments", b"train")
         with workers.together():
-            path = Path(out) if out is not None else next_path(task.prefix)
+            path = Path(out) if out is not None else next_path(spec.command)
             if workers.chief:
                 check_free(path, overwrite=overwrite)
                 refuse_if_locked(path)
-            base = _prepare(task, source, init_from, on_progress)
+            base = None if init_from is None else _base(init_from, config)
+            data = _read(task, spec.open(source), base, on_progress)
         with workers.together(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
             # Keras adds advice to whatever stops a layer from being built.
             warnings.simplefilter("ignore", UserWarning)
-            model = task.build()
-        notes = task.notes
+            vocabulary = data.vocabulary
+            model = task.build(vocabulary)
+        notes = data.notes
         if base is not None:
             with workers.together():
                 weights.assign(model, weights.to_arrays(base.model), origin=str(base.directory.path))
             notes = (*notes, f"starting from the weights of {base.directory.path}, step {base.step}")
         run = RunDirectory(
             path,
-            task.name,
+            config.task,
             config.model_dump(mode="json"),
             training.model_dump(mode="json"),
-            task.source,
-            task.vocabulary(),
+            data.source,
+            vocabulary,
             _packages(config),
         )
         workers.check_same("the settings, source or first weights", _fingerprint(run, model))
-        trainer = Trainer(task, model, training, run, _teller(run, task, on_event), workers)
+        trainer = Trainer(task, data, model, training, run, _teller(run, task, on_event), workers)
         first = trainer.checkpoint()
         with workers.together():
             if workers.chief:
@@ -117,7 +128,7 @@ def train(
                 locks.enter_context(RunLock.acquire(path))
         with _enough_memory():
             ended = trainer.train((*notes, *_company(workers)))
-        return _trained(run, task, model, ended.step, workers, on_event)
+        return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)
 
 
 def resume(
@@ -164,11 +175,11 @@ def resume(
             tell(f"{run.path} is finished; there is nothing to resume")
             return _finished(run, checkpoint, workers)
         with workers.together(), workers.strategy.scope(), _enough_memory():
-            task = restore_task(run)
+            task = registry.make(settings_of(run))
             training = _settings(run)
-            prepare_again(task, run, on_progress)
+            data = read_again(task, run, on_progress)
             model = build(task, checkpoint, run)
-        trainer = Trainer(task, model, training, run, _teller(run, task, on_event), workers)
+        trainer = Trainer(task, data, model, training, run, _teller(run, task, on_event), workers)
         with workers.together():
             trainer.restore(checkpoint)
             if workers.chief:
@@ -178,13 +189,16 @@ def resume(
         notes = [f"{problem}; going on from step {checkpoint.step} instead" for problem in problems]
         with _enough_memory():
             ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_company(workers)))
-        return _trained(run, task, model, ended.step, workers, on_event)
+        return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)
 
 
-def _packages(config: Any) -> dict[str, str]:
-    """What other packages the network needs, by the name of what they bring."""
-    package = registry.package_of(config.cell)
-    return {} if package is None else {config.cell: package}
+def _packages(config: TaskConfig) -> dict[str, str]:
+    """The other packages that a run needs, by the name of the task or cell that they bring."""
+    needed = {config.task: registry.package_of(config)}
+    if isinstance(config, RecurrentConfig):
+        cell = str(config.model_dump()["cell"])
+        needed[cell] = cells.package_of(cell)
+    return {name: package for name, package in needed.items() if package is not None}
 
 
 def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Workers) -> TrainedRun:
@@ -194,30 +208,28 @@ def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Wo
         if not (run.report / "loss.png").exists():  # it was killed in between
             Report(run, trained.task.unit).draw()
         return trained
-    task = restore_task(run)
-    model = build(task, checkpoint, run)
-    weights.assign(model, checkpoint.groups["weights"], origin=str(run.path))
-    return TrainedRun(run, task, model, checkpoint.step)
+    return from_checkpoint(run, checkpoint)
 
 
-def _prepare(
-    task: Task, source: Any, init_from: str | os.PathLike[str] | None, on_progress: OnProgress | None
-) -> TrainedRun | None:
-    """Reads the source; returns the run to start from, whose vocabulary is kept."""
-    if init_from is None:
-        task.prepare(source, on_progress)
-        return None
-    base = load(init_from)
-    if base.task.name != task.name:
-        raise ConfigError(f"{base.directory.path} is a {base.task.name} run, not a {task.name} run")
-    task.restore(base.directory.vocabulary)
+def _base(path: str | os.PathLike[str], config: TaskConfig) -> TrainedRun:
+    """The run to start from. Raises ConfigError when it is of another task."""
+    base = load(path)
+    if base.directory.task != config.task:
+        raise ConfigError(f"{base.directory.path} is a {base.directory.task} run, not a {config.task} run")
+    return base
+
+
+def _read(task: Task, source: object, base: TrainedRun | None, on_progress: OnProgress | None) -> Data:
+    """Reads the source, with the vocabulary of the run to start from."""
+    if base is None:
+        return task.read(source, on_progress=on_progress)
+    vocabulary: Json = base.directory.vocabulary
     try:
-        task.prepare(source, on_progress)
+        return task.read(source, vocabulary=vocabulary, on_progress=on_progress)
     except EncodingError as error:
         raise EncodingError(
             f"the vocabulary of {base.directory.path} does not fit the source: {error}"
         ) from None
-    return base
 
 
 def _settings(run: RunDirectory) -> TrainingConfig:
@@ -227,11 +239,11 @@ def _settings(run: RunDirectory) -> TrainingConfig:
         raise RunError(f"{run.path / 'config.json'} is damaged: {error}") from None
 
 
-def _fingerprint(run: RunDirectory, model: Any) -> bytes:
+def _fingerprint(run: RunDirectory, model: keras.Model) -> bytes:
     """A digest of all that must be equal on every worker before the first step."""
     versions = [ostinato.__version__, tf.__version__]
     settings = [run.task, run.task_config, run.training, run.source["sha256"], run.vocabulary, versions]
-    digest = hashlib.sha256(files.to_json(settings))
+    digest = hashlib.sha256(atomic.to_json(settings))
     for name, array in weights.to_arrays(model).items():
         digest.update(name.encode() + array.tobytes())
     return digest.digest()
@@ -246,18 +258,16 @@ def _company(workers: Workers) -> tuple[str, ...]:
     return (f"{workers.count} worker{'s' if workers.count > 1 else ''}{of_each} share every batch",)
 
 
-def _trained(
-    run: RunDirectory, task: Task, model: Any, step: int, workers: Workers, on_event: Listener | None
-) -> TrainedRun:
-    """The run at the end of its training: the chief's has the best weights, judged; others wait."""
-    trained = TrainedRun(run, task, model, step)
+def _trained(run: TrainedRun, data: Data, workers: Workers, on_event: Listener | None) -> TrainedRun:
+    """The run at the end of its training: the chief's has the best weights, evaluated; others wait."""
     with workers.together():
         if workers.chief:
             # Replicas' variables are tied to their strategy; else no network has to be made again.
-            trained = from_checkpoint(run, run.weights("best"), model if workers.replica_count == 1 else None)
+            model = run.model if workers.replica_count == 1 else None
+            run = from_checkpoint(run.directory, run.directory.weights("best"), model)
             tell: Listener = on_event or (lambda event: None)
-            judge_validation(trained, task, lambda done, batches: tell(Evaluating(done, batches)))
-    return trained
+            evaluate_at_end(run, data, lambda done, batches: tell(Evaluating(done, batches)))
+    return run
 
 
 @contextmanager
@@ -285,4 +295,4 @@ def _teller(run: RunDirectory, task: Task, on_event: Listener | None) -> Callabl
 
 
 def _sentence_teller(on_event: Listener | None) -> Callable[[str], None]:
-    return lambda sentence: None if on_event is None else on_event(Told(sentence))
+    return lambda sentence: None if on_event is None else on_event(Notice(sentence))

@@ -1,23 +1,37 @@
-"""The source of a run, read again: to go on with its training, or to judge what came of it."""
+"""The source of a run, read again: to go on with its training, or to evaluate it."""
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 from ostinato.errors import EncodingError, RunError
 from ostinato.runs.directory import RunDirectory
-from ostinato.tasks.base import OnProgress, Task
+from ostinato.runs.opened import source_of
+from ostinato.tasks.base import Data, OnProgress, Task
 
 
-def prepare_again(task: Task, run: RunDirectory, on_progress: OnProgress | None) -> None:
-    """Reads a run's own source again, and refuses another text."""
+@runtime_checkable
+class Named(Protocol):
+    """A source that messages can name."""
+
+    name: str
+
+
+def read_again(task: Task, run: RunDirectory, on_progress: OnProgress | None) -> Data:
+    """Reads a run's own source again.
+
+    Raises:
+        RunError: it has changed, or what describes it is damaged.
+        SourceError: it cannot be read any more.
+    """
+    expected = run.source.get("sha256")
+    source = source_of(run)
+    name = f" ({source.name})" if isinstance(source, Named) else ""
+    changed = f"the source of {run.path} has changed since training began{name}"
     try:
-        expected = run.source["sha256"]
-        source, name = task.reopen(run.source["description"])
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{run.path / 'config.json'} is damaged: its source: {error!r}") from None
-    changed = f"the source of {run.path} has changed since training began ({name})"
-    try:
-        task.prepare(source, on_progress)
+        data = task.read(source, vocabulary=run.vocabulary, on_progress=on_progress)
     except EncodingError as error:
         raise RunError(f"{changed}: {error}") from None
-    if task.source["sha256"] != expected:
+    if data.source["sha256"] != expected:
         raise RunError(f"{changed}; restore it, or start a new run")
+    return data

@@ -86,3 +86,8 @@ def encoder_digest(encoder: Encoder) -> str:
 def _one_of(what: str, name: str, names: tuple[str, ...]) -> None:
     if name not in names:
         raise ConfigError(f"there is no {what} {name!r}, only {', '.join(names)}{hint_after(name, names)}")
+
+
+def check_encoder(name: str) -> None:
+    """Refuses what names no encoder. Raises ConfigError."""
+    _one_of("encoder", name, ENCODERS)

@@ -1,38 +1,53 @@
 """Text classification: one label for a text, or several, or a yes or no.
 
-    config.py       the settings
-    network.py      the keras.Model
-    task.py         data, loss, metrics and use
-    predictions.py  from scores to labels: what is said about a text
-    neighbors.py    which words the embedding has learned to be alike
-    metrics.py      macro F1, ROC-AUC, calibration error
-    judgement.py    what an evaluation found: figures, confusion matrix, mistakes
-    pictures.py     the same, drawn
-    explanation.py  how each word moved a decision, and a page that shows it
+    config.py            the settings
+    data.py              tables, parts and batches; vocabulary.py, what is kept of them; padding.py
+    network.py           the keras.Model
+    task.py              loss and metrics
+    labels.py            the labels, and how scores decide for them
+    predictions.py       what is said about a text
+    answers.py           the use of a trained network: all of the following
+    neighbors.py         which words the embedding has learned to be alike
+    metrics.py           macro F1, ROC-AUC, calibration error
+    evaluation.py        what an evaluation finds: figures, confusion matrix, mistakes
+    pictures.py          the same, drawn
+    attribution.py       how each word moved a decision; attribution_page.py shows it
+    output.py            what the command line prints
 
 Source: Pedersen, TensorFlow Tutorial #20 (natural language processing); the recipe `tutorial20` is its
 network.
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING
 
+from ostinato.tasks.base import TaskSpec
+from ostinato.tasks.classifier import output
 from ostinato.tasks.classifier.config import ClassifierConfig
+from ostinato.tasks.classifier.data import open_source
 
 if TYPE_CHECKING:
     from ostinato.tasks.classifier.network import RecurrentClassifier
     from ostinato.tasks.classifier.task import Classifier
 
-__all__ = ["Classifier", "ClassifierConfig", "RecurrentClassifier"]
+__all__ = ["SPEC", "Classifier", "ClassifierConfig", "RecurrentClassifier"]
+
+SPEC = TaskSpec(
+    command="classify",
+    config=ClassifierConfig,
+    task="ostinato.tasks.classifier.task:Classifier",
+    source=open_source,
+    output={
+        "predict": output.predict,
+        "neighbors": output.neighbors,
+        "evaluate": output.evaluate,
+    },
+)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Settings are checked before TensorFlow, which takes seconds to import, is needed.
-    if name == "Classifier":
-        from ostinato.tasks.classifier.task import Classifier
-
-        return Classifier
-    if name == "RecurrentClassifier":
-        from ostinato.tasks.classifier.network import RecurrentClassifier
-
-        return RecurrentClassifier
+    modules = {"Classifier": "task", "RecurrentClassifier": "network"}
+    if name in modules:
+        return getattr(importlib.import_module(f"ostinato.tasks.classifier.{modules[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

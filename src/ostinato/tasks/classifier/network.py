@@ -11,9 +11,7 @@ from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.encoder import Reader
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
-
-PADDING = 0
-"""The id of padding; an encoder's ids come after it."""
+from ostinato.tasks.classifier.padding import PADDING
 
 _WORD_SITE, _EMBEDDING_SITE, _OUTPUT_SITE = 1000, 1001, 1002
 _FAR_BELOW = -1e9
@@ -54,7 +52,7 @@ class RecurrentClassifier(keras.Model):
             dropout=config.dropout,
             recurrent_dropout=config.recurrent_dropout,
             seed=seed,
-            options={"engine": config.engine, "reset_before": config.reset_before},
+            options={"engine": config.engine, "reset_after": config.reset_after},
             name="reader",
         )
         if config.pooling == "attention":

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ostinato.tasks.classifier.judgement import Judgement, sureness
+from ostinato.tasks.classifier.evaluation import Evaluation, sureness
 from ostinato.tasks.classifier.metrics import reliability, roc_curve
 
 _MOST_NAMED = 30
 """More labels than this are drawn without their names and numbers."""
 
 
-def draw(judgement: Judgement, folder: Path) -> list[Path]:
+def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Draws all that there is to draw.
 
     Args:
-        judgement: of one part.
+        evaluation: of one part.
         folder: where the PNG files go; it must exist. A file of the same name is replaced.
 
     Returns:
@@ -28,12 +28,12 @@ def draw(judgement: Judgement, folder: Path) -> list[Path]:
     with warnings.catch_warnings():
         # A label in a script that the font lacks is drawn as boxes; the printed matrix has its name.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        if judgement.confusion is not None:
-            drawn.append(folder / f"confusion-{judgement.part}.png")
-            draw_confusion(judgement.confusion, judgement.labels, drawn[-1])
-        drawn += [folder / f"roc-{judgement.part}.png", folder / f"reliability-{judgement.part}.png"]
-        draw_roc(judgement, drawn[-2])
-        draw_reliability(judgement, drawn[-1])
+        if evaluation.confusion is not None:
+            drawn.append(folder / f"confusion-{evaluation.part}.png")
+            draw_confusion(evaluation.confusion, evaluation.labels, drawn[-1])
+        drawn += [folder / f"roc-{evaluation.part}.png", folder / f"reliability-{evaluation.part}.png"]
+        draw_roc(evaluation, drawn[-2])
+        draw_reliability(evaluation, drawn[-1])
     return drawn
 
 
@@ -65,35 +65,37 @@ def draw_confusion(confusion: np.ndarray, labels: tuple[str, ...], path: Path) -
     figure.savefig(path)
 
 
-def draw_roc(judgement: Judgement, path: Path) -> None:
+def draw_roc(evaluation: Evaluation, path: Path) -> None:
     """Draws the ROC curve, of the second label if there are two, else one for each of the first ten."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
-    truth, scores = judgement.decisions.truth, judgement.decisions.probabilities
-    two = len(judgement.labels) == 2 and judgement.confusion is not None
-    for column in [1] if two else range(min(len(judgement.labels), 10)):
+    truth, scores = evaluation.decisions.truth, evaluation.decisions.probabilities
+    two = len(evaluation.labels) == 2 and evaluation.confusion is not None
+    for column in [1] if two else range(min(len(evaluation.labels), 10)):
         if 0 < truth[:, column].sum() < len(truth):
-            axes.plot(*roc_curve(truth[:, column], scores[:, column]), label=_short(judgement.labels[column]))
+            axes.plot(
+                *roc_curve(truth[:, column], scores[:, column]), label=_short(evaluation.labels[column])
+            )
     axes.plot([0, 1], [0, 1], ":", color="grey", label="by chance")
     axes.set_xlabel("false positive rate")
     axes.set_ylabel("true positive rate")
-    axes.set_title(f"area {judgement.figures['roc_auc']:.4f}")
+    axes.set_title(f"area {evaluation.figures['roc_auc']:.4f}")
     axes.grid(alpha=0.3)
     for text in axes.legend().get_texts():
         text.set_parse_math(False)
     figure.savefig(path)
 
 
-def draw_reliability(judgement: Judgement, path: Path) -> None:
+def draw_reliability(evaluation: Evaluation, path: Path) -> None:
     """Draws how often decisions are right beside how sure the classifier was of them."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
-    decisions = judgement.decisions
-    sure = sureness(decisions, several=judgement.confusion is None)
+    decisions = evaluation.decisions
+    sure = sureness(decisions, several=evaluation.confusion is None)
     count, confidence, right = reliability(decisions.right, sure)
     there = count > 0
     axes.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
@@ -102,7 +104,7 @@ def draw_reliability(judgement: Judgement, path: Path) -> None:
     axes.set_ylabel("fraction that is right")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_title(f"expected calibration error {judgement.figures['calibration_error']:.4f}")
+    axes.set_title(f"expected calibration error {evaluation.figures['calibration_error']:.4f}")
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path)

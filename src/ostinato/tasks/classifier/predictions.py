@@ -1,4 +1,4 @@
-"""What a classifier says about texts: the network's scores, and from scores to labels."""
+"""What a classifier says about a text, and the network's scores that it rests on."""
 
 from __future__ import annotations
 
@@ -32,56 +32,6 @@ class Prediction:
     tokens: int
     cut: bool
     empty: bool
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The labels there are, and how scores decide for them.
-
-    Attributes:
-        names: of the labels, in the order of the scores.
-        separator: what stands between the labels of a text that has several; None when each text has one.
-    """
-
-    names: tuple[str, ...]
-    separator: str | None = None
-
-    @property
-    def several(self) -> bool:
-        """Whether a text may have several labels."""
-        return self.separator is not None
-
-    @property
-    def scores(self) -> int:
-        """How many the network gives: one for a yes or no, else one a label."""
-        return len(self.names) if self.several or len(self.names) > 2 else 1
-
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Of every label, shape (rows, labels)."""
-        if self.several or logits.shape[1] == 1:
-            yes = np.exp(-np.logaddexp(0.0, -logits))
-            return yes if self.several else np.concatenate([1 - yes, yes], axis=1)
-        scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
-
-    def nats(self, logits: np.ndarray, targets: np.ndarray) -> float:
-        """The loss summed over the rows, as `loss` has it."""
-        if self.several:
-            return float((np.logaddexp(0.0, logits) - logits * targets).mean(axis=1).sum())
-        if logits.shape[1] == 1:
-            return float((np.logaddexp(0.0, logits[:, 0]) - logits[:, 0] * targets).sum())
-        return float((np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(logits)), targets]).sum())
-
-    def chosen(self, probabilities: np.ndarray) -> np.ndarray:
-        """Which labels are decided for, bool, shape (rows, labels)."""
-        if self.several:
-            return probabilities >= 0.5
-        return np.eye(len(self.names), dtype=bool)[probabilities.argmax(axis=1)]
-
-    def joined(self, chosen: np.ndarray) -> str:
-        """The names of those chosen, bool (labels,), with the separator between."""
-        names = [label for label, one in zip(self.names, chosen, strict=True) if one]
-        return (self.separator or "").join(names)
 
 
 class Scorer:

@@ -1,33 +1,44 @@
-"""Language modelling: predict the next character, byte, word or subword, and write text that way.
+"""Language modelling: a network that predicts the next character, byte, word or subword of a text.
 
     config.py    the settings
+    data.py      a text in parts and windows
     network.py   the keras.Model
-    task.py      data, loss, metrics and use
-    writing.py   how text is to be written: which options go together
+    task.py      loss and metrics
+    writing.py   how a text is to be written: settings that go together
+    answers.py   the use of a trained network: texts
+    output.py    what the command line prints
 
 Source: Dive into Deep Learning, chapters 9 (recurrent neural networks) and 10 (modern recurrent neural
-networks); truncated back-propagation through time with a carried state as in section 9.7.
+networks); truncated back-propagation through time with a carried state as in section 9.7. The recipe `d2l` is its
+network.
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING
 
+from ostinato.tasks.base import TaskSpec
+from ostinato.tasks.language_model import output
 from ostinato.tasks.language_model.config import LanguageModelConfig
+from ostinato.tasks.language_model.data import open_source
 
 if TYPE_CHECKING:
     from ostinato.tasks.language_model.network import RecurrentLanguageModel
     from ostinato.tasks.language_model.task import LanguageModel
 
-__all__ = ["LanguageModel", "LanguageModelConfig", "RecurrentLanguageModel"]
+__all__ = ["SPEC", "LanguageModel", "LanguageModelConfig", "RecurrentLanguageModel"]
+
+SPEC = TaskSpec(
+    command="lm",
+    config=LanguageModelConfig,
+    task="ostinato.tasks.language_model.task:LanguageModel",
+    source=open_source,
+    output={"generate": output.generate},
+)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Settings are checked before TensorFlow, which takes seconds to import, is needed.
-    if name == "LanguageModel":
-        from ostinato.tasks.language_model.task import LanguageModel
-
-        return LanguageModel
-    if name == "RecurrentLanguageModel":
-        from ostinato.tasks.language_model.network import RecurrentLanguageModel
-
-        return RecurrentLanguageModel
+    modules = {"LanguageModel": "task", "RecurrentLanguageModel": "network"}
+    if name in modules:
+        return getattr(importlib.import_module(f"ostinato.tasks.language_model.{modules[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -42,7 +42,7 @@ class RecurrentLanguageModel(keras.Model):
             recurrent_dropout=config.recurrent_dropout,
             seed=seed + 1,
             symbols=0 if config.embedding else vocabulary_size,
-            options={"reset_before": config.reset_before, "engine": config.engine},
+            options={"reset_after": config.reset_after, "engine": config.engine},
             name="stack",
         )
         if config.tied:

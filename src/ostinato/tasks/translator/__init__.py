@@ -1,36 +1,46 @@
 """Translation: a network that reads a sentence and writes another one.
 
     config.py        the settings
+    data.py          pairs, parts and batches; what is kept of them
     network.py       the keras.Model: encoder, bridge, decoder
     decoder.py       the decoder: recurrent layers, attention, the scores of the next token
-    task.py          data, loss and metrics
-    translations.py  its use: translations of sentences, and what the decoder looked at
-    judgement.py     what an evaluation found: BLEU, chrF, by length, samples
+    task.py          loss and metrics
+    translations.py  what is made of a sentence
+    answers.py       the use of a trained network: translations, evaluations, alignments
+    evaluation.py    what an evaluation finds: BLEU, chrF, by length, samples
     pictures.py      the same, and alignments, drawn
+    output.py        what the command line prints
 
 Sources: Zhang et al., Dive into Deep Learning, chapter 10; Bahdanau, Cho and Bengio 2014, arXiv:1409.0473;
 Luong, Pham and Manning 2015, arXiv:1508.04025.
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING
 
+from ostinato.tasks.base import TaskSpec
+from ostinato.tasks.translator import output
 from ostinato.tasks.translator.config import TranslatorConfig
+from ostinato.tasks.translator.data import open_source
 
 if TYPE_CHECKING:
     from ostinato.tasks.translator.network import RecurrentTranslator
     from ostinato.tasks.translator.task import Translator
 
-__all__ = ["RecurrentTranslator", "Translator", "TranslatorConfig"]
+__all__ = ["SPEC", "RecurrentTranslator", "Translator", "TranslatorConfig"]
+
+SPEC = TaskSpec(
+    command="translate",
+    config=TranslatorConfig,
+    task="ostinato.tasks.translator.task:Translator",
+    source=open_source,
+    output={"predict": output.predict, "evaluate": output.evaluate},
+)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Settings are checked before TensorFlow, which takes seconds to import, is needed.
-    if name == "Translator":
-        from ostinato.tasks.translator.task import Translator
-
-        return Translator
-    if name == "RecurrentTranslator":
-        from ostinato.tasks.translator.network import RecurrentTranslator
-
-        return RecurrentTranslator
+    modules = {"Translator": "task", "RecurrentTranslator": "network"}
+    if name in modules:
+        return getattr(importlib.import_module(f"ostinato.tasks.translator.{modules[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

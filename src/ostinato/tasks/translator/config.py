@@ -2,97 +2,109 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ostinato.tasks.config import RecurrentConfig, check_units
+from ostinato.tasks import config
+from ostinato.tasks.config import (
+    COMMON_DATA,
+    COMMON_NETWORK,
+    COMMON_TRAINING,
+    DATA,
+    NETWORK,
+    TRAINING,
+    Flag,
+    Fraction,
+    check_units,
+)
 
-SideEncoder = Literal["auto", "char", "byte", "word", "bpe"]
+
+def _known_encoder(name: str) -> str:
+    from ostinato.data.encoders.registry import check_encoder
+
+    if name != "auto":
+        check_encoder(name)
+    return name
 
 
-class TranslatorConfig(RecurrentConfig):
-    """What a translator reads and writes, and the network it trains.
+SideEncoder = Annotated[str, COMMON_DATA, AfterValidator(_known_encoder)]
 
-    Attributes:
-        source_encoder: what a token of the source is: `char`, `byte`, `word` or `bpe`; `auto` takes
-            characters for scripts without spaces between words, else words.
-        target_encoder: the same of the target, where `auto` takes bpe in place of words, so that nothing is
-            unknown.
-        source_vocabulary: how many words or subwords of the source to know at most.
-        target_vocabulary: the same of the target.
-        joint_vocabulary: one vocabulary and one embedding for both sides; both then have the source's
-            encoder.
-        min_count: rarer words and characters become `<unk>`, counted on the training part.
-        unicode: how both sides are normalised: `nfkc`, `nfc` or `none`.
-        lowercase: `source`, `both` or `none`.
-        max_tokens: pairs with more tokens on a side are left out of training; longer sources are cut when
-            they are translated.
-        validation_fraction: the part of the sources kept for validation, about.
-        test_fraction: the part kept for testing, about. Where a pair belongs follows from its source alone.
-        batch: pairs in a batch.
-        cell: the recurrence of encoder and decoder, a name from `ostinato.layers.cells()`.
-        units: hidden units of each layer of the encoder, in each direction, from the bottom up; a single
-            number counts for every layer.
-        decoder_units: the same of the decoder; None takes the encoder's.
-        reset_before: a GRU whose reset gate acts before the recurrent product; cells without a reset gate
-            ignore it.
-        bidirectional: a second network of each layer of the encoder reads from the end.
-        bridge: how the decoder's first state is made from the encoder's last: `copy`; `dense`, through a tanh
-            layer; `zeros`; `auto` copies where sizes allow it, else takes a layer.
-        attention: `none`; `additive` (Bahdanau et al. 2014); `multiplicative` (Luong et al. 2015).
-        input_feeding: with multiplicative attention, feed what it found to the next step.
-        embedding: size of the embeddings of both sides.
-        tied: the output layer shares the target embedding's weights (Press & Wolf 2017, arXiv:1608.05859).
-        word_dropout: fraction of tokens, of both sides, whose whole embedding is dropped in training.
-        embedding_dropout: fraction of the embeddings' entries dropped.
-        dropout: fraction dropped between two recurrent layers.
-        recurrent_dropout: fraction of its own past state that each recurrent layer drops.
-        output_dropout: fraction dropped before the output layer; None takes `dropout`.
-        label_smoothing: the probability that is spread over all tokens in the training loss (Szegedy et al.
-            2016, arXiv:1512.00567).
-        scheduled_sampling: the fraction of target tokens that are replaced, in training, by what the network
-            itself would have written there (Bengio et al. 2015, arXiv:1506.03099; in two passes as in
-            Mihaylova & Martins 2019, arXiv:1906.07651).
-        scheduled_sampling_steps: over so many steps that fraction rises from 0.
-        engine: how the recurrence runs over time: `auto`, `native`, `keras` or `scratch`.
-        seed: initial weights, batches and dropout masks follow from it.
+
+class TranslatorConfig(config.RecurrentConfig):
+    """A translator, trained from sentence pairs: a network that reads a sentence and writes another one.
+
+    Any task of that kind will do: from one language to another, from written dates to ISO dates, from letters
+    to sounds.
+
+    Example: ostinato train translate pairs.tsv --test-fraction 0.05
+
+    Example: ostinato train translate europarl.en europarl.fr --units 512 --attention additive --minutes 60
     """
 
     task: ClassVar[str] = "translator"
 
     source_encoder: SideEncoder = "auto"
+    """What a token of the source is: `char`, `byte`, `word` or `bpe`; `auto` takes characters for scripts
+    without spaces between words, else words."""
     target_encoder: SideEncoder = "auto"
-    source_vocabulary: int = Field(default=8_000, ge=257, le=1_000_000)
-    target_vocabulary: int = Field(default=8_000, ge=257, le=1_000_000)
-    joint_vocabulary: bool = False
-    min_count: int = Field(default=1, ge=1)
-    unicode: Literal["nfkc", "nfc", "none"] = "nfkc"
-    lowercase: Literal["none", "source", "both"] = "none"
-    max_tokens: int = Field(default=60, ge=1, le=100_000)
-    validation_fraction: float = Field(default=0.05, ge=0, lt=1)
-    test_fraction: float = Field(default=0.0, ge=0, lt=1)
-    batch: int = Field(default=64, ge=1, le=65536)
-    cell: str = "gru"
-    units: tuple[int, ...] = (256,)
-    decoder_units: tuple[int, ...] | None = None
-    reset_before: bool = False
-    bidirectional: bool = False
-    bridge: Literal["auto", "copy", "dense", "zeros"] = "auto"
-    attention: Literal["none", "additive", "multiplicative"] = "multiplicative"
-    input_feeding: bool = False
-    embedding: int = Field(default=256, ge=1, le=65536)
-    tied: bool = False
-    word_dropout: float = Field(default=0.0, ge=0, lt=1)
-    embedding_dropout: float = Field(default=0.0, ge=0, lt=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    recurrent_dropout: float = Field(default=0.0, ge=0, lt=1)
-    output_dropout: float | None = Field(default=None, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    scheduled_sampling: float = Field(default=0.0, ge=0, le=1)
-    scheduled_sampling_steps: int = Field(default=1000, ge=1)
-    engine: str = "auto"
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    """The same of the target, where `auto` takes bpe in place of words, so that nothing is unknown."""
+    source_vocabulary: Annotated[int, DATA] = Field(default=8_000, ge=257, le=1_000_000)
+    """How many words or subwords of the source to know at most."""
+    target_vocabulary: Annotated[int, DATA] = Field(default=8_000, ge=257, le=1_000_000)
+    """The same of the target."""
+    joint_vocabulary: Annotated[bool, Flag("Data", names=("--joint-vocabulary/--own-vocabularies",))] = False
+    """One vocabulary and one embedding for both sides; both then have the source's encoder."""
+    min_count: Annotated[int, DATA] = Field(default=1, ge=1)
+    """Rarer words and characters become `<unk>`, counted on the training part."""
+    unicode: Annotated[Literal["nfkc", "nfc", "none"], DATA] = "nfkc"
+    """How both sides are normalised: `nfkc`, `nfc` or `none`."""
+    lowercase: Annotated[Literal["none", "source", "both"], DATA] = "none"
+    """What is lower-cased: `none`, `source` or `both`."""
+    max_tokens: Annotated[int, COMMON_DATA] = Field(default=60, ge=1, le=100_000)
+    """Pairs with more tokens on a side are left out of training; longer sources are cut when they are
+    translated."""
+    validation_fraction: Annotated[Fraction, DATA] = 0.05
+    """The part of the sources kept for validation, about."""
+    test_fraction: Annotated[Fraction, COMMON_DATA] = 0.0
+    """The part kept for testing, about. Where a pair belongs follows from its source alone."""
+    cell: config.Cell = "gru"
+    units: config.Units = (256,)
+    layers: config.Layers = None
+    decoder_units: Annotated[tuple[int, ...] | None, Flag("Network", none="as --units")] = None
+    """Hidden units of each layer of the decoder; None takes the encoder's."""
+    reset_after: config.ResetAfter = True
+    bidirectional: config.Bidirectional = False
+    """A second network of each layer of the encoder reads from the end."""
+    bridge: Annotated[Literal["auto", "copy", "dense", "zeros"], NETWORK] = "auto"
+    """How the decoder's first state is made from the encoder's last: `copy`; `dense`, through a tanh layer;
+    `zeros`; `auto` copies where sizes allow it, else takes a layer."""
+    attention: Annotated[Literal["none", "additive", "multiplicative"], COMMON_NETWORK] = "multiplicative"
+    """`none`; `additive` (Bahdanau et al. 2014); `multiplicative` (Luong et al. 2015)."""
+    input_feeding: Annotated[bool, NETWORK] = False
+    """With multiplicative attention, feed what it found to the next step."""
+    embedding: Annotated[int, NETWORK] = Field(default=256, ge=1, le=65536)
+    """Size of the embeddings of both sides."""
+    tied: Annotated[bool, Flag("Network", names=("--tied/--untied",))] = False
+    """The output layer shares the target embedding's weights (Press & Wolf 2017, arXiv:1608.05859)."""
+    word_dropout: config.WordDropout = 0.0
+    embedding_dropout: config.EmbeddingDropout = 0.0
+    dropout: config.Dropout = 0.0
+    recurrent_dropout: config.RecurrentDropout = 0.0
+    output_dropout: config.OutputDropout = None
+    engine: config.Engine = "auto"
+    label_smoothing: Annotated[Fraction, TRAINING] = 0.0
+    """The probability that is spread over all tokens in the training loss (Szegedy et al. 2016,
+    arXiv:1512.00567)."""
+    scheduled_sampling: Annotated[float, TRAINING] = Field(default=0.0, ge=0, le=1)
+    """The fraction of target tokens that are replaced, in training, by what the network itself would have
+    written there (Bengio et al. 2015, arXiv:1506.03099; in two passes as in Mihaylova & Martins 2019,
+    arXiv:1906.07651)."""
+    scheduled_sampling_steps: Annotated[int, TRAINING] = Field(default=1000, ge=1)
+    """Over so many steps that fraction rises from 0."""
+    batch: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
+    """Pairs in a batch."""
+    seed: config.Seed = 0
 
     @property
     def decoder_sizes(self) -> tuple[int, ...]:

@@ -83,7 +83,7 @@ class Decoder(keras.layers.Layer):
             dropout=config.dropout,
             recurrent_dropout=config.recurrent_dropout,
             seed=seed + 10,
-            options={"reset_before": config.reset_before, "engine": config.engine},
+            options={"reset_after": config.reset_after, "engine": config.engine},
             name="stack",
         )
         self.attends = config.attention != "none"

@@ -58,7 +58,7 @@ class RecurrentTranslator(keras.Model):
             recurrent_dropout=config.recurrent_dropout,
             seed=seed,
             site=_ENCODER_SITE,
-            options={"reset_before": config.reset_before, "engine": config.engine},
+            options={"reset_after": config.reset_after, "engine": config.engine},
             name="encoder",
         )
         self.bridges = [

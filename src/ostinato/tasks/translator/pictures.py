@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostinato.tasks.translator.judgement import Judgement
+from ostinato.tasks.translator.evaluation import Evaluation
 from ostinato.wording import printable
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ _LEAST_SHOWN, _MOST_SHOWN = 0.1, 4
 """Of a target token the text shows source tokens with at least this weight, and at most so many."""
 
 
-def draw(judgement: Judgement, folder: Path) -> list[Path]:
+def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
     """Draws all that there is to draw.
 
     Args:
-        judgement: of one part.
+        evaluation: of one part.
         folder: where the PNG file goes; it must exist. A file of the same name is replaced.
 
     Returns:
@@ -48,17 +48,17 @@ def draw(judgement: Judgement, folder: Path) -> list[Path]:
     axes = figure.subplots()
     names = [
         f"{some.shortest}–{some.longest}" if some.longest > some.shortest else f"{some.longest}"
-        for some in judgement.lengths
+        for some in evaluation.lengths
     ]
-    bars = axes.bar(names, [some.bleu for some in judgement.lengths])
-    axes.bar_label(bars, [f"{some.sentences:,}" for some in judgement.lengths], padding=2, color="grey")
-    axes.axhline(judgement.figures["bleu"], linestyle=":", color="black", label="all")
-    axes.set_xlabel(f"{judgement.length_unit} of the source")
+    bars = axes.bar(names, [some.bleu for some in evaluation.lengths])
+    axes.bar_label(bars, [f"{some.sentences:,}" for some in evaluation.lengths], padding=2, color="grey")
+    axes.axhline(evaluation.figures["bleu"], linestyle=":", color="black", label="all")
+    axes.set_xlabel(f"{evaluation.length_unit} of the source")
     axes.set_ylabel("BLEU (above: sentences)")
     axes.margins(y=0.1)
     axes.grid(axis="y", alpha=0.3)
     axes.legend()
-    path = folder / f"bleu-by-length-{judgement.part}.png"
+    path = folder / f"bleu-by-length-{evaluation.part}.png"
     figure.savefig(path)
     return [path]
 

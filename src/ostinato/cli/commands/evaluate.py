@@ -1,0 +1,156 @@
+"""ostinato evaluate"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ostinato.cli import flags, uses
+from ostinato.cli.flags import Parameter
+from ostinato.cli.quiet import import_tensorflow
+from ostinato.cli.usage import click_command
+from ostinato.errors import ConfigError
+from ostinato.runs.opened import OpenedRun, open_to_use, source_of
+from ostinato.tasks import registry
+from ostinato.tasks.base import PARTS, Evaluates, Evaluation, Given, Opened
+from ostinato.wording import hint_after
+
+
+def command() -> Any:
+    """What Click runs."""
+    of_sources = flags.union(each for spec in registry.specs() for each in _of_source(spec.source))
+    return click_command(
+        uses.with_flags(evaluate, flags.union([*of_sources, *uses.of_all_tasks("evaluate")]))
+    )
+
+
+def _of_source(source: Callable[..., object]) -> list[Parameter]:
+    """The flags of a task's source that are not about training only."""
+    return [each for each in flags.of_function(source)[1] if not each.flag.training]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The run directory, for example runs/lm-001.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Evaluate on all of this text, table or file of pairs instead of a part of the run's own; of a "
+            "translator also a second file with the translations.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="The part of the run's own source: train, validation or test.",
+            show_default="validation; of a classifier or translator that kept one: test",
+        ),
+    ] = None,
+    checkpoint: uses.Checkpoint = "best",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
+    given: Any = None,
+) -> None:
+    """Measures a trained model exactly.
+
+    A language model over every token, with the state carried from beginning to end; a classifier over every
+    text, with a confusion matrix and the mistakes it was most sure of; a translator over every sentence, with
+    BLEU and chrF of its translations.
+
+    Example: ostinato evaluate runs/lm-001 --json
+
+    Example: ostinato evaluate runs/classify-001 more-reviews.csv
+
+    Example: ostinato evaluate runs/translate-001 --split test --beam 10
+    """
+    if split is not None and source:
+        raise typer.BadParameter(
+            "--split names a part of the run's own source; leave it out when giving a SOURCE"
+        )
+    if split not in (None, *PARTS):
+        raise typer.BadParameter(
+            f"--split must be train, validation or test, got {split}{hint_after(split, PARTS)}"
+        )
+    opened = open_to_use(run, checkpoint)
+    of_source = {each.name for each in _of_source(opened.spec.source)}
+    options, show = _checked(opened, {name: given[name] for name in given if name not in of_source})
+    asked = _source(opened, source or [], {name: given[name] for name in given if name in of_source})
+    import_tensorflow()
+    figures, evaluation = _measure(opened, asked, split, options)
+    if as_json:
+        # JSON has no NaN: undefined figures become null.
+        print(json.dumps({name: None if math.isnan(value) else value for name, value in figures.items()}))
+        return
+    part = evaluation.part if evaluation else split or "validation"
+    what = " and ".join(source) if source else f"the {part} part"
+    print(f"{run} on {what}, {checkpoint} checkpoint")
+    for name, value in figures.items():
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        print(f"  {name.replace('_', ' '):<20}{shown}")
+    if evaluation and show:
+        show(evaluation)
+
+
+def _checked(
+    opened: OpenedRun, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], Callable[[Evaluation], None] | None]:
+    """The options of the evaluation, and what prints more than its figures."""
+    if "evaluate" in opened.spec.output:
+        return uses.checked(opened, "evaluate", given)
+    if given:
+        flag = f"--{next(iter(given)).replace('_', '-')}"
+        raise ConfigError(
+            f"{flag} is about other tasks; {opened.directory.path} is a {opened.directory.task} run"
+        )
+    return {}, None
+
+
+def _source(opened: OpenedRun, given: list[str], options: Mapping[str, Any]) -> Opened | None:
+    """The source to evaluate on; None is the run's own, once it is certain that it is still there.
+
+    Raises:
+        ConfigError: the run's task takes no so many files.
+        SourceError: the source is not there.
+    """
+    if not given:
+        if options:
+            raise typer.BadParameter(f"--{next(iter(options)).replace('_', '-')} is about a SOURCE; give one")
+        source_of(opened.directory)
+        return None
+    arguments, _ = flags.of_function(opened.spec.source)
+    if len(given) > len(arguments):
+        raise ConfigError(
+            f"{opened.directory.path} is a {opened.directory.task} run, which is evaluated without {given[-1]}"
+        )
+    source = Given(tuple(given), options)
+    return Opened(opened.spec.open(source, opened.directory.vocabulary))
+
+
+def _measure(
+    opened: OpenedRun, source: Opened | None, split: str | None, options: dict[str, Any]
+) -> tuple[dict[str, float], Evaluation | None]:
+    """The figures and, of a task that finds more, the evaluation; with a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ostinato.training.evaluation import evaluate, evaluate_in_detail
+
+    trained = opened.loaded()
+    with Progress(
+        console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()
+    ) as progress:
+        bar = progress.add_task("reading")
+
+        def on_batch(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        if not isinstance(trained.use, Evaluates):
+            return evaluate(trained, source, split=split, on_batch=on_batch, **options), None
+        evaluation = evaluate_in_detail(trained, source, split=split, on_batch=on_batch, **options)
+    for note in evaluation.notes:
+        print(note, file=sys.stderr)
+    return evaluation.figures, evaluation

@@ -1,0 +1,38 @@
+"""ostinato generate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ostinato.cli import uses
+from ostinato.cli.quiet import import_tensorflow
+from ostinato.cli.usage import click_command
+from ostinato.runs.opened import open_to_use
+
+
+def command() -> Any:
+    """What Click runs."""
+    return click_command(uses.with_flags(generate, uses.of_all_tasks("generate")))
+
+
+def generate(
+    run: Annotated[Path, typer.Argument(help="The run directory, for example runs/lm-001.")],
+    checkpoint: uses.Checkpoint = "best",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of the text.")
+    ] = False,
+    given: Any = None,
+) -> None:
+    """Writes text with a trained language model, onto standard output as it is written.
+
+    Example: ostinato generate runs/lm-001 --prompt "The " --temperature 0.6
+
+    Example: ostinato generate runs/lm-001 --prompt "The " --length 80 --beam 8 --no-repeat 12
+    """
+    opened = open_to_use(run, checkpoint, "generate")
+    write = uses.checked(opened, "generate", given, as_json=as_json)
+    import_tensorflow()
+    write(opened.loaded().use)

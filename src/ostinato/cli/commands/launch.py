@@ -1,0 +1,136 @@
+"""ostinato launch: the workers of one training, started, watched and stopped together on this machine"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Annotated, Any
+
+import typer
+
+from ostinato.cli.commands import train
+from ostinato.cli.launch.processes import run_workers
+from ostinato.cli.training import only_checking
+from ostinato.cli.usage import click_command
+from ostinato.errors import ConfigError
+
+_EXAMPLE = "ostinato launch --workers 2 -- train lm book.txt"
+_MOST_WORKERS, _LONGEST_GRACE = 64, 3600
+_THREADS = ("OSTINATO_THREADS", "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
+
+
+def command() -> Any:
+    """What Click runs."""
+    # What follows the worker's command belongs to it, options too.
+    return click_command(launch, allow_interspersed_args=False)
+
+
+def launch(
+    ctx: typer.Context,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="train …",
+            help="The training, as it would follow ostinato, after launch's own options; the -- before it "
+            "may be left out.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=_MOST_WORKERS, help="How many processes to start.")] = 2,
+    grace: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=_LONGEST_GRACE,
+            metavar="SECONDS",
+            help="How long a worker that is told to stop may take before it is killed.",
+        ),
+    ] = 15,
+) -> None:
+    """Trains with several worker processes on this machine, to try out and test distributed training.
+
+    Every worker runs the same command, and finds in TF_CONFIG who the others
+    are: ports of 127.0.0.1. They share the processors, so expect no speed from
+    it. On a real cluster leave launch out: whatever starts the workers there
+    sets TF_CONFIG itself, and each runs ostinato train; see
+    docs/distributed.md.
+
+    Each line that a worker prints gets its number in front, [0] or [1] and so
+    on, on standard output as on standard error; so does the JSON object of
+    train --json, which is what follows "[0] " on standard output.
+
+    When a worker fails, the others are stopped, and launch ends with its exit
+    code, or with 128 + N where signal N killed it. Ctrl-C reaches every
+    worker, which saves its run and ends; a second Ctrl-C kills them. On Linux
+    the workers end, too, when launch itself is killed; elsewhere they go on.
+
+    Example: ostinato launch --workers 2 -- train lm book.txt --steps 200
+
+    Example: ostinato launch --workers 3 --grace 60 -- train --resume runs/lm-001
+    """
+    command = command or []
+    _check(command)
+    if os.environ.get("TF_CONFIG"):
+        raise ConfigError(
+            "TF_CONFIG is set, so this is already a worker of a cluster; run ostinato train here, or unset it"
+        )
+    if not {"--help", "-h"} & {*command}:
+        with only_checking():
+            train.command()(command[1:], prog_name="ostinato train", standalone_mode=False)
+    debug = ["--debug"] if ctx.find_root().params.get("debug") else []
+    # -P: a folder or file in the working directory must not be taken for a package.
+    ostinato = [sys.executable, "-P", "-c", "from ostinato.cli import main; main()"]
+    environments = worker_environments(workers, os.environ)
+    raise typer.Exit(run_workers([[*ostinato, *debug, *command]] * workers, environments, grace))
+
+
+def _check(command: Sequence[str]) -> None:
+    """Refuses what several workers cannot run. Raises typer.BadParameter."""
+    if os.name != "posix":
+        raise ConfigError(
+            "ostinato launch needs Linux or macOS; here, start each worker yourself, with its own TF_CONFIG"
+        )
+    if not command:
+        raise typer.BadParameter(f"there is no command for the workers; give one, as in {_EXAMPLE}")
+    if command[0] != "train":
+        raise typer.BadParameter(
+            f"several workers can only train together, so the command is train …, not {command[0]!r}; "
+            f"for example {_EXAMPLE}"
+        )
+    if "-" in command:
+        raise typer.BadParameter(
+            "every worker reads the source itself, and standard input can be read only once; give a file"
+        )
+
+
+def worker_environments(workers: int, environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """The environment of each worker: who the workers are, and the processors divided among them.
+
+    Args:
+        workers: how many.
+        environment: the launcher's own; numbers of threads that it sets are kept.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = dict.fromkeys(_THREADS, str(max(1, processors // workers)))
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in _free_ports(workers)]}
+    tasks = [{"type": "worker", "index": index} for index in range(workers)]
+    return [
+        threads
+        | dict(environment)
+        | {"PYTHONUNBUFFERED": "1", "TF_CONFIG": json.dumps({"cluster": cluster, "task": task})}
+        for task in tasks
+    ]
+
+
+def _free_ports(count: int) -> list[int]:
+    # Until a worker listens on its port, another process may take it. That is rare, since systems hand out
+    # ports at random or in turn; a worker that finds its port taken fails.
+    with ExitStack() as bound:
+        sockets = [bound.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,361 @@
+"""ostinato train: a command for each task, and --resume for the runs of all."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ostinato.cli import flags, usage
+from ostinato.cli.flags import Parameter, own
+from ostinato.cli.training import in_cluster, progress, ready, tell
+from ostinato.errors import ConfigError, RunError
+from ostinato.tasks import registry
+from ostinato.tasks.base import Given, Opened, TaskSpec
+from ostinato.tasks.config import Settings, TaskConfig
+from ostinato.training.config import BUDGETS, TrainingConfig
+from ostinato.wording import nearest
+
+_RESUME_ALONE = "--resume takes every setting from the run; leave out the task and its options"
+_DEVICES = typer.Option(
+    help="Share each batch among so many devices: GPUs or, where there are none, parts of the CPU. The "
+    "processes of a cluster are named by TF_CONFIG or Slurm instead.",
+    show_default="1",
+    min=1,
+    max=1024,
+)
+
+
+class Tasks(TyperGroup):
+    """A command for each task; `ostinato train …` without a task's name is that of the first one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [spec.command for spec in registry.specs()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        spec = next((spec for spec in registry.specs() if spec.command == cmd_name), None)
+        return None if spec is None else task_command(spec)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        tasks = self.list_commands(ctx)
+        resumes = any(arg.split("=")[0] == "--resume" for arg in args)
+        if not resumes and (not args or args[0] not in {*tasks, *ctx.help_option_names}):
+            if args and (meant := self._meant(args[0], tasks)):
+                raise typer.BadParameter(
+                    f"there is no task, text or corpus {args[0]!r}; did you mean ostinato train {meant}?"
+                )
+            args = [tasks[0], *args]
+        if resumes and args[0] in tasks:
+            raise typer.BadParameter(_RESUME_ALONE)
+        return super().parse_args(ctx, args)
+
+    def _meant(self, name: str, tasks: list[str]) -> str | None:
+        """The task that a name stands for, which is neither a task, an option nor a source."""
+        from ostinato.data.sources.named import NAMED
+
+        if name.startswith("-") or name in NAMED or os.path.exists(name):
+            return None
+        return nearest(name, tasks, typos=nearest(name, NAMED) is None and "." not in name)
+
+
+class TaskCommand(TyperCommand):
+    """A command whose settings come from recipes: its help shows their values, and --help-all every flag."""
+
+    spec: TaskSpec
+    settings: list[Parameter]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        show_recipes(self.spec, self.settings, self.params)
+        super().format_help(ctx, formatter)
+
+
+def command() -> Any:
+    """The group of all tasks' commands."""
+    app = typer.Typer(
+        cls=Tasks,
+        invoke_without_command=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings=usage.HELP_NAMES,
+    )
+    app.callback()(train)
+    return typer.main.get_command(app)
+
+
+def train(
+    ctx: typer.Context,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted or killed.")
+    ] = None,
+    devices: Annotated[int | None, _DEVICES] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --resume: print one JSON object at the end.")
+    ] = False,
+) -> None:
+    """Trains a model; without a task's name a language model, see [bold]ostinato train lm --help[/bold].
+
+    Every setting comes from a recipe (ostinato recipes); a flag overrides it.
+    """
+    if resume is None:
+        return
+    if ctx.invoked_subcommand is not None:
+        raise typer.BadParameter(_RESUME_ALONE)
+    if not in_cluster():
+        from ostinato.runs.opened import check_resume
+
+        check_resume(resume)
+    if not ready():
+        return
+    from ostinato.training import run as training
+
+    with progress() as view:
+        trained = training.resume(resume, devices=devices, on_event=view, on_progress=view.reading)
+    tell(trained, as_json)
+
+
+# A task's command.
+
+
+def task_command(spec: TaskSpec) -> Any:
+    """The command that trains a task: the arguments and flags of its source, and a flag for every setting."""
+    arguments, of_source = flags.of_function(spec.source)
+    settings = [*flags.of_config(spec.config), *flags.of_config(TrainingConfig)]
+
+    def run(**given: Any) -> None:
+        train_task(spec, arguments, of_source, settings, given)
+
+    run.__doc__ = f"{inspect.getdoc(spec.config)}\n\nAll flags: ostinato train {spec.command} --help-all"
+    parameters = [*map(flags.argument, arguments), *map(flags.option, of_source), *_run_flags(spec)]
+    run.__signature__ = flags.signature([*parameters, *map(flags.option, settings)])  # pyright: ignore[reportFunctionMemberAccess]
+    made = usage.click_command(run, TaskCommand)
+    made.spec, made.settings = spec, settings
+    rare = {each.name for each in [*of_source, *settings] if not each.flag.common}
+    for param in made.params:
+        param.hidden = getattr(param, "hidden", False) or param.name in rare
+    return made
+
+
+def _run_flags(spec: TaskSpec) -> list[inspect.Parameter]:
+    def help_all(ctx: typer.Context, asked: bool) -> None:
+        if asked:
+            for param in ctx.command.params:
+                param.hidden = False  # pyright: ignore[reportAttributeAccessIssue]
+            print(ctx.get_help())
+            raise typer.Exit
+
+    return [
+        own(
+            "help_all",
+            bool,
+            typer.Option("--help-all", is_eager=True, callback=help_all, help="Show every flag and exit."),
+            False,
+        ),
+        own(
+            "out",
+            Path | None,
+            typer.Option(help="The run directory.", show_default=f"runs/{spec.command}-001 and so on"),
+        ),
+        own(
+            "overwrite",
+            bool,
+            typer.Option(
+                "--overwrite", help="Replace the run that --out names, and the file of --save-recipe."
+            ),
+            False,
+        ),
+        own(
+            "recipe",
+            str | None,
+            typer.Option(help="Settings by name; see ostinato recipes.", show_default="default"),
+        ),
+        own(
+            "config",
+            Path | None,
+            typer.Option(
+                metavar="FILE.toml", help="Settings from a recipe file of your own.", show_default=False
+            ),
+        ),
+        own(
+            "save_recipe",
+            Path | None,
+            typer.Option(
+                metavar="FILE.toml",
+                help="Keep all settings of this training as a recipe file.",
+                show_default=False,
+            ),
+        ),
+        own(
+            "init_from",
+            Path | None,
+            typer.Option(
+                metavar="RUN",
+                help="Start from the weights of another run (fine-tuning), with its network and vocabulary.",
+                show_default=False,
+            ),
+        ),
+        own("devices", int | None, _DEVICES),
+        own("as_json", bool, typer.Option("--json", help="Print one JSON object at the end."), False),
+    ]
+
+
+def train_task(
+    spec: TaskSpec,
+    arguments: list[Parameter],
+    of_source: list[Parameter],
+    settings: list[Parameter],
+    given: Settings,
+) -> None:
+    """Checks what is asked, trains, shows how it goes, and tells what came of it.
+
+    Args:
+        spec: the task.
+        arguments, of_source: what its source takes.
+        settings: the flags of its settings, and of training.
+        given: by name; None where something was not given.
+    """
+    _check_choices(given)
+    config, training = _settings(spec, settings, given)
+    config.check_given({name for name, value in given.items() if value is not None})
+    if not in_cluster():
+        _check_places(given, config)
+    positional = [given[each.name] for each in arguments]
+    while positional and positional[-1] is None:
+        positional.pop()
+    source: Given | Opened = Given(tuple(positional), flags.values(of_source, given))
+    if not in_cluster():
+        source = Opened(spec.open(source))
+    if given["save_recipe"] is not None:
+        _save_recipe(given["save_recipe"], config, training, overwrite=given["overwrite"])
+    if not ready():
+        return
+    from ostinato.training import run
+
+    with progress() as view:
+        trained = run.train(
+            config,
+            source,
+            training=training,
+            out=given["out"],
+            overwrite=given["overwrite"],
+            init_from=given["init_from"],
+            devices=given["devices"],
+            on_event=view,
+            on_progress=view.reading,
+        )
+    tell(trained, given["as_json"])
+
+
+def _check_choices(given: Settings) -> None:
+    """Refuses two budgets, or two places that the settings come from."""
+    budgets = [f"--{name}" for name in BUDGETS if given[name] is not None]
+    if len(budgets) > 1:
+        raise typer.BadParameter(f"a run has one budget; choose one of {', '.join(budgets)}")
+    if given["recipe"] is not None and given["config"] is not None:
+        raise typer.BadParameter("--recipe and --config both give the settings; choose one")
+
+
+def _settings(
+    spec: TaskSpec, parameters: list[Parameter], given: Settings
+) -> tuple[TaskConfig, TrainingConfig]:
+    """The settings of a recipe or of the run to start from, overridden by flags.
+
+    Raises:
+        ConfigError: a setting is unknown, out of range or contradictory.
+    """
+    from ostinato.runs.opened import check_start
+    from ostinato.training.recipes import read_recipe, read_recipe_file
+
+    name = spec.config.task
+    if given["config"] is not None:
+        recipe = read_recipe_file(name, given["config"])
+    else:
+        recipe = read_recipe(name, given["recipe"] or "default")
+    task, training = dict(recipe.task), dict(recipe.training)
+    if given["init_from"] is not None and given["recipe"] is None and given["config"] is None:
+        task = dict(check_start(given["init_from"], spec.config).task_config)
+    chosen = flags.values(parameters, given)
+    if "units" in chosen:
+        task.pop("layers", None)
+    if chosen.keys() & {*BUDGETS}:
+        training = {name: value for name, value in training.items() if name not in BUDGETS}
+    task |= {name: chosen[name] for name in spec.config.model_fields if name in chosen}
+    training |= {name: chosen[name] for name in TrainingConfig.model_fields if name in chosen}
+    return spec.config(**task), TrainingConfig(**training)
+
+
+def _check_places(given: Settings, config: TaskConfig) -> None:
+    """Refuses a run to start from that cannot be used, and a place where no run can be written."""
+    from ostinato.runs.directory import check_free
+    from ostinato.runs.opened import check_start
+
+    if given["init_from"] is not None:
+        check_start(given["init_from"], type(config))
+    if given["out"] is not None:
+        check_free(given["out"], overwrite=given["overwrite"])
+        _check_writable(given["out"])
+
+
+def _check_writable(path: Path) -> None:
+    """Refuses a path where no folder can be made."""
+    place = Path(os.path.abspath(path)).parent
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    reason = "Not a directory" if not place.is_dir() else "Permission denied"
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(f"could not write {path}: {reason}")
+
+
+def _save_recipe(path: Path, config: TaskConfig, training: TrainingConfig, *, overwrite: bool) -> None:
+    from ostinato.files.atomic import check_place, replace
+    from ostinato.training.recipes import to_toml
+
+    check_place("--save-recipe", path)
+    if path.exists() and not overwrite:
+        raise ConfigError(f"--save-recipe {path}: the file exists; take another name, or --overwrite")
+    replace(path, to_toml(f"the settings of a training, kept as {path.name}", config, training).encode())
+
+
+# The help.
+
+
+def show_recipes(spec: TaskSpec, settings: Iterable[Parameter], params: list[Any]) -> None:
+    """Sets the default that the help shows of each setting to its values in the recipes."""
+    from ostinato.training.recipes import names
+
+    recipes = {name: settings_of_recipe(spec, name) for name in ("default", *names(spec.config.task))}
+    usual, others = recipes.pop("default"), recipes
+    none = {setting.name: setting.flag.none for setting in settings}
+    for param in params:
+        if param.name in usual:
+            value = _shown(param, usual[param.name], none[param.name])
+            own = {name: _shown(param, read[param.name], none[param.name]) for name, read in others.items()}
+            differing = [f"{name}: {shown}" for name, shown in own.items() if shown != value]
+            param.show_default = "; ".join([value, *differing])
+
+
+def settings_of_recipe(spec: TaskSpec, recipe: str) -> Settings:
+    """What a recipe sets of a task and its training, and the defaults where it says nothing, by flag."""
+    from ostinato.training.recipes import read_recipe
+
+    read = read_recipe(spec.config.task, recipe)
+    return {
+        **spec.config(**read.task).shown_settings(),
+        **TrainingConfig(**read.training).model_dump(),
+    }
+
+
+def _shown(param: Any, value: Any, none: str) -> str:
+    """The value as it is typed; `none` says what None means."""
+    if value is None:
+        return none
+    if isinstance(value, bool):
+        return (param.opts if value else param.secondary_opts)[0].lstrip("-")
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

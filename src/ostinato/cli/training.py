@@ -1,0 +1,73 @@
+"""What the commands that train share: whether to train at all, the progress that is shown, and the last words."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from ostinato.cli.quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    from ostinato.runs.trained import TrainedRun
+    from ostinato.training.progress import ProgressView
+
+_only_checks: ContextVar[bool] = ContextVar("only_checks", default=False)
+
+
+@contextmanager
+def only_checking() -> Iterator[None]:
+    """While it lasts, commands that train check what they are asked, and do not train."""
+    before = _only_checks.set(True)
+    try:
+        yield
+    finally:
+        _only_checks.reset(before)
+
+
+def ready() -> bool:
+    """Whether to train, now that all is checked that can be without TensorFlow; it is imported then."""
+    if _only_checks.get():
+        return False
+    import_tensorflow()
+    return True
+
+
+def in_cluster() -> bool:
+    """Whether this process is one of several, of which each tells the others what is wrong with its files."""
+    return bool(os.environ.get("TF_CONFIG")) or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
+
+
+@contextmanager
+def progress() -> Iterator[ProgressView]:
+    """A progress view on standard error, closed when the block ends."""
+    from ostinato.training.progress import ProgressView
+
+    view = ProgressView(sys.stderr)
+    try:
+        yield view
+    finally:
+        view.close()
+
+
+def tell(trained: TrainedRun, as_json: bool) -> None:
+    """Prints the path of a run and how to use it, or its last figures as one JSON object. The chief does."""
+    from ostinato.tasks import registry
+    from ostinato.training.workers import is_chief
+
+    if not is_chief():
+        return
+    path, rows = trained.directory.path, trained.directory.rows()
+    last = {row["split"]: row for row in rows}
+    if as_json:
+        print(json.dumps({"run": str(path), "best_step": trained.step, **last}))
+        return
+    output = registry.spec(trained.directory.task).output
+    for command, arguments in (("generate", ""), ("predict", ' "…"')):
+        if command in output:
+            print(f"use it: ostinato {command} {path}{arguments}", file=sys.stderr)
+    print(path)

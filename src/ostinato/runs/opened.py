@@ -1,0 +1,166 @@
+"""Runs, as far as they are known before TensorFlow is imported, which takes seconds: whether they can be used."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from ostinato.errors import ConfigError, RunError
+from ostinato.layers import registry as cells
+from ostinato.runs.checkpoints import Checkpoint
+from ostinato.runs.directory import RunDirectory, open_run
+from ostinato.tasks import registry
+from ostinato.tasks.base import RunFacts, TaskSpec
+from ostinato.tasks.config import TaskConfig
+from ostinato.wording import hint_after, quoted
+
+if TYPE_CHECKING:
+    from ostinato.runs.trained import TrainedRun
+
+
+class OpenedRun(NamedTuple):
+    """A run whose network is not made yet.
+
+    Attributes:
+        directory: where it lies.
+        spec: its task.
+        config: the task's settings.
+        saved: the checkpoint that was asked for, with its weights.
+    """
+
+    directory: RunDirectory
+    spec: TaskSpec
+    config: TaskConfig
+    saved: Checkpoint
+
+    @property
+    def facts(self) -> RunFacts:
+        """What a command checks its flags against."""
+        return RunFacts(self.directory.path, self.config, self.directory.vocabulary)
+
+    def loaded(self) -> TrainedRun:
+        """The run with its network; imports TensorFlow."""
+        from ostinato.runs.trained import from_checkpoint
+
+        return from_checkpoint(self.directory, self.saved)
+
+
+def open_to_use(path: str | os.PathLike[str], checkpoint: str, command: str | None = None) -> OpenedRun:
+    """A run that a command uses.
+
+    Args:
+        path: the run directory.
+        checkpoint: `best` or `last`.
+        command: of the command line; None is one that all tasks have.
+
+    Raises:
+        ConfigError: the run's task has no such command, or `checkpoint` must be another.
+        RunError: the path is not a run directory, is damaged, or was written by a newer version.
+    """
+    check_checkpoint(checkpoint)
+    directory = open_run(path)
+    config = settings_of(directory)
+    spec = registry.spec_of(config)
+    if command is not None and command not in spec.output:
+        raise refusal(directory, command)
+    return OpenedRun(directory, spec, config, directory.weights(checkpoint))
+
+
+def check_start(path: str | os.PathLike[str], config_class: type[TaskConfig]) -> RunDirectory:
+    """Refuses a run that a training of another kind of network would start from.
+
+    Args:
+        path: the run directory.
+        config_class: of the new run's task.
+
+    Raises:
+        ConfigError: the run is of another task.
+        RunError: the path is not a run directory, is damaged, or was written by a newer version.
+    """
+    directory = open_run(path)
+    if directory.task != config_class.task:
+        raise ConfigError(f"{directory.path} is a {directory.task} run, not a {config_class.task} run")
+    settings_of(directory)
+    directory.newest_checkpoint(())
+    return directory
+
+
+def check_resume(path: str | os.PathLike[str]) -> None:
+    """Refuses a run that cannot go on. Raises RunError; SourceError when its source is not there any more."""
+    directory = open_run(path)
+    settings_of(directory)
+    checkpoint, _ = directory.newest_checkpoint(())
+    if checkpoint.position.get("ended") is None:
+        source_of(directory)
+
+
+def source_of(directory: RunDirectory) -> object:
+    """A run's own source, opened again for `Task.read`.
+
+    Raises:
+        SourceError: it is not there any more.
+        RunError: what describes it is damaged.
+    """
+    spec = registry.spec(directory.task)
+    try:
+        return spec.source(directory.source["description"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{directory.path / 'config.json'} is damaged: its source: {error!r}") from None
+
+
+def check_checkpoint(which: str) -> None:
+    """Refuses what names no checkpoint. Raises ConfigError."""
+    known = ("best", "last")
+    if which not in known:
+        raise ConfigError(f"checkpoint must be 'best' or 'last', got {which!r}{hint_after(which, known)}")
+
+
+def refusal(directory: RunDirectory, command: str) -> ConfigError:
+    """What to say of a run that a command cannot use."""
+    able = [f"ostinato train {spec.command}" for spec in registry.specs() if command in spec.output]
+    hint = f"; {' and '.join(able)} train{'' if len(able) > 1 else 's'} runs that can" if able else ""
+    return ConfigError(f"{directory.path} is a {directory.task} run, which cannot {command}{hint}")
+
+
+def settings_of(directory: RunDirectory) -> TaskConfig:
+    """The config of a run's task.
+
+    Raises:
+        RunError: the run's settings are damaged, or need a package that is not installed.
+    """
+    _check_package(directory, "task", directory.task, registry.names())
+    config_class = registry.spec(directory.task).config
+    cell = directory.task_config.get("cell")
+    if isinstance(cell, str):
+        _check_package(directory, "cell", cell, cells.cells(), unknown=True)
+    try:
+        return config_class(**directory.task_config)
+    except (ConfigError, TypeError) as error:
+        raise RunError(f"{directory.path / 'config.json'} is damaged: {error}") from None
+
+
+def _check_package(
+    directory: RunDirectory, what: str, name: str, known: tuple[str, ...], *, unknown: bool = False
+) -> None:
+    """Refuses a run that needs what no installed package brings.
+
+    Args:
+        directory: the run.
+        what: it needs: "task" or "cell".
+        name: of it.
+        known: the names that there are.
+        unknown: refuse also what the run does not name a package of.
+    """
+    package = directory.packages.get(name)
+    if name in known:
+        return
+    if isinstance(package, str):
+        raise RunError(
+            f"{directory.path} needs the {what} {quoted(name)} of the package {quoted(package)}, which is not "
+            "installed here; install it"
+        )
+    if unknown:
+        raise RunError(
+            f"{directory.path} needs the {what} {quoted(name)}, which no installed package brings; install the "
+            "one that does"
+        )

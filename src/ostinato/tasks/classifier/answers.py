@@ -1,0 +1,185 @@
+"""Using a classifier: predictions, evaluations, attributions, and the neighbors of words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from ostinato.data.store.encoded_texts import encode_text
+from ostinato.errors import ConfigError
+from ostinato.tasks.base import OnBatch
+from ostinato.tasks.classifier.attribution import STEPS, Attribution, Attributor
+from ostinato.tasks.classifier.config import ClassifierConfig
+from ostinato.tasks.classifier.data import ClassifierData
+from ostinato.tasks.classifier.evaluation import (
+    MISTAKES,
+    Decisions,
+    Evaluation,
+    Mistake,
+    figures_of,
+    sureness,
+)
+from ostinato.tasks.classifier.metrics import confusion_matrix
+from ostinato.tasks.classifier.neighbors import neighbors
+from ostinato.tasks.classifier.network import RecurrentClassifier
+from ostinato.tasks.classifier.padding import PADDING, padded_texts
+from ostinato.tasks.classifier.predictions import Prediction, Scorer
+from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
+
+_PREDICTED_TOGETHER = 4096
+_PREDICTION_BATCH = 256
+
+
+class Answers:
+    """What a trained classifier says.
+
+    Args:
+        model: the network.
+        config: its settings.
+        words: what it knows of texts and labels.
+    """
+
+    def __init__(self, model: RecurrentClassifier, config: ClassifierConfig, words: ClassifierVocabulary):
+        self._model, self._config, self._words = model, config, words
+        self._scorer = Scorer(model, config)
+        self._attributor = Attributor(model, config, words)
+
+    def evaluate(self, data: ClassifierData, part: str, on_batch: OnBatch | None = None) -> Evaluation:
+        """Evaluates on every text of a part.
+
+        Args:
+            data: the texts and labels.
+            part: `train`, `validation` or `test`, one that the data has.
+            on_batch: called with (batches done, batches in all).
+        """
+        chosen, examples, labels = data.part(part), data.examples, self._words.labels
+        if chosen is None:
+            raise ValueError(f"the data has no {part} part")
+        pieces, loss, order = [], 0.0, list(chosen.batch_numbers(None))
+        for number, batch in enumerate(chosen.batches()):
+            logits = self._scorer.scores(batch["tokens"], batch["lengths"])
+            loss += labels.nats(logits, batch["targets"])
+            pieces.append(labels.probabilities(logits))
+            if on_batch is not None:
+                on_batch(number + 1, chosen.steps)
+        several, numbers, probabilities = labels.several, np.concatenate(order), np.concatenate(pieces)
+        targets = examples.targets[numbers]
+        truth = targets > 0 if several else np.eye(len(labels.names), dtype=bool)[targets]
+        decisions = Decisions(numbers, truth, labels.chosen(probabilities), probabilities)
+        figures = {"loss": loss / len(numbers), **figures_of(decisions, several=several)}
+        confusion = None
+        if not several:
+            confusion = confusion_matrix(targets, decisions.chosen.argmax(axis=1), len(labels.names))
+        return Evaluation(
+            part,
+            figures | {"examples": len(numbers)},
+            labels.names,
+            decisions,
+            confusion,
+            self._mistakes(data, decisions, part),
+            data.tables.left_out,
+        )
+
+    evaluate_quickly = evaluate
+
+    def draw(self, evaluation: Evaluation, folder: Path) -> list[Path]:
+        """Draws an evaluation into PNG files of a folder, and says which."""
+        from ostinato.tasks.classifier import pictures
+
+        return pictures.draw(evaluation, folder)
+
+    def _mistakes(self, data: ClassifierData, decisions: Decisions, part: str) -> list[Mistake]:
+        tables, examples, labels = data.tables, data.examples, self._words.labels
+        table = (part == "validation" and tables.validation) or tables.table
+        sure = sureness(decisions, several=labels.several)
+        wrong = np.flatnonzero(~decisions.right)
+        worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]
+        return [
+            Mistake(
+                table.at(int(examples.numbers[decisions.examples[place]])),
+                examples.text(int(decisions.examples[place])),
+                labels.joined(decisions.truth[place]),
+                labels.joined(decisions.chosen[place]),
+                float(sure[place]),
+            )
+            for place in worst
+        ]
+
+    def predictions(self, texts: Iterable[str]) -> Iterator[Prediction]:
+        """What the network says about each text, in their order, a few thousand at a time.
+
+        Args:
+            texts: any texts; a single string is a mistake.
+
+        Raises:
+            ConfigError: when `texts` is a string, or something in it is not.
+        """
+        if isinstance(texts, str):
+            raise ConfigError("texts must be a list of texts, got a string; give [text] for one")
+        texts = iter(texts)
+        while some := list(islice(texts, _PREDICTED_TOGETHER)):
+            yield from self._predict_some(some)
+
+    def _predict_some(self, texts: list[str]) -> Iterator[Prediction]:
+        words, labels = self._words, self._words.labels
+        if strange := [text for text in texts if not isinstance(text, str)]:
+            raise ConfigError(f"one of the texts is a {type(strange[0]).__name__}, not a string")
+        rows = [encode_text(words.encoder, text) for text in texts]
+        sizes = np.array([len(ids) for ids in rows])
+        probabilities = np.repeat(words.prior[np.newaxis], len(rows), axis=0)
+        full = np.flatnonzero(sizes)
+        order = full[np.argsort(sizes[full], kind="stable")]
+        for at in range(0, len(order), _PREDICTION_BATCH):
+            mine = order[at : at + _PREDICTION_BATCH]
+            longest = min(int(sizes[mine].max()), words.max_tokens)
+            before = words.max_tokens - longest if self._shares_padding else 0
+            tokens, lengths = padded_texts(
+                self._config, words.max_tokens, [rows[n] for n in mine], longest, whole=not before
+            )
+            probabilities[mine] = labels.probabilities(self._scorer.scores(tokens, lengths, before))
+        chosen = labels.chosen(probabilities)
+        decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities)
+        sure = sureness(decisions, several=labels.several)
+        for number, size in enumerate(sizes.tolist()):
+            each = dict(zip(labels.names, probabilities[number].tolist(), strict=True))
+            yield Prediction(
+                labels.joined(chosen[number]),
+                float(sure[number]),
+                each,
+                size,
+                size > words.max_tokens,
+                size == 0,
+            )
+
+    @property
+    def _shares_padding(self) -> bool:
+        """Whether all texts of a batch begin with padding that leaves nothing but a state behind."""
+        config = self._config
+        reads_first = not config.masked and config.padding == "pre" and not config.bidirectional
+        return reads_first and config.pooling == "last" and config.engine != "scratch"
+
+    def attributions(self, texts: Iterable[str], steps: int = STEPS) -> Iterator[Attribution]:
+        """How each word of each text moved what `predictions` says about it; see `attribution`.
+
+        Args:
+            texts: any texts; a single string is a mistake.
+            steps: how many intervals the integral is cut into; more are more exact.
+
+        Raises:
+            ConfigError: when `texts` is a string, something in it is not, or there are no steps.
+        """
+        if steps < 1:
+            raise ConfigError(f"steps must be 1 or more, got {steps}")
+        texts = texts if isinstance(texts, str) else list(texts)
+        for text, prediction in zip(texts, self.predictions(texts), strict=True):
+            yield self._attributor.attribution(text, prediction, steps)
+
+    def neighbors(
+        self, word: str, count: int = 10
+    ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+        """The tokens whose embeddings are nearest to a word's, and those farthest; see `neighbors`."""
+        vectors = self._model.embedding.get_weights()[0][1 + PADDING :]
+        return neighbors(self._words.encoder, vectors, word, count)

@@ -1,0 +1,249 @@
+"""How each word moved a decision: integrated gradients.
+
+    contribution of token i = e_i · ∫₀¹ ∂F(α e) / ∂e_i dα
+
+e are the embedded tokens and F the score of what was decided for. What all tokens contribute adds up to
+F(e) − F(0), the score of the text less that of a baseline whose every token has the embedding zero.
+
+Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks", arXiv:1703.01365. Not to be
+confused with attention weights, nor with the plain gradient times the input, which do not add up to anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import tensorflow as tf
+
+from ostinato.data.encoders.char import CharEncoder
+from ostinato.data.encoders.normalize import normalize_text
+from ostinato.data.encoders.registry import Encoder
+from ostinato.data.examples.labelled import encode_text
+from ostinato.tasks.classifier.config import ClassifierConfig
+from ostinato.tasks.classifier.network import RecurrentClassifier
+from ostinato.tasks.classifier.padding import PADDING, padded_texts
+from ostinato.tasks.classifier.predictions import Prediction
+from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
+
+STEPS = 64
+"""Intervals that the way from the baseline to the text is cut into, before some are halved."""
+_GROWTH = 16
+"""How many times as many intervals there may be after that."""
+_TOLERANCE = 1.5e-4
+"""How far an interval may be from adding up, as a part of how much the score changes on the whole way."""
+_FLAT, _NARROWEST = 1e-3, 2.0**-22
+"""A change of the score, and a width of an interval, that drown in the rounding of float32 below."""
+_TOKENS_TOGETHER = 1 << 15
+
+_BEFORE_A_WORD = re.compile(r"(?<=\S)(?=[ \t\n\r]+\S)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How each word of a text moved what was decided about it.
+
+    The score in question is the logit of the label that was chosen. Of two labels, which share one logit, it is
+    that logit, with its sign changed for the first; where several labels were chosen it is the sum of their
+    logits, and where none was, the logit of the likeliest.
+
+    Attributes:
+        prediction: what was decided.
+        towards: the label, or the labels joined, that a positive contribution speaks for: the one of the
+            prediction, or the likeliest where no label was chosen.
+        contributions: the words that were read, in order, and how much of `score - baseline` came from each.
+            A word is what stands between white space, after normalisation and without characters that the
+            encoder does not know; what was cut off is not among them. Empty for an empty text.
+        baseline: the score when the embedding of every token is zero; of padding that is read it stays what
+            it is, so that padding contributes nothing. Zero for an empty text.
+        score: the score of the text; zero for an empty text, whose decision is not the network's.
+    """
+
+    prediction: Prediction
+    towards: str
+    contributions: tuple[tuple[str, float], ...]
+    baseline: float
+    score: float
+
+    @property
+    def gap(self) -> float:
+        """How much of `score - baseline` the contributions leave over, or go beyond it.
+
+        It is small unless the score leaps on the way from the baseline to the text, as that of a long
+        recurrence may: no gradient in float32 tells which words make it leap, so that none gets any of that.
+        """
+        total = sum(contribution for _, contribution in self.contributions)
+        return abs(total - (self.score - self.baseline))
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the gap is small: at most a twentieth of what was moved."""
+        moved = sum(abs(contribution) for _, contribution in self.contributions)
+        return self.gap <= max(moved, abs(self.score - self.baseline)) / 20
+
+    @property
+    def strengths(self) -> list[float]:
+        """The contributions divided by the greatest magnitude among them: from -1 to 1."""
+        values = [contribution for _, contribution in self.contributions]
+        greatest = max(map(abs, values), default=0.0) or 1.0
+        return [value / greatest for value in values]
+
+
+class Attributor:
+    """Attributes the decisions of one classifier to the words of a text.
+
+    Args:
+        model: a trained network.
+        config: its settings.
+        words: what it knows of texts and labels.
+    """
+
+    def __init__(self, model: RecurrentClassifier, config: ClassifierConfig, words: ClassifierVocabulary):
+        self._model, self._config, self._words = model, config, words
+
+    def attribution(self, text: str, prediction: Prediction, steps: int = STEPS) -> Attribution:
+        """What each word of a text contributed to its prediction.
+
+        Args:
+            text: any text.
+            prediction: what the classifier says about it.
+            steps: intervals that the way from the baseline to the text is cut into; more make the gap smaller.
+        """
+        encoder, labels, max_tokens = self._words.encoder, self._words.labels, self._words.max_tokens
+        probabilities = np.array(list(prediction.probabilities.values()))
+        chosen = labels.chosen(probabilities[np.newaxis])[0]
+        if not chosen.any():
+            chosen = np.arange(len(chosen)) == probabilities.argmax()
+        towards = labels.joined(chosen)
+        if prediction.empty:
+            return Attribution(prediction, towards, (), 0.0, 0.0)
+        ids = encode_text(encoder, text)
+        tokens = padded_texts(self._config, max_tokens, [ids], min(len(ids), max_tokens))[0][0]
+        direction = chosen.astype(np.float32)
+        if self._model.outputs < len(chosen):
+            direction = np.array([1.0 if chosen[1] else -1.0], np.float32)
+        each, baseline, score = integrated_gradients(self._model, tokens, direction, steps)
+        words, word_of = words_of(encoder, text, len(ids))
+        read = slice(-max_tokens, None) if self._config.truncation == "pre" else slice(max_tokens)
+        first, last = word_of[read][0], word_of[read][-1]
+        sums = np.bincount(word_of[read] - first, weights=each[tokens != PADDING])
+        contributions = tuple(zip(words[first : last + 1], sums.tolist(), strict=True))
+        return Attribution(prediction, towards, contributions, baseline, score)
+
+
+# Numbers.
+
+
+def integrated_gradients(
+    model: RecurrentClassifier, tokens: np.ndarray, direction: np.ndarray, steps: int = STEPS
+) -> tuple[np.ndarray, float, float]:
+    """What each token contributed to a score.
+
+    The scores at both ends of an interval say what all tokens together contribute in it. Where the trapezoids
+    between their gradients are far from that, as where a recurrence tips over from one answer to another, the
+    interval is halved.
+
+    Args:
+        model: a trained model.
+        tokens: a text without padding that would be skipped, shape (time,), int32; 0 is padding that is read.
+        direction: the score is the product of the logits with it, shape (outputs,), float32.
+        steps: intervals to begin with; rough ones are halved until there are sixteen times as many.
+
+    Returns:
+        The contributions, float64, shape (time,), zero for padding; the score of the baseline; and the score
+        of the text.
+    """
+    points = np.linspace(0, 1, steps + 1)
+    scores, products = _along(model, tokens, direction, points)
+    while True:
+        widths, changes = np.diff(points), np.diff(scores)
+        each = widths[:, np.newaxis] * (products[1:] + products[:-1]) / 2
+        sums = each.sum(axis=1)
+        errors = np.abs(changes - sums)
+        rough = errors > _TOLERANCE * max(np.ptp(scores), _FLAT)
+        halved = np.flatnonzero(rough & (widths > _NARROWEST))
+        if not halved.size or len(points) > _GROWTH * steps:
+            break
+        halved = np.sort(halved[np.argsort(-errors[halved], kind="stable")][:steps])
+        between = points[halved] + widths[halved] / 2
+        more, their_products = _along(model, tokens, direction, between)
+        points = np.insert(points, halved + 1, between)
+        scores = np.insert(scores, halved + 1, more)
+        products = np.insert(products, halved + 1, their_products, axis=0)
+    # Gradients at the ends of a leap that float32 cannot see into say nothing of what happens within.
+    each[rough & (widths <= _NARROWEST)] = 0.0
+    return each.sum(axis=0), float(scores[0]), float(scores[-1])
+
+
+def _along(
+    model: RecurrentClassifier, tokens: np.ndarray, direction: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The scores at points of the way, (points,), and gradients times embeddings, (points, time)."""
+    together = max(1, _TOKENS_TOGETHER // len(tokens))
+    pieces = [
+        _path(model)(
+            tf.constant(tokens),
+            tf.constant(direction),
+            tf.constant(points[at : at + together], tf.float32),
+        )
+        for at in range(0, len(points), together)
+    ]
+    scores, products = zip(*pieces, strict=True)
+    return np.concatenate(scores).astype(np.float64), np.concatenate(products).astype(np.float64)
+
+
+@lru_cache(maxsize=1)
+def _path(model: RecurrentClassifier) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """The function of points on the way to a text, traced once for texts of every length.
+
+    It returns the score at every point, shape (points,), and the tokens' gradients there times their
+    embeddings, shape (points, time).
+    """
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((None,), tf.float32),
+            tf.TensorSpec((None,), tf.float32),
+        ]
+    )
+    def path(tokens, direction, points):
+        embedded = model.embedding(tokens)
+        moving = tf.where(tokens[:, tf.newaxis] == PADDING, 0.0, embedded)
+        x = embedded - moving + points[:, tf.newaxis, tf.newaxis] * moving
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            scores = tf.linalg.matvec(model.decide(x), direction)
+        return scores, tf.reduce_sum(tape.gradient(scores, x) * moving, axis=2)
+
+    return path
+
+
+# Words.
+
+
+def words_of(encoder: Encoder, text: str, tokens: int) -> tuple[list[str], np.ndarray]:
+    """The words of a text as an encoder reads it, and to which of them its tokens belong.
+
+    White space belongs to the word after it, at the end of the text to the word before it.
+
+    Args:
+        encoder: any.
+        text: any text that is not empty for it.
+        tokens: how many tokens `encode_text` makes of it.
+
+    Returns:
+        The words, and the place of each token's word among them, shape (tokens,).
+    """
+    if isinstance(encoder, CharEncoder):
+        text = encoder.decode(encode_text(encoder, text))  # without what it does not know
+    # No encoder joins characters across such a place, so that encoding the pieces equals encoding the whole.
+    pieces = _BEFORE_A_WORD.split(normalize_text(text, encoder.normalize))
+    sizes = [len(encode_text(encoder, pieces[0])), *(len(encoder.encode(piece)) for piece in pieces[1:])]
+    word_of = np.searchsorted(np.cumsum(sizes), np.arange(tokens), side="right")
+    words = [_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", piece.strip() or piece) for piece in pieces]
+    return words, np.minimum(word_of, len(words) - 1)

@@ -1,0 +1,96 @@
+"""What predicting needs to know of the training texts: the encoder, the labels, and how long texts are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ostinato.data.encoders.base import damaged
+from ostinato.data.encoders.registry import Encoder, encoder_from_json
+from ostinato.files.lines import SURROGATE
+from ostinato.tasks.base import Json
+from ostinato.tasks.classifier.config import ClassifierConfig
+from ostinato.tasks.classifier.labels import Labels
+
+_MOST_TOKENS, _MOST_PADDED = 2**31 - 1, 1_000_000  # of a text; where it is padded, all of them are made
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierVocabulary:
+    """What a classifier keeps of the texts that it was trained on.
+
+    Attributes:
+        encoder: what makes ids of a text.
+        labels: the labels, and how scores decide for them.
+        max_tokens: of a text that are read at most.
+        prior: the share of each label in training, float64 (labels,).
+        columns: of the training table: the text's and the label's; None where it has none.
+        skip_bad_rows: whether rows without a text or a label were left out.
+    """
+
+    encoder: Encoder
+    labels: Labels
+    max_tokens: int
+    prior: np.ndarray
+    columns: tuple[str, str] | None
+    skip_bad_rows: bool
+
+    def to_json(self) -> Json:
+        """What `from_json` makes an equal vocabulary of."""
+        return {
+            "encoder": self.encoder.to_json(),
+            "labels": list(self.labels.names),
+            "max_tokens": self.max_tokens,
+            "prior": self.prior.tolist(),
+            "columns": None if self.columns is None else list(self.columns),
+            "skip_bad_rows": self.skip_bad_rows,
+        }
+
+    @classmethod
+    def from_json(cls, config: ClassifierConfig, vocabulary: Json) -> ClassifierVocabulary:
+        """The vocabulary of a run, which anyone may have written.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        try:
+            encoder, labels = vocabulary["encoder"], vocabulary["labels"]
+            max_tokens, prior = vocabulary["max_tokens"], vocabulary["prior"]
+        except (KeyError, TypeError) as error:
+            raise damaged(f"it has no {error}") from None
+        named = isinstance(labels, list) and all(
+            isinstance(label, str) and label and not SURROGATE.search(label) for label in labels
+        )
+        if not named or len(set(labels)) != len(labels) or len(labels) < 1 + (not config.several):
+            raise damaged("its labels must be a list of different strings")
+        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+            raise damaged("its 'max_tokens' must be a positive number")
+        if max_tokens > (_MOST_TOKENS if config.masked else _MOST_PADDED):
+            raise damaged(f"its 'max_tokens' is {max_tokens:,}, more than any text has")
+        numbers = isinstance(prior, list) and all(type(p) in (int, float) and 0 <= p <= 1 for p in prior)
+        if not numbers or len(prior) != len(labels):
+            raise damaged("its 'prior' must be a list of one probability a label")
+        skip = vocabulary.get("skip_bad_rows", False)  # older runs do not say
+        if not isinstance(skip, bool):
+            raise damaged("its 'skip_bad_rows' must be true or false")
+        return cls(
+            encoder_from_json(encoder),
+            Labels(tuple(labels), config.label_separator),
+            max_tokens,
+            np.array(prior, np.float64),
+            columns_of(vocabulary),
+            skip,
+        )
+
+
+def columns_of(vocabulary: Json) -> tuple[str, str] | None:
+    """The columns of the table that a run was trained on. Raises RunError when they are damaged."""
+    if "columns" not in vocabulary:
+        raise damaged("it has no 'columns'")
+    columns = vocabulary["columns"]
+    if columns is None:
+        return None
+    if not isinstance(columns, list) or [type(name) for name in columns] != [str, str]:
+        raise damaged("its 'columns' must be two names")
+    return columns[0], columns[1]

@@ -1,0 +1,135 @@
+"""Using a language model: the texts that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ostinato.data.encoders.registry import Encoder
+from ostinato.decoding.beam import Searcher
+from ostinato.decoding.choices import Beam, Sampling
+from ostinato.decoding.sampling import Writer
+from ostinato.errors import ConfigError
+from ostinato.tasks.language_model.network import RecurrentLanguageModel
+from ostinato.tasks.language_model.writing import how_to_write
+
+_Use = TypeVar("_Use")
+
+
+class Answers:
+    """The texts that a trained language model writes.
+
+    Args:
+        model: the network.
+        encoder: what its tokens stand for.
+    """
+
+    def __init__(self, model: RecurrentLanguageModel, encoder: Encoder):
+        self._model, self._encoder = model, encoder
+        self._uses: dict[tuple[Callable[..., object], Sampling | Beam], Any] = {}
+
+    def generate(
+        self,
+        *,
+        prompt: str = "",
+        length: int = 400,
+        count: int = 1,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        beam: int | None = None,
+        no_repeat: int = 0,
+        on_text: Callable[[str], None] | None = None,
+    ) -> list[str]:
+        """Writes text: draws token after token, or with a beam searches the likeliest continuation.
+
+        Args:
+            prompt: what the text begins with; without one it begins as after a line break.
+            length: how many tokens to write.
+            count: how many texts to write at once; with a beam, so many of the likeliest, the best first.
+            temperature, top_k, top_p, repetition_penalty: see `ostinato.decoding.sampling.Sampling`, whose
+                defaults None takes.
+            seed: the same seed writes the same texts; None draws one.
+            beam: continuations that a search keeps side by side; None draws instead.
+            no_repeat: with a beam, no sequence of so many tokens is written twice; 0 allows all.
+            on_text: called with each further piece of the first text while it is written; with a beam, once.
+
+        Returns:
+            `count` texts, each with the prompt at its beginning; with a beam and `no_repeat`, fewer where no
+            more were found.
+
+        Raises:
+            EncodingError: when the prompt has symbols the model never saw.
+            ConfigError: for a value out of range, options that exclude each other, or when a beam finds no
+                text without repeats.
+        """
+        model, encoder = self._model, self._encoder
+        how = how_to_write(
+            encoder.size,
+            length=length,
+            count=count,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            repetition_penalty=repetition_penalty,
+            seed=seed,
+            beam=beam,
+            no_repeat=no_repeat,
+        )
+        given = encoder.encode(prompt, strict=True).astype(np.int32)
+        start = given if len(given) else np.array([encoder.start], np.int32)
+        if isinstance(how, Beam):
+            rows = self._likeliest(start, length, how)
+            texts = [encoder.decode(np.concatenate([given, row])) for row in rows]
+            if on_text is not None:
+                on_text(texts[0])
+            return texts
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        writer = self._kept(Writer, how)
+        ids = np.repeat(given[np.newaxis], count, axis=0)
+        told = ""
+        pieces = writer.write(
+            np.repeat(start[np.newaxis], count, axis=0),
+            model.stack.initial_state(count),
+            length=length,
+            seed=seed,
+        )
+        for piece in pieces:
+            ids = np.concatenate([ids, piece], axis=1)
+            if on_text is not None:
+                # A character of several bytes may still be incomplete at the end of a piece.
+                text = encoder.decode(ids[0]).rstrip("\ufffd")
+                on_text(text[len(told) :])
+                told = text
+        texts = [encoder.decode(row) for row in ids]
+        if on_text is not None:
+            on_text(texts[0][len(told) :])
+        return texts
+
+    def _likeliest(self, start: np.ndarray, length: int, beam: Beam) -> np.ndarray:
+        """The likeliest continuations of `start`, ids of shape (at most n_best, length), the best first."""
+        # One graph serves any count.
+        searcher = self._kept(Searcher, beam._replace(n_best=beam.size))
+        found = searcher.find(start[np.newaxis], self._model.stack.initial_state(1), length=length)
+        tokens = found.tokens.numpy()[0, np.isfinite(found.scores[0])]
+        if not len(tokens):
+            raise ConfigError(
+                f"no_repeat = {beam.no_repeat}: no text of {length} tokens without repeats was found; "
+                "ask for fewer tokens, or allow more repeats"
+            )
+        return tokens[: beam.n_best]
+
+    def _kept(self, kind: Callable[..., _Use], how: Sampling | Beam) -> _Use:
+        """What writes in this way: traced once, however many texts it writes."""
+        use = self._uses.get((kind, how))
+        if use is None:
+            model, unknown = self._model, self._encoder.unknown
+            banned = () if unknown is None else (unknown,)
+            use = kind(lambda tokens, state: model(tokens, state), self._encoder.size, how, banned)
+            self._uses[kind, how] = use
+        return use

@@ -1,0 +1,210 @@
+"""A text as a language model reads it: ids in windows, for training in parallel rows, for evaluation in order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+
+from ostinato.data.batches import windows
+from ostinato.data.batches.shards import rows_of
+from ostinato.data.encoders.registry import Encoder, encoder_from_json
+from ostinato.data.sources.corpora import Corpus, open_corpus, reopen
+from ostinato.data.store.tokens import Tokens, prepare_tokens
+from ostinato.tasks.base import Batch, Json, OnProgress
+from ostinato.tasks.language_model.config import LanguageModelConfig
+
+_EVALUATION_WINDOW = 1024
+
+
+def open_source(
+    source: Annotated[
+        str | os.PathLike[str] | Iterable[str] | Corpus | Json | None,
+        "A text file, .gz, folder or 'glob*' of files, - for standard input, or a corpus by name: pydoc (the default: "
+        "Python's own language reference), timemachine, tinyshakespeare.",
+    ] = None,
+) -> Corpus:
+    """A text that is not read yet.
+
+    Args:
+        source: see above; in Python also an iterable of texts, a `Corpus`, or what describes one.
+
+    Raises:
+        SourceError: there is no such source.
+    """
+    if isinstance(source, dict):
+        return reopen(source)
+    return source if isinstance(source, Corpus) else open_corpus(source)
+
+
+@dataclass(frozen=True, eq=False)
+class LanguagePart:
+    """A `Part` of a text: rows of windows.
+
+    Attributes:
+        ids: of the part, shape (ids,).
+        characters: how many characters each id stands for, float32 (vocabulary,).
+        config: how the text is read.
+        rows, seq_len: the shape of a batch.
+        steps: batches in an epoch, or in reading the part once.
+        signature: None: all batches have one shape.
+    """
+
+    ids: np.ndarray = field(repr=False)
+    characters: np.ndarray = field(repr=False)
+    config: LanguageModelConfig
+    rows: int
+    seq_len: int
+    steps: int
+    signature: None = None
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether rows read on where they stopped."""
+        return self.config.sampling == "sequential"
+
+    def batches(
+        self, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
+        """Batches of {"tokens", "targets", "weights", "characters"} of shape (rows, seq_len), and "first_row".
+
+        Without an epoch every token but the first is a target exactly once.
+        """
+        config, first = self.config, rows_of(shard, self.rows).start
+        if epoch is None:
+            pieces = windows.evaluation_batches(self.ids, rows=self.rows, seq_len=self.seq_len, shard=shard)
+            for number, (tokens, targets, weights) in enumerate(pieces):
+                if number >= start:
+                    yield self._batch(tokens, targets, weights, first)
+            return
+        for tokens, targets in windows.train_batches(
+            self.ids,
+            batch=config.batch,
+            seq_len=config.seq_len,
+            sampling=config.sampling,
+            seed=config.seed,
+            epoch=epoch,
+            start=start,
+            shard=shard,
+        ):
+            yield self._batch(tokens, targets, np.ones(targets.shape, np.float32), first)
+
+    def _batch(self, tokens: np.ndarray, targets: np.ndarray, weights: np.ndarray, first_row: int) -> Batch:
+        return {
+            "tokens": tokens,
+            "targets": targets,
+            "weights": weights,
+            "characters": self.characters[targets],
+            "first_row": first_row,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageData:
+    """A text as ids; see `ostinato.tasks.base.Data`.
+
+    Attributes:
+        config: how the text is read.
+        encoder: what made the ids.
+    """
+
+    config: LanguageModelConfig
+    encoder: Encoder
+    _corpus: Corpus
+    _content: str
+    _ids: dict[str, np.ndarray] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def vocabulary(self) -> Json:
+        """The encoder."""
+        return self.encoder.to_json()
+
+    @property
+    def source(self) -> Json:
+        """Where the text came from, and its hash."""
+        return {"description": self._corpus.describe(), "sha256": self._content}
+
+    def part(self, name: str) -> LanguagePart | None:
+        """A part as training reads it; of validation the first `validation_tokens`."""
+        ids, config = self._ids[name], self.config
+        if name != "train":
+            ids = ids[: config.validation_tokens] if name == "validation" else ids
+            return self._in_order(ids, config.batch, config.seq_len)
+        shape = _plan(ids, config, name)
+        return LanguagePart(
+            ids, self.encoder.characters, config, shape.rows, config.seq_len, shape.steps_per_epoch
+        )
+
+    def in_order(self, name: str) -> LanguagePart | None:
+        """All of a part as one row: every token has everything before it as context."""
+        return self._in_order(self._ids[name], 1, _EVALUATION_WINDOW)
+
+    def _in_order(self, ids: np.ndarray, batch: int, seq_len: int) -> LanguagePart | None:
+        """Read once, with at most so many rows, and windows of at most this length."""
+        if len(ids) < 2:
+            return None
+        seq_len = min(seq_len, len(ids) - 1)
+        rows = max(1, min(batch, (len(ids) - 1) // seq_len))
+        steps = windows.evaluation_steps(len(ids), rows=rows, seq_len=seq_len)
+        return LanguagePart(ids, self.encoder.characters, self.config, rows, seq_len, steps)
+
+
+def read(
+    config: LanguageModelConfig,
+    source: Corpus,
+    vocabulary: Json | None,
+    whole: bool,
+    on_progress: OnProgress | None,
+) -> LanguageData:
+    """Reads a text; see `ostinato.tasks.base.Task.read`.
+
+    Raises:
+        SourceError: it cannot be read, or a part of it is shorter than one window.
+        EncodingError: it has symbols that the given vocabulary lacks.
+    """
+    tokens = _tokens(config, source, vocabulary, on_progress)
+    if whole:
+        parts = windows.split(len(tokens.ids), validation_fraction=0.0, test_fraction=0.0)
+        ids = tokens.ids
+    else:
+        ids = tokens.ids[: config.max_tokens]
+        parts = windows.split(
+            len(ids), validation_fraction=config.validation_fraction, test_fraction=config.test_fraction
+        )
+    cut = {name: ids[start:stop] for name, (start, stop) in parts._asdict().items()}
+    if not whole:
+        for name, part in cut.items():
+            part = part[: config.validation_tokens] if name == "validation" else part
+            if len(part) or name == "train":
+                _plan(part, config, name)
+    return LanguageData(config, tokens.encoder, source, tokens.content, cut)
+
+
+def _tokens(
+    config: LanguageModelConfig, source: Corpus, vocabulary: Json | None, on_progress: OnProgress | None
+) -> Tokens:
+    if vocabulary is not None:
+        return prepare_tokens(source, encoder=encoder_from_json(vocabulary), on_progress=on_progress)
+    return prepare_tokens(
+        source,
+        on_progress=on_progress,
+        name=config.encoder,
+        normalize=config.normalize,
+        min_count=config.min_count,
+        vocabulary_size=config.vocabulary_size,
+    )
+
+
+def _plan(ids: np.ndarray, config: LanguageModelConfig, part: str) -> windows.Windows:
+    """The shape of an epoch. Raises SourceError when the part is shorter than one window."""
+    return windows.plan(
+        len(ids),
+        batch=config.batch,
+        seq_len=config.seq_len,
+        sampling=config.sampling,
+        part="training part" if part == "train" else f"{part} part",
+    )

@@ -1,0 +1,113 @@
+"""The tasks by name: those of this folder, and those of other packages.
+
+A package adds a task with an entry point in the group `ostinato.tasks` that names a `TaskSpec`:
+
+    [project.entry-points."ostinato.tasks"]
+    tagger = "mypackage.tagger:SPEC"
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ostinato.errors import ConfigError, RunError
+from ostinato.wording import hint_after
+
+if TYPE_CHECKING:
+    from ostinato.tasks.base import Task, TaskSpec
+    from ostinato.tasks.config import TaskConfig
+
+_OWN = ("language_model", "classifier", "translator")
+GROUP = "ostinato.tasks"
+
+
+@cache
+def specs() -> tuple[TaskSpec, ...]:
+    """All tasks, our own first.
+
+    Raises:
+        ConfigError: another package's task does not load, or takes the name or command of one there is.
+    """
+    found: list[TaskSpec] = [importlib.import_module(f"ostinato.tasks.{name}").SPEC for name in _OWN]
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        spec = _loaded(point)
+        for other in found:
+            if other.command == spec.command or other.config.task == spec.config.task:
+                raise ConfigError(
+                    f"the task {point.name!r} ({point.value}) must have a name and a command of its own, got "
+                    f"{spec.config.task!r} and {spec.command!r}"
+                )
+        found.append(spec)
+    return tuple(found)
+
+
+def spec(name: str) -> TaskSpec:
+    """The task of a name, as run directories and recipes have it.
+
+    Raises:
+        RunError: there is no such task.
+    """
+    for each in specs():
+        if each.config.task == name:
+            return each
+    raise RunError(f"unknown task {name!r}; this version has {', '.join(names())}{hint_after(name, names())}")
+
+
+def spec_of(config: TaskConfig) -> TaskSpec:
+    """The task that a config belongs to.
+
+    Raises:
+        ConfigError: it is not a task's config.
+    """
+    for each in specs():
+        if isinstance(config, each.config):
+            return each
+    known = ", ".join(each.config.__name__ for each in specs())
+    raise ConfigError(f"the config must be one of {known}, got {type(config).__name__}")
+
+
+def names() -> tuple[str, ...]:
+    """The names of all tasks."""
+    return tuple(each.config.task for each in specs())
+
+
+def make(config: TaskConfig) -> Task:
+    """The task of a config; imports TensorFlow.
+
+    Raises:
+        ConfigError: it is not a task's config.
+    """
+    from ostinato.tasks.base import Task
+
+    kind: Any = spec_of(config).task
+    if isinstance(kind, str):
+        module, _, name = kind.partition(":")
+        kind = vars(importlib.import_module(module))[name]
+    if Task not in kind.__mro__:  # it gets the defaults of what it leaves out
+        kind = type(kind.__name__, (kind, Task), {})
+    return kind(config)
+
+
+def package_of(config: TaskConfig) -> str | None:
+    """The package that brings a config's task, and its version; None for our own."""
+    for point in importlib.metadata.entry_points(group=GROUP):
+        if point.dist is not None and _loaded(point) is spec_of(config):
+            return f"{point.dist.name} {point.dist.version}"
+    return None
+
+
+def _loaded(point: importlib.metadata.EntryPoint) -> TaskSpec:
+    from ostinato.tasks.base import TaskSpec
+
+    try:
+        found = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"the task {point.name!r} ({point.value}) does not load: {error}") from error
+    if not isinstance(found, TaskSpec):
+        raise ConfigError(
+            f"the task {point.name!r} ({point.value}) must be a TaskSpec, got {type(found).__name__}"
+        )
+    return found

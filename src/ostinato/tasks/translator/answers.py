@@ -1,0 +1,189 @@
+"""Using a translator: translations of sentences, evaluations, and where the decoder looked while it wrote."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from ostinato.data.examples.sentences import BOS, EOS, PAD, UNK, marked, padded
+from ostinato.decoding.beam import Beam, search
+from ostinato.errors import ConfigError
+from ostinato.tasks.base import Loss, OnBatch, as_figures
+from ostinato.tasks.translator.data import FREE_TOKENS, TranslatorData, TranslatorVocabulary, signature
+from ostinato.tasks.translator.evaluation import Evaluation, compared
+from ostinato.tasks.translator.network import RecurrentTranslator
+from ostinato.tasks.translator.translations import Alignment, Candidate, Translation
+
+if TYPE_CHECKING:
+    from ostinato.tasks.translator.task import Translator
+
+_TRANSLATED_TOGETHER = 2048
+_BATCH = 64
+
+
+class Answers:
+    """What a trained translator writes; the functions it runs are traced once for each beam.
+
+    Args:
+        model: the network.
+        task: it belongs to.
+        words: the vocabulary of both sides.
+    """
+
+    def __init__(self, model: RecurrentTranslator, task: Translator, words: TranslatorVocabulary):
+        self._model, self._task, self._config, self._words = model, task, task.config, words
+        self._searches: dict[Beam, Callable[..., tuple[tf.Tensor, ...]]] = {}
+
+    def predictions(self, texts: Iterable[str], *, beam: Beam | None = None) -> Iterator[Translation]:
+        """A translation of each text, in their order, some thousand at a time.
+
+        Args:
+            texts: sentences; a single string is a mistake.
+            beam: how translations are searched; None takes the usual beam, `Beam()`.
+
+        Raises:
+            ConfigError: when `texts` is a string, or something in it is not; a setting of the beam is out of
+                range.
+        """
+        if isinstance(texts, str):
+            raise ConfigError("texts must be a list of texts, got a string; give [text] for one")
+        texts = iter(texts)
+        while some := list(islice(texts, _TRANSLATED_TOGETHER)):
+            yield from self._translate(some, beam or Beam())
+
+    def evaluate(
+        self, data: TranslatorData, part: str, on_batch: OnBatch | None = None, *, beam: Beam | None = None
+    ) -> Evaluation:
+        """Translates every source of a part, and compares the translations with the targets.
+
+        Args:
+            data: the pairs.
+            part: `train`, `validation` or `test`, one that the data has.
+            on_batch: called with (batches done, batches in all).
+            beam: how translations are searched; None takes the usual beam.
+        """
+        chosen, examples, model, task = data.part(part), data.examples, self._model, self._task
+        if chosen is None:
+            raise ValueError(f"the data has no {part} part")
+        order = np.concatenate(list(chosen.batch_numbers(None)))
+        found: dict[int, Translation] = {}
+        nats, tokens = 0.0, 0.0
+        measure = tf.function(lambda batch: task.loss(model, batch, ()), input_signature=[signature()])
+        for number, batch in enumerate(chosen.batches()):
+            _, weight, sums, _ = measure({name: tf.constant(value) for name, value in batch.items()})
+            nats, tokens = nats + float(sums["nats"]), tokens + float(weight)
+            mine = order[number * chosen.batch : (number + 1) * chosen.batch]
+            texts = [examples.texts(int(n))[0] for n in mine]
+            found |= zip(mine.tolist(), self.predictions(texts, beam=beam), strict=True)
+            if on_batch is not None:
+                on_batch(number + 1, chosen.steps)
+        pairs = [(*examples.texts(n), found[n].text) for n in chosen.numbers.tolist()]
+        figures = as_figures(task.metrics(Loss(nats, tokens, {"nats": nats})))
+        return compared(part, pairs, figures)
+
+    def evaluate_quickly(
+        self, data: TranslatorData, part: str, on_batch: OnBatch | None = None
+    ) -> Evaluation:
+        """`evaluate` as it is done at the end of every training: greedily, which is a few times faster."""
+        return self.evaluate(data, part, on_batch, beam=Beam(size=1))
+
+    def draw(self, evaluation: Evaluation, folder: Path) -> list[Path]:
+        """Draws an evaluation into a PNG file of a folder, and says which."""
+        from ostinato.tasks.translator import pictures
+
+        return pictures.draw(evaluation, folder)
+
+    def _translate(self, texts: list[str], beam: Beam) -> list[Translation]:
+        """A translation of each text, in their order.
+
+        Raises:
+            ConfigError: something in `texts` is no string; a setting of the beam is out of range.
+        """
+        if strange := [text for text in texts if not isinstance(text, str)]:
+            raise ConfigError(f"one of the texts is a {type(strange[0]).__name__}, not a string")
+        rows = [self._words.source.encode(text) for text in texts]
+        known = np.array([bool((ids != UNK).any()) for ids in rows])
+        sizes = np.array([len(ids) for ids in rows])
+        found: dict[int, Translation] = {}
+        for number, (text, ids) in enumerate(zip(texts, rows, strict=True)):
+            if not known[number]:
+                empty = not len(ids)
+                found[number] = Translation(
+                    "" if empty else text, math.nan, (), len(ids), False, empty, not empty
+                )
+        order = np.flatnonzero(known)
+        order = order[np.argsort(sizes[order], kind="stable")]
+        translate = self._search(beam.checked(self._words.target.size))
+        for at in range(0, len(order), _BATCH):
+            mine = order[at : at + _BATCH]
+            ids, lengths = padded([rows[n][: self._config.max_tokens] for n in mine])
+            best = [part.numpy() for part in translate(ids, lengths, self._limits(lengths))]
+            for number, tokens, counts, scores in zip(mine.tolist(), *best, strict=True):
+                candidates = tuple(
+                    Candidate(self._words.target.decode(row[: count - 1]), float(score))
+                    for row, count, score in zip(tokens, counts, scores, strict=True)
+                    if np.isfinite(score)
+                )
+                first, size = candidates[0], int(sizes[number])
+                cut = size > self._config.max_tokens
+                found[number] = Translation(first.text, first.score, candidates, size, cut)
+        return [found[number] for number in range(len(texts))]
+
+    def _limits(self, lengths: np.ndarray) -> np.ndarray:
+        """The most tokens of a translation, its end included: as many as any in training, for its source."""
+        return np.ceil(lengths * self._words.growth).astype(np.int32) + FREE_TOKENS + 1
+
+    def _search(self, beam: Beam) -> Callable[..., tuple[tf.Tensor, ...]]:
+        """The search as one function of (source, lengths, limits)."""
+        if beam in self._searches:
+            return self._searches[beam]
+        model = self._model
+        allowed = tf.constant(np.isin(np.arange(self._words.target.size), (PAD, BOS, UNK), invert=True))
+
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, None), tf.int32), *[tf.TensorSpec((None,), tf.int32)] * 2]
+        )
+        def translate(source, lengths, limits):
+            memory, state = model.read(source, lengths)
+
+            def step(last, state):
+                features, state, weights = model.decoder(last[:, tf.newaxis], memory, state)
+                return model.decoder.scores(features[:, 0]), state, weights[:, 0]
+
+            start = tf.fill(tf.shape(lengths), BOS)
+            found = search(
+                step, start, state, beam, limits=limits, end=EOS, allowed=allowed, sources=memory.mask
+            )
+            return found.tokens, found.lengths, found.scores
+
+        self._searches[beam] = translate
+        return translate
+
+    def align(self, source: str, target: str) -> Alignment:
+        """Where the decoder looks while it reads a translation.
+
+        Args:
+            source: a sentence.
+            target: its translation, the model's own or another.
+
+        Raises:
+            ConfigError: the model has no attention, or the source has nothing in it.
+        """
+        if self._config.attention == "none":
+            raise ConfigError("this translator has no attention, so there is nothing to draw")
+        read = self._words.source.encode(source)[: self._config.max_tokens]
+        written = marked(self._words.target.encode(target))
+        if not len(read):
+            raise ConfigError("the sentence is empty, so there is nothing to look at")
+        ids, lengths = padded([read])
+        _, weights = self._model(
+            tf.constant(ids), tf.constant(lengths), tf.constant(written[np.newaxis, :-1])
+        )
+        pieces = tuple(self._words.source.pieces(read)), (*self._words.target.pieces(written[1:-1]), "<eos>")
+        return Alignment(*pieces, weights.numpy()[0])

@@ -1,0 +1,161 @@
+"""What an evaluation of a translator found: BLEU and chrF by sacrebleu, by length, and samples.
+
+BLEU: Papineni et al. 2002; chrF: Popović 2015; that figures can only be compared where the same tokeniser and
+settings made them, which a signature states: Post 2018, arXiv:1804.08771.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ostinato.data.examples.sentences import script_encoder
+
+SAMPLES = 10
+_BUCKETS = 5
+
+_KANA = re.compile("[\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f]")
+_HANGUL = re.compile("[\uac00-\ud7af\u1100-\u11ff\u3130-\u318f]")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_LEAST_CJK, _LEAST_KANA = 0.2, 0.1
+_ANALYSERS = {"ja-mecab": ("Japanese", "ja"), "ko-mecab": ("Korean", "ko")}
+
+
+@dataclass(frozen=True)
+class OfLength:
+    """How good the translations of sources of some lengths are.
+
+    Attributes:
+        shortest, longest: the lengths, both included.
+        sentences: how many there are.
+        bleu: of their translations together.
+    """
+
+    shortest: int
+    longest: int
+    sentences: int
+    bleu: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A source, what it should become, and what it became."""
+
+    source: str
+    reference: str
+    translation: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        part: what was evaluated: `train`, `validation`, `test`, or another source's name.
+        figures: `bleu` and `chrf`, 0 to 100; `loss` in nats per target token and `perplexity`, both given the
+            reference's tokens before it; and `sentences`, the number of pairs.
+        signatures: sacrebleu's, of `bleu` and of `chrf`: name them beside the figures.
+        length_unit: what the lengths of sources are counted in: `words` or `characters`.
+        lengths: BLEU by the length of the source, the shortest first, each with about as many sentences.
+        samples: some pairs from all over the part, the same in every evaluation of it.
+        notes: what should be known of the figures.
+    """
+
+    part: str
+    figures: dict[str, float]
+    signatures: dict[str, str]
+    length_unit: str
+    lengths: list[OfLength]
+    samples: list[Sample]
+    notes: tuple[str, ...] = ()
+
+
+def compared(part: str, pairs: list[tuple[str, str, str]], figures: dict[str, float]) -> Evaluation:
+    """Compares translations with their references.
+
+    Args:
+        part: what is evaluated.
+        pairs: (source, reference, translation), at least one.
+        figures: `loss` and `perplexity`.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    sources, references, translations = map(list, zip(*pairs, strict=True))
+    tokenizer, notes = tokenizer_for(references)
+    # Forced, sacrebleu does not warn of texts that look tokenised; the figures are the same.
+    bleu, chrf = BLEU(tokenize=tokenizer, force=True), CHRF()
+    scores = {
+        "bleu": bleu.corpus_score(translations, [references]).score,
+        "chrf": chrf.corpus_score(translations, [references]).score,
+    }
+    unit = "characters" if script_encoder(sources) == "char" else "words"
+    sizes = np.array(
+        [len("".join(text.split()) if unit == "characters" else text.split()) for text in sources]
+    )
+    lengths = []
+    for shortest, longest in _buckets(sizes):
+        mine = np.flatnonzero((shortest <= sizes) & (sizes <= longest)).tolist()
+        score = bleu.corpus_score([translations[n] for n in mine], [[references[n] for n in mine]]).score
+        lengths.append(OfLength(shortest, longest, len(mine), score))
+    places = np.unique(np.linspace(0, len(pairs) - 1, SAMPLES).astype(int)).tolist()
+    return Evaluation(
+        part,
+        {**scores, **figures, "sentences": len(pairs)},
+        {"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())},
+        unit,
+        lengths,
+        [Sample(*pairs[place]) for place in places],
+        notes,
+    )
+
+
+def tokenizer_for(texts: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """The sacrebleu tokeniser of the script that most of some references are in.
+
+    Returns:
+        `ja-mecab` where there is kana, `ko-mecab` where there is Hangul, `char` in place of either when it is
+        not installed, `zh` where there is Han alone, else `13a`; and notes that say what is not installed.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    texts = list(texts)
+    if _cjk_share(texts) < _LEAST_CJK:
+        return "13a", ()
+    kana, hangul, han = (_count(script, texts) for script in (_KANA, _HANGUL, _HAN))
+    if hangul > kana + han:
+        wanted = "ko-mecab"
+    elif kana >= _LEAST_KANA * (kana + han):
+        wanted = "ja-mecab"
+    else:
+        return "zh", ()
+    try:
+        BLEU(tokenize=wanted)
+    except (RuntimeError, AssertionError):  # it is not there, or its dictionary is another
+        language, extra = _ANALYSERS[wanted]
+        note = (
+            f"BLEU is over characters: sacrebleu's tokeniser of {language} is not installed; "
+            f"pip install 'sacrebleu[{extra}]' and evaluate again"
+        )
+        return "char", (note,)
+    return wanted, ()
+
+
+def _cjk_share(texts: list[str]) -> float:
+    """The part of all letters that are Han, kana or Hangul; a word of another script has several letters."""
+    letters = sum(sum(map(str.isalpha, text)) for text in texts)
+    return sum(_count(script, texts) for script in (_KANA, _HANGUL, _HAN)) / max(letters, 1)
+
+
+def _count(script: re.Pattern[str], texts: list[str]) -> int:
+    return sum(len(script.findall(text)) for text in texts)
+
+
+def _buckets(sizes: np.ndarray) -> list[tuple[int, int]]:
+    """Ranges of lengths, both ends included, with about as many of `sizes` in each."""
+    ends = np.unique(np.quantile(sizes, np.linspace(0, 1, _BUCKETS + 1)[1:], method="inverted_cdf")).tolist()
+    starts = [int(sizes.min()), *(end + 1 for end in ends[:-1])]
+    return list(zip(starts, ends, strict=True))

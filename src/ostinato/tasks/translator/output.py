@@ -1,0 +1,223 @@
+"""What the command line asks of a translator, and how it prints translations and evaluations."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from ostinato.data.examples.sentences import sentences_from_json
+from ostinato.decoding.choices import Beam
+from ostinato.errors import ConfigError
+from ostinato.files.atomic import check_place, writing
+from ostinato.tasks.base import Printer, RunFacts
+from ostinato.tasks.config import Flag
+
+if TYPE_CHECKING:
+    from ostinato.tasks.translator.answers import Answers
+    from ostinato.tasks.translator.evaluation import Evaluation
+    from ostinato.tasks.translator.translations import Alignment, Translation
+
+_TRANSLATORS = Flag("Translators")
+_USUAL = Beam()
+
+BeamSize = Annotated[int, _TRANSLATORS, "Hypotheses kept at every step; 1 is greedy search."]
+LengthPenalty = Annotated[float, _TRANSLATORS, "Above 0, longer translations score better (Wu et al. 2016)."]
+CoveragePenalty = Annotated[
+    float,
+    _TRANSLATORS,
+    "Above 0, translations that looked at all of the source score better (Wu et al. 2016).",
+]
+NoRepeat = Annotated[
+    int, _TRANSLATORS, "No so many tokens in a row occur twice in a translation; 0 allows them."
+]
+
+
+def predict(
+    facts: RunFacts,
+    *,
+    texts: Sequence[str] | None = None,
+    as_json: bool = False,
+    beam: BeamSize = _USUAL.size,
+    n_best: Annotated[
+        int, _TRANSLATORS, "Print the n best translations of each text, with their scores."
+    ] = _USUAL.n_best,
+    length_penalty: LengthPenalty = _USUAL.length_penalty,
+    coverage_penalty: CoveragePenalty = _USUAL.coverage_penalty,
+    no_repeat: NoRepeat = _USUAL.no_repeat,
+    attention: Annotated[
+        bool, _TRANSLATORS, "Show where the network looked while it wrote each token."
+    ] = False,
+    attention_image: Annotated[
+        Path | None, _TRANSLATORS, "Draw that as a PNG file, of a single text."
+    ] = None,
+) -> Callable[[Answers], Printer]:
+    """Checks how translations are to be searched, and returns what prints them.
+
+    Raises:
+        ConfigError: for a value out of range, or attention that there is not.
+    """
+    check_place("--attention-image", attention_image)
+    if attention_image is not None and (texts is None or len(texts) != 1):
+        raise ConfigError("--attention-image draws one text; give a single one")
+    chosen = Beam(beam, length_penalty, coverage_penalty, no_repeat, n_best)
+    search = _checked(facts, chosen)
+    if (attention or attention_image is not None) and facts.config.attention == "none":
+        raise ConfigError(f"{facts.path} was trained without attention; there is none to show")
+    return lambda answers: TranslationPrinter(
+        answers, facts.config.max_tokens, search, as_json=as_json, attention=attention, image=attention_image
+    )
+
+
+def evaluate(
+    facts: RunFacts,
+    *,
+    beam: BeamSize = _USUAL.size,
+    length_penalty: LengthPenalty = _USUAL.length_penalty,
+    coverage_penalty: CoveragePenalty = _USUAL.coverage_penalty,
+    no_repeat: NoRepeat = _USUAL.no_repeat,
+) -> tuple[dict[str, object], Callable[[Evaluation], None]]:
+    """How translations are searched, and what prints BLEU by length and samples. Raises ConfigError."""
+    search = _checked(facts, Beam(beam, length_penalty, coverage_penalty, no_repeat))
+    return {"beam": search}, show_evaluation
+
+
+def _checked(facts: RunFacts, beam: Beam) -> Beam:
+    return beam.checked(sentences_from_json(facts.vocabulary.get("target", {})).size)
+
+
+class TranslationPrinter:
+    """Prints the translation of every text, counts what was odd, and tells it at the end.
+
+    Args:
+        answers: of a trained translator.
+        max_tokens: of a text that are translated at most.
+        beam: how translations are searched.
+        as_json: whether a text gets a JSON object.
+        attention: whether to show where the decoder looked.
+        image: where to draw that, of a single text.
+    """
+
+    def __init__(
+        self,
+        answers: Answers,
+        max_tokens: int,
+        beam: Beam,
+        *,
+        as_json: bool,
+        attention: bool,
+        image: Path | None,
+    ):
+        self._answers, self._max_tokens, self._beam = answers, max_tokens, beam
+        self._as_json, self._attention, self._image = as_json, attention, image
+        self._empty = self._cut = self._unknown = self._said = 0
+
+    def say(self, texts: list[str]) -> None:
+        """Prints the translation of each text."""
+        for text, translation in zip(texts, self._answers.predictions(texts, beam=self._beam), strict=True):
+            self._empty, self._cut = self._empty + translation.empty, self._cut + translation.cut
+            self._unknown += translation.unknown
+            alignment = self._alignment(text, translation)
+            if self._as_json:
+                print(_object(translation, alignment if self._attention else None))
+            else:
+                self._print(translation, alignment)
+            self._said += 1
+
+    def end(self) -> None:
+        """Tells what was odd on standard error."""
+        for count, what in (
+            (self._cut, f"longer than {self._max_tokens:,} tokens; only the beginning was translated"),
+            (self._empty, "empty, and so is what became of it"),
+            (self._unknown, "without a token that the model knows, and repeated as it is"),
+        ):
+            if count:
+                print(
+                    f"{count:,} of the texts {'was' if count == 1 else 'were each'} {what}", file=sys.stderr
+                )
+
+    def _alignment(self, text: str, translation: Translation) -> Alignment | None:
+        """Where the decoder looked, perhaps drawn; None where nobody asks, or nothing was translated."""
+        if not self._attention and self._image is None:
+            return None
+        if translation.empty or translation.unknown:
+            if self._image is not None:
+                raise ConfigError("no token of the text is known to the model, so there is nothing to draw")
+            return None
+        alignment = self._answers.align(text, translation.text)
+        if self._image is not None:
+            from ostinato.tasks.translator.pictures import draw_alignment
+
+            with writing(self._image):
+                complete = draw_alignment(alignment, self._image)
+            if not complete:
+                print(
+                    f"no font here has all characters of {self._image}; install one that has, such as Noto "
+                    "Sans CJK, or read --attention, which prints them",
+                    file=sys.stderr,
+                )
+        return alignment
+
+    def _print(self, translation: Translation, alignment: Alignment | None) -> None:
+        if self._beam.n_best == 1:
+            print(_one_line(translation.text))
+        else:
+            if self._said:
+                print()
+            found = [(each.score, each.text) for each in translation.candidates]
+            for score, text in found or [(translation.score, translation.text)]:
+                print(f"{score:.4f}\t{_one_line(text)}")
+        if self._attention and alignment is not None:
+            from ostinato.tasks.translator.pictures import alignment_text
+
+            print(textwrap.indent(alignment_text(alignment), "  "))
+
+
+def _object(translation: Translation, alignment: Alignment | None) -> str:
+    answer: dict[str, object] = {
+        "text": translation.text,
+        # JSON has no NaN: the score is null where nothing was translated.
+        "score": None if math.isnan(translation.score) else translation.score,
+        "candidates": [{"text": each.text, "score": each.score} for each in translation.candidates],
+        "tokens": translation.tokens,
+        "cut": translation.cut,
+        "empty": translation.empty,
+        "unknown": translation.unknown,
+    }
+    if alignment is not None:
+        answer["alignment"] = {
+            "source": alignment.source,
+            "target": alignment.target,
+            "weights": alignment.weights.tolist(),
+        }
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """What the figures rest on, BLEU by the length of the source, and samples."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    for name, signature in evaluation.signatures.items():
+        console.print(f"  {f'{name} signature':<20}{signature}", markup=False, soft_wrap=True)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in (f"{evaluation.length_unit} of the source", "sentences", "BLEU"):
+        table.add_column(heading, justify="right")
+    for some in evaluation.lengths:
+        span = f"{some.shortest:,}–{some.longest:,}" if some.longest > some.shortest else f"{some.longest:,}"
+        table.add_row(span, f"{some.sentences:,}", f"{some.bleu:.2f}")
+    console.print()
+    console.print(table)
+    for sample in evaluation.samples:
+        console.print()
+        for name, text in vars(sample).items():
+            console.print(f"{name:<13}{_one_line(text)}", markup=False, soft_wrap=True)

@@ -1,0 +1,230 @@
+"""Evaluating a trained network: figures, and pictures in the run's report folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from ostinato.cells.base import initial_state
+from ostinato.data.batches.shards import rows_of
+from ostinato.errors import ConfigError, RunError, SourceError
+from ostinato.files import atomic
+from ostinato.runs.directory import RunDirectory
+from ostinato.runs.trained import TrainedRun, load
+from ostinato.tasks import registry
+from ostinato.tasks.base import (
+    Data,
+    Evaluates,
+    Evaluation,
+    Loss,
+    Metrics,
+    OnBatch,
+    Part,
+    ReadsInOrder,
+    Task,
+    as_figures,
+)
+from ostinato.training.source import read_again
+from ostinato.training.step import as_tensors, signature_of
+from ostinato.training.workers import Workers, alone
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Evaluator:
+    """Measures whole parts, with the state carried from batch to batch.
+
+    Args:
+        task, model: what is evaluated.
+        workers: each of which reads its rows of every batch; None is this process alone.
+    """
+
+    def __init__(self, task: Task, model: keras.Model, workers: Workers | None = None):
+        self._task, self._model, self._workers = task, model, workers or alone()
+        self.seconds = 0.0  # what the last one took, for budgets that must include the next
+        self._losses: dict[bool, Callable[..., Loss]] = {}
+
+    def _loss(self, part: Part) -> Callable[..., Loss]:
+        """The loss of a batch, traced once for all parts of fixed sizes, and once for all others."""
+        task, model = self._task, self._model
+        fixed = part.signature is None
+        if fixed not in self._losses:
+            self._losses[fixed] = tf.function(
+                lambda batch, state: task.loss(model, batch, state),
+                input_signature=signature_of(task, model, part.signature),
+                reduce_retracing=fixed,
+            )
+        return self._losses[fixed]
+
+    def __call__(self, part: Part, on_batch: OnBatch | None = None) -> tuple[Metrics, float]:
+        """The task's metrics over a part, and the weight (tokens) they are over.
+
+        Args:
+            part: of the data.
+            on_batch: called with (batches done, batches in all).
+        """
+        found = self.unless_stopped(part, lambda: False, on_batch)
+        if found is None:
+            raise AssertionError("another worker has stopped, which only a training does")
+        return found
+
+    def unless_stopped(
+        self, part: Part, stop: Callable[[], bool], on_batch: OnBatch | None = None
+    ) -> tuple[Metrics, float] | None:
+        """The same, but None as soon as `stop` says so to any of the workers."""
+        began, task, stopped, loss_of = time.perf_counter(), self._task, False, self._loss(part)
+        shard = self._workers.shard
+        state = initial_state(task.states(self._model), len(rows_of(shard, part.rows)))
+        sums: dict[str, float] = {}
+        for number, batch in enumerate(part.batches(shard=shard)):
+            if stopped := stop():
+                break
+            if any(np.ndim(value) and len(value) == 0 for value in batch.values()):
+                continue  # fewer rows than workers, and none for this one
+            loss, weight, further, state = loss_of(as_tensors(batch), state)
+            for name, value in {"loss": loss, "weight": weight, **further}.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+            if on_batch is not None:
+                on_batch(number + 1, part.steps)
+        sums, stopped = self._of_all_workers(sums, stopped)
+        self.seconds = float(self._workers.told_by(0, [time.perf_counter() - began])[0])
+        if stopped:
+            return None
+        loss, weight = sums.pop("loss"), sums.pop("weight")
+        return task.metrics(Loss(loss, weight, sums)), weight
+
+    def _of_all_workers(self, sums: dict[str, float], stopped: bool) -> tuple[dict[str, float], bool]:
+        workers = self._workers
+        if workers.count == 1:
+            return sums, stopped
+        # Of a batch with too few rows for all, the last worker always has one.
+        names = json.loads(workers.bytes_told_by(workers.count - 1, json.dumps(list(sums)).encode()))
+        *totals, stops = workers.sum([*(sums.get(name, 0.0) for name in names), float(stopped)])
+        return dict(zip(names, map(float, totals), strict=True)), stops > 0
+
+
+def evaluate(
+    path: str | os.PathLike[str] | TrainedRun,
+    source: Any = None,
+    *,
+    split: str | None = None,
+    checkpoint: str = "best",
+    on_batch: OnBatch | None = None,
+    **options: Any,
+) -> dict[str, float]:
+    """The figures over all of a part of the run's source, or over all of another source.
+
+    A language model reads from beginning to end with its state carried.
+
+    Args:
+        path: the run directory, or a run that is loaded.
+        source: another source, all of which is read; None takes the run's own.
+        split: `train`, `validation` or `test`, of the run's own source; None is the validation part or, for a
+            classifier or translator that kept one, the test part.
+        checkpoint: `best` or `last`; of a run that is loaded it means nothing.
+        on_batch: called with (batches done, batches in all).
+        **options: of a translator `beam`, an `ostinato.decoding.beam.Beam`.
+
+    Returns:
+        The task's metrics, and the number of tokens, texts or sentences they are over.
+
+    Raises:
+        RunError: when the source has changed since training, or the run kept no such part.
+        ConfigError: when the task takes no such option.
+    """
+    run, data, name = _run_and_data(path, source, split, checkpoint, options)
+    if isinstance(run.use, Evaluates):
+        return run.use.evaluate(data, name, on_batch, **options).figures
+    part = _exact_part(data, name)
+    if part is None:
+        raise _no_part(run, name, source)
+    metrics, weight = Evaluator(run.task, run.model)(part, on_batch)
+    return {**as_figures(metrics), run.task.unit: int(weight)}
+
+
+def evaluate_in_detail(
+    path: str | os.PathLike[str] | TrainedRun,
+    source: Any = None,
+    *,
+    split: str | None = None,
+    checkpoint: str = "best",
+    on_batch: OnBatch | None = None,
+    **options: Any,
+) -> Evaluation:
+    """All that an evaluation of a classifier or translator finds, of which `evaluate` returns the figures.
+
+    The arguments and errors are those of `evaluate`.
+
+    Returns:
+        An `Evaluation`: figures, and of a classifier confusion matrix, the most confident mistakes, every
+        decision; of a translator signatures, BLEU by length, samples. Of a part of the run's own source it is
+        also drawn, into the run's report folder.
+
+    Raises:
+        ConfigError: when the run's task has nothing but figures.
+    """
+    run, data, name = _run_and_data(path, source, split, checkpoint, options)
+    if not isinstance(run.use, Evaluates):
+        raise ConfigError(
+            f"{run.directory.path} is a {run.directory.task} run, which has figures only; use evaluate"
+        )
+    evaluation = run.use.evaluate(data, name, on_batch, **options)
+    if source is None:
+        _draw(run.directory, run.use, evaluation)
+    return evaluation
+
+
+def evaluate_at_end(run: TrainedRun, data: Data, on_batch: OnBatch | None = None) -> None:
+    """Evaluates on the validation part at the end of a training, and draws that, where its task can.
+
+    The test part stays unseen: whoever chooses settings by these pictures shall still have it.
+    """
+    if isinstance(run.use, Evaluates) and data.part("validation") is not None:
+        _draw(run.directory, run.use, run.use.evaluate_quickly(data, "validation", on_batch))
+
+
+def _draw(run: RunDirectory, use: Evaluates, evaluation: Evaluation) -> None:
+    with atomic.writing(run.report), atomic.placed_in(run.report) as report:
+        use.draw(evaluation, report)
+
+
+def _run_and_data(
+    path: str | os.PathLike[str] | TrainedRun,
+    source: object,
+    split: str | None,
+    checkpoint: str,
+    options: Iterable[str],
+) -> tuple[TrainedRun, Data, str]:
+    """The run, the data to evaluate on, and which part of it that is."""
+    run = path if isinstance(path, TrainedRun) else load(path, checkpoint=checkpoint)
+    run.check_options(run.use.evaluate if isinstance(run.use, Evaluates) else Evaluator.__call__, options)
+    vocabulary = run.directory.vocabulary
+    if source is not None:
+        opened = registry.spec(run.directory.task).open(source, vocabulary)
+        data, name = run.task.read(opened, vocabulary=vocabulary, whole=True), "train"
+    else:
+        data = read_again(run.task, run.directory, None)
+        name = split or next((part for part in run.task.evaluated_first if data.part(part)), "validation")
+    if _exact_part(data, name) is None:
+        raise _no_part(run, name, source)
+    return run, data, name
+
+
+def _exact_part(data: Data, name: str) -> Part | None:
+    """A part as it is read exactly, where that is not how training reads it."""
+    return data.in_order(name) if isinstance(data, ReadsInOrder) else data.part(name)
+
+
+def _no_part(run: TrainedRun, name: str, source: object) -> SourceError | RunError:
+    if source is not None:
+        return SourceError("the source has only one token, so there is nothing to predict in it")
+    return RunError(
+        f"{run.directory.path} kept no {name} part; evaluate another (--split train) or give a source"
+    )

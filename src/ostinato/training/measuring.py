@@ -1,0 +1,139 @@
+"""What a training measures: rows of training metrics, evaluations on the validation part, and the best of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ostinato.tasks.base import Loss, Metrics, Part, Task, as_figures
+from ostinato.training.budget import Budget
+from ostinato.training.config import TrainingConfig
+from ostinato.training.evaluation import Evaluator
+from ostinato.training.events import Evaluating, Event, Measured
+from ostinato.training.signals import Signals
+from ostinato.training.snapshot import Snapshot
+from ostinato.training.workers import Workers
+
+
+class Measuring:
+    """The measurements of a training. Evaluations are spread evenly over its budget.
+
+    Args:
+        task: what is trained.
+        part: the training part.
+        validation: the validation part, and what evaluates on it; None when there is none.
+        config, budget: how it is trained.
+        snapshot: where the training stands.
+        signals, workers: by which an evaluation is broken off.
+        emit: told the rows.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        part: Part,
+        validation: tuple[Part, Evaluator] | None,
+        config: TrainingConfig,
+        budget: Budget,
+        snapshot: Snapshot,
+        signals: Signals,
+        workers: Workers,
+        emit: Callable[[Event], None],
+    ):
+        self._task, self._part, self._validation = task, part, validation
+        self._config, self._budget, self._snapshot = config, budget, snapshot
+        self._signals, self._workers, self._emit = signals, workers, emit
+
+    # Training.
+
+    def training_row_due(self) -> bool:
+        """Whether training metrics are to be logged, so many batches into an epoch or at its end."""
+        position = self._snapshot.position
+        return position.batch % self._config.log_every == 0 or position.batch == self._budget.steps_per_epoch
+
+    def measure_training(self) -> None:
+        """Logs the metrics over the batches since the last such row."""
+        position = self._snapshot.position
+        sums = dict(position.sums)
+        loss, weight = sums.pop("loss"), sums.pop("weight")
+        self._row("train", self._task.metrics(Loss(loss, weight, sums)), weight / position.step_seconds)
+        position.sums, position.step_seconds = {}, 0.0
+
+    # Validation.
+
+    def evaluation_due(self) -> bool:
+        """Whether there is a validation part, and another of the evaluations has come."""
+        position = self._snapshot.position
+        if self._validation is None:
+            return False
+        share = self._budget.fraction(position) * self._config.evaluations
+        if math.floor(share + 1e-9) <= position.evaluations:
+            return False
+        return self._budget.affords_evaluation(position, self._expected_seconds())
+
+    def reserve(self) -> float:
+        """The seconds to leave for the last evaluation, when the budget is in minutes."""
+        if self._validation is None or self._budget.unit != "minutes":
+            return 0.0
+        measured = self._snapshot.position.evaluation_seconds > 0
+        return self._budget.reserve(self._expected_seconds(), measured=measured)
+
+    def _expected_seconds(self) -> float:
+        """What an evaluation takes: as the last one; before the first, as long as training on its rows."""
+        position = self._snapshot.position
+        if position.evaluation_seconds or not position.step or self._validation is None:
+            return position.evaluation_seconds
+        part = self._validation[0]
+        return position.seconds / position.step * part.steps * part.rows / self._part.rows
+
+    def evaluate(self, over: bool) -> None:
+        """Evaluates on the validation part; when that is broken off, the position stays, and it is still due.
+
+        Args:
+            over: whether the budget is used up.
+        """
+        if self._validation is not None and not self._validated(*self._validation):
+            return
+        position, patience = self._snapshot.position, self._config.patience
+        # One that came late, as it may in a budget in minutes, counts for the next when that is nearer.
+        late = 0.5 if self._budget.unit == "minutes" else 1e-9
+        position.evaluations = math.floor(self._budget.fraction(position) * self._config.evaluations + late)
+        if over:
+            position.ended = "finished"
+        elif patience is not None and position.evaluations_since_best >= patience:
+            position.ended = "stopped early"
+
+    def _validated(self, part: Part, evaluator: Evaluator) -> bool:
+        """Logs the metrics of the validation part, and notes whether they are the best; False when broken off."""
+        position = self._snapshot.position
+        found = evaluator.unless_stopped(
+            part,
+            lambda: self._signals.interrupt.requested,
+            lambda done, batches: self._emit(Evaluating(done, batches)),
+        )
+        position.seconds = self._signals.heed(self._workers.sum(self._signals.own()))
+        if found is None:
+            return False
+        metrics, weight = found
+        first = metrics[0]
+        position.evaluation_seconds = evaluator.seconds
+        position.all_evaluations_seconds += evaluator.seconds
+        if not math.isfinite(first.value):
+            raise self._snapshot.diverged(f"the validation {first.name.replace('_', ' ')}", position.step)
+        self._row("validation", metrics, weight / evaluator.seconds)
+        position.evaluations_since_best += 1
+        if first.beats(position.best_loss):
+            position.best_loss, position.best_step = first.value, position.step
+            position.evaluations_since_best = 0
+        return True
+
+    def _row(self, split: str, metrics: Metrics, per_second: float) -> None:
+        position = self._snapshot.position
+        epoch = position.epoch + position.batch / self._budget.steps_per_epoch
+        row = {"step": position.step, "epoch": epoch, "split": split, **as_figures(metrics)}
+        row |= {
+            "learning_rate": position.learning_rate,
+            f"{self._task.unit}_per_second": per_second,
+            "seconds": position.seconds,
+        }
+        self._emit(Measured(row))
