@@ -1,4 +1,4 @@
-"""Runs, as far as they are known before TensorFlow is imported, which takes seconds: whether they can be used."""
+"""Whether a run can be used, as far as that is known before TensorFlow is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -156,11 +156,11 @@ def _check_package(
         return
     if isinstance(package, str):
         raise RunError(
-            f"{directory.path} needs the {what} {quoted(name)} of the package {quoted(package)}, which is not "
-            "installed here; install it"
+            f"{directory.path} needs the {what} {quoted(name)} of the package {quoted(package)}, which is "
+            "not installed here; install it"
         )
     if unknown:
         raise RunError(
-            f"{directory.path} needs the {what} {quoted(name)}, which no installed package brings; install the "
-            "one that does"
+            f"{directory.path} needs the {what} {quoted(name)}, which no installed package brings; install "
+            "the one that does"
         )

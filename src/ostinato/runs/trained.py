@@ -48,7 +48,8 @@ class TrainedRun:
         return self.task.use(self.model, self.directory.vocabulary)
 
     def generate(self, **options: Any) -> list[str]:
-        """Writes text; see the `generate` of the task's answers, as in `ostinato.tasks.language_model.answers`.
+        """Writes text; see the `generate` of the task's answers, as in
+        `ostinato.tasks.language_model.answers`.
 
         Raises:
             ConfigError: the task does not generate, or takes no such option.
@@ -141,13 +142,13 @@ class TrainedRun:
         return self.use
 
     def check_options(self, use: Callable[..., Any], options: Iterable[str]) -> None:
-        """Refuses options that a use of the run does not take. Raises ConfigError naming the first of them."""
+        """Refuses options that a use of the run does not take. Raises ConfigError naming the first."""
         known = inspect.signature(use).parameters
         for name in options:
             if name not in known:
                 raise ConfigError(
-                    f"{self.directory.path} is a {self.directory.task} run, to which the option {name!r} means "
-                    "nothing"
+                    f"{self.directory.path} is a {self.directory.task} run, to which the option {name!r} "
+                    "means nothing"
                 )
 
 
@@ -156,8 +157,8 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
 
     Args:
         path: the run directory.
-        checkpoint: `best` (by the first validation metric) or `last`. A `RunWarning` says when that is an older
-            one, since a newer one is damaged.
+        checkpoint: `best` (by the first validation metric) or `last`. A `RunWarning` says when that is an
+            older one, since a newer one is damaged.
 
     Raises:
         RunError: when it is no run, damaged, or of a newer version.
@@ -189,7 +190,8 @@ def from_checkpoint(
 
 
 def build(task: Task, saved: Checkpoint, directory: RunDirectory) -> keras.Model:
-    """The network of a run's task, once it is certain that a checkpoint's weights are those of such a network.
+    """The network of a run's task, once it is certain that a checkpoint's weights are those of such a
+    network.
 
     Were it made first, a config of a few bytes could ask for more memory than any machine has.
 

@@ -1,7 +1,7 @@
 """What the settings of every task and training have in common.
 
-A setting is declared once: a field with its type, its default, and a docstring. Recipe keys, command-line flags
-with their help, and the tables of docs/settings.md are made from that.
+A setting is declared once: a field with its type, its default, and a docstring. Recipe keys, flags with
+their help, and the tables of docs/settings.md are made from that.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ ResetAfter = Annotated[
     bool,
     Flag("Network", names=("--reset-after/--reset-before",)),
     Field(
-        description="Where the reset gate of a GRU acts: after the recurrent product, as in Keras, or before it, as "
-        "in the textbook."
+        description="Where a GRU's reset gate acts: after the recurrent product, as in Keras, or before it, "
+        "as in the textbook."
     ),
 ]
 Bidirectional = Annotated[bool, Flag("Network", common=True, names=("--bidirectional/--one-way",))]
@@ -145,14 +145,14 @@ Dropout = Annotated[
     Fraction,
     COMMON_NETWORK,
     Field(
-        description="Fraction dropped between two recurrent layers and, without `output_dropout`, after the last."
+        description="Fraction dropped between recurrent layers and, without `output_dropout`, after the last."
     ),
 ]
 RecurrentDropout = Annotated[
     Fraction,
     NETWORK,
     Field(
-        description="Fraction of its own past state that each recurrent layer drops, the same at all time steps "
+        description="Fraction of its own past state that each recurrent layer drops, the same at all steps "
         "(Gal & Ghahramani 2016, arXiv:1512.05287)."
     ),
 ]
@@ -178,7 +178,7 @@ Seed = Annotated[
 
 
 class RecurrentConfig(TaskConfig):
-    """The settings of a network of recurrent layers, with the fields `cell`, `units`, `layers`, `reset_after`, `engine`."""
+    """The settings of a network of recurrent layers: `cell`, `units`, `layers`, `reset_after`, `engine`."""
 
     renamed: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
         "reset_before": ("reset_after", lambda before: not before)

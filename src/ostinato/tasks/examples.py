@@ -1,4 +1,4 @@
-"""The batches of a part whose examples are independent of each other, such as labelled texts or sentence pairs."""
+"""The batches of a part with independent examples, such as labelled texts or sentence pairs."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class IndependentExamples:
         numbers: of the examples in this part, int64 (examples,).
         batch: examples in a batch.
         signature: the type of a batch.
-        batch_numbers: of an epoch, or of None for evaluation: the numbers of the examples in each batch; a pure
-            function.
-        make_batch: (numbers of a global batch, first row, row behind the last, whether it is trained on) → the
-            batch of these rows.
+        batch_numbers: of an epoch, or of None for evaluation: the numbers of the examples in each batch; a
+            pure function.
+        make_batch: (numbers of a global batch, first row, row behind the last, whether it is trained on) →
+            the batch of these rows.
     """
 
     numbers: np.ndarray
@@ -53,7 +53,7 @@ class IndependentExamples:
     def batches(
         self, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
     ) -> Iterator[Batch]:
-        """See `ostinato.tasks.base.Part`; any one batch, in training not always the last, may have fewer rows."""
+        """See `ostinato.tasks.base.Part`; one batch, in training not always the last, may have fewer rows."""
         for numbers in islice(self.batch_numbers(epoch), start, None):
             mine = rows_of(shard, len(numbers))
             yield self.make_batch(numbers, mine.start, mine.stop, epoch is not None)

@@ -29,8 +29,8 @@ class TrainingConfig(Config):
     )
     """The highest learning rate."""
     schedule: Annotated[Literal["constant", "step", "cosine"], TRAINING] = "constant"
-    """`constant`; `step`, which multiplies the learning rate by `step_factor` at each of `step_at`; or `cosine`,
-    which falls to `final_factor` of the highest value at the budget's end."""
+    """`constant`; `step`, which multiplies the learning rate by `step_factor` at each of `step_at`; or
+    `cosine`, which falls to `final_factor` of the highest value at the budget's end."""
     warmup: Annotated[float, TRAINING] = Field(default=0.0, ge=0, lt=1)
     """The fraction of the budget over which the learning rate first rises from zero."""
     step_at: Annotated[tuple[float, ...], TRAINING] = (0.5, 0.75)
@@ -46,7 +46,7 @@ class TrainingConfig(Config):
     weight_decay: Annotated[float, TRAINING] = Field(default=0.01, ge=0, le=100)
     """AdamW's weight decay, per unit of learning rate; on matrices, not on biases."""
     evaluations: Annotated[int, TRAINING] = Field(default=10, ge=1, le=100_000)
-    """How often to evaluate on the validation part, spread evenly over the budget; the last time at its end."""
+    """How often to evaluate on the validation part, spread evenly over the budget, the last at its end."""
     patience: Annotated[int | None, Flag("Training", common=True, none="never stops early")] = Field(
         default=None, ge=1
     )

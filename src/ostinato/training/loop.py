@@ -1,8 +1,8 @@
 """The training loop, for every task.
 
-It reads from top to bottom as the story of a run: set up, take a batch, learn, measure, evaluate, save, until the
-budget is used up. Everything it must remember between two steps is in its `Snapshot`, so that a training which was
-killed goes on as if it had not been.
+It reads from top to bottom as the story of a run: set up, take a batch, learn, measure, evaluate, save,
+until the budget is used up. Everything it must remember between two steps is in its `Snapshot`, so that a
+training which was killed goes on as if it had not been.
 
 Several workers each run this loop and stay in step. What they decide by (the loss, the time, whether somebody
 pressed Ctrl-C) is the same for all, since it was summed over all or told by the chief.
@@ -24,7 +24,6 @@ from ostinato.runs.directory import RunDirectory
 from ostinato.tasks.base import Batch, Data, Task
 from ostinato.training.budget import Budget
 from ostinato.training.config import TrainingConfig
-from ostinato.training.evaluation import Evaluator
 from ostinato.training.events import Ended, EndReason, Event, Started, StepDone
 from ostinato.training.interrupt import stop
 from ostinato.training.measuring import Measuring
@@ -42,13 +41,11 @@ class Trainer:
     """A training under way.
 
     Args:
-        task: what is trained.
-        data: with a part to train on.
-        model: from the task's `build`.
+        task, data, model: what is trained; the model is built in the scope of the workers' strategy.
         config: how to train.
         run: where the chief saves.
         emit: told every event; on the chief only.
-        workers: who trains together; None is this process alone. The model was built in its strategy's scope.
+        workers: who trains together; None is this process alone.
 
     Raises:
         ConfigError: when patience has nothing to go by, or a batch fewer rows than there are replicas.
@@ -64,7 +61,7 @@ class Trainer:
         emit: Callable[[Event], None],
         workers: Workers | None = None,
     ):
-        part, validation = data.part("train"), data.part("validation")
+        part = data.part("train")
         if part is None:
             raise ConfigError("there is nothing to train on")
         self._task, self._model, self._config, self._run, self._part = task, model, config, run, part
@@ -75,7 +72,7 @@ class Trainer:
         self._train_step = make_train_step(
             task, model, part.signature, self._snapshot.optimizer, config, workers
         )
-        if config.patience is not None and validation is None:
+        if config.patience is not None and data.part("validation") is None:
             raise ConfigError("patience needs a validation part; set a validation fraction above 0")
         if part.rows < workers.replica_count:
             raise ConfigError(
@@ -84,15 +81,7 @@ class Trainer:
             )
         self._signals = Signals(workers, config.checkpoint_minutes)
         self._measuring = Measuring(
-            task,
-            part,
-            None if validation is None else (validation, Evaluator(task, model, workers)),
-            config,
-            self._budget,
-            self._snapshot,
-            self._signals,
-            workers,
-            self._emit,
+            task, model, data, config, self._budget, self._snapshot, self._signals, workers, self._emit
         )
 
     def checkpoint(self) -> Checkpoint:
@@ -142,8 +131,8 @@ class Trainer:
     def _start(self, notes: tuple[str, ...]) -> None:
         parameters = sum(math.prod(variable.shape) for variable in self._model.trainable_variables)
         step, unit = self._snapshot.position.step, self._task.unit
-        budget, steps = str(self._budget), self._budget.steps_per_epoch
-        self._emit(Started(self._run.path, step, budget, steps, parameters, notes, unit))
+        steps = self._budget.steps_per_epoch
+        self._emit(Started(self._run.path, step, str(self._budget), steps, parameters, notes, unit))
 
     def _end(self, reason: EndReason) -> Ended:
         position = self._snapshot.position

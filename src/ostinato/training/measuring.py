@@ -1,11 +1,12 @@
-"""What a training measures: rows of training metrics, evaluations on the validation part, and the best of them."""
+"""What a training measures: training metrics, evaluations on the validation part, and the best of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ostinato.tasks.base import Loss, Metrics, Part, Task, as_figures
+from ostinato.tasks.base import Data, Loss, Metrics, Part, Task, as_figures
 from ostinato.training.budget import Budget
 from ostinato.training.config import TrainingConfig
 from ostinato.training.evaluation import Evaluator
@@ -14,14 +15,15 @@ from ostinato.training.signals import Signals
 from ostinato.training.snapshot import Snapshot
 from ostinato.training.workers import Workers
 
+if TYPE_CHECKING:
+    import keras
+
 
 class Measuring:
     """The measurements of a training. Evaluations are spread evenly over its budget.
 
     Args:
-        task: what is trained.
-        part: the training part.
-        validation: the validation part, and what evaluates on it; None when there is none.
+        task, model, data: what is trained.
         config, budget: how it is trained.
         snapshot: where the training stands.
         signals, workers: by which an evaluation is broken off.
@@ -31,8 +33,8 @@ class Measuring:
     def __init__(
         self,
         task: Task,
-        part: Part,
-        validation: tuple[Part, Evaluator] | None,
+        model: keras.Model,
+        data: Data,
         config: TrainingConfig,
         budget: Budget,
         snapshot: Snapshot,
@@ -40,9 +42,10 @@ class Measuring:
         workers: Workers,
         emit: Callable[[Event], None],
     ):
-        self._task, self._part, self._validation = task, part, validation
-        self._config, self._budget, self._snapshot = config, budget, snapshot
+        self._task, self._config, self._budget, self._snapshot = task, config, budget, snapshot
         self._signals, self._workers, self._emit = signals, workers, emit
+        part = data.part("validation")
+        self._validation = None if part is None else (part, Evaluator(task, model, workers))
 
     # Training.
 
@@ -84,7 +87,8 @@ class Measuring:
         if position.evaluation_seconds or not position.step or self._validation is None:
             return position.evaluation_seconds
         part = self._validation[0]
-        return position.seconds / position.step * part.steps * part.rows / self._part.rows
+        rows = part.rows / self._snapshot.part.rows
+        return position.seconds / position.step * part.steps * rows
 
     def evaluate(self, over: bool) -> None:
         """Evaluates on the validation part; when that is broken off, the position stays, and it is still due.
@@ -104,7 +108,7 @@ class Measuring:
             position.ended = "stopped early"
 
     def _validated(self, part: Part, evaluator: Evaluator) -> bool:
-        """Logs the metrics of the validation part, and notes whether they are the best; False when broken off."""
+        """Logs the validation metrics, and notes whether they are the best; False when broken off."""
         position = self._snapshot.position
         found = evaluator.unless_stopped(
             part,

@@ -1,4 +1,4 @@
-"""What the workers signal to one another at every step: who was interrupted, and what the chief's clock says."""
+"""What workers signal to one another at every step: who was interrupted, and what the chief's clock says."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Signals:
         self._saved_at = time.perf_counter()
 
     def own(self) -> list[float]:
-        """What this worker has to tell: interrupted, terminated, checkpoint due, seconds; the last two the chief's."""
+        """What this worker tells: interrupted, terminated and, of the chief: checkpoint due, seconds."""
         came, chief = self.interrupt.signal, self._workers.chief
         due = time.perf_counter() - self._saved_at >= self._checkpoint_seconds
         flags = [came == signal.SIGINT, came == signal.SIGTERM, chief and due]

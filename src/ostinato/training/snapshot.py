@@ -1,7 +1,7 @@
 """Everything that a training must remember between two steps, and its checkpoints.
 
-The position, the weights, the optimizer's slots, the seeds of cells that draw for themselves, and the recurrent
-state. A checkpoint holds all of it: a training that was killed goes on as if it had not been.
+The position, the weights, the optimizer's slots, the seeds of cells that draw for themselves, and the
+recurrent state. A checkpoint holds all of it: a training that was killed goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Snapshot:
         position: where the training stands.
         states: the recurrent state of each of this worker's replicas.
         optimizer: with its slots.
+        part: the training part.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Snapshot:
         run: RunDirectory,
         workers: Workers,
     ):
-        self._model, self._part, self._config, self._run, self._workers = model, part, config, run, workers
+        self._model, self.part, self._config, self._run, self._workers = model, part, config, run, workers
         names = weights.names(model, model.trainable_variables)
         with workers.strategy.scope():
             self.optimizer = Optimizer(config, names, model.trainable_variables)
@@ -64,7 +65,7 @@ class Snapshot:
 
     def begin_states(self) -> None:
         """Sets the recurrent state of every row to what it is before the first step."""
-        shares = (self._workers.rows(replica, self._part.rows) for replica in self._workers.replicas)
+        shares = (self._workers.rows(replica, self.part.rows) for replica in self._workers.replicas)
         self.states = tuple(initial_state(self._specs, share.stop - share.start) for share in shares)
 
     def checkpoint(self) -> Checkpoint:
@@ -86,7 +87,7 @@ class Snapshot:
 
     def _whole_state(self) -> list[np.ndarray]:
         """The recurrent state of all rows of the global batch, whichever replica they are on."""
-        workers, rows = self._workers, self._part.rows
+        workers, rows = self._workers, self.part.rows
         whole = []
         for parts in zip(*self.states, strict=True):
             array = np.zeros((rows, *parts[0].shape[1:]), parts[0].dtype.as_numpy_dtype)
@@ -136,7 +137,7 @@ class Snapshot:
         whole = []
         for spec in self._specs:
             array = groups["state"][spec.name]
-            if (array.shape, array.dtype.name) != ((self._part.rows, *spec.shape), spec.dtype):
+            if (array.shape, array.dtype.name) != ((self.part.rows, *spec.shape), spec.dtype):
                 raise self._damaged(f"its recurrent state {spec.name} does not fit")
             whole.append(array)
         self.states = tuple(

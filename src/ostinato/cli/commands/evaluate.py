@@ -40,8 +40,8 @@ def evaluate(
     source: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Evaluate on all of this text, table or file of pairs instead of a part of the run's own; of a "
-            "translator also a second file with the translations.",
+            help="Evaluate on all of this text, table or file of pairs instead of a part of the run's own. A "
+            "translator also takes a second file with the translations."
         ),
     ] = None,
     split: Annotated[
@@ -124,7 +124,7 @@ def _source(opened: OpenedRun, given: list[str], options: Mapping[str, Any]) -> 
     arguments, _ = flags.of_function(opened.spec.source)
     if len(given) > len(arguments):
         raise ConfigError(
-            f"{opened.directory.path} is a {opened.directory.task} run, which is evaluated without {given[-1]}"
+            f"{opened.directory.path} is a {opened.directory.task} run; it is evaluated without {given[-1]}"
         )
     source = Given(tuple(given), options)
     return Opened(opened.spec.open(source, opened.directory.vocabulary))

@@ -14,6 +14,7 @@ from ostinato.tasks.base import OnBatch
 from ostinato.tasks.classifier.attribution import STEPS, Attribution, Attributor
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.data import ClassifierData
+from ostinato.tasks.classifier.decision import decision_for
 from ostinato.tasks.classifier.evaluation import (
     MISTAKES,
     Decisions,
@@ -44,7 +45,7 @@ class Answers:
 
     def __init__(self, model: RecurrentClassifier, config: ClassifierConfig, words: ClassifierVocabulary):
         self._model, self._config, self._words = model, config, words
-        self._scorer = Scorer(model, config)
+        self._scorer, self._decision = Scorer(model, config), decision_for(words.labels)
         self._attributor = Attributor(model, config, words)
 
     def evaluate(self, data: ClassifierData, part: str, on_batch: OnBatch | None = None) -> Evaluation:
@@ -61,8 +62,8 @@ class Answers:
         pieces, loss, order = [], 0.0, list(chosen.batch_numbers(None))
         for number, batch in enumerate(chosen.batches()):
             logits = self._scorer.scores(batch["tokens"], batch["lengths"])
-            loss += labels.nats(logits, batch["targets"])
-            pieces.append(labels.probabilities(logits))
+            loss += self._decision.nats(batch["targets"], logits)
+            pieces.append(self._decision.probabilities(logits))
             if on_batch is not None:
                 on_batch(number + 1, chosen.steps)
         several, numbers, probabilities = labels.several, np.concatenate(order), np.concatenate(pieces)
@@ -139,7 +140,7 @@ class Answers:
             tokens, lengths = padded_texts(
                 self._config, words.max_tokens, [rows[n] for n in mine], longest, whole=not before
             )
-            probabilities[mine] = labels.probabilities(self._scorer.scores(tokens, lengths, before))
+            probabilities[mine] = self._decision.probabilities(self._scorer.scores(tokens, lengths, before))
         chosen = labels.chosen(probabilities)
         decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities)
         sure = sureness(decisions, several=labels.several)

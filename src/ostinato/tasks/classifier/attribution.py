@@ -47,9 +47,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 class Attribution:
     """How each word of a text moved what was decided about it.
 
-    The score in question is the logit of the label that was chosen. Of two labels, which share one logit, it is
-    that logit, with its sign changed for the first; where several labels were chosen it is the sum of their
-    logits, and where none was, the logit of the likeliest.
+    The score in question is the logit of the label that was chosen. Of two labels, which share one logit, it
+    is that logit, with its sign changed for the first; where several labels were chosen it is the sum of
+    their logits, and where none was, the logit of the likeliest.
 
     Attributes:
         prediction: what was decided.
@@ -111,7 +111,8 @@ class Attributor:
         Args:
             text: any text.
             prediction: what the classifier says about it.
-            steps: intervals that the way from the baseline to the text is cut into; more make the gap smaller.
+            steps: intervals that the way from the baseline to the text is cut into; more make the gap
+                smaller.
         """
         encoder, labels, max_tokens = self._words.encoder, self._words.labels, self._words.max_tokens
         probabilities = np.array(list(prediction.probabilities.values()))

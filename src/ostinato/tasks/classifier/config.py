@@ -13,7 +13,8 @@ from ostinato.tasks.config import COMMON_DATA, COMMON_TRAINING, DATA, NETWORK, T
 
 
 class ClassifierConfig(config.RecurrentConfig):
-    """A text classifier, trained from a table of texts and labels: two labels, many, or several for each text.
+    """A text classifier, trained from a table of texts and labels: two labels, many, or several for each
+    text.
 
     Example: ostinato train classify reviews.csv --test-fraction 0.2
 
@@ -28,7 +29,7 @@ class ClassifierConfig(config.RecurrentConfig):
     min_count: Annotated[int, DATA] = Field(default=1, ge=1)
     """Rarer words become `<unk>` (word encoder)."""
     vocabulary_size: Annotated[int, DATA] = Field(default=10_000, ge=257, le=1_000_000)
-    """How many words or subwords to know at most, counted on the training part; rarer words become `<unk>`."""
+    """How many words or subwords to know at most, counted on the training part; others become `<unk>`."""
     max_tokens: Annotated[int | Literal["auto"], COMMON_DATA] = "auto"
     """Longer texts are cut to so many tokens; `auto` takes the mean length of the training texts and two
     standard deviations, as the tutorial does."""

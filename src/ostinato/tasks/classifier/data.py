@@ -54,8 +54,8 @@ class Tables:
 def open_source(
     source: Annotated[
         object,
-        "A .csv, .tsv or .jsonl file (or its .gz) with one column of texts and one of labels, a folder with a folder "
-        "per label and a file per text, or imdb.",
+        "A .csv, .tsv or .jsonl file (or its .gz) with one column of texts and one of labels, a folder with "
+        "a folder per label and a file per text, or imdb.",
     ],
     *,
     text: Annotated[
@@ -146,9 +146,9 @@ class ClassifierData:
     def part(self, name: str) -> IndependentExamples | None:
         """The texts of a part.
 
-        Where padding is skipped, texts are sorted by length, so that there is little of it: in an epoch within
-        each hundred batches, after shuffling, and the batches are shuffled again. Where it is read, every row
-        has the same length whatever the order.
+        Where padding is skipped, texts are sorted by length, so that there is little of it: in an epoch
+        within each hundred batches, after shuffling, and the batches are shuffled again. Where it is read,
+        every row has the same length whatever the order.
         """
         order, config = self.examples.part(name), self.config
         if not len(order):

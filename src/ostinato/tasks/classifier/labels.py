@@ -29,22 +29,6 @@ class Labels:
         """How many the network gives: one for a yes or no, else one a label."""
         return len(self.names) if self.several or len(self.names) > 2 else 1
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Of every label, shape (rows, labels)."""
-        if self.several or logits.shape[1] == 1:
-            yes = np.exp(-np.logaddexp(0.0, -logits))
-            return yes if self.several else np.concatenate([1 - yes, yes], axis=1)
-        scores = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
-
-    def nats(self, logits: np.ndarray, targets: np.ndarray) -> float:
-        """The loss summed over the rows, as `loss` has it."""
-        if self.several:
-            return float((np.logaddexp(0.0, logits) - logits * targets).mean(axis=1).sum())
-        if logits.shape[1] == 1:
-            return float((np.logaddexp(0.0, logits[:, 0]) - logits[:, 0] * targets).sum())
-        return float((np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(logits)), targets]).sum())
-
     def chosen(self, probabilities: np.ndarray) -> np.ndarray:
         """Which labels are decided for, bool, shape (rows, labels)."""
         if self.several:

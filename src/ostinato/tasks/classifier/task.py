@@ -12,6 +12,7 @@ from ostinato.tasks.base import Batch, Json, Loss, Metric, Metrics, OnProgress, 
 from ostinato.tasks.classifier import data
 from ostinato.tasks.classifier.answers import Answers
 from ostinato.tasks.classifier.config import ClassifierConfig
+from ostinato.tasks.classifier.decision import decision_of
 from ostinato.tasks.classifier.network import RecurrentClassifier
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 
@@ -48,16 +49,8 @@ class Classifier(Task):
             key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
         logits = model(batch["tokens"], batch["lengths"] if self.config.masked else None, key)
         targets, weights = batch["targets"], batch["weights"]
-        if self.config.several:
-            each = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-            nats = tf.reduce_mean(each, axis=1)
-            right = tf.reduce_all((logits > 0) == (targets > 0.5), axis=1)
-        elif model.outputs == 1:
-            nats = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(targets, tf.float32), logits[:, 0])
-            right = (logits[:, 0] > 0) == (targets > 0)
-        else:
-            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-            right = tf.argmax(logits, axis=1, output_type=tf.int32) == targets
+        decision = decision_of(self.config.several, model.outputs)
+        nats, right = decision.loss(targets, logits), decision.right(targets, logits)
         sums = {
             "right": tf.reduce_sum(tf.cast(right, tf.float32)),
             "texts": tf.cast(tf.size(weights), tf.float32),

@@ -9,8 +9,8 @@
     output.py    what the command line prints
 
 Source: Dive into Deep Learning, chapters 9 (recurrent neural networks) and 10 (modern recurrent neural
-networks); truncated back-propagation through time with a carried state as in section 9.7. The recipe `d2l` is its
-network.
+networks); truncated back-propagation through time with a carried state as in section 9.7. The recipe `d2l`
+is its network.
 """
 
 import importlib

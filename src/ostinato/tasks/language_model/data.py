@@ -1,4 +1,4 @@
-"""A text as a language model reads it: ids in windows, for training in parallel rows, for evaluation in order."""
+"""A text as a language model reads it: ids in windows, in parallel rows or in order."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _EVALUATION_WINDOW = 1024
 def open_source(
     source: Annotated[
         str | os.PathLike[str] | Iterable[str] | Corpus | Json | None,
-        "A text file, .gz, folder or 'glob*' of files, - for standard input, or a corpus by name: pydoc (the default: "
-        "Python's own language reference), timemachine, tinyshakespeare.",
+        "A text file, .gz, folder or 'glob*' of files, - for standard input, or a corpus by name: pydoc (the "
+        "default: Python's own language reference), timemachine, tinyshakespeare.",
     ] = None,
 ) -> Corpus:
     """A text that is not read yet.
@@ -69,7 +69,8 @@ class LanguagePart:
     def batches(
         self, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
     ) -> Iterator[Batch]:
-        """Batches of {"tokens", "targets", "weights", "characters"} of shape (rows, seq_len), and "first_row".
+        """Batches of {"tokens", "targets", "weights", "characters"} of shape (rows, seq_len), and
+        "first_row".
 
         Without an epoch every token but the first is a target exactly once.
         """

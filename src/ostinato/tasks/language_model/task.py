@@ -10,6 +10,7 @@ import tensorflow as tf
 from ostinato.cells.base import State, StateSpec
 from ostinato.data.encoders.registry import encoder_from_json
 from ostinato.data.sources.corpora import Corpus
+from ostinato.heads import categorical
 from ostinato.layers.dropout import DropoutKey
 from ostinato.tasks.base import Batch, Json, Loss, Metric, Metrics, OnProgress, Task
 from ostinato.tasks.language_model import data
@@ -62,7 +63,7 @@ class LanguageModel(Task):
         if step is not None:
             key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
         logits, state = model(batch["tokens"], state, key)
-        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["targets"], logits)
+        nats = categorical.loss(batch["targets"], logits)
         weights = batch["weights"]
         sums = {"characters": tf.reduce_sum(weights * batch["characters"])}
         return Loss(tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state)

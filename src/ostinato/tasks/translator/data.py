@@ -29,8 +29,8 @@ _MOST_GROWTH = 100_000  # a word whose translation is as long as any that traini
 def open_source(
     source: Annotated[
         object,
-        "A file (or its .gz) with a sentence, a TAB and its translation on every line; or a file of sentences, whose "
-        "translations are in TARGET.",
+        "A file (or its .gz) with a sentence, a TAB and its translation on every line; or a file of "
+        "sentences, whose translations are in TARGET.",
     ],
     target: Annotated[object, "A file with the translation of each line of SOURCE."] = None,
     *,

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ostinato.cells.base import State
 from ostinato.data.sources.pairs import Pairs
+from ostinato.heads import categorical
 from ostinato.layers.dropout import DropoutKey, uniform
 from ostinato.tasks.base import Batch, Json, Loss, Metric, Metrics, OnProgress, Task
 from ostinato.tasks.translator import data
@@ -64,9 +65,9 @@ class Translator(Task):
         scores = model.decoder.scores(tf.gather_nd(features, there))
         wanted = tf.gather_nd(nexts, there)
         if smoothing:
-            loss, nats = _smoothed(wanted, scores, smoothing)
+            loss, nats = categorical.smoothed_loss(wanted, scores, smoothing)
         else:
-            loss = nats = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(wanted, scores))
+            loss = nats = tf.reduce_sum(categorical.loss(wanted, scores))
         return Loss(loss, tf.cast(tf.shape(wanted)[0], tf.float32), {"nats": nats}, state)
 
     def _sampled(
@@ -92,20 +93,3 @@ class Translator(Task):
 
     def use(self, model: RecurrentTranslator, vocabulary: Json) -> Answers:
         return Answers(model, self, TranslatorVocabulary.from_json(vocabulary))
-
-
-def _smoothed(wanted: tf.Tensor, scores: tf.Tensor, smoothing: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """The summed cross-entropy with labels smoothed, and without.
-
-    Args:
-        wanted: token ids, shape (tokens,).
-        scores: before the softmax, shape (tokens, vocabulary).
-        smoothing: the probability that is spread over all tokens.
-    """
-    size: int = scores.shape[-1]  # pyright: ignore[reportAssignmentType]
-    spread = smoothing / size
-    labels = tf.one_hot(wanted, size, on_value=1.0 - smoothing + spread, off_value=spread)
-    loss = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(labels, scores))
-    # The second without another softmax: the two differ by how far the wanted score is above the mean.
-    ahead = tf.gather(scores, wanted, batch_dims=1) - tf.reduce_mean(scores, axis=-1)
-    return loss, loss - smoothing * tf.reduce_sum(tf.stop_gradient(ahead))
