@@ -27,7 +27,10 @@ def sentence(error: Any) -> str:
 
 
 def click_command(
-    function: Callable[..., Any], kind: type[TyperCommand] | None = None, **settings: Any
+    function: Callable[..., Any],
+    kind: type[TyperCommand] | None = None,
+    name: str | None = None,
+    **settings: Any,
 ) -> Any:
     """The Click command of a function whose parameters are declared as Typer reads them."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
@@ -38,7 +41,7 @@ def click_command(
         rich_markup_mode="rich",
         context_settings=HELP_NAMES | settings,
     )
-    app.command(cls=kind, context_settings=HELP_NAMES | settings)(function)
+    app.command(name, cls=kind, context_settings=HELP_NAMES | settings)(function)
     return typer.main.get_command(app)
 
 

@@ -133,7 +133,7 @@ def task_command(spec: TaskSpec) -> Any:
     run.__doc__ = f"{inspect.getdoc(spec.config)}\n\nAll flags: ostinato train {spec.command} --help-all"
     parameters = [*map(flags.argument, arguments), *map(flags.option, of_source), *_run_flags(spec)]
     run.__signature__ = flags.signature([*parameters, *map(flags.option, settings)])  # pyright: ignore[reportFunctionMemberAccess]
-    made = usage.click_command(run, TaskCommand)
+    made = usage.click_command(run, TaskCommand, spec.command)
     made.spec, made.settings = spec, settings
     rare = {each.name for each in [*of_source, *settings] if not each.flag.common}
     for param in made.params:
