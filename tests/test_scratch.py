@@ -132,7 +132,9 @@ def test_scratch_and_keras_agree_in_outputs_states_and_gradients(form, size, use
 def test_weights_survive_the_way_from_keras_and_back_exactly(form, size, use_bias, dtype):
     weights, _, _ = draw_case(form, size, use_bias)
     weights = [w.astype(dtype) for w in weights]
-    back = scratch.to_keras(scratch.from_keras(weights, reset_after={"gru reset after": True}.get(form)))
+    back = scratch.to_keras_weights(
+        scratch.from_keras(weights, reset_after={"gru reset after": True}.get(form))
+    )
     assert len(back) == len(weights)
     for ours, given_ in zip(back, weights, strict=True):
         assert ours.dtype == dtype
@@ -143,7 +145,7 @@ def test_weights_survive_the_way_from_keras_and_back_exactly(form, size, use_bia
 @given(cell=st.sampled_from(scratch.CELLS), seed=st.integers(0, 99))
 def test_parameters_survive_the_way_to_keras_and_back_exactly(cell, seed):
     params = scratch.get_params(cell, 4, 3, seed=seed)
-    back = scratch.from_keras(scratch.to_keras(params))
+    back = scratch.from_keras(scratch.to_keras_weights(params))
     assert type(back) is type(params)
     for ours, given_ in zip(back[:-2], params[:-2], strict=True):
         np.testing.assert_array_equal(ours, given_)
@@ -155,7 +157,7 @@ def test_a_keras_layer_takes_the_textbooks_parameters(cell):
     layer = make(3, return_sequences=True, **options)
     layer.build((None, None, 4))
     params = scratch.get_params(cell, 4, 3, stddev=0.5, seed=0)
-    layer.set_weights(scratch.to_keras(params))
+    layer.set_weights(scratch.to_keras_weights(params))
     x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
     h, _ = NETWORKS[cell](x.swapaxes(0, 1), scratch.init_state(cell, 2, 3), params._replace(W_hq=None))
     np.testing.assert_allclose(layer(x), np.reshape(h, (5, 2, 3)).swapaxes(0, 1), rtol=1e-4, atol=1e-6)
@@ -383,3 +385,12 @@ def test_a_sample_goes_on_from_a_state():
     whole = scratch.sample([0, 1, 2], 5, params)
     _, state = scratch.gru(scratch.one_hot([[0, 1]], 5), scratch.init_state("gru", 1, 8), params)
     assert scratch.sample([2], 5, params, state=state) == whole[2:]
+
+
+def test_the_former_name_of_to_keras_weights_is_the_same_function_with_a_warning():
+    with pytest.warns(
+        DeprecationWarning, match=r"scratch\.to_keras is now ostinato\.scratch\.to_keras_weights"
+    ):
+        assert scratch.to_keras is scratch.to_keras_weights
+    with pytest.raises(AttributeError, match="no attribute 'to_torch'"):
+        _ = scratch.to_torch

@@ -22,7 +22,7 @@ _NAMES = {
     "ostinato.layers.attention": ("AdditiveAttention", "MultiplicativeAttention"),
     "ostinato.layers.classic": ("GRU", "LSTM", "SequenceMask", "SimpleRNN"),
     "ostinato.interop.keras.legacy": ("keras2_hard_sigmoid",),
-    "ostinato.layers.encoder": ("Reader",),
+    "ostinato.layers.encoder": ("Reader", "RecurrentEncoder"),
     "ostinato.layers.stack": ("RecurrentStack",),
     "ostinato.tasks.classifier.network": ("RecurrentClassifier",),
     "ostinato.tasks.language_model.network": ("RecurrentLanguageModel",),

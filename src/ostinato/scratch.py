@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from ostinato.errors import ConfigError
+from ostinato.errors import ConfigError, warn_renamed
 
 CELLS = ("rnn", "gru", "lstm")
 
@@ -385,7 +385,7 @@ def sample(
 _KERAS_GATES = {RNNParams: "h", GRUParams: "zrh", GRUResetAfterParams: "zrh", LSTMParams: "ifco"}
 
 
-def to_keras(params: Params) -> list[tf.Tensor]:
+def to_keras_weights(params: Params) -> list[tf.Tensor]:
     """The recurrent layer's parameters as Keras keeps them, for `set_weights`; the output layer is left out.
 
     Returns:
@@ -410,7 +410,7 @@ def from_keras(weights: Sequence[Array], *, reset_after: bool | None = None) -> 
     The shapes tell the cell, and the bias tells the GRU's form: (2, 3 × units) resets after the product.
 
     Args:
-        weights: [kernel, recurrent_kernel] or [kernel, recurrent_kernel, bias], see `to_keras`.
+        weights: [kernel, recurrent_kernel] or [kernel, recurrent_kernel, bias], see `to_keras_weights`.
         reset_after: the form of a GRU without bias, which its shapes cannot tell; None means before.
 
     Raises:
@@ -449,3 +449,10 @@ def _kind_of(shapes: list[tuple[int, ...]], reset_after: bool | None) -> type[An
         "(features, g × units), a recurrent kernel (units, g × units) with g = 1, 3 or 4 gates, and at most "
         "a bias (g × units,), which is (2, 3 × units) in a GRU that resets after the product."
     )
+
+
+def __getattr__(name: str) -> object:
+    if name == "to_keras":
+        warn_renamed("ostinato.scratch.to_keras", "ostinato.scratch.to_keras_weights")
+        return to_keras_weights
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

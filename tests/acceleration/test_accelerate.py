@@ -89,7 +89,7 @@ def test_any_recurrent_model_trains_on_the_same_and_comes_back(drawn):
     copy = ostinato.accelerate(model)
     assert kinds(copy) == [module._OURS[kind] for kind in stock]
     assert_trains_alike(model, copy, x, y)
-    restored = ostinato.restore(copy)
+    restored = ostinato.to_keras(copy)
     assert kinds(restored) == stock
     assert_trains_alike(copy, restored, x, y)
 
@@ -311,7 +311,7 @@ def test_it_does_nothing_twice_and_other_layers_stay():
 def test_an_engine_that_was_chosen_stays():
     model = keras.Sequential([keras.Input((TIME, 3)), LSTM(3, engine="scratch")])
     assert ostinato.accelerate(model).layers[0].engine == "scratch"
-    assert "engine" not in ostinato.restore(model).layers[0].get_config()
+    assert "engine" not in ostinato.to_keras(model).layers[0].get_config()
 
 
 def test_xla_is_left_out_with_a_warning():
@@ -322,7 +322,7 @@ def test_xla_is_left_out_with_a_warning():
     assert copy.jit_compile is False
     assert warned[0].filename == __file__
     with warnings.catch_warnings(action="error"):
-        ostinato.restore(copy)
+        ostinato.to_keras(copy)
 
 
 WITHOUT_OSTINATO = """
@@ -346,7 +346,7 @@ def test_a_restored_models_file_opens_without_ostinato(tmp_path):
     )
     model.compile("adam", "mse")
     train(model, x, y)
-    ostinato.restore(model).save(tmp_path / "stock.keras")
+    ostinato.to_keras(model).save(tmp_path / "stock.keras")
     np.save(tmp_path / "x.npy", x)
     command = [sys.executable, "-c", WITHOUT_OSTINATO, tmp_path / "stock.keras", tmp_path / "x.npy"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -460,7 +460,7 @@ def test_what_keras_3_lacks_is_said_in_a_sentence(edit, sentence, tmp_path):
         ostinato.accelerate(path)
 
 
-@pytest.mark.parametrize("do", [ostinato.accelerate, ostinato.restore])
+@pytest.mark.parametrize("do", [ostinato.accelerate, ostinato.to_keras])
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [

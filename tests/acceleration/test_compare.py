@@ -224,7 +224,7 @@ def test_a_model_with_adapted_statistics_is_measured_with_them():
     norm.adapt(np.random.default_rng(0).normal(7.0, 2.0, (64, 5, 3)))
     model = keras.Sequential([keras.Input((5, 3)), norm, keras.layers.LSTM(4)])
     x = make_inputs(model)[0]
-    for copy in (ostinato.restore(model), ostinato.accelerate(model)):
+    for copy in (ostinato.to_keras(model), ostinato.accelerate(model)):
         np.testing.assert_allclose(copy(x), model(x), rtol=1e-4, atol=1e-5)
     assert compare(model, [(2, 5, 3)], rounds=1, memory=False).output_difference < 1e-5
 

@@ -15,7 +15,7 @@ from ostinato.acceleration import agreement
 from ostinato.acceleration.copying import TRACED, Copy
 from ostinato.engines import check, choose, may_be_native
 from ostinato.errors import ConfigError, warn
-from ostinato.interop.keras.loading import Source, loaded, reason
+from ostinato.interop.keras.loading import Source, load_source, reason
 from ostinato.layers import classic
 from ostinato.wording import did_you_mean
 
@@ -47,7 +47,7 @@ def accelerate(
     """A model whose recurrent layers are ostinato's: the same results, faster.
 
     Layers are replaced wherever they stand: in nested models, in `Bidirectional` and `TimeDistributed`, and
-    in models and layers of your own. Recurrences with other cells stay; `ostinato.explain` lists them.
+    in models and layers of your own. Recurrences with other cells stay; `ostinato.report` lists them.
 
     By default the model stays as it is and a copy is returned. The copy has the model's weights, states,
     optimizer with momentums, loss and metrics. It shares no variable and no layer with the model; functions,
@@ -59,7 +59,7 @@ def accelerate(
         copy: False changes the model itself and returns it. Nothing is copied, so that it works for any model
             and keeps all it holds. Keras' functions for `fit`, `evaluate` and `predict` are traced anew; a
             `tf.function` of yours that has run before keeps its trace.
-        only: where the layers to replace stand, as `ostinato.explain` prints it; one or several. A model or
+        only: where the layers to replace stand, as `ostinato.report` prints it; one or several. A model or
             wrapper stands for all layers in it.
         engine: runs the replaced layers: "auto", "native", "keras" or "scratch".
         compile: False leaves out optimizer, loss and metrics.
@@ -82,7 +82,7 @@ def accelerate(
         True
     """
     check(engine)
-    original = loaded(model, compile=compile)
+    original = load_source(model, compile=compile)
     names = [only] if isinstance(only, str) else only
 
     def change(changed: Any) -> None:
@@ -99,7 +99,7 @@ def accelerate(
     return result
 
 
-def restore(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
+def to_keras(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
     """The reverse of `accelerate`: a model with Keras' own layers, whose file opens without ostinato.
 
     Args:
@@ -116,7 +116,7 @@ def restore(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
 
     Example:
         >>> model = keras.Sequential([keras.Input((None, 3)), classic.LSTM(4, engine="native")])
-        >>> restore(model).layers[0].__class__ is keras.layers.LSTM
+        >>> to_keras(model).layers[0].__class__ is keras.layers.LSTM
         True
     """
 
@@ -125,7 +125,7 @@ def restore(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
             if type(layer) in _STOCK:
                 _change_class(layer, _STOCK[type(layer)], None)
 
-    result = _changed(loaded(model, compile=compile), change, copy=copy, compile=compile)
+    result = _changed(load_source(model, compile=compile), change, copy=copy, compile=compile)
     _warn_of_what_is_left(result)
     return result
 
@@ -308,7 +308,7 @@ def _warn_if_nothing_gains(model: Any) -> None:
     for layer in [*model._flatten_layers(), *(each for _, each in recurrent_layers(model))]:
         if isinstance(layer, keras.layers.RNN):
             engine, why = choose(getattr(layer, "engine", "auto"), layer)
-            if engine == "native" and isinstance(layer, classic._Engine):
+            if engine == "native" and isinstance(layer, classic.EngineLayer):
                 return
             if engine == "native":
                 why = f"{type(layer).__name__} is a class of its own, and is left as it is"

@@ -28,7 +28,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.acceleration import inputs as made_up
-from ostinato.acceleration.accelerate import accelerate, restore
+from ostinato.acceleration.accelerate import accelerate, to_keras
 from ostinato.acceleration.agreement import NEGLIGIBLE, array, distances
 from ostinato.acceleration.inputs import Shape, commas, make_inputs
 from ostinato.engines import choose
@@ -135,7 +135,7 @@ def compare(
     passes = ("forward", "training") if training else ("forward",)
     total = 1 + rounds * len(passes) + (len(VARIANTS) if memory else 0)
     tell("compiling", 0, total)
-    theirs = restore(model)
+    theirs = to_keras(model)
     if not _recurrent_layers(theirs):
         name = theirs.name if isinstance(model, keras.Model) else model
         raise ConfigError(f"the model {name} has no SimpleRNN, GRU or LSTM layer, so nothing to accelerate")
@@ -370,9 +370,9 @@ def _memory_of_pass(path: str, shapes: Sequence[Shape], what: str, variant: str)
         what: "forward" or "training".
         variant: "keras" or "ostinato".
     """
-    model = restore(path)
+    model = to_keras(path)
     packed, targets, _ = _problem(model, make_inputs(model, shapes), what)
-    model = (accelerate if variant == "ostinato" else restore)(model)
+    model = (accelerate if variant == "ostinato" else to_keras)(model)
     call = _call(what, model, model.trainable_variables, packed, targets)
     call.trace()
     gc.collect()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ostinato import engines
 from ostinato.errors import ConfigError, RunError
-from ostinato.layers.dry_build import rehearse
+from ostinato.layers.dry_build import dry_build
 from ostinato.runs import weights
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
@@ -201,9 +201,9 @@ def build(task: Task, saved: Checkpoint, directory: RunDirectory) -> Any:
         EngineError: when this machine lacks the engine that the run asks for, or OSTINATO_ENGINE is wrong.
     """
     engines.choose(getattr(task.config, "engine", "auto"))
-    rehearsed = rehearse(lambda: weights.kinds(task.build()))
-    if rehearsed.error is not None:
-        reason = quoted(" ".join(str(rehearsed.error).split()))
+    built = dry_build(lambda: weights.kinds(task.build()))
+    if built.result is None:
+        reason = quoted(" ".join(str(built.error).split()))
         raise RunError(f"{directory.path} is damaged: its settings make no network: {reason}") from None
-    weights.check(rehearsed.result, saved.groups["weights"], origin=str(directory.path))
+    weights.check(built.result, saved.groups["weights"], origin=str(directory.path))
     return task.build()

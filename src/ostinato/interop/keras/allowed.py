@@ -25,7 +25,7 @@ import keras
 from ostinato.errors import ConfigError
 from ostinato.interop.keras import hdf5
 from ostinato.interop.keras.hdf5 import EXPANDS, HARMLESS, MOST_PARTS
-from ostinato.layers.dry_build import rehearse
+from ostinato.layers.dry_build import dry_build
 
 LARGEST_CONFIG = 1 << 26
 """Bytes of a configuration; a model of a thousand layers has about one million."""
@@ -228,7 +228,7 @@ def _check_size(path: pathlib.Path, make: Callable[[], Any], config: Any, stored
         with keras.saving.custom_object_scope(known):  # Keras keeps its scopes for each thread
             make()
 
-    needed = rehearse(scoped).size
+    needed = dry_build(scoped).size
     if needed > max(HARMLESS, _COPIES * stored):
         raise _refused(
             path, f"its configuration asks for {needed:,} bytes of weights, and it holds {stored:,}"

@@ -15,7 +15,7 @@ Source = keras.layers.Layer | str | os.PathLike[str]
 _LONGEST = 400
 
 
-def loaded(model: Source, *, compile: bool = True) -> Any:
+def load_source(model: Source, *, compile: bool = True) -> Any:
     """The model or layer itself, or the model in a file.
 
     Args:
