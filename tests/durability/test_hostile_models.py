@@ -214,7 +214,7 @@ HOSTILE = {
     ),
     "a class that is a number": (
         as_layer(named("keras.layers", 7)),
-        "its configuration names no class, but 7",
+        "its configuration must name a class, got 7",
     ),
     "an array of long texts": (as_activation(named("builtins", "__numpy__", TENSOR)), "not of numbers"),
     "a huge layer": (with_units(65536), r"asks for [\d,]+ bytes of weights, and it holds"),
@@ -328,7 +328,7 @@ def of_objects(file: h5py.File, outside: Path) -> None:
         (virtual, "lie in another file"),
         (linked, "lies elsewhere"),
         (claiming, "claim 4,398,046,511,104 bytes"),
-        (of_objects, "are no numbers"),
+        (of_objects, "are not numbers"),
     ],
 )
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])

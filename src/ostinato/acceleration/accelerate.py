@@ -15,7 +15,7 @@ from ostinato.acceleration import agreement
 from ostinato.acceleration.copying import TRACED, Copy
 from ostinato.engines import check, choose, may_be_native
 from ostinato.errors import ConfigError, warn
-from ostinato.interop.keras.loading import Source, load_source, reason
+from ostinato.interop.keras.loading import Source, describe_error, load_source
 from ostinato.layers import classic
 from ostinato.wording import did_you_mean
 
@@ -174,7 +174,7 @@ def _changed(original: Any, change: Callable[[Any], None], *, copy: bool, compil
     except ConfigError as error:
         raise _cannot_copy(original, str(error)) from error
     except Exception as error:  # a model may hold anything
-        raise _cannot_copy(original, reason(error).rstrip(".")) from error
+        raise _cannot_copy(original, describe_error(error)) from error
     result = copied.copy
     own_compile = isinstance(original, keras.Model) and type(original).compile is not keras.Model.compile
     if getattr(original, "compiled", False) and own_compile and compile:
@@ -208,7 +208,7 @@ def _compare(copied: Copy, change: Callable[[Any], None]) -> None:
         try:
             ours = agreement.results(new, batch, objects, weights=[copied.of(weight) for weight in weights])
         except Exception as error:  # a model may raise anything
-            return f"the copy does not run ({reason(error).rstrip('.')})"
+            return f"the copy does not run ({describe_error(error)})"
         return agreement.disagreement(theirs, ours, **sensitivity).replace("its ", "the copy's ", 1)
 
     def run_with(value: Callable[[Any], Any]) -> Any:

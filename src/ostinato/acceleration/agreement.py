@@ -17,7 +17,7 @@ from ostinato.acceleration import inputs as made_up
 from ostinato.acceleration.copying import TRACED, Copy
 from ostinato.acceleration.randomness import drawing_from
 from ostinato.errors import ConfigError
-from ostinato.interop.keras.loading import reason
+from ostinato.interop.keras.loading import describe_error
 
 TOLERANCE = 1e-4
 """The largest difference that counts as agreement, relative to the largest number beside it."""
@@ -111,13 +111,13 @@ def first_results(
         try:
             batch = _batch(model, *size)
         except Exception as error:
-            return None, None, reason(error).rstrip(".")
+            return None, None, describe_error(error)
         if batch is None:
             return None, None, "it does not say what its inputs are"
         try:
             return batch, results(model, batch, objects, weights=weights), ""
         except Exception as error:  # a model may raise anything
-            why_not = f"it does not run on a made-up batch ({reason(error).rstrip('.')})"
+            why_not = f"it does not run on a made-up batch ({describe_error(error)})"
     return None, None, why_not
 
 
