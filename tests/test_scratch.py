@@ -179,7 +179,7 @@ def test_a_keras_layer_takes_the_textbooks_parameters(cell):
     ],
 )
 def test_weights_of_no_known_layer_are_refused_in_one_sentence(shapes, reset_after):
-    with pytest.raises(ConfigError, match="are not those of a SimpleRNN, GRU or LSTM") as error:
+    with pytest.raises(ConfigError, match="the weights must be those of a SimpleRNN, GRU or LSTM") as error:
         scratch.from_keras([np.zeros(shape) for shape in shapes], reset_after=reset_after)
     assert "\n" not in str(error.value)
 
@@ -214,9 +214,9 @@ def test_the_state_before_the_first_step_is_zero():
 
 
 def test_an_unknown_cell_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match="no cell 'gruu'; choose one of rnn, gru, lstm"):
+    with pytest.raises(ConfigError, match="cell must be one of rnn, gru, lstm, got 'gruu'"):
         scratch.get_params("gruu", 2, 3)
-    with pytest.raises(ConfigError, match="no cell"):
+    with pytest.raises(ConfigError, match="cell must be one of"):
         scratch.init_state("gruu", 2, 3)
 
 
@@ -303,7 +303,7 @@ def test_samples_are_repeatable_and_follow_the_temperature():
 
 
 def test_an_empty_prompt_is_refused():
-    with pytest.raises(ConfigError, match="prompt is empty"):
+    with pytest.raises(ConfigError, match="the prompt must be at least one token, got none"):
         scratch.sample([], 3, scratch.get_params("rnn", 4, 3))
 
 
@@ -359,7 +359,9 @@ def test_a_changed_equation_runs_over_time():
 
 def test_parameters_of_ones_own_train_and_sample():
     params, state = peephole(), scratch.init_state("lstm", 1, 3)
-    with pytest.raises(ConfigError, match="step must be given for parameters of the kind Peephole, got None"):
+    with pytest.raises(
+        ConfigError, match="step must be given for parameters of the class Peephole, got None"
+    ):
         scratch.lstm(scratch.one_hot([[0, 1]], 5), state, params)
     with tf.GradientTape() as tape:
         logits, _ = scratch.lstm(scratch.one_hot([[0, 1, 2]], 5), state, params, step=peephole_step)
@@ -371,9 +373,9 @@ def test_parameters_of_ones_own_train_and_sample():
         lambda: scratch.sgd(params, gradients, 0.1),
         lambda: scratch.sgd(params, list(gradients), 0.1),
     ):
-        with pytest.raises(ConfigError, match="does not depend on the weight unused"):
+        with pytest.raises(ConfigError, match="no gradient for the weight unused"):
             use()
-    with pytest.raises(ConfigError, match="does not depend on the weight number 4 of 6"):
+    with pytest.raises(ConfigError, match="no gradient for the weight number 4 of 6"):
         scratch.clip_by_global_norm(list(gradients), 1.0)
     np.testing.assert_array_equal(params.W_xo, before)
     tokens = scratch.sample([0, 1], 4, params, step=peephole_step, state=state)

@@ -85,7 +85,7 @@ def test_any_recurrent_model_trains_on_the_same_and_comes_back(drawn):
     train(model, x, y, epochs=1)
     stock = kinds(model)
     copy = ostinato.accelerate(model)
-    assert kinds(copy) == [module._OURS[kind] for kind in stock]
+    assert kinds(copy) == [module._ACCELERATED[kind] for kind in stock]
     assert_trains_alike(model, copy, x, y)
     restored = ostinato.to_keras(copy)
     assert kinds(restored) == stock
@@ -213,7 +213,7 @@ def test_layers_are_found_wherever_they_stand(make):
     model.compile("adam", "mse", run_eagerly=True)
     train(model, x, y, epochs=1)
     copy = ostinato.accelerate(model)
-    assert kinds(copy) == [module._OURS[kind] for kind in kinds(model)]
+    assert kinds(copy) == [module._ACCELERATED[kind] for kind in kinds(model)]
     assert len(copy.weights) == len(model.weights)
     assert [v.trainable for v in copy.weights] == [v.trainable for v in model.weights]
     assert_trains_alike(model, copy, x, y)

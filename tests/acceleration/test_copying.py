@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import ostinato
 from ostinato.acceleration import agreement
-from ostinato.acceleration.copying import Copy
+from ostinato.acceleration.copying import ModelCopy
 from ostinato.errors import ConfigError, EngineError
 from ostinato.layers import GRU, LSTM, SimpleRNN
 
@@ -697,7 +697,7 @@ def test_a_deep_model_is_copied():
     for _ in range(400):
         x = layers.Activation("linear")(x)
     model = keras.Model(inputs, layers.LSTM(2)(x))
-    np.testing.assert_allclose(Copy(model).copy(numbers()), model(numbers()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ModelCopy(model).copy(numbers()), model(numbers()), rtol=1e-5, atol=1e-6)
 
 
 def test_a_part_of_a_model_is_copied_without_the_rest():
@@ -705,8 +705,8 @@ def test_a_part_of_a_model_is_copied_without_the_rest():
     hidden = layers.LSTM(3, return_sequences=True, name="hidden")(inputs)
     whole = keras.Model(inputs, layers.Dense(100, name="rest")(layers.GRU(2)(hidden)))
     part = keras.Model(inputs, hidden)
-    copied = Copy(part)
-    assert copied.of(whole.get_layer("rest")) is whole.get_layer("rest")
+    copied = ModelCopy(part)
+    assert copied.counterpart(whole.get_layer("rest")) is whole.get_layer("rest")
     copy = ostinato.accelerate(part)
     assert_same_outputs(part, copy, numbers())
     assert_same_outputs(part, keras.models.clone_model(copy) and ostinato.to_keras(copy), numbers())
@@ -842,7 +842,7 @@ def test_differences_are_relative():
 def test_a_model_is_changed_in_place_and_back():
     model = sequence(layers.Bidirectional(layers.GRU(3, return_sequences=True)))
     model.compile("adam", "mse")
-    other = Copy(model).copy
+    other = ModelCopy(model).copy
     fitted(model, numbers(), targets()), fitted(other, numbers(), targets())
     kinds = [type(layer) for layer in model._flatten_layers()]
     assert ostinato.accelerate(model, copy=False) is model
@@ -903,7 +903,7 @@ def test_a_layer_gives_a_new_layer_with_its_weights():
     assert type(model.layers[0]) is LSTM
 
 
-def test_only_takes_the_paths_that_explain_prints():
+def test_only_takes_the_paths_that_report_prints():
     inner = keras.Sequential(
         [keras.Input((TIME, 3)), layers.LSTM(3, return_sequences=True, name="deep")], name="inner"
     )

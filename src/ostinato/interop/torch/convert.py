@@ -57,17 +57,12 @@ def layers_from_torch(
     Example:
         >>> weights = {"rnn.weight_ih_l0": np.ones((12, 2)), "rnn.weight_hh_l0": np.ones((12, 3))}
         >>> [layer] = layers_from_torch(weights, "rnn")
-        >>> type(layer).__name__, layer.units, layer.use_bias
-        ('LSTM', 3, False)
-        >>> layer(np.zeros((1, 5, 2))).shape
-        TensorShape([1, 5, 3])
+        >>> type(layer).__name__, layer.units, layer.use_bias, layer(np.zeros((1, 5, 2))).shape
+        ('LSTM', 3, False, TensorShape([1, 5, 3]))
     """
     form, weights = read(source, prefix)
-    if nonlinearity not in ("tanh", "relu"):
-        raise ConfigError(f"nonlinearity must be 'tanh' or 'relu', as in torch.nn.RNN, got {nonlinearity!r}")
+    _check_nonlinearity(nonlinearity, form.kind)
     if nonlinearity == "relu":
-        if form.kind != "RNN":
-            raise ConfigError(f"nonlinearity must be 'tanh' for the weights of a {form.kind}, got 'relu'")
         options["activation"] = "relu"
     layers = []
     for depth in range(form.depth):
@@ -86,6 +81,13 @@ def layers_from_torch(
     form_of(cells)  # refuses options that PyTorch does not have, such as reset_after=False
     _assign(cells, weights)
     return layers
+
+
+def _check_nonlinearity(nonlinearity: str, kind: str) -> None:
+    if nonlinearity not in ("tanh", "relu"):
+        raise ConfigError(f"nonlinearity must be 'tanh' or 'relu', as in torch.nn.RNN, got {nonlinearity!r}")
+    if nonlinearity == "relu" and kind != "RNN":
+        raise ConfigError(f"nonlinearity must be 'tanh' for the weights of a {kind}, got 'relu'")
 
 
 def load_torch(layers: Layers, source: Source, prefix: str = "") -> None:
