@@ -407,11 +407,11 @@ def to_keras_weights(params: Params) -> list[tf.Tensor]:
 def from_keras(weights: Sequence[Array], *, reset_after: bool | None = None) -> Params:
     """Parameters from a Keras layer's `get_weights()` or its variables; gradients flow through.
 
-    The shapes tell the cell, and the bias tells the GRU's form: (2, 3 × units) resets after the product.
+    The shapes show the cell, and the bias shows the form of a GRU: (2, 3 × units) resets after the product.
 
     Args:
         weights: [kernel, recurrent_kernel] or [kernel, recurrent_kernel, bias], see `to_keras_weights`.
-        reset_after: the form of a GRU without bias, which its shapes cannot tell; None means before.
+        reset_after: the form of a GRU without bias, which its shapes do not show; None means before.
 
     Raises:
         ConfigError: the shapes are not those of a SimpleRNN, GRU or LSTM, or contradict `reset_after`.

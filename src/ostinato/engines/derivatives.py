@@ -10,16 +10,19 @@ are rare. So the recurrence is computed as Keras does it: a loop over time of sm
 differentiate any number of times. The equations are those of `ostinato.scratch`, on Keras' fused weights.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
+if TYPE_CHECKING:
+    from ostinato.engines.native import Attributes
+    from ostinato.scratch import State
+
 _GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 _ACTIVATIONS = {"tanh": tf.tanh, "relu": tf.nn.relu, "linear": tf.identity}
-
-State = tuple[tf.Tensor, ...]  # (h,) or (h, c), each (batch, units)
-Attributes = Mapping[str, bool | bytes | str]  # of an op
 
 
 class _Inputs(NamedTuple):

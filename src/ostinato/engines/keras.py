@@ -1,9 +1,14 @@
 """The `keras` engine: Keras' own loop, and a shortcut around it for sequences of one step."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
 
-import keras
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    import keras
 
 
 def run(

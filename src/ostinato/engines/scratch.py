@@ -1,11 +1,16 @@
 """The `scratch` engine: the textbook's step functions, run over time on a layer's own weights."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import keras
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from ostinato import scratch
+
+if TYPE_CHECKING:
+    import keras
 
 
 def run(

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from ostinato.layers.registry import state_sizes
+
+if TYPE_CHECKING:
+    import keras
 
 _PHILOX = 1
 _DRAWS_PER_COUNT = 4
