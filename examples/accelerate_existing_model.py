@@ -50,7 +50,7 @@ def main() -> None:
 
     model = stock_model()
     accelerated = ostinato.accelerate(model)
-    print(ostinato.explain(accelerated))
+    print(ostinato.report(accelerated))
 
     for name, trained in (("keras", model), ("ostinato", accelerated)):
         began = time.monotonic()

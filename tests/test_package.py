@@ -38,6 +38,17 @@ def test_every_stage_is_there(name):
     assert getattr(ostinato, name).__name__ == f"ostinato.{name}"
 
 
+@pytest.mark.parametrize(("former", "name"), [("explain", "report"), ("restore", "to_keras")])
+def test_a_former_name_is_the_present_function_with_a_warning(former, name):
+    sentence = (
+        rf"^ostinato\.{former} is now ostinato\.{name}; the old name will be removed in the next version$"
+    )
+    with pytest.warns(DeprecationWarning, match=sentence) as warned:
+        assert getattr(ostinato, former) is getattr(ostinato, name)
+    assert warned[0].filename == __file__
+    assert former not in ostinato.__all__
+
+
 def test_another_name_is_not():
     with pytest.raises(AttributeError, match="module 'ostinato' has no attribute 'transformer'"):
         _ = ostinato.transformer

@@ -31,7 +31,8 @@ def in_a_process(code, *arguments, **options):
 
 def test_every_registered_name_is_known_with_its_module():
     registered = re.compile(
-        r'register_keras_serializable\(package="ostinato"\)\n(?:@\w+\n)*(?:class|def) (\w+)'
+        r'register_keras_serializable\(package="ostinato"(?:, name="\w+")?\)\n'
+        r"(?:@\w+\n)*(?:class|def) _?(\w+)"
     )
     package = pathlib.Path(ostinato.__file__).parent
     found = {
@@ -123,7 +124,7 @@ kinds = [type(layer).__module__ for each in
          (model, keras.models.clone_model(model), keras.Sequential.from_config(config["config"]),
           keras.layers.deserialize(config)) for layer in each.layers[0].layers]
 assert kinds == ["ostinato.layers.classic", "keras.src.layers.rnn.lstm"] * 4, kinds
-assert keras.layers.deserialize(json.loads((folder / "reader.json").read_text())).units == (4,)
+assert keras.layers.deserialize(json.loads((folder / "encoder.json").read_text())).units == (4,)
 print(json.dumps(files()))
 """
 
@@ -158,8 +159,8 @@ def opened(tmp_path_factory):
                 expected["saved"] = expected["layer"] = model(x)
             gradient = tape.gradient(expected["saved"], x)
             expected["saved gradient"] = expected["layer gradient"] = gradient
-    reader = keras.saving.get_registered_object("ostinato>Reader")("gru", [4])
-    (folder / "reader.json").write_text(json.dumps(keras.layers.serialize(reader)))
+    encoder = keras.saving.get_registered_object("ostinato>RecurrentEncoder")("gru", [4])
+    (folder / "encoder.json").write_text(json.dumps(keras.layers.serialize(encoder)))
     return folder, expected
 
 

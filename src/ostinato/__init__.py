@@ -21,17 +21,20 @@ _PUBLIC = {
     "TranslatorConfig": "ostinato.tasks.translator",
     "accelerate": "ostinato.acceleration.accelerate",
     "evaluate": "ostinato.training.evaluation",
-    "explain": "ostinato.acceleration.report",
     "load": "ostinato.runs.trained",
-    "restore": "ostinato.acceleration.accelerate",
+    "report": "ostinato.acceleration.report",
     "resume": "ostinato.training.run",
+    "to_keras": "ostinato.acceleration.accelerate",
     "train": "ostinato.training.run",
 }
 
+_RENAMED = {"explain": "report", "restore": "to_keras"}
+"""Former public names, for one more version, and the present ones."""
+
 if TYPE_CHECKING:
     from ostinato.acceleration.accelerate import accelerate as accelerate
-    from ostinato.acceleration.accelerate import restore as restore
-    from ostinato.acceleration.report import explain as explain
+    from ostinato.acceleration.accelerate import to_keras as to_keras
+    from ostinato.acceleration.report import report as report
     from ostinato.errors import OstinatoError as OstinatoError
     from ostinato.runs.trained import load as load
     from ostinato.tasks.classifier import ClassifierConfig as ClassifierConfig
@@ -50,18 +53,34 @@ __all__ = [
     "TranslatorConfig",
     "accelerate",
     "evaluate",
-    "explain",
     "load",
-    "restore",
+    "report",
     "resume",
+    "to_keras",
     "train",
 ]
 
 
 def __getattr__(name: str) -> _Any:
+    if name in _RENAMED:
+        from ostinato.errors import warn_renamed
+
+        warn_renamed(f"ostinato.{name}", f"ostinato.{_RENAMED[name]}")
+        name = _RENAMED[name]
     if name in _PUBLIC:
         return getattr(_importlib.import_module(_PUBLIC[name]), name)
-    if name in ("data", "decoding", "engines", "interop", "layers", "scratch", "tasks", "runs", "training"):
+    if name in (
+        "data",
+        "decoding",
+        "engines",
+        "heads",
+        "interop",
+        "layers",
+        "scratch",
+        "tasks",
+        "runs",
+        "training",
+    ):
         return _importlib.import_module(f"ostinato.{name}")
     raise AttributeError(f"module 'ostinato' has no attribute {name!r}")
 

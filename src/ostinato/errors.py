@@ -56,3 +56,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
+
+
+def warn_renamed(old: str, new: str) -> None:
+    """Warns that a public name has changed; the old one works for one more version."""
+    warn(f"{old} is now {new}; the old name will be removed in the next version", DeprecationWarning)

@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM written out by hand in plain TensorFlow: everything a character model needs, in one file.
+"""RNN, GRU and LSTM written by hand in plain TensorFlow: everything a character model needs, in one file.
 
 With inputs x (batch, features), hidden state h (batch, units), the logistic sigmoid σ and the elementwise
 product ⊙:
@@ -21,30 +21,30 @@ and, for all three, the output layer: logits = h' W_hq + b_q.
 
 Elman 1990 (RNN); Cho et al. 2014, arXiv:1406.1078v3 (GRU); Hochreiter & Schmidhuber 1997 with the forget gate
 of Gers et al. 2000 (LSTM). Names and conventions are those of "Dive into Deep Learning" (d2l.ai), chapters 9
-and 10: sequences are time-major, (time, batch, features), and every gate has matrices of its own.
+and 10: sequences are time-major, (time, batch, features), and every gate has its own matrices.
 
 The GRU has a second published form, in which the reset gate acts after the recurrent product:
 
             h̃ = tanh(x W_xh + b_xh + r ⊙ (h W_hh + b_hh))
 
-It is what cuDNN computes and `keras.layers.GRU` defaults to; here it is `gru_step_reset_after`. The two are
-different functions: weights trained for one are of no use to the other.
+cuDNN computes this form, and `keras.layers.GRU` defaults to it; here it is `gru_step_reset_after`. The two
+forms are different functions: weights trained for one are useless for the other.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from ostinato.errors import ConfigError
+from ostinato.errors import ConfigError, warn_renamed
 
 CELLS = ("rnn", "gru", "lstm")
 
 NO_BIAS = 0.0
-"""Stands in the place of each bias of a layer without, so that the equations read unchanged."""
+"""Replaces each bias of a layer without biases, so the equations stay the same."""
 
-Array = Any  # a tf.Tensor, tf.Variable or numpy array
+Array: TypeAlias = Any  # a tf.Tensor, tf.Variable or numpy array
 State = tuple[tf.Tensor, ...]  # (h,) for RNN and GRU, (h, c) for LSTM, each (batch, units)
 Step = Callable[..., tuple[tf.Tensor, State]]  # (x, state, params) -> h, state
 
@@ -119,14 +119,14 @@ Params = RNNParams | GRUParams | GRUResetAfterParams | LSTMParams
 def get_params(
     cell: str, vocab_size: int, num_hiddens: int, *, stddev: float = 0.01, seed: int | None = None
 ) -> Params:
-    """Fresh parameters of a model that reads and predicts one-hot symbols.
+    """Initial parameters of a model that reads and predicts one-hot symbols.
 
     Args:
         cell: "rnn", "gru" (reset before the product) or "lstm".
         vocab_size: number of symbols, the width of inputs and logits.
         num_hiddens: number of hidden units.
-        stddev: standard deviation of the weights, drawn from a normal distribution around 0. Biases are zero.
-        seed: makes the draw repeatable; None draws anew.
+        stddev: standard deviation of the weights, which are normally distributed around 0. Biases are zero.
+        seed: makes the draw repeatable; None draws new numbers each time.
 
     Returns:
         The named tuple of the cell, of float32 `tf.Variable`s.
@@ -134,7 +134,7 @@ def get_params(
     Raises:
         ConfigError: there is no such cell.
     """
-    kind = {"rnn": RNNParams, "gru": GRUParams, "lstm": LSTMParams}[_known(cell)]
+    kind = {"rnn": RNNParams, "gru": GRUParams, "lstm": LSTMParams}[_checked(cell)]
     random = np.random.default_rng(seed)
     shapes = {"x": (vocab_size, num_hiddens), "h": (num_hiddens, num_hiddens), "q": (num_hiddens, vocab_size)}
 
@@ -153,13 +153,13 @@ def init_state(cell: str, batch_size: int, num_hiddens: int) -> State:
     Raises:
         ConfigError: there is no such cell.
     """
-    count = 2 if _known(cell) == "lstm" else 1
+    count = 2 if _checked(cell) == "lstm" else 1
     return tuple(tf.zeros((batch_size, num_hiddens)) for _ in range(count))
 
 
-def _known(cell: str) -> str:
+def _checked(cell: str) -> str:
     if cell not in CELLS:
-        raise ConfigError(f"There is no cell '{cell}'; choose one of {', '.join(CELLS)}.")
+        raise ConfigError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}")
     return cell
 
 
@@ -232,15 +232,15 @@ def rnn(
             dtype. Inside a `tf.function` the length must be static.
         state: (h,), of shape (batch, units).
         params: see `get_params` and `from_keras`.
-        step: a time step of your own, in place of the one that the parameters are for: called with
-            x (batch, features), the state and the parameters, it returns the output h and the next state.
+        step: your own time step, in place of the one that belongs to the parameters. It is called with
+            x (batch, features), the state and the parameters, and returns the output h and the next state.
 
     Returns:
-        The logits of all steps, one step below the other, (time × batch, vocab), and the last step's state.
+        The logits of all steps, concatenated along the batch, (time × batch, vocab), and the final state.
         Parameters without an output layer give the hidden states instead, (time × batch, units).
 
     Raises:
-        ConfigError: the parameters are of a kind of your own, and there is no `step`.
+        ConfigError: the parameters are of your own class, and there is no `step`.
     """
     return _over_time(inputs, state, params, step)
 
@@ -252,7 +252,7 @@ def gru(
     *,
     step: Step | None = None,
 ) -> tuple[tf.Tensor, State]:
-    """The gated recurrent unit over a whole sequence, in the form its parameters are for; else like `rnn`."""
+    """The gated recurrent unit over a whole sequence, in the form of its parameters; otherwise like `rnn`."""
     return _over_time(inputs, state, params, step)
 
 
@@ -268,7 +268,7 @@ def _over_time(
 ) -> tuple[tf.Tensor, State]:
     step = step or STEPS.get(type(params))
     if step is None:
-        raise ConfigError(f"step must be given for parameters of the kind {type(params).__name__}, got None.")
+        raise ConfigError(f"step must be given for parameters of the class {type(params).__name__}, got None")
     dtype, W_hq = params[0].dtype, getattr(params, "W_hq", None)
     state = tuple(tf.cast(s, dtype) for s in state)
     outputs = []
@@ -278,7 +278,7 @@ def _over_time(
     return tf.concat(outputs, axis=0), state
 
 
-# --- What a training and a sample need besides --------------------------------------------------------------
+# --- Training and sampling ----------------------------------------------------------------------------------
 
 
 def one_hot(tokens: Array, vocab_size: int) -> tf.Tensor:
@@ -291,7 +291,7 @@ def cross_entropy(logits: tf.Tensor, targets: Array) -> tf.Tensor:
 
     Args:
         logits: shape (time × batch, vocab), as the networks return them.
-        targets: the tokens that came next, shape (batch, time), or in the logits' order, (time × batch,).
+        targets: the next tokens, shape (batch, time), or in the order of the logits, (time × batch,).
     """
     truth = tf.one_hot(tf.reshape(tf.transpose(targets), (-1,)), logits.shape[-1], dtype=logits.dtype)
     log_probabilities = logits - tf.reduce_logsumexp(logits, axis=1, keepdims=True)
@@ -299,15 +299,15 @@ def cross_entropy(logits: tf.Tensor, targets: Array) -> tf.Tensor:
 
 
 def perplexity(loss: Array) -> tf.Tensor:
-    """exp(mean cross-entropy in nats): how many equally likely symbols the model hesitates between."""
+    """exp(mean cross-entropy in nats): the number of equally likely symbols that would give this loss."""
     return tf.exp(loss)
 
 
 def clip_by_global_norm(gradients: Iterable[Array], max_norm: float) -> list[tf.Tensor]:
-    """Gradients, scaled down together if their joint norm is over `max_norm` (Pascanu et al. 2013).
+    """Gradients, all scaled down by one factor if their joint norm is over `max_norm` (Pascanu et al. 2013).
 
     Raises:
-        ConfigError: a gradient is None, as of a weight that the loss does not depend on.
+        ConfigError: a gradient is None, because the loss does not depend on that weight.
     """
     gradients = _without_none(gradients)
     norm = tf.sqrt(tf.add_n([tf.reduce_sum(g**2) for g in gradients]))
@@ -319,7 +319,7 @@ def sgd(params: Iterable[tf.Variable], gradients: Iterable[tf.Tensor], learning_
     """One step of gradient descent: every parameter moves against its gradient.
 
     Raises:
-        ConfigError: as for `clip_by_global_norm`; no parameter has moved then.
+        ConfigError: as for `clip_by_global_norm`; then no parameter has changed.
     """
     for parameter, gradient in zip(params, _without_none(gradients, params), strict=True):
         parameter.assign_sub(learning_rate * gradient)
@@ -331,7 +331,7 @@ def _without_none(gradients: Iterable[Array], params: Iterable[Array] = ()) -> l
     for number, gradient in enumerate(gradients):
         if gradient is None:
             name = names[number] if names else f"number {number + 1} of {len(gradients)}"
-            raise ConfigError(f"The loss does not depend on the weight {name}, which has no gradient then.")
+            raise ConfigError(f"the loss must depend on every weight, got no gradient for the weight {name}")
     return gradients
 
 
@@ -351,20 +351,20 @@ def sample(
         prompt: tokens to read first, at least one.
         length: how many tokens to add.
         params: of a model with an output layer, see `get_params`.
-        temperature: 0 takes the most likely token each time, as the textbook does; more draws tokens from
-            softmax(logits / temperature).
+        temperature: 0 takes the most likely token each time, as in the textbook; above 0, tokens are drawn
+            from softmax(logits / temperature).
         seed: makes the draws repeatable.
-        step: a time step of your own, as for `rnn`.
-        state: before the prompt, for a batch of one; None is the one of `init_state`.
+        step: your own time step, as for `rnn`.
+        state: the state before the prompt, for a batch of one; None is that of `init_state`.
 
     Returns:
-        The prompt's tokens and `length` more.
+        The tokens of the prompt and `length` more.
 
     Raises:
         ConfigError: the prompt is empty.
     """
     if not len(prompt):
-        raise ConfigError("The prompt is empty; give at least one token to start from.")
+        raise ConfigError("the prompt must be at least one token, got none")
     units, vocab_size = params.W_hq.shape
     if state is None:
         state = init_state("lstm" if isinstance(params, LSTMParams) else "rnn", 1, units)
@@ -381,12 +381,12 @@ def sample(
 
 
 # --- To and from the fused weights of keras.layers.SimpleRNN, GRU and LSTM ----------------------------------
-# Keras lays the matrices of all gates side by side in one kernel, in this order.
+# Keras concatenates the matrices of all gates in one kernel, in this order.
 _KERAS_GATES = {RNNParams: "h", GRUParams: "zrh", GRUResetAfterParams: "zrh", LSTMParams: "ifco"}
 
 
-def to_keras(params: Params) -> list[tf.Tensor]:
-    """The recurrent layer's parameters as Keras keeps them, for `set_weights`; the output layer is left out.
+def to_keras_weights(params: Params) -> list[tf.Tensor]:
+    """The recurrent layer's weights in Keras' form, for `set_weights`; the output layer is not included.
 
     Returns:
         For g gates [kernel (features, g × units), recurrent_kernel (units, g × units), bias (g × units,)]. A
@@ -407,11 +407,11 @@ def to_keras(params: Params) -> list[tf.Tensor]:
 def from_keras(weights: Sequence[Array], *, reset_after: bool | None = None) -> Params:
     """Parameters from a Keras layer's `get_weights()` or its variables; gradients flow through.
 
-    The shapes tell the cell, and the bias tells the GRU's form: (2, 3 × units) resets after the product.
+    The shapes show the cell, and the bias shows the form of a GRU: (2, 3 × units) resets after the product.
 
     Args:
-        weights: [kernel, recurrent_kernel] or [kernel, recurrent_kernel, bias], see `to_keras`.
-        reset_after: the form of a GRU without bias, which its shapes cannot tell; None means before.
+        weights: [kernel, recurrent_kernel] or [kernel, recurrent_kernel, bias], see `to_keras_weights`.
+        reset_after: the form of a GRU without bias, which its shapes do not show; None means before.
 
     Raises:
         ConfigError: the shapes are not those of a SimpleRNN, GRU or LSTM, or contradict `reset_after`.
@@ -435,7 +435,7 @@ def from_keras(weights: Sequence[Array], *, reset_after: bool | None = None) -> 
     return kind(**fields)
 
 
-def _kind_of(shapes: list[tuple[int, ...]], reset_after: bool | None) -> type[Any]:
+def _kind_of(shapes: list[tuple[int, ...]], reset_after: bool | None) -> type[Params]:
     match shapes:
         case [(_, width), (units, same), *bias] if units and width == same and len(bias) < 2:
             after = bias == [(2, width)] if reset_after is None else reset_after
@@ -443,9 +443,17 @@ def _kind_of(shapes: list[tuple[int, ...]], reset_after: bool | None) -> type[An
             kind = {units: RNNParams, 3 * units: gru, 4 * units: LSTMParams}.get(width)
             if kind and (not bias or bias == [(2, width) if kind is GRUResetAfterParams else (width,)]):
                 return kind
+    form = "" if reset_after is None else f" with reset_after={reset_after}"
     raise ConfigError(
-        f"Weights of shapes {', '.join(map(str, shapes)) or 'none at all'} are not those of a SimpleRNN, GRU "
-        f"or LSTM{'' if reset_after is None else f' with reset_after={reset_after}'}: expected a kernel "
-        "(features, g × units), a recurrent kernel (units, g × units) with g = 1, 3 or 4 gates, and at most "
-        "a bias (g × units,), which is (2, 3 × units) in a GRU that resets after the product."
+        f"the weights must be those of a SimpleRNN, GRU or LSTM{form}: a kernel (features, g × units), a "
+        "recurrent kernel (units, g × units) with g = 1, 3 or 4 gates, and at most a bias (g × units,), "
+        "which is (2, 3 × units) in a GRU that resets after the product; got "
+        f"{', '.join(map(str, shapes)) or 'none'}"
     )
+
+
+def __getattr__(name: str) -> object:
+    if name == "to_keras":
+        warn_renamed("ostinato.scratch.to_keras", "ostinato.scratch.to_keras_weights")
+        return to_keras_weights
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

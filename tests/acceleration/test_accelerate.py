@@ -1,13 +1,11 @@
 """A model's copy with the other kind of recurrent layers trains on as the model would have."""
 
-import gzip
 import json
 import pathlib
 import subprocess
 import sys
 import warnings
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -87,9 +85,9 @@ def test_any_recurrent_model_trains_on_the_same_and_comes_back(drawn):
     train(model, x, y, epochs=1)
     stock = kinds(model)
     copy = ostinato.accelerate(model)
-    assert kinds(copy) == [module._OURS[kind] for kind in stock]
+    assert kinds(copy) == [module._ACCELERATED[kind] for kind in stock]
     assert_trains_alike(model, copy, x, y)
-    restored = ostinato.restore(copy)
+    restored = ostinato.to_keras(copy)
     assert kinds(restored) == stock
     assert_trains_alike(copy, restored, x, y)
 
@@ -215,7 +213,7 @@ def test_layers_are_found_wherever_they_stand(make):
     model.compile("adam", "mse", run_eagerly=True)
     train(model, x, y, epochs=1)
     copy = ostinato.accelerate(model)
-    assert kinds(copy) == [module._OURS[kind] for kind in kinds(model)]
+    assert kinds(copy) == [module._ACCELERATED[kind] for kind in kinds(model)]
     assert len(copy.weights) == len(model.weights)
     assert [v.trainable for v in copy.weights] == [v.trainable for v in model.weights]
     assert_trains_alike(model, copy, x, y)
@@ -311,7 +309,7 @@ def test_it_does_nothing_twice_and_other_layers_stay():
 def test_an_engine_that_was_chosen_stays():
     model = keras.Sequential([keras.Input((TIME, 3)), LSTM(3, engine="scratch")])
     assert ostinato.accelerate(model).layers[0].engine == "scratch"
-    assert "engine" not in ostinato.restore(model).layers[0].get_config()
+    assert "engine" not in ostinato.to_keras(model).layers[0].get_config()
 
 
 def test_xla_is_left_out_with_a_warning():
@@ -322,7 +320,7 @@ def test_xla_is_left_out_with_a_warning():
     assert copy.jit_compile is False
     assert warned[0].filename == __file__
     with warnings.catch_warnings(action="error"):
-        ostinato.restore(copy)
+        ostinato.to_keras(copy)
 
 
 WITHOUT_OSTINATO = """
@@ -346,7 +344,7 @@ def test_a_restored_models_file_opens_without_ostinato(tmp_path):
     )
     model.compile("adam", "mse")
     train(model, x, y)
-    ostinato.restore(model).save(tmp_path / "stock.keras")
+    ostinato.to_keras(model).save(tmp_path / "stock.keras")
     np.save(tmp_path / "x.npy", x)
     command = [sys.executable, "-c", WITHOUT_OSTINATO, tmp_path / "stock.keras", tmp_path / "x.npy"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -370,102 +368,12 @@ def test_a_file_is_as_good_as_its_model(name, tmp_path):
         assert_trains_alike(model, copy, x, y)
 
 
-def keras2(name, folder):
-    path = folder / f"{name}.h5"
-    path.write_bytes(gzip.decompress((FIXTURES / f"{name}.h5.gz").read_bytes()))
-    data = np.load(FIXTURES / f"{name}.npz")
-    return path, data, [data[key] for key in data.files if key.startswith("input")]
-
-
-@pytest.mark.parametrize("name", ["keras2_sequential", thorough("keras2_functional")])
-def test_a_file_of_keras_2_predicts_and_trains_on_as_it_did_there(name, tmp_path):
-    path, data, inputs = keras2(name, tmp_path)
-    model = ostinato.accelerate(path)
-    assert set(kinds(model)) <= {SimpleRNN, GRU, LSTM}
-    x = inputs if len(inputs) > 1 else inputs[0]
-    np.testing.assert_allclose(model.predict(x, verbose=0), data["predicted"], rtol=1e-5, atol=1e-6)
-    losses = model.fit(x, data["targets"], batch_size=8, epochs=2, shuffle=False, verbose=0).history["loss"]
-    np.testing.assert_allclose(losses, data["losses"], rtol=1e-5)
-
-
-def edit_config(path, edit):
-    with h5py.File(path, "r+") as file:
-        config = json.loads(file.attrs["model_config"])
-        edit(config["config"]["layers"])
-        file.attrs["model_config"] = json.dumps(config).encode()
-
-
-def test_a_file_of_an_old_keras_2_loads(tmp_path):
-    """Without the names of modules, and with classes called after their version."""
-    path, data, (x,) = keras2("keras2_sequential", tmp_path)
-
-    def make_old(stack):
-        stack[2]["class_name"] = "GRUV2"
-        for name in ("module", "registered_name"):
-            del stack[4]["config"]["layer"][name]
-        del stack[0]
-
-    edit_config(path, make_old)
-    model = ostinato.accelerate(path)
-    np.testing.assert_allclose(model.predict(x, verbose=0), data["predicted"], rtol=1e-5, atol=1e-6)
-
-
-def test_momentums_that_keras_3_lacks_start_anew_with_a_warning(tmp_path):
-    path, _, _ = keras2("keras2_sequential", tmp_path)
-    with h5py.File(path, "r+") as file:
-        training = json.loads(file.attrs["training_config"])
-        training["optimizer_config"]["class_name"] = "Nadam"
-        del training["optimizer_config"]["config"]["amsgrad"]
-        file.attrs["training_config"] = json.dumps(training).encode()
-    with pytest.warns(
-        UserWarning, match="optimizer keeps another state than Keras 3's; its momentums start anew"
-    ):
-        ostinato.accelerate(path)
-
-
-@pytest.mark.filterwarnings("ignore:.*momentums start anew")
-def test_what_keras_2_0_was_compiled_with_is_understood(tmp_path):
-    """Its optimizers had `lr`, and there were no weighted metrics."""
-    path, _, _ = keras2("keras2_sequential", tmp_path)
-    with h5py.File(path, "r+") as file:
-        training = json.loads(file.attrs["training_config"])
-        options = {"lr": 0.125, "rho": 0.5, "epsilon": 1e-8, "decay": 0.0}
-        training["optimizer_config"] = {"class_name": "RMSprop", "config": options}
-        del training["weighted_metrics"]
-        file.attrs["training_config"] = json.dumps(training).encode()
-    model = ostinato.accelerate(path)
-    assert type(model.optimizer) is keras.optimizers.RMSprop
-    assert (float(model.optimizer.learning_rate), model.optimizer.rho) == (0.125, 0.5)
-
-
-def time_major(stack):
-    stack[2]["config"]["time_major"] = True
-
-
-def cudnn(stack):
-    stack[2]["class_name"] = "CuDNNGRU"
-
-
-@pytest.mark.parametrize(
-    ("edit", "sentence"),
-    [
-        (time_major, "The layer 'gru' has time_major=True, which Keras 3 does not have"),
-        (cudnn, "The model has a CuDNNGRU layer, which Keras 3 no longer has"),
-    ],
-)
-def test_what_keras_3_lacks_is_said_in_a_sentence(edit, sentence, tmp_path):
-    path, _, _ = keras2("keras2_sequential", tmp_path)
-    edit_config(path, edit)
-    with pytest.raises(ConfigError, match=sentence):
-        ostinato.accelerate(path)
-
-
-@pytest.mark.parametrize("do", [ostinato.accelerate, ostinato.restore])
+@pytest.mark.parametrize("do", [ostinato.accelerate, ostinato.to_keras])
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        (3, "A Keras model or the path of a .keras or .h5 file is expected, not builtins.int"),
-        (layers.LSTM, "is expected, not builtins.type"),
+        (3, "the model must be a Keras model or the path of a .keras or .h5 file, got builtins.int"),
+        (layers.LSTM, "got builtins.type"),
         ("no/such.keras", "no/such.keras does not exist; give a .keras or .h5 file"),
         (str(FIXTURES), "fixtures is a folder; give a .keras or .h5 file"),
         (__file__, "test_accelerate.py is neither a .keras nor an .h5 file"),

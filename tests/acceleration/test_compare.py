@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import ostinato
-from ostinato.acceleration import compare as measure
+from ostinato.acceleration import timing
 from ostinato.acceleration.accelerate import accelerate
-from ostinato.acceleration.compare import compare, make_inputs
+from ostinato.acceleration.compare import compare
+from ostinato.acceleration.inputs import make_inputs
 from ostinato.engines import native
 from ostinato.errors import ConfigError
 
@@ -21,7 +22,7 @@ layers = keras.layers
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch):
     """How exact a time is does not matter here."""
-    monkeypatch.setattr(measure, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "TURN_SECONDS", 0.0)
 
 
 def small(*, features: int = 3, loss: str | None = None) -> keras.Model:
@@ -215,7 +216,7 @@ def test_there_must_be_something_to_accelerate_and_to_train():
     frozen.trainable = False
     with pytest.raises(ConfigError, match="no trainable weights"):
         quick(frozen, [(2, 5, 3)], training=True)
-    with pytest.raises(ConfigError, match="rounds=0"):
+    with pytest.raises(ConfigError, match="rounds must be at least 1, got 0"):
         quick(small(), rounds=0)
 
 
@@ -224,7 +225,7 @@ def test_a_model_with_adapted_statistics_is_measured_with_them():
     norm.adapt(np.random.default_rng(0).normal(7.0, 2.0, (64, 5, 3)))
     model = keras.Sequential([keras.Input((5, 3)), norm, keras.layers.LSTM(4)])
     x = make_inputs(model)[0]
-    for copy in (ostinato.restore(model), ostinato.accelerate(model)):
+    for copy in (ostinato.to_keras(model), ostinato.accelerate(model)):
         np.testing.assert_allclose(copy(x), model(x), rtol=1e-4, atol=1e-5)
     assert compare(model, [(2, 5, 3)], rounds=1, memory=False).output_difference < 1e-5
 

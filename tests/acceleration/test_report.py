@@ -50,7 +50,7 @@ class Around(layers.Layer):
 
 
 def rows(*stack):
-    return ostinato.explain(keras.Sequential([*stack]))
+    return ostinato.report(keras.Sequential([*stack]))
 
 
 def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleration_changes():
@@ -72,7 +72,7 @@ def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleratio
         ("top", "RNN(StackedRNNCells)", "keras", "keras"),
     ]
     if engine == "native":
-        assert found[2].reason == "it is Keras' layer, which has only Keras' own loop"
+        assert found[2].reason == "it is a Keras layer, which has only Keras' own loop"
         assert found[4].reason.endswith(
             "its activation is Keras' tanh, and the layer's is relu of keras.src.activations.activations"
         )
@@ -99,14 +99,14 @@ def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleratio
         (layers.ConvLSTM1D(2, 3), "ConvLSTM1D(2)", "it does not know the cell ConvLSTMCell"),
         (layers.ConvLSTM2D(2, 3), "ConvLSTM2D(2)", "it does not know the cell ConvLSTMCell"),
         (layers.ConvLSTM3D(2, 3), "ConvLSTM3D(2)", "it does not know the cell ConvLSTMCell"),
-        (Mine(4), "Mine(4)", "Mine is a class of its own, and may differ from Keras' in anything"),
-        (Mine(4, activation="relu"), "Mine(4)", "Mine is a class of its own"),
+        (Mine(4), "Mine(4)", "Mine is a subclass, which may differ from Keras' layer in any way"),
+        (Mine(4, activation="relu"), "Mine(4)", "Mine is a subclass"),
         (
             layers.GRU(4, dtype="float64"),
             "GRU(4)",
             "it computes in float32, and the layer's dtype is 'float64'",
         ),
-        (layers.LSTM(4, unroll=True), "LSTM(4)", "unroll=True asks for Keras' loop, written out"),
+        (layers.LSTM(4, unroll=True), "LSTM(4)", "unroll=True asks for Keras' unrolled loop"),
     ],
 )
 @needs_library
@@ -166,10 +166,10 @@ def test_a_model_without_recurrent_layers_says_so():
 def test_the_environment_variable_is_the_reason_where_it_forces_kerass_loop(monkeypatch):
     model = keras.Sequential([layers.LSTM(4), LSTM(4, engine="scratch"), layers.RNN(layers.LSTMCell(2))])
     monkeypatch.setenv("OSTINATO_ENGINE", "keras")
-    found = ostinato.explain(model)
+    found = ostinato.report(model)
     assert {(row.engine, row.accelerated) for row in found} == {("keras", "keras")}
     assert {row.reason for row in found} == {"the environment variable OSTINATO_ENGINE=keras asks for it"}
     assert "bench" not in str(found)
     monkeypatch.setenv("OSTINATO_ENGINE", "fast")
     with pytest.raises(EngineError, match="OSTINATO_ENGINE must be 'keras' or 'auto', got 'fast'"):
-        ostinato.explain(model)
+        ostinato.report(model)

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from ostinato.acceleration import compare as measure
+from ostinato.acceleration import timing
 from ostinato.acceleration.compare import Comparison
 from ostinato.cli.bench import show
 
@@ -16,7 +16,7 @@ FAST = ("--rounds", "1", "--no-memory")
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch):
     """How exact a time is does not matter here."""
-    monkeypatch.setattr(measure, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "TURN_SECONDS", 0.0)
 
 
 @pytest.fixture

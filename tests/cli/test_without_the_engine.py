@@ -8,7 +8,7 @@ import pytest
 from ..variants import thorough
 
 COMMAND = "from ostinato.cli import main; main()"
-WARNING = "Warning: The native engine is not available: its library was not built"
+WARNING = "Warning: the native engine is not available: its library was not built"
 
 
 def model():
@@ -50,7 +50,7 @@ def test_a_run_that_asks_for_the_engine_is_not_damaged_and_opens_with_kerass_loo
     refused = without_library(COMMAND, "evaluate", run)
     assert refused.returncode == 2
     assert refused.stderr.startswith(
-        "Error: The native engine cannot run this layer: its library was not built"
+        "Error: the native engine cannot run this layer: its library was not built"
     )
     assert "OSTINATO_ENGINE=keras" in refused.stderr
     told = without_library(COMMAND, "evaluate", run, OSTINATO_ENGINE="keras")

@@ -148,5 +148,5 @@ def test_its_config_builds_it_again_with_the_same_weights(kind):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ConfigError, match="there is no attention 'dot', only additive, multiplicative"):
+    with pytest.raises(ConfigError, match="attention must be one of additive, multiplicative, got 'dot'"):
         attention("dot", UNITS)

@@ -91,7 +91,7 @@ def test_scratch_refuses_to_be_the_backward_half_of_a_bidirectional_layer():
 
 
 def test_a_misspelt_engine_is_refused_at_construction():
-    with pytest.raises(EngineError, match="Did you mean 'keras'"):
+    with pytest.raises(EngineError, match="did you mean 'keras'"):
         GRU(3, engine="kerass")
 
 

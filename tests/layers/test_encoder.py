@@ -1,12 +1,15 @@
-"""A reader is Keras' recurrent layers, one above the other and from both ends, with its states as values."""
+"""An encoder is Keras' recurrent layers, stacked, in one direction or both, with explicit states."""
+
+import pathlib
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from ostinato.layers import encoder as module
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
-from ostinato.layers.encoder import Reader
+from ostinato.layers.encoder import RecurrentEncoder
 
 from ..variants import thorough
 
@@ -28,16 +31,16 @@ def key(step: int = 7, first_row: int = 0) -> DropoutKey:
     return DropoutKey(tf.constant(5), tf.constant(step), tf.constant(first_row))
 
 
-def reader(cell: str, units=(5, 4), **options) -> Reader:
-    """A reader with every weight drawn from a normal distribution."""
-    layer = Reader(cell, units, **options)
+def encoder(cell: str, units=(5, 4), **options) -> RecurrentEncoder:
+    """An encoder with every weight drawn from a normal distribution."""
+    layer = RecurrentEncoder(cell, units, **options)
     layer(sequence(batch=1, time=1))
     for number, weight in enumerate(layer.trainable_variables):
         weight.assign(tf.random.stateless_normal(weight.shape, seed=(2, number), stddev=0.6))
     return layer
 
 
-def by_keras(layer: Reader, x, mask):
+def by_keras(layer: RecurrentEncoder, x, mask):
     """Outputs, and the states of each layer, of Keras' own layers with the same weights."""
     states = []
     for depth, units in enumerate(layer.units):
@@ -73,7 +76,7 @@ def assert_equal(found, expected, atol: float = 1e-5):
 def test_outputs_and_states_are_those_of_kerass_layers(cell, bidirectional, masked):
     skip = mask() if masked else None
     for sequences in (True, False):
-        layer = reader(cell, bidirectional=bidirectional, return_sequences=sequences)
+        layer = encoder(cell, bidirectional=bidirectional, return_sequences=sequences)
         found = layer(sequence(), mask=skip)
         assert found[0].shape == ((4, 7, layer.width) if sequences else (4, layer.width))
         expected = by_keras(layer, sequence(), skip)
@@ -85,7 +88,7 @@ def test_outputs_and_states_are_those_of_kerass_layers(cell, bidirectional, mask
 @CELLS
 @DIRECTIONS
 def test_a_sequence_is_read_alone_as_it_is_padded_in_a_batch(cell, bidirectional):
-    layer, x = reader(cell, bidirectional=bidirectional), sequence()
+    layer, x = encoder(cell, bidirectional=bidirectional), sequence()
     y, states = layer(x, mask=mask())
     for row, length in enumerate(LENGTHS):
         here, parts = layer(x[row : row + 1, :length])
@@ -95,7 +98,7 @@ def test_a_sequence_is_read_alone_as_it_is_padded_in_a_batch(cell, bidirectional
 
 @CELLS
 def test_the_states_are_the_last_outputs(cell):
-    layer = reader(cell, bidirectional=True)
+    layer = encoder(cell, bidirectional=True)
     y, states = layer(sequence(), mask=mask())
     top = states[-1]
     for row, length in enumerate(LENGTHS):
@@ -106,7 +109,7 @@ def test_the_states_are_the_last_outputs(cell):
 @CELLS
 @pytest.mark.parametrize("cut", [1, 4])
 def test_reading_in_two_halves_equals_reading_at_once(cell, cut):
-    layer, x, there = reader(cell), sequence(), mask()
+    layer, x, there = encoder(cell), sequence(), mask()
     first, between = layer(x[:, :cut], mask=there[:, :cut])
     second, last = layer(x[:, cut:], mask=there[:, cut:], initial_state=between)
     y, states = layer(x, mask=there)
@@ -119,7 +122,7 @@ def test_reading_in_two_halves_equals_reading_at_once(cell, cut):
 
 def test_each_dropout_is_drawn_at_a_site_of_its_own():
     rates = {"dropout": 0.4, "recurrent_dropout": 0.3}
-    layer, x = reader("gru", bidirectional=True, site=700, **rates), sequence()
+    layer, x = encoder("gru", bidirectional=True, site=700, **rates), sequence()
     y, _ = layer(x, mask=mask(), key=key())
     for depth in range(2):
         x = dropout(x, 0.4, key(), site=700 + depth) if depth else x
@@ -129,7 +132,7 @@ def test_each_dropout_is_drawn_at_a_site_of_its_own():
                 ways.append(one(x, mask=mask(), training=True)[0])
         x = tf.concat([ways[0], tf.reverse(ways[1], [1])], axis=-1)
     np.testing.assert_allclose(y, x, atol=1e-6)
-    plain = reader("gru", bidirectional=True)
+    plain = encoder("gru", bidirectional=True)
     assert_equal(layer(sequence(), mask=mask()), plain(sequence(), mask=mask()))
     assert not np.allclose(y, layer(sequence(), mask=mask())[0])
 
@@ -138,7 +141,7 @@ def test_each_dropout_is_drawn_at_a_site_of_its_own():
 @DIRECTIONS
 @pytest.mark.parametrize("rate", ["dropout", "recurrent_dropout"])
 def test_the_shards_of_a_batch_are_read_as_rows_of_the_whole(cell, bidirectional, rate):
-    layer, x = reader(cell, bidirectional=bidirectional, **{rate: 0.4}), sequence()
+    layer, x = encoder(cell, bidirectional=bidirectional, **{rate: 0.4}), sequence()
     y, states = layer(x, mask=mask(), key=key())
     for first, stop in ((0, 1), (1, 4)):
         part = layer(x[first:stop], mask=mask()[first:stop], key=key(first_row=first))
@@ -151,7 +154,7 @@ def test_the_shards_of_a_batch_are_read_as_rows_of_the_whole(cell, bidirectional
 
 @CELLS
 def test_every_weight_has_a_gradient(cell):
-    layer = reader(cell, bidirectional=True)
+    layer = encoder(cell, bidirectional=True)
     with tf.GradientTape() as tape:
         y, _ = layer(sequence(), mask=mask())
         total = tf.reduce_sum(y**2)
@@ -162,9 +165,9 @@ def test_every_weight_has_a_gradient(cell):
 
 def test_equal_seeds_draw_equal_weights_and_no_two_layers_the_same():
     def matrices(seed: int) -> list[np.ndarray]:
-        layer = Reader("gru", (3, 3), bidirectional=False, seed=seed)
+        layer = RecurrentEncoder("gru", (3, 3), bidirectional=False, seed=seed)
         layer(sequence())
-        both = Reader("gru", (3, 3), bidirectional=True, seed=seed)
+        both = RecurrentEncoder("gru", (3, 3), bidirectional=True, seed=seed)
         both(sequence())
         return [array for one in (layer, both) for array in one.get_weights() if array.any()]
 
@@ -180,7 +183,7 @@ def test_equal_seeds_draw_equal_weights_and_no_two_layers_the_same():
 
 def test_its_config_builds_it_again():
     rates = {"dropout": 0.2, "recurrent_dropout": 0.3, "seed": 9, "site": 40}
-    layer = Reader(
+    layer = RecurrentEncoder(
         "lstm", (5, 3), bidirectional=True, return_sequences=False, options={"engine": "keras"}, **rates
     )
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
@@ -190,6 +193,30 @@ def test_its_config_builds_it_again():
 
 def test_the_engines_agree():
     native, in_keras = (
-        reader("lstm", bidirectional=True, options={"engine": engine}) for engine in ("native", "keras")
+        encoder("lstm", bidirectional=True, options={"engine": engine}) for engine in ("native", "keras")
     )
     assert_equal(native(sequence(), mask=mask()), in_keras(sequence(), mask=mask()))
+
+
+# The former name, Reader.
+
+
+def test_a_file_written_under_the_former_name_loads(tmp_path):
+    """`fixtures/reader.keras` was saved by the version before the renaming, and these were its outputs."""
+    x = np.linspace(-1, 1, 6, dtype="float32").reshape(1, 3, 2)
+    outputs = [-0.41899654, -0.11652707, 0.12396248]
+    model = keras.models.load_model(pathlib.Path(__file__).parent / "fixtures" / "reader.keras")
+    assert isinstance(model.layers[1], RecurrentEncoder)
+    np.testing.assert_allclose(model(x).numpy().ravel(), outputs, atol=1e-6)
+    model.save(tmp_path / "again.keras")
+    again = keras.models.load_model(tmp_path / "again.keras")
+    np.testing.assert_allclose(again(x).numpy().ravel(), outputs, atol=1e-6)
+
+
+def test_the_former_name_is_the_same_class_with_a_warning():
+    with pytest.warns(
+        DeprecationWarning, match=r"encoder\.Reader is now ostinato\.layers\.encoder\.RecurrentEnc"
+    ):
+        assert module.Reader is RecurrentEncoder
+    with pytest.raises(AttributeError, match="no attribute 'Encoder'"):
+        _ = module.Encoder

@@ -1,4 +1,4 @@
-"""No export holds an op of the native engine, which no other program has; what `restore` gives does not."""
+"""No export holds an op of the native engine, which no other program has; what `to_keras` gives does not."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from ostinato.errors import EngineError
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
 SPEC = tf.TensorSpec((None, None, 3))
-WAY_OUT = r"^A model that runs on the native engine [^\n]* ostinato\.restore\(model\)\.export\(path\)\.$"
+WAY_OUT = r"^a model that runs on the native engine [^\n]* ostinato\.to_keras\(model\)\.export\(path\)$"
 
 needs_library = pytest.mark.skipif(not native.available(), reason=f"no native engine: {native.reason()}")
 
@@ -151,7 +151,7 @@ def test_what_is_restored_or_ran_on_kerass_loop_opens_where_there_is_no_ostinato
     np.save(tmp_path / "x.npy", X)
     model = model_of()
     models = {
-        "restored": (ostinato.restore(model), model),
+        "restored": (ostinato.to_keras(model), model),
         "keras": (model_of(engine="keras"),) * 2,
         "auto": (model_of(activation="elu"),) * 2,
     }
@@ -160,7 +160,7 @@ def test_what_is_restored_or_ran_on_kerass_loop_opens_where_there_is_no_ostinato
         np.save(tmp_path / f"{name}.npy", original(X))
     x, lengths = keras.Input((None, 3)), keras.Input((), dtype="int32")
     with_lengths = keras.Model([x, lengths], layers.LSTM(4)(x, lengths=lengths))
-    ostinato.restore(with_lengths).save(tmp_path / "lengths.keras")
+    ostinato.to_keras(with_lengths).save(tmp_path / "lengths.keras")
     np.save(tmp_path / "lengths.npy", with_lengths([X, np.array([5, 2])]))
     done = subprocess.run([sys.executable, "-c", ALONE, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -698,15 +698,15 @@ def test_the_mask_made_of_lengths_goes_wherever_an_explicit_mask_goes(cell):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        ({"lengths": LENGTHS, "mask": PADDED}, "give one of the two"),
-        ({"lengths": [[5, 2, 3]]}, r"integers of shape \(batch,\); it has .* the shape \(1, 3\)"),
-        ({"lengths": [5.0, 2.0, 3.0]}, r"integers of shape \(batch,\); it has the dtype float32"),
+        ({"lengths": LENGTHS, "mask": PADDED}, "only one of `lengths` and `mask`"),
+        ({"lengths": [[5, 2, 3]]}, r"integers of shape \(batch,\), got .* the shape \(1, 3\)"),
+        ({"lengths": [5.0, 2.0, 3.0]}, r"integers of shape \(batch,\), got the dtype float32"),
     ],
 )
 def test_lengths_that_cannot_be_are_refused_with_one_sentence(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         layers.GRU(UNITS)(X, **call)
-    with pytest.raises(ValueError, match="give one of the two"):
+    with pytest.raises(ValueError, match="only one of `lengths` and `mask`"):
         layers.GRU(UNITS)(X, None, tf.constant(PADDED), lengths=LENGTHS)
 
 

@@ -205,8 +205,8 @@ def test_initializers_reach_only_cells_that_take_them(package):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("dense", "The cell 'dense' must be a Keras cell class, or a callable .* got a Dense"),
-        ("broken", "The cell 'broken' makes no layer: .*unexpected keyword argument"),
+        ("dense", "the cell 'dense' must be a Keras cell class or a callable .* got a Dense"),
+        ("broken", "the cell 'broken' makes no layer: .*unexpected keyword argument"),
     ],
 )
 def test_what_makes_no_recurrent_layer_is_refused_in_a_sentence(package, cell, message):

@@ -191,7 +191,9 @@ def plugin(tmp_path_factory, monkeypatch):
 @TASKS
 @pytest.mark.parametrize("cell", ["light", "own"])
 def test_a_cell_without_it_is_refused_and_nothing_is_written(plugin, name, cell, tmp_path):
-    with pytest.raises(ConfigError, match=f"The cell '{cell}' has no recurrent dropout; leave"):
+    with pytest.raises(
+        ConfigError, match=f"recurrent_dropout must be 0 for the cell '{cell}', which has none"
+    ):
         train(name, tmp_path / "run", cell=cell)
     assert list(tmp_path.iterdir()) == []
 

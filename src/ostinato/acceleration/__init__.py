@@ -1,1 +1,1 @@
-"""Other people's Keras models on ostinato's layers: made, compared, timed, and made stock Keras again."""
+"""Existing Keras models on ostinato's layers: converted, compared, timed, and converted back."""

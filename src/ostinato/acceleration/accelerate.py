@@ -1,39 +1,42 @@
-"""Models made of Keras' recurrent layers, run by ostinato's; and back again.
+"""Converts models with Keras' recurrent layers to ostinato's layers, and back.
 
-A layer of `ostinato.layers.classic` is Keras' own layer with another loop over time: the same weights, the
-same configuration. So the model is copied object by object, and then each recurrent layer of the copy changes
-its class. Wrappers, nested models and shared layers need no case of their own. Before the copy is given out,
-it is compared with the original.
+A layer of `ostinato.layers.classic` is Keras' own layer with another loop over time: it has the same weights
+and configuration. So the model is copied object by object, and then each recurrent layer of the copy changes
+its class. Wrappers, nested models and shared layers are not special cases. Before the copy is returned, it is
+compared with the original.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar, cast
 
 import tensorflow as tf
 
 from ostinato.acceleration import agreement
-from ostinato.acceleration.copying import TRACED, Copy
+from ostinato.acceleration.copying import TRACED, ModelCopy
 from ostinato.engines import check, choose, may_be_native
 from ostinato.errors import ConfigError, warn
-from ostinato.interop.keras.loading import Source, loaded, reason
+from ostinato.interop.keras.loading import Source, describe_error, load_source
 from ostinato.layers import classic
 from ostinato.wording import did_you_mean
 
-import keras  # isort: skip - classic says in one sentence what is wrong when it does not load
+import keras  # isort: skip - classic explains in one sentence when Keras does not load
 
-# Exactly these: a subclass may have changed anything, and is left alone.
-_OURS: dict[type, type] = {
+# Only these classes: a subclass may have changed anything and is left as it is.
+_ACCELERATED: dict[type, type] = {
     keras.layers.SimpleRNN: classic.SimpleRNN,
     keras.layers.GRU: classic.GRU,
     keras.layers.LSTM: classic.LSTM,
 }
-_STOCK = {ours: stock for stock, ours in _OURS.items()}
-# What `compile` gives a model, and what each is before it.
-_COMPILED = {
+_STOCK = {accelerated: stock for stock, accelerated in _ACCELERATED.items()}
+# The attributes that `compile` sets, with their values before it; and those that it adds.
+_BEFORE_COMPILE = {
     **dict.fromkeys(("_compile_loss", "_compile_metrics", "_loss_tracker", "loss")),
     "compiled": False,
 }
-_GONE = ("optimizer", "_compile_config", "_compiled_trainable_state", "stop_training")
+_ADDED_BY_COMPILE = ("optimizer", "_compile_config", "_compiled_trainable_state", "stop_training")
+
+Model = TypeVar("Model", bound=keras.layers.Layer)
 
 
 def accelerate(
@@ -44,34 +47,33 @@ def accelerate(
     engine: str = "auto",
     compile: bool = True,
 ) -> Any:
-    """A model whose recurrent layers are ostinato's: the same results, faster.
+    """Converts a model to ostinato's recurrent layers: the same results, faster.
 
-    Layers are replaced wherever they stand: in nested models, in `Bidirectional` and `TimeDistributed`, and
-    in models and layers of your own. Recurrences with other cells stay; `ostinato.explain` lists them.
+    Layers are replaced wherever they are: in nested models, in `Bidirectional` and `TimeDistributed`, and in
+    your own models and layers. Recurrent layers with other cells stay; `ostinato.report` lists them.
 
     By default the model stays as it is and a copy is returned. The copy has the model's weights, states,
-    optimizer with momentums, loss and metrics. It shares no variable and no layer with the model; functions,
-    initializers and losses without weights are the model's own. Both are run once on a made-up batch, which
-    changes neither; where they disagree, there is no copy.
+    optimizer with momentums, loss and metrics. It shares no variable and no layer with the model, only
+    functions, initializers and losses without weights. Both run on a made-up batch, which changes neither.
 
     Args:
         model: a Keras model or layer, or a file with a model: `.keras`, or `.h5` of Keras 2 or 3.
-        copy: False changes the model itself and returns it. Nothing is copied, so that it works for any model
-            and keeps all it holds. Keras' functions for `fit`, `evaluate` and `predict` are traced anew; a
-            `tf.function` of yours that has run before keeps its trace.
-        only: where the layers to replace stand, as `ostinato.explain` prints it; one or several. A model or
-            wrapper stands for all layers in it.
-        engine: runs the replaced layers: "auto", "native", "keras" or "scratch".
+        copy: False changes the model itself and returns it. Nothing is copied, so this works for any model.
+            Keras' functions for `fit`, `evaluate` and `predict` are traced again; your own `tf.function`
+            keeps its trace if it has run before.
+        only: paths of the layers to replace, as `ostinato.report` prints them; one or several. The path of a
+            model or wrapper selects all layers in it.
+        engine: the engine of the replaced layers: "auto", "native", "keras" or "scratch".
         compile: False leaves out optimizer, loss and metrics.
 
     Returns:
-        The copy, or with `copy=False` the model itself. A warning says when no layer of it runs on the native
-        engine, when it is no longer compiled with `jit_compile=True`, since XLA cannot run the native engine,
-        and when it has a `compile` of its own, after which the copy has to be compiled again.
+        The copy, or with `copy=False` the model itself. A warning says when none of its layers runs on the
+        native engine; when it is no longer compiled with `jit_compile=True`, as XLA cannot run the native
+        engine; and when its class has its own `compile`, which must be called on the copy.
 
     Raises:
-        ConfigError: it is not a Keras model; it cannot be copied, or the copy computes something else; or
-            `only` names no recurrent layer of Keras in it.
+        ConfigError: it is not a Keras model; it cannot be copied, or the copy has other results; or `only`
+            names no recurrent layer of Keras in it.
         EngineError: `engine` cannot run one of the layers.
 
     Example:
@@ -82,25 +84,25 @@ def accelerate(
         True
     """
     check(engine)
-    original = loaded(model, compile=compile)
+    original = load_source(model, compile=compile)
     names = [only] if isinstance(only, str) else only
 
-    def change(changed: Any) -> None:
-        layers = _chosen(changed, names)
+    def change(changed: keras.layers.Layer) -> None:
+        layers = _selected(changed, names)
         for layer in layers:
-            choose(engine, layer)  # raises before anything is changed
+            choose(engine, layer)  # raises before anything has changed
         for layer in layers:
-            _change_class(layer, _OURS[type(layer)], engine)
-        _leave_xla(changed)
+            _change_class(layer, _ACCELERATED[type(layer)], engine)
+        _disable_xla(changed)
 
-    result = _changed(original, change, copy=copy, compile=compile)
+    result = _convert(original, change, copy=copy, compile=compile)
     if engine == "auto":
-        _warn_if_nothing_gains(result)
+        _warn_without_gain(result)
     return result
 
 
-def restore(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
-    """The reverse of `accelerate`: a model with Keras' own layers, whose file opens without ostinato.
+def to_keras(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
+    """Converts a model back to Keras' own layers; its file then opens without ostinato.
 
     Args:
         model: a Keras model or layer, or a file with a model, as for `accelerate`.
@@ -109,37 +111,37 @@ def restore(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
 
     Returns:
         The copy, with weights, states, optimizer, loss and metrics of the original; or the model itself.
-        A warning says when it still holds something else of ostinato's.
+        A warning says when it still contains something else of ostinato's.
 
     Raises:
         ConfigError: as for `accelerate`.
 
     Example:
         >>> model = keras.Sequential([keras.Input((None, 3)), classic.LSTM(4, engine="native")])
-        >>> restore(model).layers[0].__class__ is keras.layers.LSTM
+        >>> to_keras(model).layers[0].__class__ is keras.layers.LSTM
         True
     """
 
-    def change(changed: Any) -> None:
+    def change(changed: keras.layers.Layer) -> None:
         for layer in changed._flatten_layers():
             if type(layer) in _STOCK:
                 _change_class(layer, _STOCK[type(layer)], None)
 
-    result = _changed(loaded(model, compile=compile), change, copy=copy, compile=compile)
-    _warn_of_what_is_left(result)
+    result = _convert(load_source(model, compile=compile), change, copy=copy, compile=compile)
+    _warn_of_ostinato_parts(result)
     return result
 
 
 def children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The layers directly inside a layer, each as often as it stands there."""
+    """The layers directly inside a layer, with repetitions."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def recurrent_layers(layer: Any) -> Iterator[tuple[str, Any]]:
-    """The recurrent layers in a model, each with where it stands: the names of what holds it before its own.
+def recurrent_layers(layer: keras.layers.Layer) -> Iterator[tuple[str, keras.layers.RNN]]:
+    """The recurrent layers in a model, each with its path: the names of the layers around it, then its own.
 
     Args:
-        layer: a Keras model or layer; a recurrent layer itself stands by its name.
+        layer: a Keras model or layer. The path of a recurrent layer given here is its name.
     """
     if isinstance(layer, keras.layers.RNN):
         yield layer.name, layer
@@ -149,19 +151,21 @@ def recurrent_layers(layer: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _inner(
-    parent: Any, path: tuple[str, ...], around: tuple[keras.layers.Layer, ...]
-) -> Iterator[tuple[str, Any]]:
+    parent: keras.layers.Layer, path: tuple[str, ...], around: tuple[keras.layers.Layer, ...]
+) -> Iterator[tuple[str, keras.layers.RNN]]:
     for layer in children(parent):
         if any(layer is outer for outer in around):
-            continue  # it knows what it stands in
+            continue  # a layer may refer to the one around it
         names = (*path, layer.name)
         if isinstance(layer, keras.layers.RNN):
             yield "/".join(names), layer
-        yield from _inner(layer, names, (*around, layer))  # an RNN's cell may hold one, too
+        yield from _inner(layer, names, (*around, layer))  # an RNN's cell may contain one, too
 
 
-def _changed(original: Any, change: Callable[[Any], None], *, copy: bool, compile: bool) -> Any:
-    """A copy of a model with a change, compared with the model; or the model itself, changed."""
+def _convert(
+    original: Model, change: Callable[[keras.layers.Layer], None], *, copy: bool, compile: bool
+) -> Model:
+    """Applies a change to a copy of a model, and compares the two; or to the model itself."""
     if not copy:
         if not compile:
             _uncompile(original)
@@ -169,13 +173,13 @@ def _changed(original: Any, change: Callable[[Any], None], *, copy: bool, compil
         _forget_traces(original)
         return original
     try:
-        copied = Copy(original)
+        copied = ModelCopy(original)
         agreement.check_configurations(copied)
     except ConfigError as error:
         raise _cannot_copy(original, str(error)) from error
     except Exception as error:  # a model may hold anything
-        raise _cannot_copy(original, reason(error).rstrip(".")) from error
-    result = copied.copy
+        raise _cannot_copy(original, describe_error(error)) from error
+    result = cast(Model, copied.copy)
     own_compile = isinstance(original, keras.Model) and type(original).compile is not keras.Model.compile
     if getattr(original, "compiled", False) and own_compile and compile:
         warn(
@@ -184,73 +188,75 @@ def _changed(original: Any, change: Callable[[Any], None], *, copy: bool, compil
         )
     if own_compile or not compile:
         _uncompile(result)
-    _compare(copied, change)
+    _change_and_compare(copied, change)
     return result
 
 
-def _compare(copied: Copy, change: Callable[[Any], None]) -> None:
-    """Changes a copy, and refuses it if it computes something else than the original, or by means of it.
+def _change_and_compare(copied: ModelCopy, change: Callable[[keras.layers.Layer], None]) -> None:
+    """Changes a copy, and refuses it if its results differ from the original's, or depend on the original.
 
-    First the copy is compared as it is: that shows whether it is one. Then after the change, when rounding is
-    the only difference. A warning says when they could not be compared.
+    The copy is compared before the change, when it must be exact, and after it, when it may differ by
+    rounding. A warning says when they could not be compared.
     """
     old, new = copied.original, copied.copy
     objects = copied.objects()
     compiled = getattr(old, "compiled", False) and getattr(new, "compiled", False)
-    weights = old.trainable_variables if compiled else []
-    batch, theirs, why_not = agreement.first_results(old, objects, weights=weights)
-    if batch is None or theirs is None:
+    weights = list(old.trainable_variables) if compiled else []
+    new_weights = [cast("keras.Variable", copied.counterpart(weight)) for weight in weights]
+    batch, expected, why_not = agreement.run_on_made_up_batch(old, objects, weights=weights)
+    if batch is None or expected is None:
         change(new)
         warn(f"the copy of {old.name} could not be compared with it on a made-up batch: {why_not}")
         return
 
-    def check(**sensitivity: Any) -> str:
+    def check(perturbed: agreement.Results | None = None) -> str:
         try:
-            ours = agreement.results(new, batch, objects, weights=[copied.of(weight) for weight in weights])
+            found = agreement.run(new, batch, objects, weights=new_weights)
         except Exception as error:  # a model may raise anything
-            return f"the copy does not run ({reason(error).rstrip('.')})"
-        return agreement.disagreement(theirs, ours, **sensitivity).replace("its ", "the copy's ", 1)
+            return f"the copy does not run ({describe_error(error)})"
+        why = agreement.disagreement(expected, found, perturbed=perturbed)
+        return why.replace("its ", "the copy's ", 1)
 
-    def run_with(value: Callable[[Any], Any]) -> Any:
-        return agreement.changed([variable for variable, _ in copied.pairs(tf.Variable)], value)
+    def original_values(change: Callable[[tf.Tensor], tf.Tensor]) -> AbstractContextManager[None]:
+        return agreement.changed_values([variable for variable, _ in copied.pairs(tf.Variable)], change)
 
     difference = check()
     if not difference:
-        with run_with(lambda value: 1.25 * value + 0.5):
+        with original_values(lambda value: 1.25 * value + 0.5):
             difference = check() and "the copy computes with variables of the original"
     if not difference:
         change(new)
         difference = check()
         if difference:
-            with run_with(lambda value: value * (1 + 1e-6)):
-                nudged = agreement.results(old, batch, objects, weights=weights)
-            difference = check(sensitivity=nudged)
+            with original_values(lambda value: value * (1 + 1e-6)):
+                perturbed = agreement.run(old, batch, objects, weights=weights)
+            difference = check(perturbed)
     if difference:
         raise _cannot_copy(old, difference)
 
 
-def _cannot_copy(model: Any, why: str) -> ConfigError:
+def _cannot_copy(model: keras.layers.Layer, why: str) -> ConfigError:
     return ConfigError(
         f"{type(model).__name__} '{model.name}' cannot be copied: {why}; copy=False changes the model itself"
     )
 
 
-def _chosen(model: Any, names: Sequence[str] | None) -> list[Any]:
-    """The layers of Keras' to replace."""
-    found = [(path, layer) for path, layer in recurrent_layers(model) if type(layer) in _OURS]
-    chosen = {}
+def _selected(model: keras.layers.Layer, names: Sequence[str] | None) -> list[keras.layers.RNN]:
+    """The layers of Keras to replace."""
+    found = [(path, layer) for path, layer in recurrent_layers(model) if type(layer) in _ACCELERATED]
+    selected = {}
     for name in [""] if names is None else names:
         here = [layer for path, layer in found if not name or path == name or path.startswith(f"{name}/")]
         if name and not here:
             paths = [path for path, _ in found]
             hint = did_you_mean(name, paths) or f"there are {', '.join(paths) or 'none'}"
             raise ConfigError(f"only must name recurrent layers of Keras in the model, got '{name}'; {hint}")
-        chosen |= {id(layer): layer for layer in here}
-    return list(chosen.values())
+        selected |= {id(layer): layer for layer in here}
+    return list(selected.values())
 
 
-def _change_class(layer: Any, kind: type, engine: str | None) -> None:
-    """Makes the layer one of a class that differs only in its loop over time."""
+def _change_class(layer: keras.layers.RNN, kind: type, engine: str | None) -> None:
+    """Gives the layer a class that differs only in its loop over time, and the engine of that class."""
     layer.__class__ = kind
     if engine is not None:
         layer.engine = engine
@@ -258,14 +264,14 @@ def _change_class(layer: Any, kind: type, engine: str | None) -> None:
         return
     vars(layer).pop("engine", None)
     names = ("activation", "recurrent_activation", "unroll", "use_bias", "use_cudnn")
-    # What Keras' layer of these options says; made so that nothing is drawn for it.
-    drawn = {f"{name}_initializer": "zeros" for name in ("kernel", "recurrent", "bias")}
+    # The value of a Keras layer with these options, which is made without drawing random numbers.
+    initializers = {f"{name}_initializer": "zeros" for name in ("kernel", "recurrent", "bias")}
     options = {name: getattr(layer, name) for name in names if hasattr(layer, name)}
-    layer.supports_jit = kind(1, seed=0, name=layer.name, **drawn, **options).supports_jit
+    layer.supports_jit = kind(1, seed=0, name=layer.name, **initializers, **options).supports_jit
 
 
-def _leave_xla(model: Any) -> None:
-    """Compiles without XLA what has a layer now that XLA cannot compile."""
+def _disable_xla(model: keras.layers.Layer) -> None:
+    """Turns XLA off in models that now have a layer that XLA cannot compile."""
     for part in model._flatten_layers():
         if not isinstance(part, keras.Model) or not part._jit_compile:
             continue
@@ -280,11 +286,11 @@ def _leave_xla(model: Any) -> None:
         )
 
 
-def _forget_traces(model: Any) -> None:
-    """Drops what TensorFlow traced with the layers of before."""
+def _forget_traces(model: keras.layers.Layer) -> None:
+    """Drops the functions that TensorFlow traced with the former layers."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.Model):
-            for name in TRACED:  # at once, since they may be running, as in a callback
+            for name in TRACED:  # made again at once, as they may be running, for example in a callback
                 if getattr(layer, name, None) is not None:
                     getattr(layer, f"make_{name}")(force=True)
         for name, value in [*vars(layer).items()]:
@@ -296,27 +302,27 @@ def _forget_traces(model: Any) -> None:
                     value._descriptor_cache.pop(layer, None)
 
 
-def _uncompile(model: Any) -> None:
+def _uncompile(model: keras.layers.Layer) -> None:
     if isinstance(model, keras.Model):
-        vars(model).update({name: value for name, value in _COMPILED.items() if name in vars(model)})
-        for name in (*_GONE, *TRACED):
+        vars(model).update({name: value for name, value in _BEFORE_COMPILE.items() if name in vars(model)})
+        for name in (*_ADDED_BY_COMPILE, *TRACED):
             vars(model).pop(name, None)
 
 
-def _warn_if_nothing_gains(model: Any) -> None:
+def _warn_without_gain(model: keras.layers.Layer) -> None:
     why = "it has no recurrent layers"
     for layer in [*model._flatten_layers(), *(each for _, each in recurrent_layers(model))]:
         if isinstance(layer, keras.layers.RNN):
             engine, why = choose(getattr(layer, "engine", "auto"), layer)
-            if engine == "native" and isinstance(layer, classic._Engine):
+            if engine == "native" and isinstance(layer, classic.EngineLayer):
                 return
             if engine == "native":
-                why = f"{type(layer).__name__} is a class of its own, and is left as it is"
+                why = f"{type(layer).__name__} is a subclass, which is left as it is"
     warn(f"{model.name} gains nothing: {why}")
 
 
-def _warn_of_what_is_left(model: Any) -> None:
-    """Warns of layers and functions of ostinato's that Keras has no counterpart of."""
+def _warn_of_ostinato_parts(model: keras.layers.Layer) -> None:
+    """Warns of layers and functions of ostinato that have no counterpart in Keras."""
     left = {}
     for layer in [*model._flatten_layers(), *(getattr(model, "operations", None) or ())]:
         functions = (getattr(layer, name, None) for name in ("activation", "recurrent_activation"))

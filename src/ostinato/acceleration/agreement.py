@@ -1,4 +1,4 @@
-"""Whether a model and its copy agree: their configurations, and what they compute on a made-up batch."""
+"""Whether a model and its copy agree: in their configurations, and in their results on a made-up batch."""
 
 from __future__ import annotations
 
@@ -6,39 +6,48 @@ import collections
 import contextlib
 import types
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ostinato.acceleration import inputs as made_up
-from ostinato.acceleration.copying import TRACED, Copy
-from ostinato.acceleration.randomness import drawing_from
+from ostinato.acceleration.copying import TRACED, ModelCopy
+from ostinato.acceleration.inputs import (
+    Nested,
+    OpenShape,
+    compute_loss,
+    declares_inputs,
+    fill_shape,
+    make_inputs,
+    make_targets,
+    pack_inputs,
+)
+from ostinato.acceleration.randomness import seeded
 from ostinato.errors import ConfigError
-from ostinato.interop.keras.loading import reason
+from ostinato.interop.keras.loading import describe_error
 
 TOLERANCE = 1e-4
-"""The largest difference that counts as agreement, relative to the largest number beside it."""
-# A gradient this many times smaller than the largest of the model is rounding error of the larger ones.
+"""The largest difference that counts as agreement, relative to the largest number of the same array."""
 NEGLIGIBLE = 1e-3
-# How many times as far as rounding moves the original, rounding may move a copy.
-_NUDGES = 30.0
-# Sizes in place of open ones; the second where a model needs a longer sequence than the first.
+"""A gradient below this fraction of the model's largest is rounding error of the larger ones."""
+# A copy may differ this many times as much as rounding changes the original.
+_MAX_AMPLIFICATION = 30.0
+# Batch and time in place of open sizes; the second for models that need a longer sequence than the first.
 _SIZES = ((2, 6), (2, 100))
-# Longer sequences, which some models insist on, run in a graph.
-_MANY_STEPS = 200
+# Longer sequences, which some models require, run in a graph.
+_MAX_EAGER_STEPS = 200
 _TENSORS = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor, np.ndarray, np.generic)
 
 
 class Results(NamedTuple):
-    """What a model computes on a batch, as arrays.
+    """The results of a model on a batch, as arrays.
 
     Attributes:
         outputs: at `training=False`.
-        loss: the compiled loss on made-up targets, or the mean square of the outputs; none without gradients.
-        gradients: of the loss, for each trainable weight; of size 0 where it does not depend on one.
+        loss: the compiled loss on made-up targets, or the mean square of the outputs; empty without weights.
+        gradients: of the loss, for each trainable weight; of size 0 where the loss does not depend on one.
     """
 
     outputs: list[np.ndarray]
@@ -47,20 +56,20 @@ class Results(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A made-up batch: what a model is called with."""
+    """A made-up batch: the arguments of a call of a model."""
 
-    arguments: tuple[Any, ...]
-    options: dict[str, Any]
+    arguments: tuple[Nested, ...]
+    options: dict[str, Nested]
 
 
-def check_configurations(copied: Copy) -> None:
-    """Compares what a copy's layers say of themselves with what the original's say.
+def check_configurations(copied: ModelCopy) -> None:
+    """Compares the configurations of a copy's layers with those of the original.
 
     Raises:
         ConfigError: they differ.
     """
     pairs = list(copied.pairs(keras.layers.Layer))
-    # A layer's configuration holds those of the layers in it, and the innermost is to be named.
+    # A layer's configuration contains those of the layers in it; the error is to name the innermost one.
     for old, new in sorted(pairs, key=lambda pair: len(pair[0]._flatten_layers())):
         try:
             config = old.get_config()
@@ -70,12 +79,12 @@ def check_configurations(copied: Copy) -> None:
             raise ConfigError(f"the configuration of its layer '{old.name}' came out different")
         for name, value in vars(old).items():
             function = isinstance(value, types.FunctionType) and name not in TRACED
-            if function and vars(new).get(name) is not copied.of(value):
+            if function and vars(new).get(name) is not copied.counterpart(value):
                 raise ConfigError(f"the function {name} of its layer '{old.name}' came out different")
 
 
-def _same(old: Any, new: Any, copied: Copy) -> bool:
-    if old is new or copied.of(old) is new:
+def _same(old: object, new: object, copied: ModelCopy) -> bool:
+    if old is new or copied.counterpart(old) is new:
         return True
     if isinstance(old, dict):
         return (
@@ -97,117 +106,131 @@ def _same(old: Any, new: Any, copied: Copy) -> bool:
     return type(old) is type(new)  # made anew at each call
 
 
-def first_results(
-    model: Any, objects: Iterable[Any], *, weights: Sequence[Any]
+def run_on_made_up_batch(
+    model: keras.layers.Layer, objects: Iterable[object], *, weights: Sequence[keras.Variable]
 ) -> tuple[Batch | None, Results | None, str]:
-    """A batch on which a model runs, and what it computes on it; or, in words, why there is none.
+    """A batch on which a model runs, and its results; or, in words, why there is none.
 
-    Arguments are those of `results`.
+    The arguments are those of `run`.
     """
     if not model.built:
         return None, None, "it has no weights yet"
     why_not = ""
     for size in _SIZES:
         try:
-            batch = _batch(model, *size)
+            batch = _make_batch(model, *size)
         except Exception as error:
-            return None, None, reason(error).rstrip(".")
+            return None, None, describe_error(error)
         if batch is None:
             return None, None, "it does not say what its inputs are"
         try:
-            return batch, results(model, batch, objects, weights=weights), ""
+            return batch, run(model, batch, objects, weights=weights), ""
         except Exception as error:  # a model may raise anything
-            why_not = f"it does not run on a made-up batch ({reason(error).rstrip('.')})"
+            why_not = f"it does not run on a made-up batch ({describe_error(error)})"
     return None, None, why_not
 
 
-def _batch(model: Any, batch: int, time: int) -> Batch | None:
-    """A batch with these sizes in the place of open ones; None when the model says nothing of its inputs."""
-    if made_up.declares_inputs(model):
-        inputs = made_up.make_inputs(model, batch=batch, time=time)
-        return Batch((made_up.packed(model, inputs),), {})
+def _make_batch(model: keras.layers.Layer, batch: int, time: int) -> Batch | None:
+    """A batch with these sizes where the model leaves them open; None if it does not declare its inputs."""
+    if declares_inputs(model):
+        inputs = make_inputs(model, batch=batch, time=time)
+        return Batch((pack_inputs(model, inputs),), {})
     built_for = dict(getattr(model, "_build_shapes_dict", None) or {})
     built_for = {name: shape for name, shape in built_for.items() if shape is not None}
     if not built_for:
         return None
-    shapes = [made_up.closed(shape, batch, time) for shape in _shapes(built_for)]
-    inputs = iter(made_up.make_inputs(model, shapes))
-    arguments = {name: _filled(shape, inputs) for name, shape in built_for.items()}
+    shapes = [fill_shape(shape, batch, time) for shape in _shapes(built_for)]
+    inputs = iter(make_inputs(model, shapes))
+    arguments = {name: _replace_shapes(shape, inputs) for name, shape in built_for.items()}
     first, *others = arguments.items()
     return Batch((first[1],), {name.removesuffix("_shape"): value for name, value in others})
 
 
-def _is_shape(thing: Any) -> bool:
+def _is_shape(thing: object) -> bool:
     return isinstance(thing, tuple | list) and all(size is None or isinstance(size, int) for size in thing)
 
 
-def _shapes(thing: Any) -> Iterator[tuple[int | None, ...]]:
+def _shapes(structure: Nested) -> Iterator[OpenShape]:
     """The shapes in a structure of shapes."""
-    if _is_shape(thing):
-        yield tuple(thing)
+    if _is_shape(structure):
+        yield tuple(structure)
     else:
-        for part in thing.values() if isinstance(thing, dict) else thing:
+        for part in structure.values() if isinstance(structure, dict) else structure:
             yield from _shapes(part)
 
 
-def _filled(thing: Any, inputs: Iterator[Any]) -> Any:
-    """A structure of shapes with an input in the place of each."""
-    if _is_shape(thing):
+def _replace_shapes(structure: Nested, inputs: Iterator[tf.Tensor]) -> Nested:
+    """A structure of shapes with the next input in place of each shape."""
+    if _is_shape(structure):
         return next(inputs)
-    if isinstance(thing, dict):
-        return {name: _filled(part, inputs) for name, part in thing.items()}
-    return [_filled(part, inputs) for part in thing]
+    if isinstance(structure, dict):
+        return {name: _replace_shapes(part, inputs) for name, part in structure.items()}
+    return [_replace_shapes(part, inputs) for part in structure]
 
 
-def results(model: Any, batch: Batch, objects: Iterable[Any], *, weights: Sequence[Any] = ()) -> Results:
-    """What a model computes on a batch. Nothing changes by it.
+def run(
+    model: keras.layers.Layer,
+    batch: Batch,
+    objects: Iterable[object],
+    *,
+    weights: Sequence[keras.Variable] = (),
+) -> Results:
+    """The results of a model on a batch. The model is the same afterwards.
 
     Args:
         model: a Keras model or layer.
-        batch: from `first_results`.
-        objects: all that may change when it runs, as for `kept`.
-        weights: for which to take gradients of the loss; without any, there is no loss either.
+        batch: from `run_on_made_up_batch`.
+        objects: everything that the run may change, as for `unchanged`.
+        weights: the weights to take gradients for; without any there is no loss either.
     """
-    long = any(_steps(tensor) > _MANY_STEPS for tensor in keras.tree.flatten(batch.arguments))
+    long = any(_steps(tensor) > _MAX_EAGER_STEPS for tensor in keras.tree.flatten(batch.arguments))
     if not long:
-        with kept(objects):
-            return Results(*_computed(model, batch, weights))
-    # Step by step, Python would take minutes for that.
-    with kept(objects):
-        traced: Any = tf.function(lambda: _computed(model, batch, weights), autograph=False)()
-    return Results(*([array(each) for each in part] for part in traced))
+        with unchanged(objects):
+            return Results(*_compute(model, batch, weights))
+    # Eagerly, step by step, this would take minutes.
+    with unchanged(objects):
+        traced = tf.function(lambda: _compute(model, batch, weights), autograph=False)()
+    outputs, loss, gradients = ([dense_array(each) for each in part] for part in traced)
+    return Results(outputs, loss, gradients)
 
 
-def _steps(tensor: Any) -> int:
+def _steps(tensor: tf.Tensor) -> int:
     return tensor.shape[1] or 0 if tensor.shape.rank and tensor.shape.rank > 1 else 0
 
 
-def _computed(model: Any, batch: Batch, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
-    """The outputs, the loss and the gradients, as arrays; as tensors in a function that is traced."""
-    kept_as: Any = array if tf.executing_eagerly() else tf.convert_to_tensor
-    with drawing_from(0), tf.GradientTape() as tape:
+def _compute(
+    model: keras.layers.Layer, batch: Batch, weights: Sequence[keras.Variable]
+) -> tuple[list, list, list]:
+    """Outputs, loss and gradients: as arrays, or as tensors in a function that is being traced."""
+    with seeded(0), tf.GradientTape() as tape:
         outputs = model(*batch.arguments, training=False, **batch.options)
         flat = [each for each in keras.tree.flatten(outputs) if isinstance(each, _TENSORS)]
         if not weights:
-            return [kept_as(each) for each in flat], [], []
+            return [_as_result(each) for each in flat], [], []
         inputs = batch.arguments[0]
         targets = None
         if tf.executing_eagerly():
             with tape.stop_recording():
-                targets, _ = made_up.make_targets(model, inputs, outputs)
-        loss = made_up.loss_of(model, inputs, targets, outputs, training=False)
+                targets, _ = make_targets(model, inputs, outputs)
+        loss = compute_loss(model, inputs, targets, outputs, training=False)
         gradients = tape.gradient(loss, [weight.value for weight in weights])
-        zeros = (tf.zeros([0]) if each is None else each for each in gradients)
-        return [kept_as(each) for each in flat], [kept_as(loss)], [kept_as(each) for each in zeros]
+        filled = (tf.zeros([0]) if each is None else each for each in gradients)
+        return [_as_result(each) for each in flat], [_as_result(loss)], [_as_result(each) for each in filled]
+
+
+def _as_result(value: Nested) -> object:
+    return dense_array(value) if tf.executing_eagerly() else tf.convert_to_tensor(value)
 
 
 @contextlib.contextmanager
-def changed(variables: Iterable[Any], change: Callable[[Any], Any]) -> Iterator[None]:
-    """While it lasts, variables of floating-point numbers have other values.
+def changed_values(
+    variables: Iterable[tf.Variable], change: Callable[[tf.Tensor], tf.Tensor]
+) -> Iterator[None]:
+    """Changes the values of floating-point variables for a while.
 
     Args:
-        variables: TensorFlow's.
-        change: from a value to the other.
+        variables: TensorFlow's variables; others than floating-point ones keep their values.
+        change: maps a value to the changed one.
     """
     floating = [variable for variable in variables if variable.dtype.is_floating]
     before = [variable.read_value() for variable in floating]
@@ -221,18 +244,18 @@ def changed(variables: Iterable[Any], change: Callable[[Any], Any]) -> Iterator[
 
 
 @contextlib.contextmanager
-def kept(objects: Iterable[Any]) -> Iterator[None]:
-    """Puts back all variables, attributes and contents of objects that changed meanwhile.
+def unchanged(objects: Iterable[object]) -> Iterator[None]:
+    """Afterwards restores all variables, attributes and contents of objects that have changed meanwhile.
 
     Args:
         objects: variables, and Python objects of any kind.
     """
-    variables, attributes, contents, arrays = [], [], [], []
+    variables, attributes, containers, arrays = [], [], [], []
     for thing in objects:
         if isinstance(thing, tf.Variable):
             variables.append((thing, thing.read_value()))
         elif issubclass(type(thing), dict | list | set | collections.deque):
-            contents.append((thing, _items(thing)))
+            containers.append((thing, _items(thing)))
         elif isinstance(thing, np.ndarray):
             arrays.append((thing, thing.copy()))
         elif isinstance(getattr(thing, "__dict__", None), dict):
@@ -247,81 +270,83 @@ def kept(objects: Iterable[Any]) -> Iterator[None]:
             for thing, before in arrays:
                 if thing.flags.writeable:
                     thing[...] = before
-            for thing, before in [*attributes, *contents]:
-                _put_back(thing, before)
+            for thing, before in [*attributes, *containers]:
+                _restore_items(thing, before)
 
 
-def _items(thing: Any) -> list[Any]:
-    return list(thing.items()) if isinstance(thing, dict) else list(thing)
+def _items(container: Any) -> list:
+    return list(container.items()) if isinstance(container, dict) else list(container)
 
 
-def _put_back(thing: Any, before: list[Any]) -> None:
-    """Gives a container the items it had, around whatever its class does when they change."""
-    after = _items(thing)
+def _restore_items(container: Any, before: list) -> None:
+    """Gives a container its former items, bypassing the methods of its own class."""
+    after = _items(container)
     if len(after) == len(before) and all(map(_same_item, after, before)):
         return
     bases: tuple[Any, ...] = (collections.OrderedDict, dict, list, set, collections.deque)
-    kind = next(base for base in bases if isinstance(thing, base))
-    kind.clear(thing)
-    if issubclass(kind, dict):
+    base = next(base for base in bases if isinstance(container, base))
+    base.clear(container)
+    if issubclass(base, dict):
         for key, value in before:
-            kind.__setitem__(thing, key, value)
+            base.__setitem__(container, key, value)
     else:
-        add: Any = kind.update if kind is set else kind.extend
-        add(thing, before)
+        add = base.update if base is set else base.extend
+        add(container, before)
 
 
-def _same_item(a: Any, b: Any) -> bool:
-    pair = isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b) == 2
-    return a is b or (pair and a[0] is b[0] and a[1] is b[1])
+def _same_item(a: object, b: object) -> bool:
+    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b) == 2:
+        return a is b or (a[0] is b[0] and a[1] is b[1])
+    return a is b
 
 
-def disagreement(theirs: Results, ours: Results, *, sensitivity: Results | None = None) -> str:
+def disagreement(original: Results, copy: Results, *, perturbed: Results | None = None) -> str:
     """Where two results differ, in words; empty when they agree.
 
     Args:
-        theirs: of the original.
-        ours: of the copy.
-        sensitivity: of the original again, after a change of its weights as small as rounding. What that
-            moves as far as the copy is off is no disagreement.
+        original: results of the original.
+        copy: results of the copy.
+        perturbed: results of the original after its weights were changed as little as by rounding. Where
+            these differ as much as the copy does, the copy agrees.
     """
-    least = NEGLIGIBLE * max(map(_size, theirs.gradients), default=0.0)
-    for what, smallest in (("outputs", 0.0), ("loss", 0.0), ("gradients", least)):
-        old, new = getattr(theirs, what), getattr(ours, what)
+    least = NEGLIGIBLE * max(map(_largest, original.gradients), default=0.0)
+    differences: Mapping[str, float] = {"outputs": 0.0, "loss": 0.0, "gradients": least}
+    for what, smallest in differences.items():
+        old, new = getattr(original, what), getattr(copy, what)
         if len(old) != len(new):
-            return f"it has {len(new)} {what} in the place of {len(old)}"
-        moved = old if sensitivity is None else getattr(sensitivity, what)
+            return f"it has {len(new)} {what} instead of {len(old)}"
+        moved = old if perturbed is None else getattr(perturbed, what)
         for a, b, c in zip(old, new, moved, strict=True):
-            difference = _difference(a, b, smallest)
-            if not difference <= max(TOLERANCE, _NUDGES * _difference(a, c, smallest)):
+            difference = _relative_difference(a, b, smallest)
+            if not difference <= max(TOLERANCE, _MAX_AMPLIFICATION * _relative_difference(a, c, smallest)):
                 return f"its {what} differ by {difference:.1e} on a made-up batch"
     return ""
 
 
-def _difference(a: np.ndarray, b: np.ndarray, least: float) -> float:
+def _relative_difference(a: np.ndarray, b: np.ndarray, least: float) -> float:
     """The largest difference, relative to the largest number of `a`, or to `least` if that is larger."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return float("inf")
     if a.dtype.kind not in "fciub":
         return 0.0 if np.array_equal(a, b) else float("inf")
-    largest = float(np.max(distances(a, b), initial=0.0))
-    return largest / (max(_size(a), least) or 1.0) if largest else 0.0
+    largest = float(np.max(absolute_differences(a, b), initial=0.0))
+    return largest / (max(_largest(a), least) or 1.0) if largest else 0.0
 
 
-def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Absolute differences; none where both are infinite or not a number alike."""
+def absolute_differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Absolute differences; zero where both are the same infinity or both NaN."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
         return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
 
 
-def _size(array: np.ndarray) -> float:
+def _largest(array: np.ndarray) -> float:
     finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.abs(array)
     return float(np.max(finite, initial=0.0))
 
 
-def array(tensor: Any) -> np.ndarray:
-    """A result in full, also a sparse or ragged one, and a gradient that comes as the rows that were read."""
+def dense_array(tensor: Nested) -> np.ndarray:
+    """A result as a dense array, also a sparse or ragged one, or a gradient that is an IndexedSlices."""
     if isinstance(tensor, tf.SparseTensor):
         tensor = tf.sparse.to_dense(tensor)
     if isinstance(tensor, tf.RaggedTensor):

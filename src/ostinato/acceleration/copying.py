@@ -1,9 +1,9 @@
 """A copy of a Keras model, object by object.
 
-Keras copies a model from its configuration. Whatever the configuration does not hold gets lost on that way:
-statistics that a layer adapted, attributes that were set later, functions that share a name. So the copy is
-made from the objects themselves. Layers, variables, optimizers and all that leads to them are copied; what
-leads to none of them (functions, initializers, losses, arrays) is shared with the original, by identity.
+Keras copies a model from its configuration. What the configuration does not hold is lost that way: statistics
+that a layer adapted, attributes that were set later, functions that share a name. So this copy is made from
+the objects themselves. Layers, variables, optimizers and everything that leads to them are copied. Everything
+else (functions, initializers, losses, arrays) is shared with the original.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import functools
 import re
 import types
 import weakref
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, cast
 
 import keras
 import numpy as np
@@ -25,26 +25,27 @@ from ostinato.errors import ConfigError
 
 _NODES = ("_inbound_nodes", "_outbound_nodes")
 TRACED = ("train_function", "test_function", "predict_function")
-"""What Keras traces for `fit`, `evaluate` and `predict`; a copy has its own."""
+"""The functions that Keras traces for `fit`, `evaluate` and `predict`; a copy traces its own."""
 _CONTAINERS = (dict, list, set, collections.deque)
 _VALUES = (
     *(type(None), bool, int, float, complex, str, bytes, type, types.ModuleType, types.CodeType),
     *(types.BuiltinFunctionType, types.GeneratorType, np.generic, tf.Tensor, tf.TypeSpec),
 )
-# Values of Keras: a layer refers to them, and never changes them.
+# Values of Keras, which a layer refers to but never changes.
 _SHARED = (
     *(keras.initializers.Initializer, keras.regularizers.Regularizer, keras.constraints.Constraint),
     *(keras.losses.Loss, keras.optimizers.schedules.LearningRateSchedule, keras.DTypePolicy),
 )
 _VARIABLES = (keras.Variable, tf.Variable)
-_REFUSED: Any = (
+_REFUSED = (
     *(tf.train.CheckpointManager, tf.train.ExponentialMovingAverage),
     tf.lookup.experimental.DenseHashTable,
 )
-_Function: Any = tf.types.experimental.PolymorphicFunction
-_Table: Any = tf.lookup.experimental.MutableHashTable
-_Trackable: Any = tf.__internal__.tracking.AutoTrackable
-_FOREIGN = (
+_Function = tf.types.experimental.PolymorphicFunction
+_Table = tf.lookup.experimental.MutableHashTable
+_Trackable = tf.__internal__.tracking.AutoTrackable
+# Packages whose objects are not traversed,
+_OPAQUE_PACKAGES = (
     "tensorflow",
     "numpy",
     "pandas",
@@ -56,71 +57,75 @@ _FOREIGN = (
     "io",
     "_io",
 )
-# Kinds of objects that are looked into although they are TensorFlow's, NumPy's or Python's own.
-_FOLLOWED = (
+# and kinds of objects that are traversed although such a package defines them.
+_TRAVERSED = (
     *(*_VARIABLES, *_REFUSED, np.ndarray, _Function, _Table, _Trackable),
     *(*_CONTAINERS, tuple, frozenset),
 )
 
+Kind = TypeVar("Kind")
 
-class Copy:
-    """A layer or model, its copy, and which object of the one stands for which of the other.
+
+class ModelCopy:
+    """A layer or model, its copy, and which object of the one corresponds to which of the other.
 
     Attributes:
-        original: the layer that was copied.
+        original: the layer or model.
         copy: the copy.
     """
 
-    def __init__(self, original: Any) -> None:
+    copy: keras.layers.Layer
+
+    def __init__(self, original: keras.layers.Layer) -> None:
         """Copies a layer or a model.
 
         Raises:
             ConfigError: it holds something that cannot be copied; the message says what.
         """
-        from ostinato.acceleration.outside import check_names
+        from ostinato.acceleration.captured import check_captured
 
         self.original = original
         self._operations: set[int] = set()
-        # Without graphs at first, which are followed only through operations of the models within.
+        # The first pass finds the operations of the models, because only their graphs are traversed.
         for thing in self._reached([original]).values():
             self._operations |= {id(each) for each in getattr(thing, "_operations", None) or ()}
         self._found = self._reached([original])
         self._copied = self._leading_to_state()
-        check_names(self._found.values(), self)
-        self._new: dict[int, Any] = {}
-        self._todo: list[tuple[Any, Any]] = []
-        self._filled: list[tuple[Any, Any, list[Any]]] = []
-        self.copy = self._shell(original)
-        while self._todo:
-            self._fill(*self._todo.pop())
+        check_captured(self._found.values(), self)
+        self._new: dict[int, object] = {}
+        self._unfilled: list[tuple[object, object]] = []
+        self._containers: list[tuple[object, object, list]] = []
+        self.copy = self._copy_of(original)
+        while self._unfilled:
+            self._fill(*self._unfilled.pop())
         variables = {old._unique_id: new._unique_id for old, new in self.pairs(tf.Variable)}
         tables = {
             id(value) for each in self._found.values() if _is_optimizer(each) for value in vars(each).values()
         }
-        for old, new, items in self._filled:
+        for old, new, items in self._containers:
             self._insert(new, items, variables if id(old) in tables else {})
 
-    def of(self, original: Any) -> Any:
-        """What stands for an object of the original in the copy; the object itself where it is shared."""
+    def counterpart(self, original: object) -> object:
+        """The object of the copy that corresponds to one of the original; the same object if it is shared."""
         return self._new.get(id(original), original)
 
-    def pairs(self, kinds: type | tuple[type, ...]) -> Iterator[tuple[Any, Any]]:
-        """The objects of some classes in the original, each with its copy."""
+    def pairs(self, kind: type[Kind]) -> Iterator[tuple[Kind, Kind]]:
+        """The copied objects of a class in the original, each with its copy."""
         for key, old in self._found.items():
-            if isinstance(old, kinds) and key in self._new:
-                yield old, self._new[key]
+            if isinstance(old, kind) and key in self._new:
+                yield old, cast(Kind, self._new[key])
 
-    def objects(self) -> list[Any]:
-        """All objects of the original and of the copy, those that they share once."""
+    def objects(self) -> list[object]:
+        """All objects of the original and of the copy; shared ones once."""
         return list({id(thing): thing for thing in (*self._found.values(), *self._new.values())}.values())
 
-    def leads_to_copied(self, thing: Any) -> bool:
-        """Whether an object from outside of the model leads to one that is copied."""
+    def leads_to_copied(self, thing: object) -> bool:
+        """Whether an object outside of the model leads to one that is copied."""
         return any(key in self._copied for key in self._reached([thing], at_most=2000))
 
-    def _reached(self, roots: Iterable[Any], at_most: float = float("inf")) -> dict[int, Any]:
-        """All objects that some objects lead to, themselves included, by their identity."""
-        found: dict[int, Any] = {}
+    def _reached(self, roots: Iterable[object], at_most: float = float("inf")) -> dict[int, object]:
+        """All objects that the roots lead to, with the roots, by their identity."""
+        found: dict[int, object] = {}
         waiting = list(roots)
         while waiting and len(found) < at_most:
             thing = waiting.pop()
@@ -130,7 +135,7 @@ class Copy:
         return found
 
     def _leading_to_state(self) -> set[int]:
-        """The identities of the objects that are copied: those with state, and those that lead to them."""
+        """The identities of the objects to copy: those with state, and those that lead to them."""
         parents: dict[int, list[int]] = {}
         for key, thing in self._found.items():
             for part in self._parts(thing):
@@ -144,24 +149,24 @@ class Copy:
                 waiting += parents.get(key, ())
         return copied
 
-    def _is_value(self, thing: Any) -> bool:
-        """Whether an object counts as a value, which is shared whatever it holds."""
+    def _is_value(self, thing: object) -> bool:
+        """Whether an object counts as a value, which is shared whatever it contains."""
         if isinstance(thing, _VALUES) and not isinstance(thing, _VARIABLES):
             return True
         if isinstance(thing, keras.KerasTensor):
             history = getattr(thing, "_keras_history", None)
             return history is None or id(history.operation) not in self._operations
         module = type(thing).__module__
-        if isinstance(thing, _FOLLOWED) or module.startswith("tensorflow.python.trackable."):
+        if isinstance(thing, _TRAVERSED) or module.startswith("tensorflow.python.trackable."):
             return False
-        return module.partition(".")[0] in _FOREIGN
+        return module.partition(".")[0] in _OPAQUE_PACKAGES
 
-    def _parts(self, thing: Any) -> list[Any]:
+    def _parts(self, thing: object) -> list[object]:
         """The objects directly inside an object."""
         if isinstance(thing, tf.Variable | np.ndarray):
             return []
         if isinstance(thing, _REFUSED):
-            raise ConfigError(f"it holds a {type(thing).__name__}, which knows variables by name")
+            raise ConfigError(f"it holds a {type(thing).__name__}, which refers to variables by name")
         if isinstance(thing, dict):
             parts = [*thing.keys(), *thing.values()]
         elif isinstance(thing, list | tuple | set | frozenset | collections.deque):
@@ -182,10 +187,10 @@ class Copy:
             parts = []
         return parts + [value for _, value in self._attributes(thing)]
 
-    def _attributes(self, thing: Any) -> Iterator[tuple[str, Any]]:
-        """The attributes of an object, without what has to be traced anew and other models' graphs."""
+    def _attributes(self, thing: object) -> Iterator[tuple[str, object]]:
+        """The attributes of an object, without traced functions and the graphs of other models."""
         if isinstance(thing, _CONTAINERS) and not issubclass(type(thing), _CONTAINERS):
-            return  # a proxy, as TensorFlow tracks a dictionary by: its attributes are its own affair
+            return  # a proxy by which TensorFlow tracks a container; its attributes are not the container's
         for name, value in [*vars(thing).items()] if hasattr(thing, "__dict__") else []:
             if name in _NODES and isinstance(thing, keras.Operation):
                 value = self._nodes(thing, value)
@@ -200,12 +205,12 @@ class Copy:
                 if name not in ("__dict__", "__weakref__") and hasattr(thing, name):
                     yield name, getattr(thing, name)
 
-    def _nodes(self, operation: Any, nodes: list[Any]) -> list[Any]:
-        """Those calls of a layer that stand in a graph which is copied; the others keep their places."""
+    def _nodes(self, operation: object, nodes: list) -> list:
+        """The calls of a layer, if they belong to a graph that is copied."""
         return nodes if id(operation) in self._operations else []
 
-    def _shell(self, thing: Any) -> Any:
-        """The copy of an object, without its content as yet; or the object itself if it is shared."""
+    def _copy_of(self, thing: Any) -> Any:
+        """The copy of an object, to be filled later; or the object itself if it is shared."""
         if id(thing) in self._new:
             return self._new[id(thing)]
         if isinstance(thing, tuple | frozenset):
@@ -219,11 +224,11 @@ class Copy:
         new = self._empty(thing)
         self._new[id(thing)] = new
         if new is not thing and not isinstance(thing, tf.Variable | types.MethodType | weakref.ReferenceType):
-            self._todo.append((thing, new))
+            self._unfilled.append((thing, new))
         return new
 
-    def _tuple(self, thing: Any) -> Any:
-        items = [self._shell(item) for item in thing]
+    def _tuple(self, thing: tuple | frozenset) -> object:
+        items = [self._copy_of(item) for item in thing]
         if all(new is old for new, old in zip(items, thing, strict=True)):
             return thing
         if isinstance(thing, tuple):
@@ -232,6 +237,7 @@ class Copy:
         return type(thing)(items)
 
     def _empty(self, thing: Any) -> Any:
+        """A new object of the same class, without its contents."""
         kind = type(thing)
         if isinstance(thing, tf.Variable):
             if thing.shape.is_fully_defined():
@@ -244,22 +250,22 @@ class Copy:
             self._new[id(thing)] = table
             return table
         if isinstance(thing, types.FunctionType):
-            cells = tuple(self._shell(cell) for cell in thing.__closure__ or ())
+            cells = tuple(self._copy_of(cell) for cell in thing.__closure__ or ())
             return types.FunctionType(
-                thing.__code__, thing.__globals__, thing.__name__, self._shell(thing.__defaults__), cells
+                thing.__code__, thing.__globals__, thing.__name__, self._copy_of(thing.__defaults__), cells
             )
         if isinstance(thing, types.CellType):
             return types.CellType()
         if isinstance(thing, types.MethodType):
-            return types.MethodType(self._shell(thing.__func__), self._shell(thing.__self__))
+            return types.MethodType(self._copy_of(thing.__func__), self._copy_of(thing.__self__))
         if isinstance(thing, functools.partial):
-            arguments = self._shell(thing.args)
-            keywords = {name: self._shell(value) for name, value in thing.keywords.items()}
-            return kind(self._shell(thing.func), *arguments, **keywords)
+            arguments = self._copy_of(thing.args)
+            keywords = {name: self._copy_of(value) for name, value in thing.keywords.items()}
+            return kind(self._copy_of(thing.func), *arguments, **keywords)
         if isinstance(thing, weakref.ReferenceType):
-            return weakref.ref(self._shell(thing()))
+            return weakref.ref(self._copy_of(thing()))
         if isinstance(thing, _Function):
-            return thing._clone(self._shell(_python_function(thing)))
+            return thing._clone(self._copy_of(_python_function(thing)))
         if isinstance(thing, collections.deque):
             return kind((), thing.maxlen)
         bases: tuple[Any, ...] = (dict, list, set)
@@ -272,43 +278,43 @@ class Copy:
             raise ConfigError(f"it holds a {kind.__module__}.{kind.__qualname__}") from error
 
     def _fill(self, old: Any, new: Any) -> None:
+        """Gives a new object the copied contents and attributes of the old one."""
         if isinstance(old, types.CellType):
             if not _is_empty(old):
-                new.cell_contents = self._shell(old.cell_contents)
+                new.cell_contents = self._copy_of(old.cell_contents)
             return
         if isinstance(old, _Function | _Table | functools.partial):
             return
         if isinstance(old, dict):
-            items = [(self._shell(key), self._shell(value)) for key, value in old.items()]
+            items = [(self._copy_of(key), self._copy_of(value)) for key, value in old.items()]
             if isinstance(old, collections.defaultdict):
-                new.default_factory = self._shell(old.default_factory)
-            self._filled.append((old, new, items))
+                new.default_factory = self._copy_of(old.default_factory)
+            self._containers.append((old, new, items))
         elif isinstance(old, _CONTAINERS):
-            self._filled.append((old, new, [self._shell(item) for item in old]))
+            self._containers.append((old, new, [self._copy_of(item) for item in old]))
         elif isinstance(old, types.FunctionType):
-            new.__kwdefaults__ = self._shell(old.__kwdefaults__)
+            new.__kwdefaults__ = self._copy_of(old.__kwdefaults__)
             for name in ("__module__", "__qualname__", "__doc__", "__annotations__"):
                 setattr(new, name, getattr(old, name))
         for name, value in self._attributes(old):
             if isinstance(getattr(new, "__dict__", None), dict) and name in vars(old):
-                new.__dict__[name] = self._shell(value)
+                new.__dict__[name] = self._copy_of(value)
             else:
-                object.__setattr__(new, name, self._shell(value))
+                object.__setattr__(new, name, self._copy_of(value))
 
-    def _insert(self, new: Any, items: list[Any], variables: dict[str, str]) -> None:
-        """Gives a dictionary, list or set its content, around whatever its class does on the way.
+    def _insert(self, new: Any, items: list, variables: dict[str, str]) -> None:
+        """Fills a dictionary, list or set, bypassing the methods of its own class.
 
         Args:
             new: the dictionary, list or set.
-            items: its content.
-            variables: the names by which an optimizer's tables know variables, and those of their copies.
+            items: its contents.
+            variables: the ids by which an optimizer's tables refer to variables, and those of their copies.
         """
-        kind: Any = type(new)
         if isinstance(new, dict):
-            bases = (collections.OrderedDict, dict)
-            kind = next((base for base in bases if issubclass(kind, base)), kind)
+            bases: tuple[Any, ...] = (collections.OrderedDict, dict)
+            base = next((base for base in bases if issubclass(type(new), base)), type(new))
             for key, value in items:
-                kind.__setitem__(new, self._renamed(key, variables), value)
+                base.__setitem__(new, self._renamed(key, variables), value)
         elif isinstance(new, set):
             set.update(new, [self._renamed(item, variables) for item in items])
         elif isinstance(new, list):
@@ -316,8 +322,8 @@ class Copy:
         else:
             new.extend(items)
 
-    def _renamed(self, key: Any, variables: dict[str, str]) -> Any:
-        """A key; where it is the identity of an object, as Keras' own tables have it, that of its copy."""
+    def _renamed(self, key: object, variables: dict[str, str]) -> object:
+        """A key. Keras' tables have identities of objects as keys; they become those of the copies."""
         if type(key) is int and key in self._new:
             return id(self._new[key])
         if type(key) is str and (match := re.fullmatch(r"(\d+)(_ib-\d+)", key)):
@@ -326,18 +332,18 @@ class Copy:
         return variables.get(key, key) if type(key) is str else key
 
 
-def _has_state(thing: Any) -> bool:
-    """Whether an object has to be copied for its own sake."""
+def _has_state(thing: object) -> bool:
+    """Whether an object has state of its own, which must be copied."""
     if isinstance(thing, (*_VARIABLES, _Table)):
         return True
     kind = type(thing)
     if isinstance(thing, _SHARED) and not kind.__module__.endswith("compile_utils"):
         return False
-    ours = (keras.Operation, keras.metrics.Metric, keras.optimizers.Optimizer)
-    return isinstance(thing, ours) or kind.__module__.partition(".")[0] == "keras"
+    stateful = (keras.Operation, keras.metrics.Metric, keras.optimizers.Optimizer)
+    return isinstance(thing, stateful) or kind.__module__.partition(".")[0] == "keras"
 
 
-def _is_optimizer(thing: Any) -> bool:
+def _is_optimizer(thing: object) -> bool:
     return isinstance(thing, keras.optimizers.Optimizer)
 
 
@@ -348,7 +354,7 @@ def _is_empty(cell: types.CellType) -> bool:
         return True
 
 
-def _python_function(function: Any) -> Any:
+def _python_function(function: object) -> Callable[..., object]:
     python = getattr(function, "python_function", None)
     if not isinstance(python, types.FunctionType | types.MethodType | functools.partial):
         raise ConfigError("it holds a function of a SavedModel")

@@ -14,61 +14,73 @@ from ostinato.errors import ConfigError
 BATCH, TIME, SEED = 32, 100, 0
 
 Shape = tuple[int, ...]
+OpenShape = tuple[int | None, ...]
+IdRange = tuple[int, int]
+"""A half-open range of ids."""
+Nested = Any
+"""A tensor, or tensors in the structure that a model takes or returns."""
 
 
 def make_inputs(
-    model: Any, shapes: Sequence[Sequence[int]] = (), *, batch: int = BATCH, time: int = TIME
+    model: keras.layers.Layer, shapes: Sequence[Sequence[int]] = (), *, batch: int = BATCH, time: int = TIME
 ) -> list[tf.Tensor]:
     """Made-up inputs for a model, the same each time.
 
-    They are standard normal numbers; ids below the vocabulary of the `Embedding` that reads them; words that
-    the model's vocabularies hold.
+    They are standard normal numbers; ids below the vocabulary of the `Embedding` that reads them; or words of
+    the model's vocabularies.
 
     Args:
         model: a Keras model.
         shapes: of each input, batch included; by default the model's own.
-        batch, time: sizes in place of those that the model leaves open.
+        batch, time: the sizes where the model leaves them open.
 
     Raises:
-        ConfigError: the shapes do not fit, or the model says nothing of its inputs and there are none.
+        ConfigError: the shapes do not fit, or the model does not declare its inputs and none are given.
     """
-    expected = _expected(model)
-    if expected is None:
+    declared = _declared_inputs(model)
+    if declared is None:
         if not shapes:
             raise ConfigError(
                 f"the model {model.name} does not say what shape its input has; give it, as in 32,100,8"
             )
-        vocabularies = [layer for layer in model._flatten_layers() if _is_embedding(layer)]
-        ids = min((_ids(layer) for layer in vocabularies), key=lambda ids: ids[1], default=None)
-        # Which input an Embedding reads, only a graph can say; without one, only a lone input is certain.
-        known = ids if len(shapes) == 1 else None
-        dtype = "float32" if known is None else "int32"
-        wanted = [(tuple(shape), dtype, known) for shape in shapes]
+        embeddings = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+        smallest = min((_id_range(layer) for layer in embeddings), key=lambda ids: ids[1], default=None)
+        # Only a graph shows which input an Embedding reads; without one, only a single input is certain.
+        ids = smallest if len(shapes) == 1 else None
+        dtype = "float32" if ids is None else "int32"
+        wanted = [(tuple(shape), dtype, ids) for shape in shapes]
     else:
-        wanted = _fitted(expected, shapes or [closed(each.shape, batch, time) for each in expected])
+        wanted = _with_shapes(declared, shapes or [fill_shape(each.shape, batch, time) for each in declared])
     random = np.random.default_rng(SEED)
     return [
-        _texts(random, shape, model) if dtype == "string" else _random(random, shape, dtype, known)
-        for shape, dtype, known in wanted
+        _make_texts(random, shape, model) if dtype == "string" else _make_numbers(random, shape, dtype, ids)
+        for shape, dtype, ids in wanted
     ]
 
 
-def declares_inputs(model: Any) -> bool:
+def declares_inputs(model: keras.layers.Layer) -> bool:
     """Whether a model says what its inputs are."""
-    return _expected(model) is not None
+    return _declared_inputs(model) is not None
 
 
 class _Input(NamedTuple):
-    """An input as the model declares it; None is an open size."""
+    """An input of a model.
+
+    Attributes:
+        name: its name.
+        shape: its shape; None is an open size.
+        dtype: its dtype.
+        ids: the half-open range of ids that it may hold; None when it holds no ids.
+    """
 
     name: str
-    shape: tuple[int | None, ...]
+    shape: OpenShape
     dtype: str
-    ids: tuple[int, int] | None
+    ids: IdRange | None
 
 
-def _expected(model: Any) -> list[_Input] | None:
-    """What a model declares of its inputs; None when it declares nothing."""
+def _declared_inputs(model: keras.layers.Layer) -> list[_Input] | None:
+    """The inputs that a model declares; None when it declares nothing."""
     try:
         tensors = keras.tree.flatten(model.inputs)
     except (AttributeError, ValueError):
@@ -81,102 +93,102 @@ def _expected(model: Any) -> list[_Input] | None:
     ]
 
 
-def _fitted(expected: list[_Input], shapes: Sequence[Sequence[int]]) -> list[tuple[Shape, str, Any]]:
+def _with_shapes(
+    declared: list[_Input], shapes: Sequence[Sequence[int]]
+) -> list[tuple[Shape, str, IdRange | None]]:
     """The shape, dtype and range of ids of each input."""
-    if len(shapes) != len(expected):
-        names = ", ".join(each.name for each in expected)
-        plural = "s" if len(expected) > 1 else ""
+    if len(shapes) != len(declared):
+        names = ", ".join(each.name for each in declared)
+        plural = "s" if len(declared) > 1 else ""
         raise ConfigError(
-            f"the model has {len(expected)} input{plural} ({names}), but {len(shapes)} "
+            f"the model has {len(declared)} input{plural} ({names}), but {len(shapes)} "
             f"shape{'s were' if len(shapes) > 1 else ' was'} given; give one for each"
         )
-    for each, shape in zip(expected, shapes, strict=True):
+    for each, shape in zip(declared, shapes, strict=True):
         fits = len(shape) == len(each.shape) and all(
             size > 0 and declared in (None, size) for size, declared in zip(shape, each.shape, strict=True)
         )
         if not fits:
+            open_shape = comma_separated("any" if size is None else size for size in each.shape)
             raise ConfigError(
-                f"the shape {commas(shape)} does not fit the input {each.name} of the model, which is "
-                f"{commas('any' if size is None else size for size in each.shape)} (batch first)"
+                f"the shape {comma_separated(shape)} does not fit the input {each.name} of the model, "
+                f"which is {open_shape} (batch first)"
             )
-    return [(tuple(shape), each.dtype, each.ids) for each, shape in zip(expected, shapes, strict=True)]
+    return [(tuple(shape), each.dtype, each.ids) for each, shape in zip(declared, shapes, strict=True)]
 
 
-def sizes(array: tf.Tensor) -> Shape:
+def shape_of(tensor: tf.Tensor) -> Shape:
     """The shape of a tensor, as numbers."""
-    return tuple(tf.shape(array).numpy().tolist())
+    return tuple(tf.shape(tensor).numpy().tolist())
 
 
-def commas(sizes: Iterable[Any]) -> str:
+def comma_separated(sizes: Iterable[object]) -> str:
     """Sizes as the command line takes them."""
     return ",".join(map(str, sizes))
 
 
-def closed(shape: tuple[int | None, ...], batch: int, time: int) -> Shape:
-    """A shape with a size for every open one: the batch, the time, and 1 for whatever follows."""
+def fill_shape(shape: OpenShape, batch: int, time: int) -> Shape:
+    """A shape without open sizes: the batch, the time, and 1 for any other open size."""
     defaults = (batch, time, *[1] * len(shape))
     return tuple(default if size is None else size for size, default in zip(shape, defaults, strict=False))
 
 
-def _random(random: np.random.Generator, shape: Shape, dtype: str, ids: tuple[int, int] | None) -> tf.Tensor:
+def _make_numbers(random: np.random.Generator, shape: Shape, dtype: str, ids: IdRange | None) -> tf.Tensor:
     if ids is not None:
         return tf.cast(random.integers(*ids, size=shape), dtype)
     if dtype == "bool":
-        return tf.ones(shape, tf.bool)  # a mask, as far as anyone can tell: nothing is skipped
+        return tf.ones(shape, tf.bool)  # presumably a mask: nothing is skipped
     if "int" in dtype:
         return tf.cast(random.integers(0, 2, size=shape), dtype)
     return tf.cast(random.standard_normal(shape, np.float32), dtype)
 
 
-def _texts(random: np.random.Generator, shape: Shape, model: Any) -> tf.Tensor:
-    """Words that the model's vocabularies hold; several in a text where a layer parts texts into words."""
+def _make_texts(random: np.random.Generator, shape: Shape, model: keras.layers.Layer) -> tf.Tensor:
+    """Words of the model's vocabularies; several in a text where a layer splits texts into words."""
     readers = [layer for layer in model._flatten_layers() if hasattr(layer, "get_vocabulary")]
     words = [str(word) for layer in readers for word in layer.get_vocabulary()] or ["word"]
-    parted = any(isinstance(layer, keras.layers.TextVectorization) for layer in readers)
-    texts = [" ".join(random.choice(words, 8 if parted else 1)) for _ in range(int(np.prod(shape)))]
+    split = any(isinstance(layer, keras.layers.TextVectorization) for layer in readers)
+    texts = [" ".join(random.choice(words, 8 if split else 1)) for _ in range(int(np.prod(shape)))]
     return tf.reshape(tf.constant(texts), shape)
 
 
-def _is_embedding(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.Embedding)
-
-
-def _ids(layer: Any) -> tuple[int, int]:
-    """The ids an Embedding knows, as a half-open range; without the one that marks padding."""
+def _id_range(layer: keras.layers.Embedding) -> IdRange:
+    """The ids of an Embedding, as a half-open range, without the id that marks padding."""
     lowest = 1 if layer.mask_zero and layer.input_dim > 1 else 0
     return lowest, layer.input_dim
 
 
-def _ids_of_inputs(model: Any, tensors: Sequence[Any]) -> list[tuple[int, int] | None]:
-    """For each input of a model the ids it may hold, where an Embedding reads it, also in a model within."""
-    found: list[tuple[int, int] | None] = [None] * len(tensors)
+def _ids_of_inputs(model: keras.layers.Layer, tensors: Sequence[keras.KerasTensor]) -> list[IdRange | None]:
+    """The range of ids of each input that an Embedding reads, also one in a nested model."""
+    found: list[IdRange | None] = [None] * len(tensors)
     for layer in getattr(model, "layers", ()):
-        inner = getattr(layer, "layer", layer)  # what a wrapper such as TimeDistributed wraps
-        if _is_embedding(inner):
-            ids = [_ids(inner)]
+        inner = getattr(layer, "layer", layer)  # the layer within a wrapper such as TimeDistributed
+        if isinstance(inner, keras.layers.Embedding):
+            ranges = [_id_range(inner)]
         elif isinstance(layer, keras.Model):
-            theirs = _expected(layer) or []
-            ids = [each.ids for each in theirs]
+            ranges = [each.ids for each in _declared_inputs(layer) or []]
         else:
             continue
         for node in layer._inbound_nodes:
-            for argument, known in zip(node.input_tensors, ids, strict=False):
+            for argument, ids in zip(node.input_tensors, ranges, strict=False):
                 for place, tensor in enumerate(tensors):
-                    if argument is tensor and known is not None:
-                        found[place] = known
+                    if argument is tensor and ids is not None:
+                        found[place] = ids
     return found
 
 
-def packed(model: Any, inputs: list[tf.Tensor]) -> Any:
-    """Inputs in the structure the model is called with."""
+def pack_inputs(model: keras.layers.Layer, inputs: list[tf.Tensor]) -> Nested:
+    """Inputs in the structure that the model is called with."""
     structure = getattr(getattr(model, "_functional", None) or model, "_inputs_struct", None)
     if structure is not None:
         return keras.tree.pack_sequence_as(structure, inputs)
     return inputs[0] if len(inputs) == 1 else inputs
 
 
-def loss_of(model: Any, x: Any, y: Any, outputs: Any, *, training: bool = True) -> Any:
-    """The compiled loss of outputs; without targets, their mean square and what layers add to the loss."""
+def compute_loss(
+    model: keras.layers.Layer, x: Nested, y: Nested, outputs: Nested, *, training: bool = True
+) -> tf.Tensor:
+    """The compiled loss; without targets, the mean square of the outputs and the losses of layers."""
     if y is not None:
         return model.compute_loss(x=x, y=y, y_pred=outputs, training=training)
     flat = [each for each in keras.tree.flatten(outputs) if tf.is_tensor(each) and each.dtype.is_floating]
@@ -184,33 +196,33 @@ def loss_of(model: Any, x: Any, y: Any, outputs: Any, *, training: bool = True) 
     return tf.add_n([*squares, *[tf.cast(loss, tf.float32) for loss in model.losses]])
 
 
-def make_targets(model: Any, x: Any, outputs: Any) -> tuple[Any, str]:
-    """Made-up targets for the compiled loss and its name; None when there is none, or it refuses them."""
-    otherwise = (None, "mean square of the outputs")
+def make_targets(model: keras.layers.Layer, x: Nested, outputs: Nested) -> tuple[Nested, str]:
+    """Made-up targets for the compiled loss, None without one or if it refuses them; and the loss's name."""
+    no_targets = (None, "mean square of the outputs")
     if not getattr(model, "compiled", False) or getattr(model, "loss", None) is None:
-        return otherwise
+        return no_targets
     names, flat = [_loss_name(loss) for loss in keras.tree.flatten(model.loss)], keras.tree.flatten(outputs)
     if len(names) == 1:
         names *= len(flat)
     if len(names) != len(flat):
-        return otherwise
+        return no_targets
     random = np.random.default_rng(SEED)
     try:
-        targets = [_target(random, name, output) for name, output in zip(names, flat, strict=True)]
+        targets = [_make_target(random, name, output) for name, output in zip(names, flat, strict=True)]
         packed = keras.tree.pack_sequence_as(outputs, targets)
         model.compute_loss(x=x, y=packed, y_pred=outputs, training=True)
-    except Exception:  # a loss may ask anything of its targets; that is no fault of the model
-        return otherwise
+    except Exception:  # a loss may require anything of its targets; the model is not wrong
+        return no_targets
     return packed, " + ".join(dict.fromkeys(names))
 
 
-def _loss_name(loss: Any) -> str:
+def _loss_name(loss: object) -> str:
     return loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "loss")
 
 
-def _target(random: np.random.Generator, loss: str, output: tf.Tensor) -> tf.Tensor:
-    """Something a loss of this name can compare an output with."""
-    kind, shape = loss.lower().replace("_", ""), sizes(output)
+def _make_target(random: np.random.Generator, loss: str, output: tf.Tensor) -> tf.Tensor:
+    """A target that a loss of this name can compare with an output."""
+    kind, shape = loss.lower().replace("_", ""), shape_of(output)
     if "sparse" in kind:
         return tf.constant(random.integers(0, shape[-1], size=shape[:-1]), tf.int32)
     if "binary" in kind:

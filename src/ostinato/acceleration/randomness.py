@@ -1,11 +1,11 @@
-"""The generators that a whole process draws from: Python's, NumPy's, TensorFlow's and Keras'."""
+"""The process-wide random generators: Python's, NumPy's, TensorFlow's and Keras'."""
 
 from __future__ import annotations
 
 import contextlib
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
@@ -16,12 +16,12 @@ _KERAS = "global_seed_generator"
 
 
 @contextlib.contextmanager
-def drawing_from(seed: int) -> Iterator[None]:
-    """While it lasts, all of them begin at a seed; afterwards they go on as if nothing had been drawn."""
-    eager: Any = context.context()
-    python, numpy = random.getstate(), np.random.get_state()
-    generator: Any = getattr(eager, "_rng", None)  # there is none before a seed was set
-    tensorflow = eager._seed, None if generator is None else generator.getstate()
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds all of them for a while; afterwards they continue as if nothing had been drawn."""
+    eager = cast("context.Context", context.context())
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    generator = getattr(eager, "_rng", None)  # None until a seed was set
+    tensorflow_seed, tensorflow_state = eager._seed, None if generator is None else generator.getstate()
     keras_generator = global_state.get_global_attribute(_KERAS)
     global_state.set_global_attribute(_KERAS, None)
     random.seed(seed)
@@ -30,10 +30,9 @@ def drawing_from(seed: int) -> Iterator[None]:
     try:
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
         global_state.set_global_attribute(_KERAS, keras_generator)
-        eager._set_global_seed(tensorflow[0])
-        generator = eager._rng
-        if tensorflow[1] is not None:
-            generator.setstate(tensorflow[1])
+        eager._set_global_seed(tensorflow_seed)
+        if tensorflow_state is not None:
+            eager._rng.setstate(tensorflow_state)

@@ -1,18 +1,18 @@
-"""Which engine runs each recurrent layer of a model, why, and which would after `ostinato.accelerate`."""
+"""Which engine runs each recurrent layer of a model, why, and what `ostinato.accelerate` would change."""
 
 import io
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ostinato.acceleration.accelerate import recurrent_layers
 from ostinato.engines import choose
-from ostinato.interop.keras.loading import Source, loaded
+from ostinato.interop.keras.loading import Source, load_source
 from ostinato.layers import classic
 
-import keras  # isort: skip - classic says in one sentence what is wrong when it does not load
+import keras  # isort: skip - classic explains in one sentence when Keras does not load
 
 _NOTE = (
-    "What the native engine gains depends on the shapes and on the rest of the model; `ostinato bench` "
-    "measures it."
+    "How much the native engine gains depends on the shapes and on the rest of the model; "
+    "`ostinato bench` measures it."
 )
 
 
@@ -20,10 +20,10 @@ class Row(NamedTuple):
     """One recurrent layer of a model.
 
     Attributes:
-        layer: where it stands, the names of models and wrappers before its own.
-        kind: its class and units; without units its cell.
+        layer: its path: the names of the models and wrappers around it, then its own.
+        kind: its class and units; its cell where it has no units.
         engine: what runs it now: "native", "keras" or "scratch".
-        reason: why; of a layer of Keras' that would not gain, why not.
+        reason: why this engine runs it; for a layer of Keras that would gain nothing, why not.
         accelerated: what would run it after `ostinato.accelerate`.
     """
 
@@ -34,8 +34,8 @@ class Row(NamedTuple):
     accelerated: str
 
 
-class Explanation(list[Row]):
-    """The rows of `explain`; printed, they are a table."""
+class Report(list[Row]):
+    """The rows of `report`; prints as a table."""
 
     def __str__(self) -> str:
         if not self:
@@ -56,46 +56,46 @@ class Explanation(list[Row]):
     __repr__ = __str__
 
 
-def explain(model: Source) -> Explanation:
-    """Which engine runs each recurrent layer of a model, why, and which would after `ostinato.accelerate`.
+def report(model: Source) -> Report:
+    """Lists a model's recurrent layers: what runs each, why, and what `ostinato.accelerate` would change.
 
-    How much sooner that is, is not said: it depends on the shapes and on the rest of the model.
-    `ostinato bench` measures it.
+    It gives no speed-up, which depends on the shapes and on the rest of the model; `ostinato bench` measures
+    that.
 
     Args:
-        model: a Keras model, or a file with one, as for `ostinato.accelerate`.
+        model: a Keras model, or the path of a file with one, as for `ostinato.accelerate`.
 
     Returns:
-        A list of `Row`, one for each recurrent layer, which prints as a table.
+        A list of `Row`, one per recurrent layer, which prints as a table.
 
     Raises:
-        ConfigError: it is not a Keras model, nor a file that holds one.
+        ConfigError: `model` is neither a Keras model nor a file that holds one.
         EngineError: the environment variable OSTINATO_ENGINE is neither "keras" nor "auto"; or a layer was
-            changed after it was made, and the engine it asks for lacks what it has now.
+            changed after it was made and its engine cannot run it any more.
 
     Example:
-        >>> [row] = explain(keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)]))
+        >>> [row] = report(keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)]))
         >>> row.layer[:4], row.kind, row.engine, row.accelerated
         ('lstm', 'LSTM(4)', 'keras', 'native')
     """
-    return Explanation(_row(layer, path) for path, layer in recurrent_layers(loaded(model)))
+    return Report(_row(layer, path) for path, layer in recurrent_layers(load_source(model)))
 
 
-def _row(layer: Any, path: str) -> Row:
+def _row(layer: keras.layers.RNN, path: str) -> Row:
     kind = _kind(layer)
-    if isinstance(layer, classic._Engine):
+    if isinstance(layer, classic.EngineLayer):
         choice = choose(layer.engine, layer)
         return Row(path, kind, choice.engine, choice.reason, choice.engine)
     choice = choose("auto", layer)
     stock = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
     if isinstance(layer, stock) and type(layer) not in stock:
-        reason = f"{type(layer).__name__} is a class of its own, and may differ from Keras' in anything"
+        reason = f"{type(layer).__name__} is a subclass, which may differ from Keras' layer in any way"
         return Row(path, kind, "keras", reason, "keras")
     if choice.engine == "native":
-        return Row(path, kind, "keras", "it is Keras' layer, which has only Keras' own loop", "native")
+        return Row(path, kind, "keras", "it is a Keras layer, which has only Keras' own loop", "native")
     return Row(path, kind, "keras", choice.reason, "keras")
 
 
-def _kind(layer: Any) -> str:
+def _kind(layer: keras.layers.RNN) -> str:
     size = getattr(layer, "units", None) or getattr(layer, "filters", None)
     return f"{type(layer).__name__}({size or type(getattr(layer, 'cell', None)).__name__})"

@@ -1,1 +1,1 @@
-"""Recurrences: what each remembers from step to step."""
+"""Recurrences: the state that each carries from step to step."""

@@ -1,15 +1,15 @@
-"""What is known of a recurrence's state, wherever states are made, saved and compared."""
+"""The description of a recurrence's state, used wherever states are made, saved and compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 State = tuple[tf.Tensor, ...]
-"""A recurrent state: a flat tuple of tensors, each of shape (batch, …), as the `StateSpec`s say."""
+"""A recurrent state: a flat tuple of tensors of shape (batch, …), one for each `StateSpec`."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class StateSpec:
     """One tensor of a state.
 
     Attributes:
-        name: stable, for example `layer_0/h`: checkpoints hold the tensor under it.
-        shape: of a row: all but the batch.
-        start: the value before the first step, a number or an array of this shape.
-        dtype: of the tensor.
+        name: stable name, for example `layer_0/h`; checkpoints store the tensor under it.
+        shape: shape of one row, without the batch.
+        start: value before the first step, a number or an array of this shape.
+        dtype: dtype of the tensor.
     """
 
     name: str
     shape: tuple[int, ...]
-    start: Any = 0.0
+    start: float | np.ndarray | tf.Tensor = 0.0
     dtype: str = "float32"
 
     def initial(self, rows: int) -> tf.Tensor:
@@ -34,5 +34,5 @@ class StateSpec:
 
 
 def initial_state(specs: Iterable[StateSpec], rows: int) -> State:
-    """The state before the first step, of so many rows."""
+    """The state of `rows` rows before the first step."""
     return tuple(spec.initial(rows) for spec in specs)

@@ -1,64 +1,67 @@
 """Which engine runs a recurrent layer, and why.
 
 - `native`: the whole layer as one TensorFlow op in C++; fast, on CPU, in float32.
-- `keras`: Keras' own loop; it has every option.
-- `scratch`: the textbook equations of `ostinato.scratch` on the layer's own weights; slow, and only what the
-  textbook has.
+- `keras`: Keras' own loop; it supports every option.
+- `scratch`: the textbook equations of `ostinato.scratch` on the layer's own weights; slow, and without the
+  options that the textbook does not have.
 - `auto`: the native engine where it can run the layer, else Keras' own loop.
 
-The environment variable OSTINATO_ENGINE=keras has Keras' own loop run every layer, whatever was asked for: a
-mistake that stays is not the engine's. It is read at each choice; a function that TensorFlow has traced keeps
-the engine it was traced with.
+With the environment variable OSTINATO_ENGINE=keras, Keras' own loop runs every layer, whatever engine it asks
+for: an error that persists is not the native engine's. The variable is read at each choice; a function that
+TensorFlow has traced keeps the engine it was traced with.
 
-Importing this does not import TensorFlow, nor does `check`: the names are known before it is loaded.
+Neither importing this module nor `check` imports TensorFlow.
 """
 
 import functools
 import os
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from ostinato.errors import EngineError, EngineWarning, warn
-from ostinato.wording import hint_after, nearest
+from ostinato.wording import hint_after
+
+if TYPE_CHECKING:
+    import keras
 
 ENGINES = ("auto", "native", "keras", "scratch")
 _VARIABLE = "OSTINATO_ENGINE"
 
 
 class Choice(NamedTuple):
-    """An engine, and the reason in words why it is this one."""
+    """An engine, and why it was chosen, in words."""
 
     engine: str
     reason: str
 
 
 def check(engine: str) -> None:
-    """Raises EngineError when there is no such engine, or OSTINATO_ENGINE asks for none that it can.
+    """Raises EngineError when there is no such engine, or OSTINATO_ENGINE is neither "keras" nor "auto".
 
     It does not import TensorFlow.
     """
     if engine not in ENGINES:
-        meant = nearest(engine, ENGINES)
-        hint = f" Did you mean '{meant}'?" if meant else ""
-        raise EngineError(f"There is no engine {engine!r}; choose one of {', '.join(ENGINES)}.{hint}")
-    _keras_is_forced()  # which raises
+        hint = hint_after(engine, ENGINES)
+        raise EngineError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}{hint}")
+    _keras_is_forced()  # raises when the variable has another value
 
 
-def choose(engine: str, layer: Any = None, *, masked: bool = False) -> Choice:
-    """The engine that runs a layer when its user asks for `engine`.
+def choose(engine: str, layer: "keras.layers.Layer | None" = None, *, masked: bool = False) -> Choice:
+    """The engine that runs a layer whose `engine` argument is given.
 
     Args:
         engine: one of `ENGINES`.
         layer: a recurrent layer: SimpleRNN, GRU, LSTM, or another `keras.layers.RNN`, which only Keras' own
-            loop runs; None asks about an ordinary LSTM.
+            loop can run; None stands for an LSTM with default options.
         masked: whether the layer is called with a mask.
 
     Raises:
-        EngineError: there is no such engine, or it lacks an option the layer has; the layer is not recurrent;
-            or OSTINATO_ENGINE is neither "keras" nor "auto".
+        EngineError: there is no such engine, or it does not support an option of the layer; the layer is not
+            recurrent; or OSTINATO_ENGINE is neither "keras" nor "auto".
     """
     check(engine)
     if layer is not None:
-        _check_recurrent(layer)
+        layer = _recurrent(layer)
     if _keras_is_forced():
         return Choice("keras", f"the environment variable {_VARIABLE}=keras asks for it")
     if engine == "keras":
@@ -67,15 +70,15 @@ def choose(engine: str, layer: Any = None, *, masked: bool = False) -> Choice:
         lacking = None if layer is None else _beyond_the_textbook(layer, masked)
         if lacking:
             raise EngineError(
-                f"engine='scratch' is the textbook, which has no {lacking}; use engine='keras'."
+                f"engine='scratch' cannot run this layer: the textbook has no {lacking}; use engine='keras'"
             )
         return Choice("scratch", "engine='scratch' was asked for")
     obstacle = _obstacle(layer)
     if engine == "native":
         if obstacle:
             raise EngineError(
-                f"The native engine cannot run this layer: {obstacle}. Use engine='auto', or set the "
-                f"environment variable {_VARIABLE}=keras."
+                f"the native engine cannot run this layer: {obstacle}; use engine='auto', or set the "
+                f"environment variable {_VARIABLE}=keras"
             )
         return Choice("native", "engine='native' was asked for")
     if obstacle:
@@ -83,20 +86,20 @@ def choose(engine: str, layer: Any = None, *, masked: bool = False) -> Choice:
     return Choice("native", "the native engine has everything the layer needs")
 
 
-def may_be_native(engine: str, layer: Any) -> bool:
-    """Whether the native engine runs the layer as soon as OSTINATO_ENGINE does not forbid it.
+def may_be_native(engine: str, layer: "keras.layers.RNN") -> bool:
+    """Whether the native engine runs the layer, unless OSTINATO_ENGINE forbids it.
 
     Args:
-        engine: what the layer's user asks for, one of `ENGINES`.
+        engine: the layer's `engine` argument, one of `ENGINES`.
         layer: a SimpleRNN, GRU or LSTM layer.
     """
     return engine in ("auto", "native") and _obstacle(layer) is None
 
 
 def warn_without_library() -> None:
-    """Says once in a process that there is no native engine, where its library is missing or does not load.
+    """Warns once per process when the native engine's library is missing or does not load.
 
-    Whoever asks for Keras' own loop is told nothing; nor is whoever has a GPU, as far as that is the reason.
+    There is no warning where OSTINATO_ENGINE asks for Keras' own loop, or because of a GPU.
     """
     from ostinato.engines import native
 
@@ -107,9 +110,9 @@ def warn_without_library() -> None:
 @functools.cache
 def _warn(reason: str) -> None:
     warn(
-        f"The native engine is not available: {reason}. Layers run on Keras' own loop, which takes "
-        f"longer, until ostinato is installed again with a C++ compiler (g++ or clang++) at hand; "
-        f"engine='keras' or the environment variable {_VARIABLE}=keras silences this.",
+        f"the native engine is not available: {reason}; layers run on Keras' own loop, which is slower, "
+        f"until ostinato is installed again with a C++ compiler (g++ or clang++); engine='keras' or the "
+        f"environment variable {_VARIABLE}=keras silences this warning",
         EngineWarning,
     )
 
@@ -123,20 +126,21 @@ def _keras_is_forced() -> bool:
     return value == "keras"
 
 
-def _check_recurrent(layer: Any) -> None:
-    import keras  # whoever has a layer has loaded it
+def _recurrent(layer: object) -> "keras.layers.RNN":
+    import keras  # loaded already, as there is a layer
 
     if not isinstance(layer, keras.layers.RNN):
         raise EngineError(f"layer must be a keras.layers.RNN, as SimpleRNN, GRU and LSTM are, got {layer!r}")
+    return layer
 
 
-def _obstacle(layer: Any) -> str | None:
-    """Why the native engine does not run the layer; None when it does."""
+def _obstacle(layer: "keras.layers.RNN | None") -> str | None:
+    """Why the native engine cannot run the layer; None when it can."""
     return _beyond_this_machine() or (None if layer is None else _beyond_the_kernels(layer))
 
 
 def _beyond_this_machine() -> str | None:
-    """Why the native engine runs no layer at all here."""
+    """Why the native engine cannot run any layer on this machine; None when it can."""
     import tensorflow as tf
 
     from ostinato.engines import native
@@ -148,9 +152,9 @@ def _beyond_this_machine() -> str | None:
     return None
 
 
-def _beyond_the_kernels(layer: Any) -> str | None:
-    """The first option of the layer that the native engine does not have."""
-    import keras  # whoever has a layer has loaded it
+def _beyond_the_kernels(layer: "keras.layers.RNN") -> str | None:
+    """The first option of the layer that the native engine does not support."""
+    import keras  # loaded already, as there is a layer
     from keras import activations
 
     cell, policy = getattr(layer, "cell", None), layer.dtype_policy
@@ -173,33 +177,33 @@ def _beyond_the_kernels(layer: Any) -> str | None:
     if not plain and layer.recurrent_activation is not activations.sigmoid:
         return f"its gates are Keras' sigmoid, and the layer's are {_name(layer.recurrent_activation)}"
     if layer.unroll:
-        return "unroll=True asks for Keras' loop, written out"
+        return "unroll=True asks for Keras' unrolled loop"
     if getattr(layer, "use_cudnn", False) is True:
         return "use_cudnn=True asks for cuDNN"
     return None
 
 
-def _is_classic(layer: Any) -> bool:
-    import keras  # whoever has a layer has loaded it
+def _is_classic(layer: "keras.layers.RNN") -> bool:
+    import keras
 
     return isinstance(layer, keras.layers.SimpleRNN | keras.layers.GRU | keras.layers.LSTM)
 
 
-def _has_known_cell(layer: Any) -> bool:
-    import keras  # whoever has a layer has loaded it
+def _has_known_cell(layer: "keras.layers.RNN") -> bool:
+    import keras
 
     known = (keras.layers.SimpleRNNCell, keras.layers.GRUCell, keras.layers.LSTMCell)
     return type(getattr(layer, "cell", None)) in known
 
 
-def _name(activation: Any) -> str:
+def _name(activation: Callable[..., object]) -> str:
     name = getattr(activation, "__name__", type(activation).__name__)
     return f"{name} of {getattr(activation, '__module__', type(activation).__module__)}"
 
 
-def _beyond_the_textbook(layer: Any, masked: bool) -> str | None:
+def _beyond_the_textbook(layer: "keras.layers.RNN", masked: bool) -> str | None:
     """The first option of the layer that the textbook equations do not have."""
-    from keras import activations  # whoever has a layer has loaded Keras
+    from keras import activations
 
     if not _is_classic(layer):
         return f"{type(layer).__name__} layers, only SimpleRNN, GRU and LSTM"

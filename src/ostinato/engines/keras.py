@@ -1,27 +1,32 @@
 """The `keras` engine: Keras' own loop, and a shortcut around it for sequences of one step."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+if TYPE_CHECKING:
+    import keras
+
 
 def run(
-    layer: Any,
-    loop: Callable[..., tuple[Any, Any, Any]],
+    layer: keras.layers.RNN,
+    loop: Callable[..., tuple],
     sequences: tf.Tensor,
     initial_state: Sequence[tf.Tensor],
     mask: tf.Tensor | None,
     training: bool,
-) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+) -> tuple[tf.Tensor, tf.Tensor, Sequence[tf.Tensor]]:
     """Run a Keras recurrent layer over a batch of sequences.
 
-    A sequence whose static length is one, as in generation, needs no loop: the cell is called once, which
-    computes the same without the loop's overhead.
+    A sequence of static length one, as in generation, needs no loop: the cell is called once, which gives the
+    same results faster.
 
     Args:
         layer: the layer, built.
-        loop: the `inner_loop` that the layer has from Keras.
+        loop: Keras' own `inner_loop` of the layer.
         sequences: shape (batch, time, features).
         initial_state: each tensor (batch, units).
         mask: shape (batch, time), or None.

@@ -1,21 +1,26 @@
-"""The `scratch` engine: the textbook's step functions over time, on a layer's own weights."""
+"""The `scratch` engine: the textbook's step functions, run over time on a layer's own weights."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from ostinato import scratch
 
+if TYPE_CHECKING:
+    import keras
+
 
 def run(
-    layer: Any, sequences: tf.Tensor, initial_state: Sequence[tf.Tensor]
+    layer: keras.layers.RNN, sequences: tf.Tensor, initial_state: Sequence[tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Run a SimpleRNN, GRU or LSTM layer over a batch of sequences.
 
     Args:
-        layer: the layer, built, with no option that `choose` refuses.
-        sequences: shape (batch, time, features); time may be unknown until it runs.
+        layer: the layer, built, without options that `choose` refuses.
+        sequences: shape (batch, time, features); time may be unknown in a graph.
         initial_state: (h,) or (h, c), each (batch, units).
 
     Returns:

@@ -4,10 +4,9 @@
 """
 
 import importlib
-from typing import Any
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "torch":  # loaded on first use, since it imports TensorFlow
         return importlib.import_module("ostinato.interop.torch")
     raise AttributeError(f"module 'ostinato.interop' has no attribute {name!r}")

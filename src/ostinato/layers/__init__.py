@@ -1,9 +1,9 @@
 """Recurrent Keras layers with a choice of engine, and the registry of cells.
 
-The layer classes are loaded on first use: asking for the names of the cells does not import TensorFlow.
+The layer classes are loaded on first use, so the names of the cells are known without TensorFlow.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ostinato.layers.registry import cells, check, has_reset_gate, recurrent
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["GRU", "LSTM", "SimpleRNN", "cells", "check", "has_reset_gate", "recurrent"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in ("GRU", "LSTM", "SimpleRNN"):
         from ostinato.layers import classic
 

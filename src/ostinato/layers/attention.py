@@ -1,7 +1,7 @@
-"""Attention: where a decoder looks in what an encoder has read.
+"""Attention: where a decoder looks in the outputs of an encoder.
 
-Both kinds score every position of the memory against a query, and return the memory's mean weighted by the
-softmax of the scores. They differ in the score:
+Both kinds score every position of the memory against a query and return the mean of the memory, weighted by
+the softmax of the scores. They differ in the score:
 
     additive         vᵀ tanh(W q + U m)    Bahdanau et al. 2014, arXiv:1409.0473
     multiplicative   qᵀ W m                Luong et al. 2015, arXiv:1508.04025 ("general")
@@ -9,75 +9,82 @@ softmax of the scores. They differ in the score:
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from ostinato.errors import ConfigError
+from ostinato.layers.registry import KerasOption
 
 _FAR_BELOW = -1e9
 
+Shape = Sequence[int | None]
+
 
 class _Attention(keras.layers.Layer):
-    """What both kinds share: the softmax over the positions that are there.
+    """The part that both kinds share: the softmax over the positions that are not padding.
 
     Args:
         units: width of the keys that queries are compared with.
-        seed: where the initial weights are drawn from.
+        seed: seed of the initial weights.
     """
 
-    def __init__(self, units: int, *, seed: int = 0, **options: Any):
+    def __init__(self, units: int, *, seed: int = 0, **options: KerasOption):
         super().__init__(**options)
         self.units, self.seed = units, seed
         self.project_memory = self._dense(units, 0, "memory")
 
     def _dense(self, units: int, number: int, name: str) -> keras.layers.Dense:
-        initializer: Any = keras.initializers.GlorotUniform(seed=self.seed + number)
-        return keras.layers.Dense(units, use_bias=False, kernel_initializer=initializer, name=name)
+        initializer = keras.initializers.GlorotUniform(seed=self.seed + number)
+        return keras.layers.Dense(
+            units,
+            use_bias=False,
+            kernel_initializer=initializer,  # pyright: ignore[reportArgumentType]
+            name=name,
+        )
 
-    def build(self, queries_shape: Any, keys_shape: Any, memory_shape: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Makes the weights, as Keras does before the first call; `keys` may be called before that."""
+    def build(self, queries_shape: Shape, keys_shape: Shape, memory_shape: Shape) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Makes the weights. Keras calls this before the first call; `keys` may run earlier."""
         if not self.project_memory.built:
             self.project_memory.build(memory_shape)
         self.built = True
 
     def keys(self, memory: tf.Tensor) -> tf.Tensor:
-        """What queries are compared with: shape (batch, time, units), computed once for a memory."""
+        """The keys that queries are compared with, shape (batch, time, units); computed once per memory."""
         return self.project_memory(memory)
 
     def call(
         self, queries: tf.Tensor, keys: tf.Tensor, memory: tf.Tensor, mask: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Looks for several queries at once.
+        """Attends with several queries at once.
 
         Args:
             queries: shape (batch, queries, features).
             keys: from `keys(memory)`.
-            memory: what was read, shape (batch, time, width).
-            mask: which positions are there, bool, shape (batch, time); the others get a weight of exactly
-                zero.
+            memory: the encoder's outputs, shape (batch, time, width).
+            mask: bool, shape (batch, time), False at padding, whose weight is exactly zero.
 
         Returns:
-            Contexts, shape (batch, queries, width), and weights, shape (batch, queries, time), which sum to
-            one unless no position is there.
+            Contexts, shape (batch, queries, width), and weights, shape (batch, queries, time). The weights
+            sum to one, or to zero where all positions are padding.
         """
         scores = self.scores(queries, keys)
         if mask is None:
             weights = tf.nn.softmax(scores)
         else:
-            there = mask[:, tf.newaxis, :]
-            weights = tf.nn.softmax(tf.where(there, scores, _FAR_BELOW)) * tf.cast(there, scores.dtype)
+            present = mask[:, tf.newaxis, :]
+            weights = tf.nn.softmax(tf.where(present, scores, _FAR_BELOW)) * tf.cast(present, scores.dtype)
         return tf.matmul(weights, memory), weights
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """Contexts have no mask: they stand where the queries do, not where the memory does."""
+    def compute_mask(self, inputs: object, previous_mask: object) -> None:
+        """Contexts have no mask: they follow the queries' positions, not the memory's."""
 
     def scores(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """How well each query fits each key, shape (batch, queries, time)."""
         raise NotImplementedError
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, KerasOption]:
         return super().get_config() | {"units": self.units, "seed": self.seed}
 
 
@@ -85,15 +92,16 @@ class _Attention(keras.layers.Layer):
 class AdditiveAttention(_Attention):
     """vᵀ tanh(W q + U m), of any width: Bahdanau, Cho and Bengio 2014, arXiv:1409.0473.
 
-    Args and results: as for `MultiplicativeAttention`; here `units` is the width of the hidden layer.
+    Arguments and results are those of `MultiplicativeAttention`; here `units` is the width of the hidden
+    layer.
     """
 
-    def __init__(self, units: int, *, seed: int = 0, **options: Any):
+    def __init__(self, units: int, *, seed: int = 0, **options: KerasOption):
         super().__init__(units, seed=seed, **options)
         self.project_query = self._dense(units, 1, "query")
         self.score = self._dense(1, 2, "score")
 
-    def build(self, queries_shape: Any, keys_shape: Any, memory_shape: Any) -> None:
+    def build(self, queries_shape: Shape, keys_shape: Shape, memory_shape: Shape) -> None:
         self.project_query.build(queries_shape)
         self.score.build(keys_shape)
         super().build(queries_shape, keys_shape, memory_shape)
@@ -109,9 +117,9 @@ class MultiplicativeAttention(_Attention):
 
     Args:
         units: the width of the queries.
-        seed: where the initial weights are drawn from.
+        seed: seed of the initial weights.
 
-    See `call` for what it takes and returns.
+    `call` describes its arguments and results.
     """
 
     def scores(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
@@ -121,12 +129,12 @@ class MultiplicativeAttention(_Attention):
 _KINDS = {"additive": AdditiveAttention, "multiplicative": MultiplicativeAttention}
 
 
-def attention(kind: str, units: int, **options: Any) -> AdditiveAttention | MultiplicativeAttention:
+def attention(kind: str, units: int, **options: KerasOption) -> AdditiveAttention | MultiplicativeAttention:
     """An attention by name: `additive` or `multiplicative`.
 
     Raises:
         ConfigError: there is no such kind.
     """
     if kind not in _KINDS:
-        raise ConfigError(f"there is no attention {kind!r}, only {', '.join(_KINDS)}")
+        raise ConfigError(f"attention must be one of {', '.join(_KINDS)}, got {kind!r}")
     return _KINDS[kind](units, **options)

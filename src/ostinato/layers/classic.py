@@ -1,10 +1,11 @@
 """SimpleRNN, GRU and LSTM: Keras' layers, with a choice of the engine that runs them over time.
 
-Each is a subclass of the Keras layer of that name and takes every argument of it, at construction and when
-called. The recurrences themselves stand in `ostinato.scratch`.
+Each is a subclass of the Keras layer of the same name and takes all its arguments, at construction and when
+called. The equations are in `ostinato.scratch`.
 """
 
 import inspect
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ostinato.engines import check, choose, may_be_native, warn_without_library
@@ -15,60 +16,67 @@ try:
 except ModuleNotFoundError as missing:
     raise EngineError(
         f"Keras does not load ({missing}); ostinato's layers need TensorFlow, `pip install 'ostinato[cpu]'`, "
-        "and the environment variable KERAS_BACKEND=tensorflow."
+        "and the environment variable KERAS_BACKEND=tensorflow"
     ) from missing
 if keras.backend.backend() != "tensorflow":
     raise EngineError(
-        f"ostinato's layers run on TensorFlow, but Keras uses the backend '{keras.backend.backend()}'; "
-        "set the environment variable KERAS_BACKEND=tensorflow before Keras is imported."
+        f"Keras' backend must be 'tensorflow' for ostinato's layers, got '{keras.backend.backend()}'; "
+        "set the environment variable KERAS_BACKEND=tensorflow before Keras is imported"
     )
 
+import numpy as np
 import tensorflow as tf
 
 import ostinato.engines.keras as keras_engine
 import ostinato.engines.native as native_engine
 import ostinato.engines.scratch as scratch_engine
 from ostinato.layers.exporting import refuse_tf2onnx
+from ostinato.layers.registry import KerasOption
 from ostinato.registration import h5_holds_operations
 
+Lengths = tf.Tensor | keras.KerasTensor | np.ndarray | Sequence[int]
 
-class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
-    """What the layers add to Keras': the argument `engine`, a loop over time that obeys it, and `lengths`."""
 
-    def __init__(self, *args: Any, engine: str = "auto", **options: Any) -> None:
+class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
+    """The part that the layers add to Keras': the arguments `engine` and `lengths`, and a loop over time."""
+
+    def __init__(self, *args: KerasOption, engine: str = "auto", **options: KerasOption) -> None:
         check(engine)
         super().__init__(*args, **options)
         self.engine = engine
-        choose(engine, self)  # which refuses what the engine lacks
+        choose(engine, self)  # raises EngineError when the engine cannot run the layer
         if engine == "auto":
             warn_without_library()
         if may_be_native(engine, self):
-            self.supports_jit = (
-                False  # XLA compiles only its own ops; Keras then leaves the model to TensorFlow
-            )
+            # XLA compiles only its own ops. Keras then runs the model without XLA.
+            self.supports_jit = False
 
-    def __call__(self, *args: Any, lengths: Any = None, **options: Any) -> Any:
+    def __call__(self, *args: KerasOption, lengths: Lengths | None = None, **options: KerasOption) -> Any:
         if lengths is None:
             return super().__call__(*args, **options)
         names = ("sequences", "initial_state", "mask", "training")
         options = {**dict(zip(names, args, strict=False)), **options}
         if options.get("mask") is not None:
-            raise ValueError("`lengths` and `mask` both say which steps to skip; give one of the two.")
+            raise ValueError("only one of `lengths` and `mask` must be given, got both")
         sequences = options.pop("sequences", None)
-        if len(getattr(sequences, "shape", ())) == 3:  # else Keras says what is wrong
+        if len(getattr(sequences, "shape", ())) == 3:  # otherwise Keras reports the error
             options["mask"] = _sequence_mask(lengths, sequences)
         return super().__call__(sequences, **options)
 
     def inner_loop(
-        self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
-    ) -> tuple[Any, Any, Any]:
+        self,
+        sequences: tf.Tensor,
+        initial_state: Sequence[tf.Tensor],
+        mask: tf.Tensor | Sequence[tf.Tensor | None] | None,
+        training: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor, Sequence[tf.Tensor]]:
         mask = next(iter(keras.tree.flatten(mask)), None)
         if self.engine == "auto":
             warn_without_library()
         engine = choose(self.engine, self, masked=mask is not None).engine
         if len(initial_state) != len(self.state_size):
-            engine = "keras"  # which says what is wrong, or overlooks it
-        # A single step, as in generation, has no loop to save, and the cell need not pack weights.
+            engine = "keras"  # Keras reports the error, or accepts it
+        # For a single step, as in generation, calling the cell is faster than packing weights for the op.
         single = self.engine == "auto" and sequences.shape[1] == 1 and mask is None and not training
         if engine == "native" and not single:
             refuse_tf2onnx()
@@ -78,18 +86,18 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
         return keras_engine.run(self, super().inner_loop, sequences, initial_state, mask, training)
 
     def over_ids(
-        self, ids: Any, symbols: int, *, initial_state: Any, training: bool = False
-    ) -> tuple[Any, ...]:
-        """The layer over the one-hot vectors of token ids, which the native engine does not need to see.
+        self, ids: tf.Tensor, symbols: int, *, initial_state: Sequence[tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, ...]:
+        """Runs the layer over the one-hot vectors of token ids. The native engine does not make the vectors.
 
         Args:
             ids: shape (batch, time), integers from 0 to symbols - 1.
-            symbols: how many there are; the width of the one-hot vectors.
+            symbols: number of ids, the width of the one-hot vectors.
             initial_state: each tensor (batch, units).
             training: as for a call.
 
         Returns:
-            What a call returns; the layer must have `return_sequences` and `return_state`.
+            The results of a call; the layer must have `return_sequences` and `return_state`.
         """
         native = self.built and choose(self.engine, self).engine == "native" and not self.dropout
         if not native or (self.engine == "auto" and ids.shape[1] == 1 and not training):
@@ -99,20 +107,18 @@ class _Engine(keras.layers.RNN if TYPE_CHECKING else object):
         _, outputs, state = native_engine.run_ids(self, ids, initial_state, None, training)
         return (outputs, *state)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, KerasOption]:
         config = super().get_config()
         return config if self.engine == "auto" else {**config, "engine": self.engine}
 
 
-def _sequence_mask(lengths: Any, sequences: Any) -> Any:
+def _sequence_mask(lengths: Lengths, sequences: tf.Tensor) -> object:
     """The mask, (batch, time), that is True at the first `lengths` steps of each sequence.
 
-    In a functional model it consists of Keras' own operations, so that once the layers are Keras' own again
-    the model needs nothing of ostinato's.
+    In a functional model it is built from Keras' own operations, so `ostinato.to_keras` leaves nothing of
+    ostinato's in the model.
     """
-    if not keras.utils.is_keras_tensor(lengths):
-        lengths = tf.convert_to_tensor(lengths)
-    _check_lengths(lengths)
+    lengths = _checked_lengths(lengths)
     if keras.utils.is_keras_tensor(lengths) or keras.utils.is_keras_tensor(sequences):
         if not h5_holds_operations():
             return SequenceMask()(lengths, sequences)
@@ -123,33 +129,36 @@ def _sequence_mask(lengths: Any, sequences: Any) -> Any:
     return tf.sequence_mask(lengths, tf.shape(sequences)[1] if time is None else time)
 
 
-def _check_lengths(lengths: Any) -> None:
+def _checked_lengths(lengths: Lengths) -> tf.Tensor | keras.KerasTensor:
+    if not isinstance(lengths, keras.KerasTensor):
+        lengths = tf.convert_to_tensor(lengths)
     dtype, shape = keras.backend.standardize_dtype(lengths.dtype), tuple(lengths.shape)
     if "int" not in dtype or len(shape) != 1:
         raise ValueError(
-            f"`lengths` has to be integers of shape (batch,); it has the dtype {dtype} and the shape {shape}."
+            f"`lengths` must be integers of shape (batch,), got the dtype {dtype} and the shape {shape}"
         )
+    return lengths
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class SequenceMask(keras.Operation):
-    """What `lengths` becomes in a functional model with Keras 3.8, and what it became in older files."""
+    """The mask from `lengths` in functional models of Keras 3.8, and in files of older versions."""
 
-    def call(self, lengths: Any, sequences: Any) -> Any:
+    def call(self, lengths: Lengths, sequences: tf.Tensor) -> object:
         return _sequence_mask(lengths, sequences)
 
-    def compute_output_spec(self, lengths: Any, sequences: Any) -> Any:
-        _check_lengths(lengths if hasattr(lengths, "shape") else tf.convert_to_tensor(lengths))
+    def compute_output_spec(self, lengths: Lengths, sequences: tf.Tensor) -> keras.KerasTensor:
+        _checked_lengths(lengths)
         return keras.KerasTensor(sequences.shape[:2], "bool")
 
 
 _Class = TypeVar("_Class", bound=type)
 
 
-def _signed(layer: _Class) -> _Class:
+def _with_signature(layer: _Class) -> _Class:
     """Gives a layer's constructor Keras' signature with `engine` in it, for `help` and `inspect`."""
 
-    def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807
+    def __init__(self: object, *args: KerasOption, **options: KerasOption) -> None:  # noqa: N807
         super(layer, self).__init__(*args, **options)
 
     signature = inspect.signature(layer.__mro__[2].__init__)
@@ -162,8 +171,8 @@ def _signed(layer: _Class) -> _Class:
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
-@_signed
-class SimpleRNN(_Engine, keras.layers.SimpleRNN):
+@_with_signature
+class SimpleRNN(EngineLayer, keras.layers.SimpleRNN):
     """The plain recurrent network (Elman 1990): `keras.layers.SimpleRNN` with a choice of engine.
 
     Args:
@@ -176,19 +185,19 @@ class SimpleRNN(_Engine, keras.layers.SimpleRNN):
     Call arguments:
         sequences: shape (batch, time, features).
         initial_state: [h], shape (batch, units). Zeros unless given.
-        mask: shape (batch, time), False where a step is to be skipped.
+        mask: shape (batch, time), False at steps to skip.
         training: whether dropout acts.
-        lengths: shape (batch,), how many steps of each sequence there are before padding: a list or tensor of
+        lengths: shape (batch,), the number of steps of each sequence before its padding: a list or tensor of
             integers, or an input of a functional model. Short for `mask=tf.sequence_mask(lengths, time)`.
 
     Returns:
-        The last output, (batch, units), or with `return_sequences=True` all, (batch, time, units); with
-        `return_state=True` followed by the final h.
+        The last output, (batch, units), or with `return_sequences=True` all outputs, (batch, time, units);
+        with `return_state=True` followed by the final h.
 
     Raises:
-        EngineError: there is no such engine, or it lacks an option given here or a mask given to the call.
-        ValueError: `lengths` is given together with `mask`, or is not integers of shape (batch,); and where
-            Keras raises it.
+        EngineError: there is no such engine, or it cannot run the layer with these options or with a mask.
+        ValueError: `lengths` is given together with `mask`, or is not integers of shape (batch,); or Keras
+            raises it.
 
     Example:
         >>> import numpy as np
@@ -200,11 +209,11 @@ class SimpleRNN(_Engine, keras.layers.SimpleRNN):
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
-@_signed
-class GRU(_Engine, keras.layers.GRU):
+@_with_signature
+class GRU(EngineLayer, keras.layers.GRU):
     """The gated recurrent unit (Cho et al. 2014): `keras.layers.GRU` with a choice of engine.
 
-    It resets after the recurrent product, as cuDNN's does; `reset_after=False` gives the textbook's form.
+    It resets after the recurrent product, as in cuDNN; `reset_after=False` gives the textbook's form.
 
     Args:
         units: width of the hidden state and of the output.
@@ -225,8 +234,8 @@ class GRU(_Engine, keras.layers.GRU):
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
-@_signed
-class LSTM(_Engine, keras.layers.LSTM):
+@_with_signature
+class LSTM(EngineLayer, keras.layers.LSTM):
     """The long short-term memory (Hochreiter & Schmidhuber 1997): `keras.layers.LSTM` with an engine.
 
     The bias of its forget gate starts at one (`unit_forget_bias`), where the textbook's starts at zero.

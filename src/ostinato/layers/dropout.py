@@ -1,35 +1,38 @@
-"""Dropout whose mask depends on the seed, the step and the row, and on nothing else.
+"""Dropout with masks that depend only on the seed, the step and the row.
 
-A generator that lives in the program would have to be saved with every checkpoint and would give each worker
-of a cluster another stream. Here a mask is a pure function instead: Philox (Salmon et al. 2011, "Parallel
-random numbers: as easy as 1, 2, 3") is keyed by (seed, step, site) and its counter runs over the rows of the
-global batch, so that resuming and sharding draw what one uninterrupted worker would have drawn.
+A stateful generator would have to be saved in every checkpoint, and would give each worker of a cluster
+another stream. Here a mask is a pure function: Philox (Salmon et al. 2011, "Parallel random numbers: as easy
+as 1, 2, 3") is keyed by (seed, step, site), and its counter runs over the rows of the global batch. Resumed
+and sharded runs therefore draw the masks of one uninterrupted worker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
 from ostinato.layers.registry import state_sizes
 
+if TYPE_CHECKING:
+    import keras
+
 _PHILOX = 1
 _DRAWS_PER_COUNT = 4
 _SITES = 1 << 20
-"""More than there are sites in a network."""
+"""Above the number of sites of any network."""
 
 
 class DropoutKey(NamedTuple):
-    """What a training step's dropout masks are drawn from; scalars, all int32.
+    """Determines the dropout masks of a training step; scalars, all int32.
 
     Attributes:
         seed: the run's seed.
         step: the training step.
-        first_row: where this batch's rows begin in the global batch.
-        time: the step of a loop over time, where there is one; each draws masks of its own.
+        first_row: index in the global batch of this batch's first row.
+        time: the time step, where a loop over time draws new masks at each; else None.
     """
 
     seed: tf.Tensor
@@ -43,9 +46,9 @@ def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: int) -> 
 
     Args:
         x: shape (batch, ...), float.
-        rate: the fraction to drop, in [0, 1).
-        key: where the mask is drawn from; None (evaluation, generation) leaves x as it is.
-        site: which dropout of the network this is; each site has masks of its own.
+        rate: fraction to drop, in [0, 1).
+        key: determines the mask; None (evaluation, generation) returns x unchanged.
+        site: the number of this dropout in the network; each site draws its own masks.
 
     Returns:
         A tensor of x's shape and dtype.
@@ -56,11 +59,11 @@ def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: int) -> 
 
 
 def uniform(shape: tf.Tensor, key: DropoutKey, *, site: int) -> tf.Tensor:
-    """Numbers in [0, 1), float32, of which row r is a pure function of (key, site, first_row + r).
+    """Uniform numbers in [0, 1), float32. Row r is a pure function of (key, site, first_row + r).
 
     Args:
         shape: int32, (batch, ...).
-        key: where they are drawn from.
+        key: determines the numbers.
         site: as for `dropout`.
     """
     place = site if key.time is None else site + _SITES * (1 + tf.cast(key.time, tf.int64))
@@ -79,31 +82,33 @@ def uniform(shape: tf.Tensor, key: DropoutKey, *, site: int) -> tf.Tensor:
 
 
 @contextmanager
-def recurrent_masks(layer: Any, x: tf.Tensor, key: DropoutKey | None, *, site: int) -> Iterator[None]:
-    """While it lasts, a recurrent layer with `recurrent_dropout` drops what is drawn here.
+def recurrent_masks(
+    layer: keras.layers.RNN, x: tf.Tensor, key: DropoutKey | None, *, site: int
+) -> Iterator[None]:
+    """Gives a recurrent layer with `recurrent_dropout` its masks, for as long as the context lasts.
 
-    Such a layer drops entries of its own past state, for each gate others, the same at all time steps (Gal &
-    Ghahramani 2016, arXiv:1512.05287). Keras and the native engine both ask the cell for its masks, which it
-    draws from a generator of its own. Here it answers with ours instead, and the generator rests, in
-    evaluation too.
+    Such a layer drops entries of its own past state: different ones per gate, the same at all time steps (Gal
+    & Ghahramani 2016, arXiv:1512.05287). Keras and the native engine both ask the cell for its masks, which
+    normally come from the cell's own generator. Here they come from the key, and the generator is not used,
+    not even in evaluation.
 
     Args:
         layer: from `ostinato.layers.recurrent`; without recurrent dropout nothing happens.
-        x: what the layer is about to read, shape (batch, ...).
-        key: where the masks are drawn from; None (evaluation, generation) draws none.
-        site: as for `dropout`; a layer that reads from the end has one of its own.
+        x: the layer's inputs, shape (batch, ...).
+        key: determines the masks; None (evaluation, generation) means none.
+        site: as for `dropout`; the backward layer of a pair has its own.
     """
     if not getattr(layer, "recurrent_dropout", 0.0):
         yield
         return
     cell, masks = layer.cell, None
     if key is not None:
-        count = getattr(cell, "dropout_mask_count", None)  # None: the cell has no gates, and takes one tensor
+        count = getattr(cell, "dropout_mask_count", None)  # None: a cell without gates, one tensor
         ones = tf.ones((tf.shape(x)[0], (count or 1) * state_sizes(layer)[0]), layer.compute_dtype)
-        together = dropout(ones, layer.recurrent_dropout, key._replace(time=None), site=site)
-        masks = together if count is None else tf.split(together, count, axis=1)
+        joined = dropout(ones, layer.recurrent_dropout, key._replace(time=None), site=site)
+        masks = joined if count is None else tf.split(joined, count, axis=1)
     cell.get_recurrent_dropout_mask = lambda state: masks
     try:
         yield
     finally:
-        del cell.get_recurrent_dropout_mask  # the class's own is back
+        del cell.get_recurrent_dropout_mask  # the class's own method is visible again

@@ -1,7 +1,7 @@
-"""Count a network's weights without allocating them.
+"""Build a network in a graph, to learn its shapes and its size without allocating its weights.
 
-A configuration of a few bytes may ask for more weights than any machine holds, so that one which may come
-from anyone is tried here first.
+A configuration of a few bytes may ask for more weights than any machine holds, so a configuration from an
+untrusted source is built here first.
 """
 
 from __future__ import annotations
@@ -9,52 +9,55 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import tensorflow as tf
 
+Result = TypeVar("Result")
 
-class Rehearsed(NamedTuple):
-    """What came of making a network for show.
+
+class DryBuild(NamedTuple, Generic[Result]):
+    """The outcome of a dry build.
 
     Attributes:
         result: what `make` returned; None when it raised.
-        error: what it raised.
+        error: what `make` raised.
         size: bytes of all variables that were made.
     """
 
-    result: Any
+    result: Result | None
     error: Exception | None
     size: int
 
 
-def rehearse(make: Callable[[], Any]) -> Rehearsed:
-    """Calls a function that makes Keras layers or models, in a graph, where nothing is computed.
+def dry_build(make: Callable[[], Result]) -> DryBuild[Result]:
+    """Calls a function that makes Keras layers or models, in a graph that is never run.
 
     Args:
-        make: its result must not hold on to what it makes: shapes and names are fine, a model is not.
+        make: the function. Its result must not refer to what it made: return shapes or names, not the model.
     """
-    done: list[Rehearsed] = []
+    builds: list[DryBuild[Result]] = []
 
     def work() -> None:
         result = error = None
         with tf.Graph().as_default() as graph, warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # whoever makes it in earnest is told
+            warnings.simplefilter("ignore", UserWarning)  # the real build gives the same warnings
             try:
                 result = make()
             except Exception as raised:  # Keras raises whatever its parts raise
                 error = raised
-            done.append(Rehearsed(result, error, sum(map(_size, graph.get_operations()))))
+            size = sum(_variable_bytes(operation) for operation in graph.get_operations())
+        builds.append(DryBuild(result, error, size))
 
-    # Keras counts the names it gives, and TensorFlow its graphs, for each thread.
-    thread = threading.Thread(target=work, name="rehearsal")
+    # Keras counts the names that it gives, and TensorFlow its graphs, per thread.
+    thread = threading.Thread(target=work, name="dry build")
     thread.start()
     thread.join()
-    return done[0]
+    return builds[0]
 
 
-def _size(operation: Any) -> int:
-    """The bytes of the variable that an operation makes."""
+def _variable_bytes(operation: tf.Operation) -> int:
+    """The bytes of the variable that an operation makes; 0 if it makes none."""
     if operation.type != "VarHandleOp":
         return 0
     shape = tf.TensorShape(operation.get_attr("shape"))

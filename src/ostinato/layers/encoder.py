@@ -1,34 +1,39 @@
-"""Recurrent layers that read a whole sequence, from one end or from both."""
+"""A deep recurrent network that reads whole sequences, in one direction or in both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
+from ostinato.errors import warn_renamed
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
-from ostinato.layers.registry import recurrent
+from ostinato.layers.registry import KerasOption, recurrent
 from ostinato.layers.stack import State
 
+# Dropout within the layers is drawn at these sites; dropout between layers at their depths.
 _FORWARD_SITE, _BACKWARD_SITE = 2000, 3000
+_CONFIG = (
+    *("cell", "units", "bidirectional", "return_sequences", "dropout", "recurrent_dropout"),
+    *("seed", "site", "options"),
+)
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
-class Reader(keras.layers.Layer):
-    """A deep recurrent network over sequences that are there from the start, as a text to be judged is.
+class RecurrentEncoder(keras.layers.Layer):
+    """A deep recurrent network over whole sequences, in one direction or in both.
 
     Args:
         cell: a name from `ostinato.layers.cells()`.
-        units: how many hidden units each layer has in each direction, from the bottom up.
-        bidirectional: a second network of each layer reads from the end; the outputs of both are joined
-            (Schuster & Paliwal 1997, "Bidirectional recurrent neural networks").
-        return_sequences: whether the top layer returns all its outputs, or those after the last step only.
-        dropout: the fraction of the outputs to drop between two layers.
-        recurrent_dropout: the fraction of its own past state that each layer drops.
-        seed: where the initial weights are drawn from; each layer draws its own.
-        site: is added to the sites that its dropout is drawn at; for a network with other layers besides.
+        units: hidden units of each layer and direction, from the bottom up.
+        bidirectional: add to each layer a second one that reads from the end. The outputs of both are
+            concatenated (Schuster & Paliwal 1997, "Bidirectional recurrent neural networks").
+        return_sequences: whether the top layer returns all outputs, or only those after the last step.
+        dropout: fraction of the outputs to drop between two layers.
+        recurrent_dropout: fraction of its own past state that each layer drops.
+        seed: seed of the initial weights; each layer derives its own.
+        site: added to the dropout sites of the layers, for a network that has other dropout too.
         options: passed to every layer, for example `reset_after` or `engine`.
     """
 
@@ -43,17 +48,14 @@ class Reader(keras.layers.Layer):
         recurrent_dropout: float = 0.0,
         seed: int = 0,
         site: int = 0,
-        options: dict[str, Any] | None = None,
-        **kwargs: Any,
+        options: Mapping[str, KerasOption] | None = None,
+        **kwargs: KerasOption,
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.cell, self.units, self.bidirectional = cell, tuple(units), bidirectional
-        self.return_sequences, self.dropout, self.recurrent_dropout = (
-            return_sequences,
-            dropout,
-            recurrent_dropout,
-        )
+        self.return_sequences = return_sequences
+        self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
         self.seed, self.site, self.options = seed, site, dict(options or {})
         depths = range(len(self.units))
         self.forward_layers = [self._layer(depth, "layer", seed) for depth in depths]
@@ -61,7 +63,7 @@ class Reader(keras.layers.Layer):
             self._layer(depth, "backward", seed + 500) for depth in depths if bidirectional
         ]
 
-    def _layer(self, depth: int, name: str, seed: int) -> Any:
+    def _layer(self, depth: int, name: str, seed: int) -> keras.layers.RNN:
         return recurrent(
             self.cell,
             self.units[depth],
@@ -88,48 +90,52 @@ class Reader(keras.layers.Layer):
         key: DropoutKey | None = None,
         initial_state: list[State] | None = None,
     ) -> tuple[tf.Tensor, list[State]]:
-        """Reads a batch of sequences.
+        """Encodes a batch of sequences.
 
         Args:
             x: shape (batch, time, features).
-            mask: False where a step is padding to be skipped, shape (batch, time); None reads all.
+            mask: shape (batch, time), False at padding, which is skipped; None reads all steps.
             key: draws the dropout between and within the layers; None for evaluation.
-            initial_state: what an earlier call returned as its states, for a network that reads in one
-                direction; None begins with zeros.
+            initial_state: the states that an earlier call returned, for a network of one direction; None
+                starts from zeros.
 
         Returns:
             The top layer's outputs, (batch, time, width), or (batch, width) without `return_sequences`; and
-            of each layer its final state, tensors (batch, units): of the network that reads from the
-            beginning first, then of the one that reads from the end.
+            the final state of each layer, tensors (batch, units), forward direction first.
         """
         training, states = key is not None, []
         for depth, forward in enumerate(self.forward_layers):
             if depth > 0:
                 x = dropout(x, self.dropout, key, site=self.site + depth)
-            given = None if initial_state is None else initial_state[depth]
+            start = None if initial_state is None else initial_state[depth]
             with recurrent_masks(forward, x, key, site=self.site + _FORWARD_SITE + depth):
-                y, *state = forward(x, mask=mask, training=training, initial_state=given)
+                y, *state = forward(x, mask=mask, training=training, initial_state=start)
             if self.bidirectional:
                 backward = self.backward_layers[depth]
                 with recurrent_masks(backward, x, key, site=self.site + _BACKWARD_SITE + depth):
-                    from_the_end, *more = backward(x, mask=mask, training=training)
+                    backward_y, *backward_state = backward(x, mask=mask, training=training)
                 if forward.return_sequences:
-                    from_the_end = tf.reverse(from_the_end, [1])
-                y, state = tf.concat([y, from_the_end], axis=-1), state + more
+                    backward_y = tf.reverse(backward_y, [1])
+                y, state = tf.concat([y, backward_y], axis=-1), state + backward_state
             x = y
             states.append(tuple(keras.tree.flatten(state)))
         return x, states
 
-    def get_config(self) -> dict[str, Any]:
-        own = (
-            "cell",
-            "units",
-            "bidirectional",
-            "return_sequences",
-            "dropout",
-            "recurrent_dropout",
-            "seed",
-            "site",
-            "options",
-        )
-        return super().get_config() | {name: getattr(self, name) for name in own}
+    def get_config(self) -> dict[str, KerasOption]:
+        return super().get_config() | {name: getattr(self, name) for name in _CONFIG}
+
+
+@keras.saving.register_keras_serializable(package="ostinato", name="Reader")
+class _Reader(RecurrentEncoder):
+    """`RecurrentEncoder` in files written under its former name, by which Keras also finds its weights."""
+
+
+_Reader.__name__ = "Reader"
+_RENAMED = {"Reader": RecurrentEncoder}
+
+
+def __getattr__(name: str) -> object:
+    if name in _RENAMED:
+        warn_renamed(f"{__name__}.{name}", f"{__name__}.{_RENAMED[name].__name__}")
+        return _RENAMED[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

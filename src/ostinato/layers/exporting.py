@@ -1,12 +1,11 @@
 """Exports of models that run on the native engine, refused before anything is written.
 
-An export is for other programs, and those do not have the engine's ops. What `tf.saved_model.save` writes is
-for TensorFlow with ostinato beside it, and is let alone.
+An export is for other programs, which do not have the engine's ops. What `tf.saved_model.save` writes is for
+TensorFlow with ostinato installed, and is allowed.
 """
 
 import functools
 import sys
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,10 +14,10 @@ from ostinato.errors import EngineError
 
 
 def refuse_tf2onnx() -> None:
-    """To be called before an op of the native engine is traced, since tf2onnx writes any op that it is given.
+    """To be called before an op of the native engine is traced, because tf2onnx writes any op it is given.
 
     Raises:
-        EngineError: the op is traced for tf2onnx.
+        EngineError: tf2onnx is tracing the op.
     """
     if not tf.executing_eagerly() and _is_called_from("tf2onnx."):
         raise _refusal()
@@ -34,19 +33,19 @@ def _is_called_from(package: str) -> bool:
 
 
 def _refusal() -> EngineError:
-    error: Any = EngineError(
-        "A model that runs on the native engine cannot be exported, since no other program has the engine's "
-        "ops; export its copy with Keras' own layers: ostinato.restore(model).export(path)."
+    error = EngineError(
+        "a model that runs on the native engine cannot be exported, since no other program has the engine's "
+        "ops; export its copy with Keras' own layers: ostinato.to_keras(model).export(path)"
     )
-    # Keras and TensorFlow would wrap the sentence in many lines about who called whom with what.
+    # Without these, Keras and TensorFlow wrap the sentence in many lines about the calls that led to it.
     error._keras_call_info_injected = error.ag_pass_through = True
     return error
 
 
-def _check(archive: Any) -> None:
-    """Refuses an archive of Keras' with a function that leads to an op of the native engine."""
+def _check(archive: keras.export.ExportArchive) -> None:
+    """Refuses an archive with a function that uses an op of the native engine."""
     if _is_called_from("tensorflow.lite."):
-        return  # LiteRT's converter passes over all errors here, and then names the ops that it lacks itself
+        return  # LiteRT's converter ignores all errors here and then names the missing ops itself
     functions = [getattr(archive._tf_trackable, name) for name in archive._endpoint_names]
     for traced in [traced for function in functions for traced in function._list_all_concrete_functions()]:
         graph = traced.graph.as_graph_def()
@@ -56,19 +55,19 @@ def _check(archive: Any) -> None:
 
 
 def _watch_archives() -> None:
-    """Has Keras' archives checked.
+    """Makes Keras check each archive.
 
-    All exports of Keras' make an archive and go on from this method of it, which traces what is not traced:
-    nothing is written yet. A layer cannot refuse by itself what was traced earlier, as in a `call` that is a
-    `tf.function`; only the graphs show it.
+    Every export of Keras makes an archive and calls this method of it, which traces what is not traced yet;
+    nothing is written before. A layer alone could not refuse functions that were traced earlier, for example
+    a `call` that is a `tf.function`: only the graphs show them.
     """
-    kind: Any = type(keras.export.ExportArchive())
+    kind = type(keras.export.ExportArchive())
     trace = getattr(kind, "_filter_and_track_resources", None)
     if trace is None:
         return
 
     @functools.wraps(trace)
-    def _filter_and_track_resources(archive: Any) -> None:
+    def _filter_and_track_resources(archive: keras.export.ExportArchive) -> None:
         trace(archive)
         _check(archive)
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from ostinato.cells.base import State, StateSpec, initial_state
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
-from ostinato.layers.registry import recurrent, state_sizes
+from ostinato.layers.registry import KerasOption, recurrent, state_sizes
 
-# The names the papers give to the parts of a state: the hidden state, and the LSTM's memory cell.
+# The papers' names for the parts of a state: the hidden state, and the LSTM's cell state.
 _PART_NAMES = ("h", "c")
 
-# The widest initial weights of a one-hot input. Glorot's rule would make them ten to forty times smaller,
-# and the network blind to its input for the first hundreds of steps.
+# Limit of the initial weights on a one-hot input. Glorot's rule would make them ten to forty times smaller,
+# and the network would ignore its input for the first hundreds of steps.
 _ONE_HOT_LIMIT = 2.0
 
-# Where dropout within the layers is drawn; dropout between them is drawn at their depths.
+# Dropout within the layers is drawn at these sites; dropout between layers at their depths.
 _RECURRENT_SITE = 2000
 
 
@@ -29,11 +28,11 @@ class RecurrentStack(keras.layers.Layer):
 
     Args:
         cell: a name from `ostinato.layers.cells()`.
-        units: how many hidden units each layer has, from the bottom up.
-        dropout: the fraction of the outputs to drop between two layers.
-        recurrent_dropout: the fraction of its own past state that each layer drops.
-        seed: where the initial weights are drawn from; each layer draws its own.
-        symbols: how many token ids there are, when the stack is to read ids.
+        units: hidden units of each layer, from the bottom up.
+        dropout: fraction of the outputs to drop between two layers.
+        recurrent_dropout: fraction of its own past state that each layer drops.
+        seed: seed of the initial weights; each layer derives its own.
+        symbols: number of token ids, for a stack that reads ids; 0 for one that reads vectors.
         options: passed to every layer, for example `reset_after` or `engine`.
 
     Source: Dive into Deep Learning, section 10.3 (deep recurrent neural networks).
@@ -48,8 +47,8 @@ class RecurrentStack(keras.layers.Layer):
         recurrent_dropout: float = 0.0,
         seed: int = 0,
         symbols: int = 0,
-        options: dict[str, Any] | None = None,
-        **kwargs: Any,
+        options: Mapping[str, KerasOption] | None = None,
+        **kwargs: KerasOption,
     ):
         super().__init__(**kwargs)
         self.cell, self.units, self.dropout, self.seed = cell, tuple(units), dropout, seed
@@ -62,7 +61,7 @@ class RecurrentStack(keras.layers.Layer):
                 return_sequences=True,
                 return_state=True,
                 kernel_initializer=(
-                    # One entry of a one-hot vector is active, whatever its width: the fan-in is one.
+                    # Only one entry of a one-hot vector is active, whatever its width, so the fan-in is one.
                     keras.initializers.RandomUniform(-_ONE_HOT_LIMIT, _ONE_HOT_LIMIT, seed=seed)
                     if symbols and depth == 0
                     else keras.initializers.GlorotUniform(seed=seed + 2 * depth)
@@ -93,7 +92,7 @@ class RecurrentStack(keras.layers.Layer):
 
     @property
     def states(self) -> tuple[StateSpec, ...]:
-        """The state's tensors: their names, the units of each, and zeros unless a cell begins with others."""
+        """The tensors of the state: names, units and start values (zeros, unless the cell differs)."""
         rows = (keras.tree.flatten(layer.get_initial_state(1)) for layer in self.layers)
         starts = [tf.convert_to_tensor(part)[0] for row in rows for part in row]
         return tuple(
@@ -102,16 +101,16 @@ class RecurrentStack(keras.layers.Layer):
         )
 
     def initial_state(self, batch: int) -> State:
-        """What the layers begin with: tensors of shape (batch, units)."""
+        """The state before the first step: tensors of shape (batch, units)."""
         return initial_state(self.states, batch)
 
     def call(self, x: tf.Tensor, state: State, key: DropoutKey | None = None) -> tuple[tf.Tensor, State]:
         """Runs the stack over a sequence.
 
         Args:
-            x: inputs, shape (batch, time, features); or token ids, shape (batch, time), of which there are
-                `symbols`, in place of their one-hot vectors.
-            state: a flat tuple of (batch, units) tensors, as `initial_state` gives.
+            x: inputs, shape (batch, time, features); or token ids below `symbols`, shape (batch, time), in
+                place of their one-hot vectors.
+            state: a flat tuple of (batch, units) tensors, as from `initial_state`.
             key: draws the dropout between and within the layers; None for evaluation.
 
         Returns:
@@ -122,23 +121,23 @@ class RecurrentStack(keras.layers.Layer):
             if depth > 0:
                 x = dropout(x, self.dropout, key, site=depth)
             count = len(state_sizes(layer))
-            given, rest = rest[:count], rest[count:]
+            start, rest = rest[:count], rest[count:]
             training = key is not None
             with recurrent_masks(layer, x, key, site=_RECURRENT_SITE + depth):
                 if x.dtype.is_integer and hasattr(layer, "over_ids"):
-                    x, *parts = layer.over_ids(x, self.symbols, initial_state=given, training=training)
+                    x, *parts = layer.over_ids(x, self.symbols, initial_state=start, training=training)
                 else:
                     x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
-                    given = keras.tree.pack_sequence_as(_listed(layer.state_size), given)
-                    x, *parts = layer(x, initial_state=given, training=training)
+                    start = keras.tree.pack_sequence_as(_as_structure(layer.state_size), start)
+                    x, *parts = layer(x, initial_state=start, training=training)
             new_state += keras.tree.flatten(parts)
         return x, tuple(new_state)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, KerasOption]:
         own = ("cell", "units", "dropout", "recurrent_dropout", "seed", "symbols", "options")
         return super().get_config() | {name: getattr(self, name) for name in own}
 
 
-def _listed(state_size: Any) -> Any:
-    """The structure of a state; a cell with one part may give its size alone."""
+def _as_structure(state_size: object) -> object:
+    """The structure of a state; a cell with a one-part state may give its size alone."""
     return [state_size] if isinstance(state_size, int) else state_size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ostinato import engines
 from ostinato.errors import ConfigError, RunError, warn
-from ostinato.layers.dry_build import rehearse
+from ostinato.layers.dry_build import dry_build
 from ostinato.runs import weights
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
@@ -206,11 +206,11 @@ def build(task: Task, saved: Checkpoint, directory: RunDirectory) -> keras.Model
     """
     engines.choose(directory.task_config.get("engine", "auto"))
     vocabulary = directory.vocabulary
-    rehearsed = rehearse(lambda: weights.kinds(task.build(vocabulary)))
-    if isinstance(rehearsed.error, RunError):
-        raise rehearsed.error
-    if rehearsed.error is not None:
-        reason = quoted(" ".join(str(rehearsed.error).split()))
+    built = dry_build(lambda: weights.kinds(task.build(vocabulary)))
+    if isinstance(built.error, RunError):
+        raise built.error
+    if built.result is None:
+        reason = quoted(" ".join(str(built.error).split()))
         raise RunError(f"{directory.path} is damaged: its settings make no network: {reason}") from None
-    weights.check(rehearsed.result, saved.groups["weights"], origin=str(directory.path))
+    weights.check(built.result, saved.groups["weights"], origin=str(directory.path))
     return task.build(vocabulary)

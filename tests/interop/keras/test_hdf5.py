@@ -14,7 +14,7 @@ def path(tmp_path):
 
 
 def test_nothing_is_wrong_with_a_model(path):
-    assert hdf5.problem(path) == hdf5.problem(path) == hdf5.look_through(str(path)) == ""
+    assert hdf5.find_problem(path) == hdf5.find_problem(path) == hdf5.read_whole(str(path)) == ""
 
 
 def test_a_file_on_which_the_library_crashes_is_damaged(path):
@@ -23,16 +23,16 @@ def test_a_file_on_which_the_library_crashes_is_damaged(path):
     data = path.read_bytes()
     assert text in data
     path.write_bytes(data.replace(text, damaged))
-    assert hdf5.problem(path).startswith("its HDF5 is damaged: ")
+    assert hdf5.find_problem(path).startswith("its HDF5 is damaged: ")
 
 
 @pytest.mark.parametrize("size", [0, 8, 500, 5000])
 def test_a_truncated_file_is_damaged(path, size):
     path.write_bytes(path.read_bytes()[:size])
-    assert hdf5.problem(path).startswith("its HDF5 is damaged: ")
+    assert hdf5.find_problem(path).startswith("its HDF5 is damaged: ")
 
 
 def test_what_was_sound_is_looked_at_again_when_it_changes(path):
-    assert hdf5.problem(path) == ""
+    assert hdf5.find_problem(path) == ""
     path.write_bytes(path.read_bytes()[:1000])
-    assert hdf5.problem(path) != ""
+    assert hdf5.find_problem(path) != ""

@@ -12,7 +12,7 @@ import typer
 from ostinato import engines
 from ostinato.cli.quiet import import_tensorflow
 from ostinato.cli.usage import click_command
-from ostinato.interop.keras.model_files import check_file
+from ostinato.interop.keras.model_files import check_model_path
 
 if TYPE_CHECKING:
     from ostinato.acceleration.compare import Comparison
@@ -60,7 +60,7 @@ def bench(
     Example: ostinato bench model.keras --input 64,200,16 --train
     """
     sizes = [_sizes(shape) for shape in shapes or []]
-    check_file(model)
+    check_model_path(model)
     engines.check("auto")  # what OSTINATO_ENGINE asks for
     import_tensorflow()
     import warnings

@@ -1,1 +1,1 @@
-"""Reading the models that Keras 2 and 3 wrote, in files that may come from anyone."""
+"""Reads models that Keras 2 and 3 saved, from files that need not be trusted."""

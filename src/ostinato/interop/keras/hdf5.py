@@ -1,54 +1,52 @@
-"""Weights in HDF5 from anyone: read once in a process of their own before anything else reads them.
+"""Checks HDF5 files of weights in a separate process, before anything else reads them.
 
-HDF5's library may crash on a damaged file, or never return, and takes the whole process with it. This file is
-the program of that other process, too; it imports nothing but h5py, so that it starts at once.
+On a damaged file HDF5's library may crash, taking the process with it, or never return. This file is also the
+program of the separate process; it imports nothing but h5py, so it starts quickly.
 """
 
 import hashlib
 import pathlib
 import subprocess
 import sys
-from typing import Any
 
 import h5py
 
-HARMLESS = 1 << 26
+ALWAYS_ALLOWED = 1 << 26
 """Bytes that any file may ask for, however small it is."""
-EXPANDS = 100
-"""How many times more than is stored may be unpacked from it; Keras stores weights as they are."""
-MOST_PARTS = 100_000
-"""Groups and arrays of weights."""
-_SECONDS, _BYTES_A_SECOND = 60, 1 << 24  # what a slow disk needs, and longer
+MAX_EXPANSION = 100
+"""How many times its stored size a part of a file may have when unpacked; Keras does not compress weights."""
+MAX_PARTS = 100_000
+"""Groups and arrays of weights in a file."""
+_SECONDS, _BYTES_PER_SECOND = 60, 1 << 24  # a generous time limit for a slow disk
 
-_sound: set[str] = set()
+_sound_digests: set[str] = set()
 
 
-def problem(path: pathlib.Path) -> str:
-    """What is wrong with an HDF5 file, as it follows its name; empty when nothing is.
+def find_problem(path: pathlib.Path) -> str:
+    """What is wrong with an HDF5 file, to be put after its name; empty when nothing is.
 
-    Links, and arrays that lie in other files, are wrong, too, and so is what claims to be far larger than the
-    file.
+    Problems are also links, arrays in other files, and sizes far above the size of the file.
     """
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest in _sound:
+    if digest in _sound_digests:
         return ""
     command = [sys.executable, "-P", __file__, str(path)]
-    patience = _SECONDS + path.stat().st_size / _BYTES_A_SECOND
+    timeout = _SECONDS + path.stat().st_size / _BYTES_PER_SECOND
     try:
-        done = subprocess.run(command, capture_output=True, timeout=patience, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
-        return f"its HDF5 is damaged: it was not read within {patience:.0f} seconds"
+        return f"its HDF5 is damaged: it was not read within {timeout:.0f} seconds"
     if done.returncode != 0:
         return "its HDF5 is damaged: HDF5's library crashes on it"
-    found = done.stdout.decode().strip()
-    if not found:
-        _sound.add(digest)
-    return found
+    problem = done.stdout.decode().strip()
+    if not problem:
+        _sound_digests.add(digest)
+    return problem
 
 
-def look_through(path: str) -> str:
-    """The same, in this process."""
+def read_whole(path: str) -> str:
+    """Reads the whole file in this process and returns what `find_problem` returns."""
     size = pathlib.Path(path).stat().st_size
     with h5py.File(path, "r") as file:
         waiting, seen = [file["/"]], set()
@@ -58,36 +56,36 @@ def look_through(path: str) -> str:
             if (information.fileno, information.addr) in seen:
                 continue
             seen.add((information.fileno, information.addr))
-            if len(seen) + len(waiting) > MOST_PARTS:
+            if len(seen) + len(waiting) > MAX_PARTS:
                 return "it has far too many arrays"
-            if found := _attributes(part, size):
-                return found
+            if problem := _attributes_problem(part, size):
+                return problem
             if isinstance(part, h5py.Group):
                 for name in part:
                     if not isinstance(part.get(name, getlink=True), h5py.HardLink):
                         return f"its part {name!r:.100} lies elsewhere"
                     waiting.append(part[name])
-            elif isinstance(part, h5py.Dataset) and (found := _array(part, size)):
-                return f"its weights {part.name!r:.100} {found}"
+            elif isinstance(part, h5py.Dataset) and (problem := _array_problem(part, size)):
+                return f"its weights {part.name!r:.100} {problem}"
     return ""
 
 
-def _attributes(part: Any, size: int) -> str:
+def _attributes_problem(part: h5py.HLObject, size: int) -> str:
     for name in part.attrs:
         attribute = part.attrs.get_id(name)
         count = attribute.get_space().get_simple_extent_npoints()
-        if count * attribute.get_type().get_size() > max(size, HARMLESS):
+        if count * attribute.get_type().get_size() > max(size, ALWAYS_ALLOWED):
             return f"its attribute {name!r:.100} claims to be larger than the file"
         part.attrs[name]
     return ""
 
 
-def _array(array: h5py.Dataset, size: int) -> str:
+def _array_problem(array: h5py.Dataset, size: int) -> str:
     if array.external or array.is_virtual:
         return "lie in another file"
     if array.dtype.kind not in "biufcV":
-        return "are no numbers"
-    if array.nbytes > max(HARMLESS, EXPANDS * min(size, array.id.get_storage_size())):
+        return "are not numbers"
+    if array.nbytes > max(ALWAYS_ALLOWED, MAX_EXPANSION * min(size, array.id.get_storage_size())):
         return f"claim {array.nbytes:,} bytes"
     if array.chunks is None:
         array[()]
@@ -99,7 +97,7 @@ def _array(array: h5py.Dataset, size: int) -> str:
 
 if __name__ == "__main__":
     try:
-        said = look_through(sys.argv[1])
-    except Exception as error:  # h5py raises whatever HDF5 says, in many ways
-        said = "its HDF5 is damaged: " + " ".join(str(error).split())[:200]
-    print(said)
+        found = read_whole(sys.argv[1])
+    except Exception as error:  # h5py raises HDF5's messages in many types of exception
+        found = "its HDF5 is damaged: " + " ".join(str(error).split())[:200]
+    print(found)

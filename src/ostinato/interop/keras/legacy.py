@@ -1,7 +1,7 @@
 """Models in `.h5` files that Keras 2 wrote.
 
-Keras 3 reads most of such a file. What it stumbles over in a model is put right in a copy of the file before
-it reads it; loss, metrics and the optimizer with its momentums are read here.
+Keras 3 reads most of such a file. The parts of the model that it cannot read are corrected in a copy of the
+file first. Loss, metrics and the optimizer with its momentums are read here.
 """
 
 import json
@@ -18,7 +18,9 @@ import numpy as np
 
 from ostinato.errors import ConfigError, warn
 
-# What a slot of an optimizer is called in a file of Keras 2, and in Keras 3.
+JsonObject = dict[str, Any]
+
+# The names of an optimizer's slots in files of Keras 2, and in Keras 3.
 _SLOTS = {
     "iter": "iteration",
     "m": "momentum",
@@ -50,20 +52,23 @@ def keras2_hard_sigmoid(x: Any) -> Any:
 
 
 def load(path: pathlib.Path, *, compile: bool = True) -> keras.Model:
-    """The model in an `.h5` file, of Keras 2 or 3.
+    """Loads the model in an `.h5` file of Keras 2 or 3.
 
     Args:
         path: the file.
+        compile: False ignores optimizer, loss and metrics.
 
     Returns:
-        The model, compiled if it was, with the optimizer as it was saved.
+        The model, compiled if it was saved so, with the saved state of the optimizer.
 
     Raises:
-        ConfigError: the file has weights only, or layers that Keras 3 does not have.
+        ConfigError: the file has only weights, or layers that Keras 3 does not have.
     """
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
-            raise ConfigError(f"{path} holds weights without a model; load them into one with load_weights.")
+            raise ConfigError(
+                f"{path} holds weights without a model; load them into a model with load_weights"
+            )
         version = _text(file.attrs.get("keras_version", "2"))
     if not version.startswith(("1.", "2")):
         return cast("keras.Model", keras.models.load_model(path, compile=compile))
@@ -71,17 +76,17 @@ def load(path: pathlib.Path, *, compile: bool = True) -> keras.Model:
         copy = pathlib.Path(folder) / path.name
         shutil.copy(path, copy)
         with h5py.File(copy, "r+") as file:
-            config = _for_keras_3(json.loads(_text(file.attrs["model_config"])))
+            config = _converted(json.loads(_text(file.attrs["model_config"])))
             file.attrs["model_config"] = json.dumps(config).encode()
-            training = _for_keras_3(json.loads(_text(file.attrs.get("training_config", "null"))))
+            training = _converted(json.loads(_text(file.attrs.get("training_config", "null"))))
             state = _optimizer_state(file)
-        model: Any = keras.models.load_model(copy, compile=False)
+        model = cast("keras.Model", keras.models.load_model(copy, compile=False))
     if training and compile:
         model.compile(
             optimizer=keras.optimizers.deserialize(training["optimizer_config"]),
-            loss=_each(keras.losses.deserialize, training["loss"]),
-            metrics=_each(_metric, training.get("metrics")),
-            weighted_metrics=_each(_metric, training.get("weighted_metrics")),
+            loss=_map_named(keras.losses.deserialize, training["loss"]),
+            metrics=_map_named(_metric, training.get("metrics")),
+            weighted_metrics=_map_named(_metric, training.get("weighted_metrics")),
             loss_weights=training.get("loss_weights"),
         )
         if state:
@@ -89,44 +94,46 @@ def load(path: pathlib.Path, *, compile: bool = True) -> keras.Model:
     return model
 
 
-def _each(make: Callable[[dict[str, Any]], Any], config: Any) -> Any:
-    """The objects in a nested configuration; names, which `compile` understands, stay names."""
+def _map_named(make: Callable[[JsonObject], object], config: object) -> Any:
+    """Makes the objects of a nested configuration. Bare names stay names, which `compile` understands."""
     if isinstance(config, list):
-        return [_each(make, part) for part in config]
+        return [_map_named(make, part) for part in config]
     if isinstance(config, dict):
         return (
-            make(config) if "class_name" in config else {name: _each(make, config[name]) for name in config}
+            make(config)
+            if "class_name" in config
+            else {name: _map_named(make, config[name]) for name in config}
         )
     return config
 
 
-def _metric(config: dict[str, Any]) -> Any:
+def _metric(config: JsonObject) -> object:
     if config["class_name"] != "MeanMetricWrapper":
         return keras.metrics.deserialize(config)
     name, function = config["config"]["name"], config["config"]["fn"]
     if name in ("accuracy", "acc", "crossentropy", "ce"):
-        return name  # `compile` chooses the function that fits the output, as it did in Keras 2
+        return name  # `compile` chooses the function that fits the output, as in Keras 2
     return function["config"] if isinstance(function, dict) else function
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _for_keras_3(config: Any) -> Any:
-    """The configuration as Keras 3 writes it, as far as recurrent models go."""
+def _converted(config: Any) -> Any:
+    """A configuration as Keras 3 writes it, for everything in recurrent models."""
     if isinstance(config, list):
-        return [_for_keras_3(part) for part in config]
+        return [_converted(part) for part in config]
     if not isinstance(config, dict):
         return config
-    config = {name: _for_keras_3(value) for name, value in config.items()}
+    config = {name: _converted(value) for name, value in config.items()}
     kind, options = config.get("class_name"), config.get("config")
     if not isinstance(kind, str):
         return config
     if kind.startswith("CuDNN"):
         raise ConfigError(
-            f"The model has a {kind} layer, which Keras 3 no longer has; in Keras 2, copy its weights into a "
-            f"{kind.removeprefix('CuDNN')} and save that."
+            f"the model has a {kind} layer, which Keras 3 no longer has; in Keras 2, copy its weights into a "
+            f"{kind.removeprefix('CuDNN')} and save that"
         )
     if kind[:-2] in _RECURRENT and kind.endswith(("V1", "V2")):
         kind = kind[:-2]
@@ -138,17 +145,17 @@ def _for_keras_3(config: Any) -> Any:
     return config | {"class_name": kind, "config": options}
 
 
-def _options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of one layer or optimizer, as Keras 3 knows them."""
+def _options(kind: str, options: JsonObject) -> JsonObject:
+    """The arguments of one layer, loss or optimizer, as Keras 3 has them."""
     if kind in (*_RECURRENT, "RNN") and options.pop("time_major", False):
         raise ConfigError(
-            f"The layer '{options.get('name')}' has time_major=True, which Keras 3 does not have; save the "
-            "model with the batch as the first axis."
+            f"the layer '{options.get('name')}' has time_major=True, which Keras 3 does not have; save the "
+            "model with the batch as the first axis"
         )
     if kind == "SimpleRNN":
         options.pop("implementation", None)
     if kind == "GRU":
-        options.setdefault("reset_after", False)  # as it was before there was a choice
+        options.setdefault("reset_after", False)  # the only form before there was a choice
     if kind == "Embedding":
         options.pop("input_length", None)
     if kind == "Sequential" and options["layers"]:
@@ -166,7 +173,7 @@ def _options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
             )
             first = min((call[1] for call in calls), default=0)
             for call in calls:
-                call[1] -= first  # Keras 2 counted the making of a nested Sequential as a call
+                call[1] -= first  # Keras 2 counted making a nested Sequential as a call
     for name in ("layer", "backward_layer"):  # of a wrapper
         if isinstance(options.get(name), dict) and "module" not in options[name]:
             options[name] |= {"module": "keras.layers", "registered_name": None}
@@ -194,8 +201,8 @@ def _options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _calls(nodes: Any, name: str) -> list[list[Any]]:
-    """The places in a functional configuration that take the output of one call of a layer."""
+def _calls(nodes: object, name: str) -> list[list[Any]]:
+    """The places in a functional configuration that use the output of a call of a layer."""
     if not isinstance(nodes, list):
         return []
     if len(nodes) >= 3 and nodes[0] == name and isinstance(nodes[1], int):
@@ -204,37 +211,39 @@ def _calls(nodes: Any, name: str) -> list[list[Any]]:
 
 
 def _optimizer_state(file: h5py.File) -> dict[str, list[np.ndarray]]:
-    """The optimizer's variables by what they are, each list in the order of the weights they belong to."""
+    """The optimizer's variables by slot, in the order of their weights."""
     found: dict[str, list[np.ndarray]] = {}
-    group = file.get("optimizer_weights")
-    for name in [] if group is None else map(_text, cast(Any, group).attrs["weight_names"]):
+    group = cast("h5py.Group | None", file.get("optimizer_weights"))
+    if group is None:
+        return found
+    for name in map(_text, cast("list[bytes]", group.attrs["weight_names"])):
         parts = re.sub(r":\d+$", "", name).removeprefix("training/").split("/")
         # TensorFlow before 2.11 wrote Adam/gru/kernel/m, later ones write Adam/m/gru/kernel.
         slot = parts[-1] if len(parts) < 3 or parts[-1] in _SLOTS else parts[1]
-        found.setdefault(_SLOTS.get(slot, slot), []).append(np.asarray(cast(Any, group)[name]))
+        found.setdefault(_SLOTS.get(slot, slot), []).append(np.asarray(group[name]))
     return found
 
 
-def _restore_optimizer(model: Any, state: dict[str, list[np.ndarray]]) -> None:
-    """Gives the optimizer the state it had, or says that it could not."""
+def _restore_optimizer(model: keras.Model, state: dict[str, list[np.ndarray]]) -> None:
+    """Gives the optimizer its saved state, or warns that it does not fit."""
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)
-    ours = {
+    variables = {
         variable.path: variable
         for variable in optimizer.variables
         if not variable.path.endswith("/learning_rate")
     }
-    pairs = []
+    pairs, fits = [], True
     for slot, values in state.items():
         ending = "/iteration" if slot == "iteration" else f"_{slot}"
-        variables = [ours.pop(path) for path in list(ours) if path.endswith(ending)]
-        if [variable.shape for variable in variables] != [value.shape for value in values]:
-            ours[slot] = None
-        pairs += zip(variables, values, strict=False)
-    if ours:
+        matching = [variables.pop(path) for path in list(variables) if path.endswith(ending)]
+        if [variable.shape for variable in matching] != [value.shape for value in values]:
+            fits = False
+        pairs += zip(matching, values, strict=False)
+    if variables or not fits:
         warn(
-            f"The file's {optimizer.name} optimizer keeps another state than Keras 3's; its momentums start "
-            "anew."
+            f"the {optimizer.name} optimizer of the file keeps another state than that of Keras 3; "
+            "its momentums start from zero"
         )
         return
     for variable, value in pairs:

@@ -1,29 +1,29 @@
-"""A Keras model, whether it is given or stands in a file; and what is wrong with it, in one sentence."""
+"""Loads a Keras model from a file; describes the errors of Keras in one sentence."""
 
 import os
 import pathlib
 import re
-from typing import Any
+from typing import cast
 
 from ostinato.errors import ConfigError
-from ostinato.interop.keras.model_files import check_file
+from ostinato.interop.keras.model_files import check_model_path
 from ostinato.layers import classic  # registers the layers that files name # noqa: F401
 
-import keras  # isort: skip - classic says in one sentence what is wrong when it does not load
+import keras  # isort: skip - classic explains in one sentence when Keras does not load
 
 Source = keras.layers.Layer | str | os.PathLike[str]
-_LONGEST = 400
+_MAX_LENGTH = 400
 
 
-def loaded(model: Source, *, compile: bool = True) -> Any:
-    """The model or layer itself, or the model in a file.
+def load_source(model: Source, *, compile: bool = True) -> keras.layers.Layer:
+    """Returns a model or layer as it is, and loads a model from a path.
 
     Args:
-        model: a Keras model or layer, or a file with a model.
-        compile: False leaves out what a file says of optimizer, loss and metrics.
+        model: a Keras model or layer, or the path of a file with a model.
+        compile: False ignores a file's optimizer, loss and metrics.
 
     Raises:
-        ConfigError: it is no Keras model, or no file that holds one.
+        ConfigError: it is neither a Keras model nor a file that holds one, or the file is not safe to load.
     """
     if isinstance(model, keras.layers.Layer):
         return model
@@ -31,37 +31,36 @@ def loaded(model: Source, *, compile: bool = True) -> Any:
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
         if kind.startswith("tf_keras."):
             raise ConfigError(
-                f"{kind} is a model of Keras 2; save it with model.save('model.h5') and give the file's name."
+                f"{kind} is a model of Keras 2; save it with model.save('model.h5') and give the file's path"
             )
-        raise ConfigError(f"A Keras model or the path of a .keras or .h5 file is expected, not {kind}.")
+        raise ConfigError(f"the model must be a Keras model or the path of a .keras or .h5 file, got {kind}")
     path = pathlib.Path(model)
-    check_file(path)
-    from ostinato.interop.keras import allowed as vetting
-    from ostinato.interop.keras import legacy
+    check_model_path(path)
+    from ostinato.interop.keras import allowed, legacy
 
     try:
         if path.suffix == ".keras":
-            vetting.vet_keras(path)
-            return keras.models.load_model(path, safe_mode=True, compile=compile)
-        vetting.vet_h5(path, legacy.load)
+            allowed.check_keras_file(path)
+            return cast("keras.Model", keras.models.load_model(path, safe_mode=True, compile=compile))
+        allowed.check_h5_file(path, legacy.load)
         return legacy.load(path, compile=compile)
     except ConfigError:
         raise
     except Exception as error:  # Keras raises whatever its parts raise
-        raise ConfigError(f"{path} cannot be loaded: {reason(error)}") from error
+        raise ConfigError(f"{path} cannot be loaded: {describe_error(error)}") from error
 
 
-def reason(error: Exception) -> str:
-    """The sentence of Keras' message that says what is wrong."""
+def describe_error(error: Exception) -> str:
+    """The sentence of Keras' message that says what is wrong, without a full stop."""
     text = str(error)
     if "safe_mode" in text:
-        return "it holds a Python lambda, which could only be rebuilt by running code from its configuration."
+        return "it holds a Python lambda, which could only be rebuilt by running code from its configuration"
     lines = [line.strip() for line in text.partition("Exception encountered:")[2].splitlines()]
     lines += [line.strip() for line in text.splitlines()]
     lines = [re.sub(r"\x1b\[\d*m", "", line) for line in lines if line] + [type(error).__name__]
-    # Keras wraps what a layer raises in a report, whose first line says only which layer it was.
+    # Keras wraps a layer's error in a report, whose first line only names the layer.
     first = next(line for line in lines if not line.startswith("Exception encountered when calling"))
     first = first.partition(" Full object config")[0].partition(" using config=")[0]
-    first = first if len(first) <= _LONGEST else f"{first[:_LONGEST]}…"
+    first = first if len(first) <= _MAX_LENGTH else f"{first[:_MAX_LENGTH]}…"
     first = "".join(c if c.isprintable() else repr(c)[1:-1] for c in first)  # it may quote the file
-    return first if first.endswith((".", "!", "?", "…")) else f"{first}."
+    return first.rstrip(".")

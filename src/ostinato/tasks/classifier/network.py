@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.encoder import Reader
+from ostinato.layers.encoder import RecurrentEncoder
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.padding import PADDING
@@ -44,7 +44,7 @@ class RecurrentClassifier(keras.Model):
             embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
             name="embedding",
         )
-        self.reader = Reader(
+        self.reader = RecurrentEncoder(
             config.cell,
             config.units,
             bidirectional=config.bidirectional,

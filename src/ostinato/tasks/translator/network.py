@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ostinato.data.examples.sentences import BOS
 from ostinato.layers.dropout import DropoutKey
-from ostinato.layers.encoder import Reader
+from ostinato.layers.encoder import RecurrentEncoder
 from ostinato.layers.stack import State
 from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded
@@ -50,7 +50,7 @@ class RecurrentTranslator(keras.Model):
                 embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
                 name="source_embedding",
             )
-        self.encoder = Reader(
+        self.encoder = RecurrentEncoder(
             config.cell,
             config.units,
             bidirectional=config.bidirectional,

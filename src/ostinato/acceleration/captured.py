@@ -1,6 +1,6 @@
-"""Weights that a model's code reads by a name from outside: a global variable, or a closure of a class.
+"""Weights that a model's code reads from outside of the model: global variables, closures, class attributes.
 
-A copy would go on reading the original's weights there, so that a model with such code is not copied.
+A copy would still read the original's weights there, so a model with such code is not copied.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import dis
 import functools
 import types
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ostinato.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ostinato.acceleration.copying import Copy
+    from ostinato.acceleration.copying import ModelCopy
 
-# What runs when a layer is made or saved, and not in a copy.
-_MAKING = (
+# Methods that run when a layer is made or saved, but not in a copy.
+_NOT_IN_A_COPY = (
     "__init__",
     "__new__",
     "__init_subclass__",
@@ -26,21 +26,21 @@ _MAKING = (
     "from_config",
     "get_build_config",
 )
-# Code that reads no weights by a name of its own module.
+# Packages whose code reads no weights by global names.
 _LIBRARIES = ("keras", "tensorflow", "numpy", "ostinato", "builtins", "functools", "abc", "typing")
 
 
-def check_names(things: Iterable[Any], copy: Copy) -> None:
-    """Refuses a model whose code reads, by a name, what would have to be copied.
+def check_captured(things: Iterable[object], copy: ModelCopy) -> None:
+    """Refuses a model whose code captures an object that would have to be copied.
 
     Args:
         things: all objects of the model.
-        copy: which says what leads to an object that is copied.
+        copy: the copy, which knows what is copied.
 
     Raises:
-        ConfigError: saying which function reads what.
+        ConfigError: a function does; the message says which, and what it reads.
     """
-    functions: dict[int, tuple[Any, bool]] = {}
+    functions: dict[int, tuple[types.FunctionType, bool]] = {}
     kinds: dict[type, None] = {}
     for thing in things:
         if isinstance(thing, types.FunctionType):
@@ -50,43 +50,50 @@ def check_names(things: Iterable[Any], copy: Copy) -> None:
                 kinds.setdefault(kind)
     for kind in kinds:
         for name, value in vars(kind).items():
-            if name in _MAKING:
+            if name in _NOT_IN_A_COPY:
                 continue
             found = list(_functions(value))
             functions |= {id(function): (function, True) for function in found}
             data = not found and not name.startswith("__")
             if data and copy.leads_to_copied(value):
-                raise _refused(f"the class {kind.__qualname__}", name, "an attribute of the class")
+                raise _refusal(f"the class {kind.__qualname__}", name, "an attribute of the class")
     waiting, seen = list(functions.values()), set()
     while waiting:
         function, of_class = waiting.pop()
         if id(function) in seen or _is_library(function):
             continue
         seen.add(id(function))
-        for name, value in _globals(function):
-            if isinstance(value, types.FunctionType):
-                waiting.append((value, True))
-            elif copy.leads_to_copied(value):
-                raise _refused(function.__qualname__, name, "a global variable")
-        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-        if of_class and copy.leads_to_copied(defaults):
-            raise _refused(function.__qualname__, "its default arguments", "made with the function")
-        for name, value in _closure(function) if of_class else ():
-            if isinstance(value, types.FunctionType):
-                waiting.append((value, True))
-            elif copy.leads_to_copied(value):
-                raise _refused(function.__qualname__, name, "a variable of the function around it")
+        waiting += [(called, True) for called in _check_function(function, of_class, copy)]
 
 
-def _refused(function: str, name: str, what: str) -> ConfigError:
+def _check_function(
+    function: types.FunctionType, of_class: bool, copy: ModelCopy
+) -> Iterator[types.FunctionType]:
+    """Checks what a function reads, and yields the functions that it can call."""
+    for name, value in _globals(function):
+        if isinstance(value, types.FunctionType):
+            yield value
+        elif copy.leads_to_copied(value):
+            raise _refusal(function.__qualname__, name, "a global variable")
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    if of_class and copy.leads_to_copied(defaults):
+        raise _refusal(function.__qualname__, "its default arguments", "made with the function")
+    for name, value in _closure(function) if of_class else ():
+        if isinstance(value, types.FunctionType):
+            yield value
+        elif copy.leads_to_copied(value):
+            raise _refusal(function.__qualname__, name, "a variable of the function around it")
+
+
+def _refusal(function: str, name: str, what: str) -> ConfigError:
     return ConfigError(f"{function} reads '{name}', {what}, which the copy would share with the original")
 
 
-def _is_library(thing: Any) -> bool:
+def _is_library(thing: object) -> bool:
     return (getattr(thing, "__module__", None) or "").partition(".")[0] in _LIBRARIES
 
 
-def _functions(value: Any) -> Iterator[types.FunctionType]:
+def _functions(value: object) -> Iterator[types.FunctionType]:
     """The functions behind an attribute of a class."""
     for inner in (
         value,
@@ -99,7 +106,7 @@ def _functions(value: Any) -> Iterator[types.FunctionType]:
                 yield wrapped
 
 
-def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def _globals(function: types.FunctionType) -> Iterator[tuple[str, object]]:
     for name in _global_names(function.__code__):
         if name in function.__globals__:
             yield name, function.__globals__[name]
@@ -107,7 +114,7 @@ def _globals(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
 
 @functools.lru_cache(maxsize=4096)
 def _global_names(code: types.CodeType) -> frozenset[str]:
-    """The names of global variables that code reads, the code of functions within it included."""
+    """The names of global variables that code reads, including the code of functions within it."""
     names = {
         instruction.argval
         for instruction in dis.get_instructions(code)
@@ -117,7 +124,7 @@ def _global_names(code: types.CodeType) -> frozenset[str]:
     return frozenset(names.union(*inner))
 
 
-def _closure(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def _closure(function: types.FunctionType) -> Iterator[tuple[str, object]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
