@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from ostinato.errors import RunError
+
+JsonObject = dict[str, object]
+"""A JSON object as Python reads and writes it."""
 
 
 @contextmanager
@@ -68,6 +70,6 @@ def placed_in(folder: Path) -> Iterator[Path]:
         sync_folder(folder)
 
 
-def to_json(value: Any) -> bytes:
+def to_json(value: object) -> bytes:
     """Readable JSON, keys in the order given."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -177,10 +177,10 @@ def test_vocabularies_have_the_sizes_asked_for():
     pieces = prepared(*pairs, source_encoder="bpe", target_encoder="bpe", source_vocabulary=300)
     assert pieces.source_sentences.size == 304
     assert pieces.target_sentences.size < 264
-    assert "the vocabulary size is 256" in message(
+    assert "257 or more, got 256" in message(
         open_pairs(pairs), source_encoder="bpe", source_vocabulary=256, error=ConfigError
     )
-    assert "no encoder 'wrod'" in message(open_pairs(pairs), source_encoder="wrod", error=ConfigError)
+    assert "got 'wrod'" in message(open_pairs(pairs), source_encoder="wrod", error=ConfigError)
 
 
 def test_auto_takes_the_encoder_of_each_script():
