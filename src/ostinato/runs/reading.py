@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from ostinato.errors import RunError
 from ostinato.files.plain import read_plain
 from ostinato.wording import quoted
@@ -87,11 +89,8 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 def memory() -> int:
-    """Bytes of memory that this machine has; very many where it does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows
-        return 1 << 62
+    """The memory of this machine in bytes."""
+    return psutil.virtual_memory().total
 
 
 def _is_deep(value: Any) -> bool:
