@@ -45,10 +45,10 @@ def refused(ostinato, folder, cache):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("gone.txt", None, "there is no file or folder 'gone.txt'; the corpora known by name are pydoc, "),
+        ("gone.txt", None, "there is no file or folder 'gone.txt'; the corpora with names are pydoc, "),
         ("tinyshakespear", None, "did you mean 'tinyshakespeare'?"),
         ("*.tex", None, "no file matches '*.tex'"),
-        ("empty.txt", b"", "empty.txt is empty: there is no text to read"),
+        ("empty.txt", b"", "empty.txt is empty: it has no text"),
         (
             "latin.txt",
             b"caf\xe9 " * 99,
@@ -70,7 +70,7 @@ def test_a_source_that_cannot_be_trained_on_is_refused(refused, tiny, folder, na
 def test_a_folder_without_text_is_refused(refused, folder):
     (folder / "photos").mkdir()
     (folder / "photos" / "cat.jpg").write_bytes(b"\xff")
-    refused("the folder photos holds no text", "train", "lm", "photos")
+    refused("the folder photos contains no", "train", "lm", "photos")
 
 
 # Sizes, flags and settings.

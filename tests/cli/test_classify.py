@@ -252,7 +252,7 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
         (["neighbors", "classifier", "aardvark"], "'aardvark' is no token of this run's vocabulary"),
         (
             ["evaluate", "classifier", "strange.csv"],
-            "strange.csv, line 3 has the label 'odd', which training has never seen; the labels there are "
+            "strange.csv, line 3 has the label 'odd', which is not in training; the labels in training are "
             "'neg', 'pos'",
         ),
         (["evaluate", "classifier", "gaps.csv"], "gaps.csv has 1 row without a text (line 3)"),

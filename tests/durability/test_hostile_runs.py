@@ -239,5 +239,5 @@ def test_a_source_that_has_become_a_pipe_is_not_waited_for(home, runs):
         with home.copy_of(runs[task]) as path, guarded(home):
             place = ("source", "description", *keys, "path")
             change_json(path / "config.json", *place, to=str(home.cache / "pipe"))
-            with pytest.raises(SourceError, match=r"was a file when training began|is no regular file"):
+            with pytest.raises(SourceError, match=r"was a file when training began|is not a regular file"):
                 ostinato.evaluate(path)

@@ -89,9 +89,9 @@ def encoded_texts(
 
 def _find(base: Path, count: int) -> EncodedTexts | None:
     try:
-        starts = cache.map_array(base.with_name(f"{base.name}.starts"), np.dtype(np.int64), count + 1)
-        lengths = cache.map_array(base.with_name(f"{base.name}.lengths"), np.dtype(np.int32), count)
-        ids = cache.map_array(base.with_name(f"{base.name}.ids"), np.dtype(np.int32), int(starts[-1]))
+        starts = cache.map_array(cache.with_ending(base, "starts"), np.dtype(np.int64), count + 1)
+        lengths = cache.map_array(cache.with_ending(base, "lengths"), np.dtype(np.int32), count)
+        ids = cache.map_array(cache.with_ending(base, "ids"), np.dtype(np.int32), int(starts[-1]))
     except (OSError, ValueError):
         return None
     return EncodedTexts(ids, starts, lengths)
@@ -102,9 +102,9 @@ def _write(
 ) -> None:
     total, before, end = sum(len(stored.data) for stored in texts), 0, 0
     with (
-        cache.writing(base.with_name(f"{base.name}.ids")) as ids,
-        cache.writing(base.with_name(f"{base.name}.lengths")) as lengths,
-        cache.writing(base.with_name(f"{base.name}.starts")) as starts,
+        cache.writing(cache.with_ending(base, "ids")) as ids,
+        cache.writing(cache.with_ending(base, "lengths")) as lengths,
+        cache.writing(cache.with_ending(base, "starts")) as starts,
     ):
         _put(starts, np.zeros(1, np.int64))
         for stored in texts:
