@@ -36,7 +36,7 @@ def test_what_cannot_be_read_or_is_too_large_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     for name, message in {
         "gone.json": r"gone\.json is missing; the run directory is damaged",
-        "a.json": r"could not read .*a\.json: it has 104 bytes, more than the 100 expected at most",
+        "a.json": r"could not read .*a\.json: it must have at most 100 bytes, got 104",
         "pipe.json": r"could not read .*pipe\.json: it is not a regular file",
         ".": "could not read .*: Is a directory",
     }.items():
