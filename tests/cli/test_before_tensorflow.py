@@ -64,7 +64,7 @@ WRONG = [
     (["train", "translate", "text.txt", "--attention", "Luong"], "did you mean 'multiplicative'?"),
     # Where the run would go.
     ([*LM, "--out", "run"], "run already holds a run"),
-    ([*LM, "--out", "text.txt"], "text.txt exists and is no folder"),
+    ([*LM, "--out", "text.txt"], "text.txt exists and is not a folder"),
     ([*LM, "--out", "text.txt/run"], "could not write text.txt/run: Not a directory"),
     # Runs.
     ([*LM, "--init-from", "nowhere"], "there is no run at nowhere"),
@@ -77,7 +77,7 @@ WRONG = [
         for name, says in (
             ("nowhere", "there is no run at nowhere"),
             ("text.txt", "it is a file, not a folder"),
-            ("empty", "empty is no run directory"),
+            ("empty", "empty is not a run directory"),
             ("newer", "newer was written by a newer version"),
             ("torn", "torn/config.json is damaged"),
             ("odd", "odd/config.json is damaged: batch = -1"),

@@ -218,7 +218,7 @@ def test_what_resuming_would_write_to_is_in_the_run(home, runs, place, other):
     with home.copy_of(runs["language_model"]) as path, guarded(home):
         put(path / place, other, home.outside)
         for use in (ostinato.load, ostinato.resume):
-            with pytest.raises(RunError, match="which no run directory holds; remove it"):
+            with pytest.raises(RunError, match="which no run directory contains; remove it"):
                 use(path)
 
 

@@ -27,7 +27,7 @@ def test_what_is_nested_like_no_file_of_ours_is_damaged(tmp_path, depth):
     if depth == 40:
         assert "a" in reading.read_json(tmp_path / "a.json", 1000)
         return
-    with pytest.raises(RunError, match="more than 50 objects within another"):
+    with pytest.raises(RunError, match="more than 50 nested levels"):
         reading.read_json(tmp_path / "a.json", 1000)
 
 
@@ -49,11 +49,11 @@ def test_a_directory_holds_nothing_but_files_and_folders(tmp_path, monkeypatch):
     (tmp_path / "report" / "loss.png").write_bytes(b"a picture")
     reading.refuse_what_leads_out(tmp_path)
     (tmp_path / "report" / "more").symlink_to(tmp_path / "report" / "loss.png")
-    with pytest.raises(RunError, match="report/more is a link, which no run directory holds; remove it"):
+    with pytest.raises(RunError, match="report/more is a link, which no run directory contains; remove it"):
         reading.refuse_what_leads_out(tmp_path)
     (tmp_path / "report" / "more").unlink()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(RunError, match="pipe is not a regular file, which no run directory holds"):
+    with pytest.raises(RunError, match="pipe is not a regular file, which no run directory contains"):
         reading.refuse_what_leads_out(tmp_path)
     (tmp_path / "pipe").unlink()
     monkeypatch.setattr(reading, "MOST_FILES", 1)
