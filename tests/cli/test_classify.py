@@ -256,7 +256,7 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
             "'neg', 'pos'",
         ),
         (["evaluate", "classifier", "gaps.csv"], "gaps.csv has 1 row without a text (line 3)"),
-        (["evaluate", "classifier", "gaps.csv"], "correct them, or leave them out: --skip-bad-rows of"),
+        (["evaluate", "classifier", "gaps.csv"], "correct them, or leave them out with --skip-bad-rows of"),
         (["train", "lm", "text.txt", "--init-from", "classifier"], "is a classifier run, not a"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

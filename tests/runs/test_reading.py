@@ -57,7 +57,7 @@ def test_a_directory_holds_nothing_but_files_and_folders(tmp_path, monkeypatch):
         reading.refuse_what_leads_out(tmp_path)
     (tmp_path / "pipe").unlink()
     monkeypatch.setattr(reading, "MOST_FILES", 1)
-    with pytest.raises(RunError, match="holds more than 1 files"):
+    with pytest.raises(RunError, match="has more than 1 files"):
         reading.refuse_what_leads_out(tmp_path)
 
 

@@ -85,7 +85,7 @@ class RunLock:
                 try:
                     flock = _flock(descriptor)
                     found = _read(descriptor)
-                    if flock != "another's" and _lies_at(path, found.identity):
+                    if flock != "another's" and _is_at(path, found.identity):
                         sure = flock == "ours" and found.host in (None, socket.gethostname())
                         if created or sure or _is_abandoned(folder, found, on_wait):
                             return cls(path, descriptor, keep_open=flock == "ours")
@@ -121,7 +121,7 @@ class RunLock:
     def _remove(self) -> None:
         """Unlinks the file while it is locked, so that a process that has opened it sees that it is gone."""
         with suppress(OSError):
-            if _lies_at(self._path, self._identity):
+            if _is_at(self._path, self._identity):
                 os.unlink(self._path)
 
 
@@ -239,7 +239,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _lies_at(path: Path, identity: tuple[int, int]) -> bool:
+def _is_at(path: Path, identity: tuple[int, int]) -> bool:
     """Whether the path still leads to the file with this identity."""
     try:
         return _identity(os.lstat(path)) == identity

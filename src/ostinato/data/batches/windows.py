@@ -74,7 +74,7 @@ def plan(count: int, *, batch: int, seq_len: int, sampling: Sampling, part: str 
         ConfigError: `batch` or `seq_len` is not positive, or `sampling` is unknown.
     """
     rows = min(batch, _whole_windows(count, seq_len, part, batch))
-    # The windows at every offset; with less than a batch of them there is no offset.
+    # The windows that fit at every offset; a text of only `rows` windows has no offset.
     in_every_epoch = max((count - seq_len) // seq_len, rows)
     if sampling not in ("sequential", "random"):
         raise ConfigError(f"sampling must be sequential or random, got {sampling!r}")

@@ -32,8 +32,7 @@ class Encoder(ABC):
             everywhere.
         whole_words: an id is a whole word, together with the space before it.
         fixed_alphabet: only the characters of the training text have ids; others are left out of examples.
-        smallest_vocabulary: the least vocabulary size that may be asked for; None when there is no size to
-            choose.
+        smallest_vocabulary: the smallest vocabulary size; None when the size cannot be chosen.
         normalize: the normalisation of every text before it is encoded.
     """
 

@@ -30,14 +30,14 @@ PAD, BOS, EOS, UNK = 0, 1, 2, 3
 Unicode = Literal["nfkc", "nfc", "none"]
 
 FORMAT = 1
-"""Raised when equal sentences give another vocabulary than before, so that old files are not used."""
+"""Increased when equal sentences give another vocabulary than before, so that old files are not used."""
 SAMPLE = 1000
 """The number of sentences in which `auto` looks at the script."""
 _BLOCK = 4096
 
 _MARKS = ("<pad>", "<bos>", "<eos>", UNKNOWN)
 _SPACE = "▁"  # as figures show it
-_STRANGE = "\0"  # stands for unknown characters; no text contains it
+_UNKNOWN_CHARACTER = "\0"  # stands for unknown characters; no text contains it
 
 
 def normalize_sentence(text: str, unicode: Unicode, lowercase: bool) -> str:
@@ -95,12 +95,12 @@ class Sentences:
         missing = self.encoder.missing(text)
         if not missing:
             return text
-        return "".join(_STRANGE if symbol in missing else symbol for symbol in text)
+        return "".join(_UNKNOWN_CHARACTER if symbol in missing else symbol for symbol in text)
 
     @cached_property
     def reader(self) -> Encoder:
         """What encodes normalised sentences: `encoder`, with id 0 for all that a fixed alphabet lacks."""
-        return self.encoder.with_symbol(_STRANGE)
+        return self.encoder.with_symbol(_UNKNOWN_CHARACTER)
 
     def shifted(self, ids: np.ndarray) -> np.ndarray:
         """Ids from ids of `reader`, both int32 (ids,)."""
@@ -146,7 +146,7 @@ def sentences_from_json(data: JsonObject) -> Sentences:
     if not isinstance(lowercase, bool):
         raise damaged("'lowercase' must be true or false")
     encoder = encoder_from_json(cast(JsonObject, encoder))
-    if encoder.fixed_alphabet and not encoder.missing(_STRANGE):
+    if encoder.fixed_alphabet and not encoder.missing(_UNKNOWN_CHARACTER):
         raise damaged("it contains a NUL byte, which no text does")
     return Sentences(encoder, cast(Unicode, unicode), lowercase)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeGuard, TypeVar
 
 from ostinato.data.sources.faults import Fault, without_faults
 from ostinato.errors import SourceError
@@ -83,3 +83,8 @@ class RowSource(Generic[_Row]):
     def at(self, number: int) -> str:
         """The place of a row, for messages: "reviews.csv, line 7"."""
         return f"{self.name}, {self.place} {number}"
+
+
+def is_description(source: object) -> TypeGuard[JsonObject]:
+    """Whether a source is a `RowSource.description`, and not a path or Python data."""
+    return isinstance(source, dict)

@@ -43,7 +43,7 @@ def choose_columns(
     }
     if len(names) == 2 and None in found.values():
         if found["text"] is None and found["label"] is None:
-            found["label"] = _few_short_values(names, values)
+            found["label"] = _column_like_labels(names, values)
         for one, other in (("text", "label"), ("label", "text")):
             known = found[other]
             if found[one] is None and known is not None:
@@ -77,7 +77,7 @@ def _only(names: list[str], wanted: tuple[str, ...], taken: str | None) -> str |
     return found[0] if len(found) == 1 else None
 
 
-def _few_short_values(names: list[str], values: Sequence[Sequence[object]]) -> str | None:
+def _column_like_labels(names: list[str], values: Sequence[Sequence[object]]) -> str | None:
     """The only one of two columns with short values that repeat; None when both or neither have them."""
     fitting = []
     for at, column in enumerate(names):

@@ -49,12 +49,12 @@ def without_faults(
             numbers.append(item.number)
     if skipped and not skip:
         raise SourceError(
-            f"{name} has {_told(skipped, listed, place)}; correct them, or leave them out: --skip-bad-rows "
-            "of ostinato train, skip_bad_rows=True where Python opens the file"
+            f"{name} has {_summary(skipped, listed, place)}; correct them, or leave them out with "
+            "--skip-bad-rows of ostinato train, or skip_bad_rows=True in Python"
         )
 
 
-def _told(counts: dict[str, int], listed: dict[str, list[int]], place: str) -> str:
+def _summary(counts: dict[str, int], listed: dict[str, list[int]], place: str) -> str:
     said = []
     for problem, numbers in listed.items():
         count = counts[problem]

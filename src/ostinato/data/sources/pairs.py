@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import ClassVar, NamedTuple, TypeGuard
+from typing import ClassVar, NamedTuple
 
-from ostinato.data.sources.base import RowSource
+from ostinato.data.sources.base import RowSource, is_description
 from ostinato.data.sources.faults import Fault
 from ostinato.data.sources.rows import is_missing
 from ostinato.errors import RunError, SourceError
@@ -58,7 +58,7 @@ def open_pairs(source: object, *, skip_bad_rows: bool = False) -> Pairs:
         SourceError: there is no such source.
         RunError: the description is damaged.
     """
-    if _is_description(source):
+    if is_description(source):
         return _reopen(source)
     if isinstance(source, str | os.PathLike):
         return _open_file(os.fspath(source), skip_bad_rows)
@@ -73,10 +73,6 @@ def open_pairs(source: object, *, skip_bad_rows: bool = False) -> Pairs:
 
 def _is_path(value: object) -> bool:
     return isinstance(value, str | os.PathLike)
-
-
-def _is_description(source: object) -> TypeGuard[JsonObject]:
-    return isinstance(source, dict)
 
 
 def _reopen(description: JsonObject) -> Pairs:
@@ -103,13 +99,13 @@ def _open_file(name: str, skip: bool) -> Pairs:
     path, size = _found(name)
 
     def read(on_read: OnRead | None) -> Iterator[Pair | Fault]:
-        return _of_lines(read_lines(path, shown(name), on_read))
+        return _separated(read_lines(path, shown(name), on_read))
 
     description = {"kind": "file", "path": str(path), "skip_bad_rows": skip}
     return Pairs(shown(name), description, size, files=(path,), _read=read)
 
 
-def _of_lines(lines: Iterator[str]) -> Iterator[Pair | Fault]:
+def _separated(lines: Iterator[str]) -> Iterator[Pair | Fault]:
     """The pairs of lines of source TAB target; blank lines at the end are left out."""
     blank: list[int] = []
     for number, line in enumerate(lines, 1):
@@ -139,14 +135,16 @@ def _open_two(first: str, second: str, skip: bool) -> Pairs:
 
             return read_lines(path, shown(name), told)
 
-        return _of_two(lines(0, source, first), lines(1, target, second), (shown(first), shown(second)))
+        return _aligned(lines(0, source, first), lines(1, target, second), (shown(first), shown(second)))
 
     description = {"kind": "files", "paths": [str(source), str(target)], "skip_bad_rows": skip}
     name = f"{shown(first)} and {shown(second)}"
     return Pairs(name, description, source_size + target_size, files=(source, target), _read=read)
 
 
-def _of_two(sources: Iterator[str], targets: Iterator[str], names: tuple[str, str]) -> Iterator[Pair | Fault]:
+def _aligned(
+    sources: Iterator[str], targets: Iterator[str], names: tuple[str, str]
+) -> Iterator[Pair | Fault]:
     """The pairs of lines with the same number; lines at the end that are blank on both sides are left out."""
     counts, blank, uneven = [0, 0], 0, False
     for number, sides in enumerate(zip_longest(sources, targets, fillvalue=""), 1):

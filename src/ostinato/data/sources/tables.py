@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeGuard, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from ostinato.data.sources import imdb, json_lines, label_folders
-from ostinato.data.sources.base import RowSource
+from ostinato.data.sources.base import RowSource, is_description
 from ostinato.data.sources.columns import choose_columns
 from ostinato.data.sources.delimited import csv_dialect, read_records, rows_of_records, tsv_dialect
 from ostinato.data.sources.faults import Fault
@@ -76,7 +76,7 @@ def open_table(
         ConfigError: columns are named for a source without columns, or both are the same.
         RunError: the description is damaged.
     """
-    if _is_description(source):
+    if is_description(source):
         return _reopen(source)
     if text is not None and text == label:
         raise ConfigError(f"text and label must be two columns, got {text!r} for both")
@@ -88,7 +88,9 @@ def open_table(
     if not isinstance(source, Iterable):
         raise SourceError(f"expected a path, (text, label) pairs or a DataFrame, got {type(source).__name__}")
     pairs: Sequence[object] = source if isinstance(source, list | tuple) else list(source)
-    return _open_pairs("<pairs>", lambda: map(_two, pairs, range(1, len(pairs) + 1)), skip_bad_rows)
+    return _open_pairs(
+        "<pairs>", lambda: map(_text_and_label, pairs, range(1, len(pairs) + 1)), skip_bad_rows
+    )
 
 
 def open_table_like(source: object, columns: tuple[str, str] | None, *, skip_bad_rows: bool) -> Table:
@@ -102,10 +104,6 @@ def open_table_like(source: object, columns: tuple[str, str] | None, *, skip_bad
         except (ConfigError, SourceError):
             pass  # a table of another kind, or with other names
     return open_table(source, skip_bad_rows=skip_bad_rows)
-
-
-def _is_description(source: object) -> TypeGuard[JsonObject]:
-    return isinstance(source, dict)
 
 
 def _reopen(description: JsonObject) -> Table:
@@ -242,7 +240,7 @@ def _open_frame(frame: Frame, text: str | None, label: str | None, skip: bool) -
     return _open_pairs("the DataFrame", lambda: zip(first, second, strict=True), skip, columns, notes)
 
 
-def _two(pair: object, number: int) -> tuple[object, object]:
+def _text_and_label(pair: object, number: int) -> tuple[object, object]:
     if isinstance(pair, str | bytes) or not isinstance(pair, Iterable) or len(two := list(pair)) != 2:
         raise SourceError(f"expected (text, label) pairs, but number {number} is {shown(repr(pair))}")
     return two[0], two[1]

@@ -1,7 +1,7 @@
 """Texts as ids in memory-mapped files of the cache, each text encoded by itself.
 
-The folder `examples` holds the ids (.ids), where each text begins among them (.starts), and how many ids it
-has (.lengths).
+The folder `examples` holds the ids (.ids), the start of each text among them (.starts), and its number of ids
+(.lengths).
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from ostinato.files import cache
 from ostinato.files.cache import Progress
 
 FORMAT = 1
-"""Raised when equal texts and encoders give other files than before, so that old files are not used."""
+"""Increased when equal texts and encoders give other files than before, so that old files are not used."""
 
 
 class EncodedTexts(NamedTuple):

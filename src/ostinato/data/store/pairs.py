@@ -1,7 +1,7 @@
 """Sentence pairs in the cache, so that they are read once and may be larger than memory.
 
-The folder `pairs` holds the sentences of each side (.sources, .targets); where each ends, its number and its
-draw (.rows); and the counts of all that (.json).
+The folder `pairs` holds the sentences of each side (.sources, .targets); the ends, number and draw of each
+pair (.rows); and the counts of all that (.json).
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from ostinato.files import cache
 from ostinato.files.cache import Progress
 
 FORMAT = 1
-"""Raised when equal pairs give other files than before, so that old files are not used."""
+"""Increased when equal pairs give other files than before, so that old files are not used."""
 SIDES = ("sources", "targets")
 _ROW = np.dtype([("source_end", "<i8"), ("target_end", "<i8"), ("number", "<i8"), ("draw", "<u8")])
 _BLOCK = 4096

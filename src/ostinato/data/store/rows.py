@@ -1,7 +1,7 @@
 """The rows of a table in the cache, so that a table is read once and may be larger than memory.
 
-The folder `tables` holds the texts (.texts); where each ends, its number and its label (.rows); and the names
-of the labels (.json).
+The folder `tables` holds the texts (.texts); the end, number and label of each (.rows); and the names of the
+labels (.json).
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from ostinato.files import cache
 from ostinato.files.cache import Progress
 
 FORMAT = 1
-"""Raised when equal rows give other files than before, so that old files are not used."""
+"""Increased when equal rows give other files than before, so that old files are not used."""
 LARGEST_LABEL_COUNT = 100_000
 """Different labels in a column; a column with more is taken for the wrong one."""
 _ROW = np.dtype([("end", "<i8"), ("number", "<i8"), ("label", "<i4")])
@@ -94,7 +94,7 @@ def _write(base: Path, table: Table, identity: str, on_progress: Progress | None
             end += len(text)
             waiting.append((end, row.number, label))
             if len(waiting) == _BLOCK:
-                _refuse_many(table, labels, row)
+                _refuse_too_many(table, labels, row)
                 rows.write(np.array(waiting, _ROW).tobytes())
                 count += len(waiting)
                 waiting.clear()
@@ -105,7 +105,7 @@ def _write(base: Path, table: Table, identity: str, on_progress: Progress | None
     cache.write_json(cache.with_ending(base, "json"), known | {"skipped": table.skipped})
 
 
-def _refuse_many(table: Table, labels: dict[str, int], row: Row) -> None:
+def _refuse_too_many(table: Table, labels: dict[str, int], row: Row) -> None:
     if len(labels) > LARGEST_LABEL_COUNT:
         column = f" in column {table.columns[1]!r}" if table.columns else ""
         raise SourceError(

@@ -26,7 +26,7 @@ from ostinato.files import cache
 from ostinato.files.cache import Progress
 
 FORMAT = 1
-"""Raised when an encoder of equal JSON gives other ids than before, so that old files are not used."""
+"""Increased when an encoder of equal JSON gives other ids than before, so that old files are not used."""
 Stamps = list[tuple[str, int, int]]
 """See `Corpus.stamps`."""
 

@@ -27,7 +27,7 @@ from ostinato.files import cache
 from ostinato.files.cache import Progress
 
 FORMAT = 1
-"""Raised when equal texts give another vocabulary than before, so that old files are not used."""
+"""Increased when equal texts give another vocabulary than before, so that old files are not used."""
 
 
 def fitted_once(key: str, fit: Callable[[], Encoder]) -> Encoder:
