@@ -164,7 +164,7 @@ def test_what_is_in_the_way_is_left_alone(refused, run, folder, tiny):
     train = ["train", "lm", "text.txt", *tiny, "--steps", "1"]
     refused("run already holds a run; resume it (ostinato train --resume run)", *train, "--out", run)
     refused("photos exists, is not empty, and is not a run directory", *train, "--out", "photos")
-    refused("photos exists, is not empty, and is no run", *train, "--out", "photos", "--overwrite")
+    refused("photos exists, is not empty, and is not a run", *train, "--out", "photos", "--overwrite")
     refused("text.txt exists and is not a folder", *train, "--out", "text.txt", "--overwrite")
     refused("could not write text.txt/run: Not a directory", *train, "--out", "text.txt/run")
     refused("cannot be the name of a run directory", *train, "--out", ".")

@@ -148,7 +148,7 @@ def test_bad_rows_are_counted_and_listed_by_line(ostinato, folder):
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(
         "Error: a.csv has 2 rows without a text (lines 2, 3), 1 row without a label (line 4) and "
-        "1 row with more or fewer fields than columns (line 5); correct them, or leave them out: "
+        "1 row with more or fewer fields than columns (line 5); correct them, or leave them out with "
         "--skip-bad-rows of ostinato train"
     )
     assert answer.err.count("\n") == 1
