@@ -28,6 +28,8 @@ _PUBLIC = {
     "train": "ostinato.training.run",
 }
 
+_ROOMS = ("data", "decoding", "engines", "heads", "interop", "layers", "runs", "scratch", "tasks", "training")
+
 _RENAMED = {"explain": "report", "restore": "to_keras"}
 """Former public names, for one more version, and the present ones."""
 

@@ -1,7 +1,7 @@
-"""The exceptions a user may meet.
+"""The exceptions that users see.
 
-Each message says what was given, what was expected, and what to do; the command line prints it as one line
-and exits with code 2. Warnings name the line of the user's that led to them.
+Each message says what was expected, what was given, and what to do. The command line prints it as one line
+and exits with code 2. Warnings point to the line of the user's code that caused them.
 """
 
 import sys
@@ -11,7 +11,7 @@ _LIBRARIES = ("ostinato", "keras", "tensorflow")
 
 
 class OstinatoError(Exception):
-    """Anything wrong with what was asked, given or found; the base of all the others."""
+    """The base of all errors of this package."""
 
 
 class ConfigError(OstinatoError):
@@ -19,7 +19,7 @@ class ConfigError(OstinatoError):
 
 
 class SourceError(OstinatoError):
-    """A source of data that cannot be read, or holds too little to work with."""
+    """A source of data that cannot be read, or contains too little data."""
 
 
 class EncodingError(OstinatoError):
@@ -27,11 +27,11 @@ class EncodingError(OstinatoError):
 
 
 class EngineError(OstinatoError):
-    """An engine that cannot run the layer it was asked to run."""
+    """An engine that cannot run a layer."""
 
 
 class EngineWarning(RuntimeWarning):
-    """Told once in a process: the native engine is not available, so that layers run on Keras' own loop."""
+    """The native engine is not available, so layers run on the loop of Keras; shown once in a process."""
 
 
 class ConfigWarning(FutureWarning):
@@ -39,19 +39,19 @@ class ConfigWarning(FutureWarning):
 
 
 class RunWarning(RuntimeWarning):
-    """Something about a run that its user should know: for example that an older checkpoint is used."""
+    """Something the user of a run should know, for example that an older checkpoint is used."""
 
 
 class RunError(OstinatoError):
-    """A run directory that is damaged, of a newer version, no run at all, or in the way."""
+    """A run directory that is missing, damaged, written by a newer version, or in the way."""
 
 
 class TrainingError(OstinatoError):
-    """A training that cannot go on, for example because its loss is no longer finite."""
+    """A training that cannot continue, for example because its loss is no longer finite."""
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns, and names the line that uses Keras or ostinato, however far down in them this is called."""
+    """Warns, and points to the line of the user's code, however deep in Keras or ostinato this is called."""
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
         level, frame = level + 1, frame.f_back

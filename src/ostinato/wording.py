@@ -1,4 +1,4 @@
-"""How values and names look in messages, and what was probably meant by a name that is not known."""
+"""Values and names in messages, and the probable meaning of an unknown name."""
 
 import difflib
 import re
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 
 def shown(name: str) -> str:
-    """A name or value as messages show it: no longer than a line."""
+    """A name or value for a message: at most 200 characters."""
     return name if len(name) <= 200 else f"{name[:200]}…"
 
 
 def quoted(text: object) -> str:
-    """What comes from a file, or what an error says of it, as messages show it: also printable."""
+    """Untrusted text for a message: at most 200 characters, and printable."""
     return printable(shown(str(text)))
 
 
@@ -22,9 +22,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-# What was meant: the same in another case, a usual word for it, a typo.
+# What was meant: the same name in another case, a synonym, or a typo.
 
-_USUAL = {
+_SYNONYMS = {
     # Settings and options.
     "attention": "attn attention_type attention_mechanism score_function",
     "batch": "batch_size batchsize bs minibatch mini_batch rows",
@@ -145,25 +145,25 @@ _USUAL = {
     "textbook": "d2l dive dive_into_deep_learning",
     "tutorial20": "pedersen tutorial hvass",
 }
-"""What others call a thing, by its name here. A word may stand for several; those that are known decide."""
+"""Synonyms by the name used here. A word may be a synonym of several names; the known ones decide."""
 
 _MEANT = {
     name: frozenset(re.sub(r"[^a-z0-9+]", "", word) for word in words.split())
-    for name, words in _USUAL.items()
+    for name, words in _SYNONYMS.items()
 }
 
 
 def nearest(name: object, known: Iterable[str], *, typos: bool = True) -> str | None:
-    """Which of the names that are known was probably meant.
+    """The known name that was probably meant.
 
     Args:
-        name: what was given.
-        known: the names there are.
-        typos: whether a name that only looks alike will do.
+        name: the given name.
+        known: all known names.
+        typos: whether to accept a name that only looks similar.
 
     Returns:
-        The one that is the same but for case, blanks, - and _; else the one that `name` is a usual word for;
-        else the one most like it; None when there is none.
+        The name that differs only in case, blanks, - and _; else the one with `name` as a synonym; else the
+        most similar one; None when there is none.
     """
     names = {_plain(each): each for each in reversed(list(known))}
     plain = _plain(str(name))
@@ -177,13 +177,13 @@ def nearest(name: object, known: Iterable[str], *, typos: bool = True) -> str | 
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The question as it ends a message: "did you mean 'lstm'?"; empty when nothing known is like it."""
+    """The question "did you mean 'lstm'?"; empty when no known name is similar."""
     found = nearest(name, known)
     return "" if found is None else f"did you mean {found!r}?"
 
 
 def hint_after(name: object, known: Iterable[str]) -> str:
-    """`did_you_mean` as it follows a message, behind a semicolon; empty when nothing known is like it."""
+    """`did_you_mean` after a semicolon, to end a message; empty when no known name is similar."""
     question = did_you_mean(name, known)
     return f"; {question}" if question else ""
 

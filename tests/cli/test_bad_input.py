@@ -45,10 +45,10 @@ def refused(ostinato, folder, cache):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("gone.txt", None, "there is no file or folder 'gone.txt'; the corpora known by name are pydoc, "),
+        ("gone.txt", None, "there is no file or folder 'gone.txt'; the corpora with names are pydoc, "),
         ("tinyshakespear", None, "did you mean 'tinyshakespeare'?"),
         ("*.tex", None, "no file matches '*.tex'"),
-        ("empty.txt", b"", "empty.txt is empty: there is no text to read"),
+        ("empty.txt", b"", "empty.txt is empty: it has no text"),
         (
             "latin.txt",
             b"caf\xe9 " * 99,
@@ -70,7 +70,7 @@ def test_a_source_that_cannot_be_trained_on_is_refused(refused, tiny, folder, na
 def test_a_folder_without_text_is_refused(refused, folder):
     (folder / "photos").mkdir()
     (folder / "photos" / "cat.jpg").write_bytes(b"\xff")
-    refused("the folder photos holds no text", "train", "lm", "photos")
+    refused("the folder photos contains no", "train", "lm", "photos")
 
 
 # Sizes, flags and settings.
@@ -163,11 +163,11 @@ def test_what_is_in_the_way_is_left_alone(refused, run, folder, tiny):
     (folder / "photos" / "cat.jpg").write_bytes(b"\xff")
     train = ["train", "lm", "text.txt", *tiny, "--steps", "1"]
     refused("run already holds a run; resume it (ostinato train --resume run)", *train, "--out", run)
-    refused("photos exists, is not empty, and is no run directory", *train, "--out", "photos")
-    refused("photos exists, is not empty, and is no run", *train, "--out", "photos", "--overwrite")
-    refused("text.txt exists and is no folder", *train, "--out", "text.txt", "--overwrite")
+    refused("photos exists, is not empty, and is not a run directory", *train, "--out", "photos")
+    refused("photos exists, is not empty, and is not a run", *train, "--out", "photos", "--overwrite")
+    refused("text.txt exists and is not a folder", *train, "--out", "text.txt", "--overwrite")
     refused("could not write text.txt/run: Not a directory", *train, "--out", "text.txt/run")
-    refused("is no name for a run directory", *train, "--out", ".")
+    refused("cannot be the name of a run directory", *train, "--out", ".")
     refused("File name too long", *train, "--out", "x" * 300)
 
 
@@ -220,7 +220,7 @@ def test_what_is_no_run_is_refused_by_every_command(refused, folder, run, reader
     refused("there is no run at nowhere", *reader, "nowhere")
     refused("there is no run at text.txt: it is a file, not a folder", *reader, "text.txt")
     (folder / "empty").mkdir()
-    refused("empty is no run directory: it has no config.json", *reader, "empty")
+    refused("empty is not a run directory: it has no config.json", *reader, "empty")
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps(config | {"version": 99}))
     refused("run was written by a newer version of ostinato (run format 99", *reader, run)

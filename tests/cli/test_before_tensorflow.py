@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from ostinato.runs.usable import USES
 
 from ostinato.layers.registry import has_reset_gate
-from ostinato.runs.usable import USES
 from ostinato.tasks import names, task_classes
 
 TRY_ALL = """
@@ -39,11 +39,11 @@ WRONG = [
     (["train", "lm", "gone.txt"], "there is no file or folder 'gone.txt'"),
     (["train", "gone.txt"], "there is no file or folder 'gone.txt'"),
     (["train", "lm", "*.tex"], "no file matches"),
-    (["train", "lm", "empty"], "the folder empty holds no text"),
+    (["train", "lm", "empty"], "the folder empty contains no"),
     (["train", "lm", "tinyshakespear"], "did you mean 'tinyshakespeare'?"),
     (["train", "lm", "Shakespeare"], "did you mean 'tinyshakespeare'?"),
     (["train", "classify", "gone.csv"], "there is no file or folder 'gone.csv'"),
-    (["train", "classify", "text.txt"], "text.txt does not say what it is"),
+    (["train", "classify", "text.txt"], "the name of text.txt must end in .csv"),
     (["train", "classify", "table.csv", "--text", "Text"], "did you mean 'text'?"),
     (["train", "classify", "table.csv", "--validation", "gone.csv"], "no file or folder 'gone.csv'"),
     (["train", "translate", "gone.tsv"], "there is no file 'gone.tsv'"),
@@ -64,7 +64,7 @@ WRONG = [
     (["train", "translate", "text.txt", "--attention", "Luong"], "did you mean 'multiplicative'?"),
     # Where the run would go.
     ([*LM, "--out", "run"], "run already holds a run"),
-    ([*LM, "--out", "text.txt"], "text.txt exists and is no folder"),
+    ([*LM, "--out", "text.txt"], "text.txt exists and is not a folder"),
     ([*LM, "--out", "text.txt/run"], "could not write text.txt/run: Not a directory"),
     # Runs.
     ([*LM, "--init-from", "nowhere"], "there is no run at nowhere"),
@@ -77,7 +77,7 @@ WRONG = [
         for name, says in (
             ("nowhere", "there is no run at nowhere"),
             ("text.txt", "it is a file, not a folder"),
-            ("empty", "empty is no run directory"),
+            ("empty", "empty is not a run directory"),
             ("newer", "newer was written by a newer version"),
             ("torn", "torn/config.json is damaged"),
             ("odd", "odd/config.json is damaged: batch = -1"),

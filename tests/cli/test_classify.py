@@ -252,11 +252,11 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
         (["neighbors", "classifier", "aardvark"], "'aardvark' is no token of this run's vocabulary"),
         (
             ["evaluate", "classifier", "strange.csv"],
-            "strange.csv, line 3 has the label 'odd', which training has never seen; the labels there are "
+            "strange.csv, line 3 has the label 'odd', which is not in training; the labels in training are "
             "'neg', 'pos'",
         ),
         (["evaluate", "classifier", "gaps.csv"], "gaps.csv has 1 row without a text (line 3)"),
-        (["evaluate", "classifier", "gaps.csv"], "correct them, or leave them out: --skip-bad-rows of"),
+        (["evaluate", "classifier", "gaps.csv"], "correct them, or leave them out with --skip-bad-rows of"),
         (["train", "lm", "text.txt", "--init-from", "classifier"], "is a classifier run, not a"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -3,7 +3,7 @@
 import pytest
 
 import ostinato as package
-from ostinato.wording import _USUAL, did_you_mean, nearest
+from ostinato.wording import _SYNONYMS, did_you_mean, nearest
 
 OPTIONS = {
     "train lm": {
@@ -143,7 +143,7 @@ def test_what_is_known_comes_before_what_it_is_usual_for():
 
 
 def test_only_names_that_are_known_are_meant():
-    for words in _USUAL.values():
+    for words in _SYNONYMS.values():
         for word in words.split():
             assert nearest(word, (), typos=True) is None
             assert did_you_mean(word, ("zzzzzzzz",)) == ""

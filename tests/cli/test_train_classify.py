@@ -148,7 +148,7 @@ def test_bad_rows_are_counted_and_listed_by_line(ostinato, folder):
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith(
         "Error: a.csv has 2 rows without a text (lines 2, 3), 1 row without a label (line 4) and "
-        "1 row with more or fewer fields than columns (line 5); correct them, or leave them out: "
+        "1 row with more or fewer fields than columns (line 5); correct them, or leave them out with "
         "--skip-bad-rows of ostinato train"
     )
     assert answer.err.count("\n") == 1
@@ -203,16 +203,16 @@ REFUSED = {
     "short.tsv": (b"text\tid\tlabel\na\t1\tx\nb\n", "more or fewer fields than columns (line 3)"),
     "gaps.csv": (FIRST + b",y\nb,\n", "1 row without a text (line 3) and 1 row without a label (line 4)"),
     "gaps.jsonl": (b'{"text": "a", "label": 1}\n{"label": 0}\n', "1 row without a text (line 2)"),
-    "nul.csv": (FIRST + b"b\0,y\n", "nul.csv, line 3 holds a NUL byte"),
-    "nul.tsv.gz": (gzip.compress(b"text\tlabel\na\tx\nb\0\ty\n"), "nul.tsv.gz, line 3 holds a NUL byte"),
-    "nul.jsonl": (b'{"text": "a\\u0000", "label": 1}\n', "nul.jsonl, line 1 holds a NUL byte"),
+    "nul.csv": (FIRST + b"b\0,y\n", "nul.csv, line 3 contains a NUL byte"),
+    "nul.tsv.gz": (gzip.compress(b"text\tlabel\na\tx\nb\0\ty\n"), "nul.tsv.gz, line 3 contains a NUL byte"),
+    "nul.jsonl": (b'{"text": "a\\u0000", "label": 1}\n', "nul.jsonl, line 1 contains a NUL byte"),
     "latin.csv": (FIRST + b"caf\xe9,y\n", "latin.csv, line 3 is not UTF-8: byte 0xe9 at character 4"),
     "latin.jsonl": (b'{"text": "caf\xe9", "label": 1}\n', "latin.jsonl, line 1 is not UTF-8: byte 0xe9"),
     "cut.csv.gz": (gzip.compress(FIRST)[:-9], "cut.csv.gz is not a complete gzip file"),
     "list.jsonl": (b"[1]\n", "list.jsonl, line 1 is a JSON array; every line must be one object"),
-    "quote.csv": (FIRST + b'"b,y\n', "line 3: a quote that opens in the row which begins there is not"),
+    "quote.csv": (FIRST + b'"b,y\n', "line 3: a quote in the row that begins here is not"),
     "columns.csv": (b"a,b,c\n1,2,3\n", "name both with --text and --label; its columns are 'a', 'b', 'c'"),
-    "photo.jpg": (b"x", "does not say what it is"),
+    "photo.jpg": (b"x", "photo.jpg must end in .csv"),
     "empty.csv": (b"", "empty.csv is empty"),
 }
 
@@ -237,8 +237,8 @@ def test_tables_that_cannot_be_trained_on_are_refused_in_one_line(ostinato, fold
             ["--label", "lable"],
             "no label column 'lable'; its columns are 'text', 'label'; did you mean 'label'?",
         ),
-        (["--text", "label", "--label", "label"], "text and label are the same column, 'label'"),
-        (["--validation", "odd.csv"], "odd.csv, line 3 has the label 'odd', which training has never seen"),
+        (["--text", "label", "--label", "label"], "text and label must be two columns, got 'label'"),
+        (["--validation", "odd.csv"], "odd.csv, line 3 has the label 'odd', which is not in training"),
         (["--validation", "odd.csv", "--text", "body"], "a.csv has no text column 'body'"),
         (
             ["--validation", "stars.csv"],

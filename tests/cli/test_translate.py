@@ -10,10 +10,10 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
+from ostinato.cli.train_translate import translator as command
 
 import ostinato as package
 from ostinato.cli.app import main
-from ostinato.cli.train_translate import translator as command
 from ostinato.decoding.beam import Beam
 from ostinato.tasks.translator import TranslatorConfig
 
@@ -307,7 +307,7 @@ REFUSED = {
     "wide.tsv": (FIRST + b"we\trun\tnous\n", "1 row with several TABs (line 2)"),
     "empty side.tsv": (FIRST + b" \tnous\nwe\t\n", "2 rows with an empty side (lines 2, 3)"),
     "latin.tsv": (FIRST + b"caf\xe9\tx\n", "latin.tsv, line 2 is not UTF-8: byte 0xe9"),
-    "nul.tsv": (FIRST + b"nu\0l\tx\n", "nul.tsv, line 2 holds a NUL byte"),
+    "nul.tsv": (FIRST + b"nu\0l\tx\n", "nul.tsv, line 2 contains a NUL byte"),
     "cut.tsv.gz": (gzip.compress(FIRST)[:-9], "cut.tsv.gz is not a complete gzip file"),
     "long.tsv": (b"a b c d e f g\th i j\n", "no pair of long.tsv with up to 6 tokens on each side is left"),
     "empty.tsv": (b"", "empty.tsv"),
@@ -326,7 +326,7 @@ def test_pairs_that_cannot_be_trained_on_are_refused_in_one_line(refused, folder
 def test_files_of_unequal_length_are_refused(refused, folder, translator):
     Path("a.en").write_text("one\ntwo\nthree\n")
     Path("a.fr").write_text("un\ndeux\n")
-    says = "a.en has 3 lines and a.fr 2; line by line the second must translate the first"
+    says = "a.en and a.fr must have equally many lines, got 3 and 2"
     refused(says, "train", "translate", "a.en", "a.fr", "--out", "run")
     refused(says, "evaluate", translator, "a.en", "a.fr")
 

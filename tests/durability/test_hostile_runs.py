@@ -218,7 +218,7 @@ def test_what_resuming_would_write_to_is_in_the_run(home, runs, place, other):
     with home.copy_of(runs["language_model"]) as path, guarded(home):
         put(path / place, other, home.outside)
         for use in (ostinato.load, ostinato.resume):
-            with pytest.raises(RunError, match="which no run directory holds; remove it"):
+            with pytest.raises(RunError, match="which no run directory contains; remove it"):
                 use(path)
 
 
@@ -239,5 +239,5 @@ def test_a_source_that_has_become_a_pipe_is_not_waited_for(home, runs):
         with home.copy_of(runs[task]) as path, guarded(home):
             place = ("source", "description", *keys, "path")
             change_json(path / "config.json", *place, to=str(home.cache / "pipe"))
-            with pytest.raises(SourceError, match=r"was a file when training began|is no regular file"):
+            with pytest.raises(SourceError, match=r"was a file when training began|is not a regular file"):
                 ostinato.evaluate(path)

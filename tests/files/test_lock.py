@@ -296,7 +296,7 @@ def test_the_lock_of_another_host_that_lies_still_is_taken_over(folder, hasty):
     (sentence,) = sentences
     assert sentence == (
         f"{folder} was being trained by process 4711 on host elsewhere since 2026-11-24 16:40 UTC; "
-        "looking for up to 0.1 s whether it still is"
+        "checking for up to 0.1 s whether it still is"
     )
     assert list(folder.iterdir()) == []
 
@@ -437,7 +437,7 @@ def test_what_is_no_plain_file_is_neither_followed_nor_replaced(folder, monkeypa
     monkeypatch.chdir(folder)
     lay(kind, folder / lock.NAME)
     before = sorted(folder.iterdir())
-    with pytest.raises(RunError, match=r"run/\.lock is not a regular file, as a lock .*; remove it"):
+    with pytest.raises(RunError, match=r"the lock .*run/\.lock must be a regular file; remove it"):
         attempt(folder)
     assert sorted(folder.iterdir()) == before
     if kind == "link":

@@ -21,7 +21,7 @@ def test_a_plain_file_is_read_as_it_is(tmp_path_factory, data, packed):
     size = path.stat().st_size
     assert read_plain(path, size) == path.read_bytes()
     if size:
-        with pytest.raises(OSError, match=f"it has {size} bytes, more than the {size - 1} expected at most"):
+        with pytest.raises(OSError, match=f"it must have at most {size - 1} bytes, got {size}"):
             read_plain(path, size - 1)
 
 

@@ -178,7 +178,7 @@ def test_a_missing_manifest_or_folder_is_found(folder):
     [
         ({"version": 2}, r"written by a newer version of ostinato \(format 2\); upgrade"),
         ({"version": "one"}, "damaged"),
-        ({"step": 4}, "damaged: it speaks of step 4"),
+        ({"step": 4}, "damaged: step must be 3, got 4"),
         ({"position": 5}, "damaged"),
         ({"sha256": None}, "damaged"),
         ({"sha256": {}}, "does not match its checksum"),

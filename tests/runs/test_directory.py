@@ -64,9 +64,9 @@ def test_what_lies_in_the_way_is_left_alone(run, tmp_path):
     (tmp_path / "folder" / "photo").write_text("mine")
     for name, message in {
         "run": r"already holds a run; resume it \(ostinato train --resume .*\), replace it \(--overwrite\)",
-        "file": "exists and is no folder; choose another --out",
-        "folder": "exists, is not empty, and is no run directory",
-        "..": "is no name for a run directory",
+        "file": "exists and is not a folder; choose another --out",
+        "folder": "exists, is not empty, and is not a run directory",
+        "..": "cannot be the name of a run directory",
     }.items():
         with pytest.raises(RunError, match=message):
             replace(run, path=tmp_path / name).create(checkpoint())
@@ -170,8 +170,8 @@ def test_no_run_a_file_and_another_folder_are_told_apart(run, tmp_path):
     for name, message in {
         "nothing": "there is no run at .*nothing$",
         "file": "there is no run at .*: it is a file, not a folder",
-        "other": r"is no run directory: it has no config\.json",
-        "app": r"is no run directory: its config\.json is something else's",
+        "other": r"is not a run directory: it has no config\.json",
+        "app": r"is not a run directory: its config\.json has another format",
         "x" * 300: "File name too long",
     }.items():
         with pytest.raises(RunError, match=message):

@@ -49,7 +49,7 @@ def test_an_older_checkpoint_in_place_of_a_damaged_one_is_told(run_path):
     assert len(told) == 1
     damage(run_path, newest, "manifest.json")
     with pytest.warns(
-        RunWarning, match=rf"damaged: .*; the best of those before it, of step {older}, is used instead"
+        RunWarning, match=rf"damaged: .*; the best of the older ones, step {older}, is used instead"
     ):
         ostinato.load(run_path)
 

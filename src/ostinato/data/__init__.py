@@ -1,4 +1,1 @@
-"""From a source to batches: corpora, encoders, the cache of tokens, and windows over them.
-
-Nothing in this folder imports TensorFlow.
-"""
+"""From a source to batches: sources, encoders, the cache, examples and windows, without TensorFlow."""

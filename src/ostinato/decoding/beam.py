@@ -1,8 +1,8 @@
-"""Beam search: the likeliest sequences, kept side by side while they grow.
+"""Beam search: keeps the likeliest sequences while they grow.
 
-The whole search is TensorFlow operations, to be called inside a `tf.function`; a step costs the network and a
-few small ops. Hypotheses that have ended stay in the beam and compete with the others by their score, so that
-a beam of one is greedy search, and a beam as wide as there are sequences finds the best of all.
+The search is made of TensorFlow operations and is called inside a `tf.function`. A step costs the network and
+a few small ops. Finished hypotheses stay in the beam and compete with the others by score. A beam of one is
+greedy search; a beam as large as the number of sequences finds the best of all.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ State = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State, tf.Tensor | None]]
 
 _LEAST_COVERAGE = 1e-9
-"""Attention below this counts as this, where its logarithm is taken."""
+"""Lower bound of attention before its logarithm is taken."""
 
 
 class Found(NamedTuple):
     """The best sequences of every row, the best first.
 
     Attributes:
-        tokens: int32, shape (rows, n_best, steps); what follows a sequence's end is of no meaning.
-        lengths: tokens of each, its end included, int32, shape (rows, n_best).
-        scores: log-probability with the penalties applied, shape (rows, n_best); -inf where a row has fewer.
-        log_probabilities: without them, shape (rows, n_best).
+        tokens: int32, shape (rows, n_best, steps); tokens after the end of a sequence have no meaning.
+        lengths: the number of tokens, the end included, int32, shape (rows, n_best).
+        scores: log-probabilities with penalties, shape (rows, n_best); -inf where a row has fewer sequences.
+        log_probabilities: log-probabilities without penalties, shape (rows, n_best).
     """
 
     tokens: tf.Tensor
@@ -38,8 +38,8 @@ class Found(NamedTuple):
     log_probabilities: tf.Tensor
 
 
-class _Held(NamedTuple):
-    """The hypotheses of the beam, those of a row one after another: tensors of shape (rows · beam, …)."""
+class _Hypotheses(NamedTuple):
+    """The hypotheses of the beam, row by row: tensors of shape (rows · beam, …)."""
 
     tokens: tf.Tensor  # (…, steps)
     logs: tf.Tensor
@@ -59,54 +59,43 @@ def search(
     allowed: tf.Tensor,
     sources: tf.Tensor | None = None,
 ) -> Found:
-    """Searches the best sequences of several rows at once.
+    """Searches for the best sequences of several rows at once.
 
     Args:
-        step: (the last tokens, shape (rows · beam,), state) → (scores of all next tokens before the softmax,
-            shape (rows · beam, vocabulary), state, attention over the source, shape (rows · beam, source), or
-            None). The hypotheses of a row stand together.
+        step: (last tokens of shape (rows · beam,), state) → (logits of all next tokens, shape
+            (rows · beam, vocabulary), state, attention over the source of shape (rows · beam, source) or
+            None). The hypotheses of a row are adjacent.
         start: the token before each sequence, int32, shape (rows,).
-        state: before the first step, tensors of shape (rows, …).
+        state: the state before the first step, tensors of shape (rows, …).
         beam: how to search.
-        limits: the most tokens of each row, its end included, int32, shape (rows,).
-        end: the token that ends a sequence; at a row's limit nothing else may follow. None: there is no such
-            token, and all sequences of a row grow to its limit.
-        allowed: bool, shape (vocabulary,); other tokens are never taken.
-        sources: which source tokens there are, bool, shape (rows, source); for the coverage penalty.
+        limits: the most tokens of each row, the end included, int32, shape (rows,).
+        end: the token that ends a sequence, and the only one allowed at a row's limit; None when all
+            sequences of a row grow to its limit.
+        allowed: the tokens that may be taken, bool, shape (vocabulary,).
+        sources: the source tokens that are not padding, bool, shape (rows, source); for the coverage penalty.
     """
     size, rows, longest = beam.size, tf.shape(start)[0], tf.reduce_max(limits)
     limits = tf.repeat(limits, size)
     covers = beam.coverage_penalty > 0.0 and sources is not None
     sources = tf.repeat(sources, size, axis=0) if covers else tf.zeros((rows * size, 0), tf.bool)
-    held = _Held(
-        tokens=tf.zeros((rows * size, longest), tf.int32),
-        # All begin alike, so that only one of a row counts at first.
-        logs=tf.tile(tf.where(tf.range(size) == 0, 0.0, -np.inf), tf.stack([rows])),
-        lengths=tf.zeros(rows * size, tf.int32),
-        ended=tf.zeros(rows * size, tf.bool),
-        coverage=tf.zeros(tf.shape(sources)),
-    )
 
-    def goes_on(at: tf.Tensor, last: tf.Tensor, held: _Held, state: State) -> tf.Tensor:
+    def goes_on(at: tf.Tensor, last: tf.Tensor, held: _Hypotheses, state: State) -> tf.Tensor:
         return (at < longest) & ~tf.reduce_all(_decided(held, sources, limits, beam))
 
-    def grow(at: tf.Tensor, last: tf.Tensor, held: _Held, state: State) -> tuple:
+    def grow(at: tf.Tensor, last: tf.Tensor, held: _Hypotheses, state: State) -> tuple:
         scores, state, attention = step(last, state)
         nexts = tf.where(allowed, tf.nn.log_softmax(scores), -np.inf)
         if beam.no_repeat:
             nexts = _without_repeats(nexts, held.tokens, at, beam.no_repeat, end)
-        full, is_end = at + 1 >= limits, tf.range(tf.shape(nexts)[1]) == (end or 0)
-        if end is not None:
-            nexts = tf.where(full[:, tf.newaxis] & ~is_end, -np.inf, nexts)
-        # What has ended goes on as itself: one candidate, which costs nothing.
-        nexts = tf.where(held.ended[:, tf.newaxis], tf.where(is_end, 0.0, -np.inf), nexts)
+        full = at + 1 >= limits
+        nexts = _with_ends(nexts, held.ended, full, end)
         if covers:
             assert attention is not None
             more = tf.where(held.ended[:, tf.newaxis], 0.0, attention)
             held = held._replace(coverage=held.coverage + more)
         held = held._replace(lengths=held.lengths + tf.cast(tf.logical_not(held.ended), tf.int32))
         parents, taken, logs = _best(nexts, held, sources, beam)
-        held = _Held(*(tf.gather(part, parents) for part in held))
+        held = _Hypotheses(*(tf.gather(part, parents) for part in held))
         new = tf.where(held.ended, held.tokens[:, at], taken)
         held = held._replace(
             tokens=tf.where(tf.range(longest) == at, new[:, tf.newaxis], held.tokens),
@@ -115,18 +104,46 @@ def search(
         )
         return at + 1, taken, held, tuple(tf.gather(part, parents) for part in state)
 
-    loop = (
-        tf.constant(0),
-        tf.repeat(start, size),
-        held,
-        tuple(tf.repeat(part, size, axis=0) for part in state),
-    )
+    held = _first_hypotheses(rows, size, longest, sources)
+    states = tuple(tf.repeat(part, size, axis=0) for part in state)
+    loop = (tf.constant(0), tf.repeat(start, size), held, states)
     shapes = tf.nest.map_structure(
         lambda x: tf.TensorShape([None] * min(1, x.shape.rank) + x.shape[1:]), loop
     )
     shapes = (shapes[0], shapes[1], shapes[2]._replace(tokens=tf.TensorShape([None, None])), shapes[3])
     _, _, held, _ = tf.while_loop(goes_on, grow, loop, shape_invariants=shapes)
+    return _chosen(held, sources, rows, longest, beam)
 
+
+def _first_hypotheses(rows: tf.Tensor, size: int, longest: tf.Tensor, sources: tf.Tensor) -> _Hypotheses:
+    return _Hypotheses(
+        tokens=tf.zeros((rows * size, longest), tf.int32),
+        # All are equal at first, so only one in a row counts.
+        logs=tf.tile(tf.where(tf.range(size) == 0, 0.0, -np.inf), tf.stack([rows])),
+        lengths=tf.zeros(rows * size, tf.int32),
+        ended=tf.zeros(rows * size, tf.bool),
+        coverage=tf.zeros(tf.shape(sources)),
+    )
+
+
+def _with_ends(nexts: tf.Tensor, ended: tf.Tensor, full: tf.Tensor, end: int | None) -> tf.Tensor:
+    """Log-probabilities, shape (hypotheses, vocabulary), that allow only the end at a limit and after an end.
+
+    Args:
+        nexts: the log-probabilities, shape (hypotheses, vocabulary).
+        ended: whether a hypothesis has ended; it continues as itself, as one candidate of log-probability 0.
+        full: whether it reaches its limit.
+        end: the token that ends a sequence.
+    """
+    is_end = tf.range(tf.shape(nexts)[1]) == (end or 0)
+    if end is not None:
+        nexts = tf.where(full[:, tf.newaxis] & ~is_end, -np.inf, nexts)
+    return tf.where(ended[:, tf.newaxis], tf.where(is_end, 0.0, -np.inf), nexts)
+
+
+def _chosen(held: _Hypotheses, sources: tf.Tensor, rows: tf.Tensor, longest: tf.Tensor, beam: Beam) -> Found:
+    """The `n_best` hypotheses of each row."""
+    size = beam.size
     scores = tf.reshape(_scores(held.logs[:, tf.newaxis], held, sources, beam), [rows, size])
     scores, places = tf.math.top_k(scores, beam.n_best)
 
@@ -138,16 +155,16 @@ def search(
 
 
 class Searcher:
-    """Finds the likeliest continuations with a network whose sequences have no end.
+    """Finds the likeliest continuations with a network that has no end token.
 
     Args:
         step: (tokens of shape (rows, time), state) -> (logits of shape (rows, time, size), state).
-        size: the number of tokens in the vocabulary.
+        size: the size of the vocabulary.
         beam: how to search.
-        banned: ids never to be written, for example the unknown word's.
+        banned: ids that are never written, for example that of the unknown word.
 
     Raises:
-        ConfigError: when a setting of the beam is out of range.
+        ConfigError: a setting of the beam is out of range.
     """
 
     def __init__(
@@ -166,9 +183,9 @@ class Searcher:
         """Continues prompts.
 
         Args:
-            prompt: token ids, shape (rows, time), time ≥ 1; `no_repeat` does not look at them.
+            prompt: token ids, shape (rows, time), time ≥ 1; `no_repeat` ignores them.
             state: the state before the prompt, tensors of shape (rows, …).
-            length: how many tokens to write.
+            length: the number of tokens to write.
         """
         prompt = np.asarray(prompt, np.int32)
         if prompt.shape[1] > 1:
@@ -185,8 +202,8 @@ class Searcher:
         )
 
 
-def _scores(totals: tf.Tensor, held: _Held, sources: tf.Tensor, beam: Beam) -> tf.Tensor:
-    """Log-probabilities, shape (rows · beam, any), with the penalties of their hypotheses applied."""
+def _scores(totals: tf.Tensor, held: _Hypotheses, sources: tf.Tensor, beam: Beam) -> tf.Tensor:
+    """Log-probabilities with penalties, in the shape of `totals`, (rows · beam, any)."""
     scores = totals / _length_divisor(held.lengths, beam)[:, tf.newaxis]
     if not beam.coverage_penalty:
         return scores
@@ -200,32 +217,32 @@ def _length_divisor(lengths: tf.Tensor, beam: Beam) -> tf.Tensor:
 
 
 def _best(
-    nexts: tf.Tensor, held: _Held, sources: tf.Tensor, beam: Beam
+    nexts: tf.Tensor, held: _Hypotheses, sources: tf.Tensor, beam: Beam
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The best candidates of each row.
 
-    The best of each hypothesis are found first, then the best of those: only the next token's
-    log-probabilities, (rows · beam, vocabulary), are compared over the whole vocabulary.
+    The best of each hypothesis are found first, then the best of these, so only log-probabilities of next
+    tokens, (rows · beam, vocabulary), are compared over the whole vocabulary.
 
     Returns:
-        Which hypothesis each continues, with which token, and its log-probability, shape (rows · beam,).
+        The hypothesis that each continues, its next token, and its log-probability, all (rows · beam,).
     """
     each, choices = tf.math.top_k(nexts, min(beam.size, int(nexts.shape[1] or beam.size)))
     count = each.shape[1]
     totals = held.logs[:, tf.newaxis] + each
     scores = tf.reshape(_scores(totals, held, sources, beam), [-1, beam.size * count])
     places = tf.math.top_k(scores, beam.size).indices
-    # Of all rows, as one list.
+    # From places in a row to places in all rows.
     places = tf.reshape(places + tf.range(tf.shape(places)[0])[:, tf.newaxis] * (beam.size * count), [-1])
     taken, logs = (tf.gather(tf.reshape(part, [-1]), places) for part in (choices, totals))
     return places // count, taken, logs
 
 
-def _decided(held: _Held, sources: tf.Tensor, limits: tf.Tensor, beam: Beam) -> tf.Tensor:
-    """Whether a row's best can change no more, bool, shape (rows,).
+def _decided(held: _Hypotheses, sources: tf.Tensor, limits: tf.Tensor, beam: Beam) -> tf.Tensor:
+    """Whether the best sequences of a row are final, bool, shape (rows,).
 
-    A log-probability only falls while a sequence grows, and is divided by no more than at the limit; the
-    coverage penalty is never above zero.
+    The log-probability of a growing sequence only falls, and its divisor is largest at the limit; the
+    coverage penalty is never positive.
     """
     scores = _scores(held.logs[:, tf.newaxis], held, sources, beam)[:, 0]
     ended = tf.reshape(tf.where(held.ended, scores, -np.inf), [-1, beam.size])
@@ -237,14 +254,14 @@ def _decided(held: _Held, sources: tf.Tensor, limits: tf.Tensor, beam: Beam) -> 
 def _without_repeats(
     nexts: tf.Tensor, tokens: tf.Tensor, at: tf.Tensor, n: int, end: int | None
 ) -> tf.Tensor:
-    """Forbids tokens that would complete an n-gram which a hypothesis has already.
+    """Forbids tokens that would repeat an n-gram of a hypothesis.
 
     Args:
         nexts: log-probabilities, shape (hypotheses, vocabulary).
-        tokens: shape (hypotheses, steps), of which the first `at` are written.
+        tokens: shape (hypotheses, steps); the first `at` steps are written.
         at: the step.
         n: the length of the n-grams.
-        end: never forbidden.
+        end: a token that is never forbidden.
     """
     starts = tf.maximum(tf.shape(tokens)[1] - n + 1, 0)
     repeats = tf.range(starts) <= at - n

@@ -1,4 +1,4 @@
-"""How tokens are to be chosen: drawn one after another, or searched. TensorFlow is not needed to check it."""
+"""How tokens are chosen: drawn one by one, or searched. The settings are checked without TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Sampling(NamedTuple):
 
     Attributes:
         temperature: divides the scores before the softmax; 0 takes the likeliest token (greedy).
-        top_k: only the k likeliest tokens may be drawn (Fan et al. 2018, arXiv:1805.04833).
-        top_p: only the likeliest tokens that together hold this probability may be drawn (nucleus sampling,
-            Holtzman et al. 2019, arXiv:1904.09751).
+        top_k: draw from the k likeliest tokens only (Fan et al. 2018, arXiv:1805.04833).
+        top_p: draw from the likeliest tokens with this total probability only (nucleus sampling, Holtzman et
+            al. 2019, arXiv:1904.09751).
         repetition_penalty: above 1, tokens already written become less likely (CTRL, Keskar et al. 2019,
-            arXiv:1909.05858): a positive score is divided by it, a negative one multiplied.
+            arXiv:1909.05858): it divides positive scores and multiplies negative ones.
     """
 
     temperature: float = 0.8
@@ -25,17 +25,13 @@ class Sampling(NamedTuple):
     repetition_penalty: float = 1.0
 
     def checked(self) -> Sampling:
-        """Itself, when every value is in range.
-
-        Raises:
-            ConfigError: naming the value that is not.
-        """
+        """Itself. Raises ConfigError when a value is out of range."""
         if not 0.0 <= self.temperature <= 100.0:
             raise ConfigError(f"temperature = {self.temperature}: expected 0 (greedy) to 100")
         if self.top_k is not None and self.top_k < 1:
             raise ConfigError(f"top_k = {self.top_k}: expected 1 or more")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
-            raise ConfigError(f"top_p = {self.top_p}: expected more than 0, and 1 at the most")
+            raise ConfigError(f"top_p = {self.top_p}: expected more than 0, at most 1")
         if not 1.0 <= self.repetition_penalty <= 100.0:
             raise ConfigError(f"repetition_penalty = {self.repetition_penalty}: expected 1 (none) to 100")
         return self
@@ -48,9 +44,9 @@ class Beam(NamedTuple):
         size: hypotheses kept at every step; 1 is greedy search.
         length_penalty: α of Wu et al. 2016 (arXiv:1609.08144): the log-probability of a sequence of n tokens
             is divided by ((5 + n) / 6)^α; 0 compares plain log-probabilities, which favours short sequences.
-        coverage_penalty: β of the same: adds β Σ log(min(attention that a source token got in all, 1)).
-        no_repeat: no n-gram of this many tokens occurs twice in a sequence; 0 allows all.
-        n_best: how many sequences to return of each row.
+        coverage_penalty: β of the same paper: adds β Σ log(min(total attention on a source token, 1)).
+        no_repeat: no n-gram of this length occurs twice in a sequence; 0 allows repeats.
+        n_best: the number of sequences to return for each row.
     """
 
     size: int = 5
@@ -60,11 +56,7 @@ class Beam(NamedTuple):
     n_best: int = 1
 
     def checked(self, vocabulary_size: int) -> Beam:
-        """Itself, when every value is in range.
-
-        Raises:
-            ConfigError: naming the value that is not.
-        """
+        """Itself. Raises ConfigError when a value is out of range."""
         if not 1 <= self.size <= vocabulary_size:
             raise ConfigError(f"beam = {self.size}: expected 1 to {vocabulary_size:,}, the vocabulary's size")
         if not 1 <= self.n_best <= self.size:

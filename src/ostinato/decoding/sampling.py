@@ -1,8 +1,8 @@
 """From scores to tokens: greedy, temperature, top-k, nucleus and repetition penalty.
 
-The loop over the steps runs inside one `tf.function`, so that a token costs the network and a few small ops,
-and no trip through Python. A draw depends on the seed and the position only: the same seed writes the same
-text, however the writing is cut into pieces.
+The loop over the steps runs inside one `tf.function`: a token costs the network and a few small ops, without
+Python. A draw depends on the seed and the position only, so the same seed writes the same text, in pieces of
+any length.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
 
 
 def keep_top_k(logits: tf.Tensor, k: int) -> tf.Tensor:
-    """Scores below the k-th become −∞; logits of shape (rows, tokens)."""
+    """Sets scores below the k-th to −∞; logits of shape (rows, tokens)."""
     k = min(k, int(logits.shape[-1] or k))
     threshold = tf.math.top_k(logits, k).values[:, -1:]
     return tf.where(logits < threshold, -np.inf, logits)
 
 
 def keep_top_p(logits: tf.Tensor, p: float) -> tf.Tensor:
-    """Scores outside the smallest set of probability at least p become −∞; logits of shape (rows, tokens).
+    """Sets scores outside the smallest set of probability p or more to −∞; logits of shape (rows, tokens).
 
-    The likeliest token always stays.
+    The likeliest token is always kept.
     """
     sorted_logits = tf.sort(logits, direction="DESCENDING")
     before = tf.cumsum(tf.nn.softmax(sorted_logits), axis=-1, exclusive=True)
@@ -37,13 +37,13 @@ def keep_top_p(logits: tf.Tensor, p: float) -> tf.Tensor:
 
 
 def penalise_repetition(logits: tf.Tensor, written: tf.Tensor, penalty: float) -> tf.Tensor:
-    """Lowers the scores of tokens already written; written: booleans of the logits' shape (rows, tokens)."""
+    """Lowers the scores of tokens already written; logits and written (bool) of shape (rows, tokens)."""
     lowered = tf.where(logits > 0, logits / penalty, logits * penalty)
     return tf.where(written, lowered, logits)
 
 
 def draw(logits: tf.Tensor, sampling: Sampling, seed: tf.Tensor) -> tf.Tensor:
-    """One token a row.
+    """Draws one token for each row.
 
     Args:
         logits: scores, shape (rows, tokens).
@@ -68,9 +68,9 @@ class Writer:
 
     Args:
         step: (tokens of shape (rows, time), state) -> (logits of shape (rows, time, size), state).
-        size: the number of tokens in the vocabulary.
+        size: the size of the vocabulary.
         sampling: how each token is chosen.
-        banned: ids never to be written, for example the unknown word's.
+        banned: ids that are never written, for example that of the unknown word.
     """
 
     def __init__(self, step: Step, size: int, sampling: Sampling, banned: tuple[int, ...] = ()):
@@ -89,10 +89,9 @@ class Writer:
         Args:
             prompt: token ids, shape (rows, time), time ≥ 1.
             state: the state before the prompt, tensors of shape (rows, units).
-            length: how many tokens to write.
+            length: the number of tokens to write.
             seed: the same seed writes the same tokens.
-            piece: how many tokens each array holds (the last may hold fewer); does not change what is
-                written.
+            piece: the number of tokens in each array but the last; does not change what is written.
 
         Yields:
             Token ids, shape (rows, at most `piece`).

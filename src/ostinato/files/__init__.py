@@ -1,1 +1,1 @@
-"""Everything that touches the disk, once: vetted reads, whole writes, lines, the cache, locks."""
+"""Everything that touches the disk: checked reads, atomic writes, lines, the cache, locks."""

@@ -1,4 +1,4 @@
-"""Files that a kill at any instant leaves whole: written aside, flushed to disk, then renamed."""
+"""Files that stay whole when the process is killed: written under another name, flushed, then renamed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from ostinato.errors import ConfigError, RunError
+
+JsonObject = dict[str, object]
+"""A JSON object as Python reads and writes it."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns the system's refusal to write (disk full, no permission) into one sentence.
+    """Turns an error of writing (disk full, no permission) into one sentence.
 
     Raises:
-        RunError: with the path and the system's reason.
+        RunError: with the path and the reason.
     """
     try:
         yield
@@ -36,7 +38,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes a folder's entries, so that a rename in it survives a power cut."""
+    """Flushes the entries of a folder, so that a rename in it survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -46,12 +48,13 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def placed_in(folder: Path) -> Iterator[Path]:
-    """An empty folder elsewhere; the files written into it take their places in `folder` when the block ends.
+    """A temporary folder; the files written into it are moved to `folder` when the block ends.
 
-    Each does so whole or not at all, in the place of one of its name. An exception leaves `folder` as it was.
+    Each file appears whole or not at all, and replaces one with the same name. After an exception nothing is
+    moved.
 
     Args:
-        folder: made when it is missing; the folder above it is there.
+        folder: made when it is missing; its parent exists.
     """
     with tempfile.TemporaryDirectory() as elsewhere:
         yield Path(elsewhere)
@@ -68,7 +71,7 @@ def placed_in(folder: Path) -> Iterator[Path]:
         sync_folder(folder)
 
 
-def to_json(value: Any) -> bytes:
+def to_json(value: object) -> bytes:
     """Readable JSON, keys in the order given."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 

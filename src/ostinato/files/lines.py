@@ -1,24 +1,26 @@
-"""Files of UTF-8, read line by line: what is no text is told by its line, what cannot be read by its name."""
+"""Files of UTF-8, read line by line. Errors name the file, and the line that is not text."""
 
+import errno
 import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ostinato.errors import SourceError
+from ostinato.files.atomic import JsonObject
 from ostinato.files.plain import LARGEST_TEXT, open_plain, read_plain, unpacked
 from ostinato.wording import shown
 
 OnRead = Callable[[int], None]
-"""Called with the bytes of a source that are read so far."""
+"""Called with the bytes of a source read so far."""
 SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half of a pair that UTF-16 writes one character with; Python may hold it alone, UTF-8 does not."""
+"""Half of the pair that is one character in UTF-16; Python strings may contain it alone, UTF-8 may not."""
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
@@ -28,14 +30,14 @@ def read_lines(path: Path, name: str, on_read: OnRead | None = None) -> Iterator
     Args:
         path: the file.
         name: what messages call it.
-        on_read: called with the bytes read so far, now and then; of a .gz, those of the packed file.
+        on_read: called with the bytes read so far, now and then; those of the packed file for a .gz.
 
     Raises:
-        SourceError: the file cannot be read, is not UTF-8, holds NUL bytes, or a line too long for any text;
-            the message gives the line.
+        SourceError: the file cannot be read, is not UTF-8, or contains NUL bytes or a line too long for any
+            text; the message gives the line.
     """
     with reading(name), open_plain(path) as raw:
-        data: Any = unpacked(raw, path)
+        data = unpacked(raw, path)
         text = io.TextIOWrapper(data, encoding="utf-8-sig", errors="surrogateescape", newline="")
         for number, line in enumerate(iter(lambda: text.readline(LARGEST_TEXT), ""), 1):
             _check_bytes(line, name, number)
@@ -67,15 +69,15 @@ def read_whole(path: Path) -> str:
 
 
 def check_text(text: str, place: str) -> None:
-    """Refuses a text of Python or JSON that no file of UTF-8 holds: NUL bytes, halves of surrogate pairs."""
+    """Refuses NUL bytes and halves of surrogate pairs in a text from Python or JSON. Raises SourceError."""
     if "\0" in text:
         raise _nul_byte(place)
     if not text.isascii() and (half := SURROGATE.search(text)):
-        raise SourceError(f"{place} holds {half[0]!r}, half of a surrogate pair; remove it")
+        raise SourceError(f"{place} contains {half[0]!r}, half of a surrogate pair; remove it")
 
 
 def _check_bytes(text: str, name: str, line: int) -> None:
-    """Refuses NUL bytes, and bytes that were no UTF-8 when read with surrogate escapes."""
+    """Refuses NUL bytes and surrogate escapes, which stand for bytes that are not UTF-8."""
     if "\0" in text:
         raise _nul_byte(f"{name}, line {line}")
     if not text.isascii() and (found := _NOT_UTF8.search(text)):
@@ -87,41 +89,66 @@ def _check_bytes(text: str, name: str, line: int) -> None:
 
 
 def _nul_byte(place: str) -> SourceError:
-    return SourceError(f"{place} holds a NUL byte, which no text does; remove it")
+    return SourceError(f"{place} contains a NUL byte, which no text does; remove it")
+
+
+def file_stamps(files: Sequence[Path], name: str) -> list[tuple[str, int, int]]:
+    """Path, size and modification time (ns) of files: while these stay, their content is taken to stay, too.
+
+    Args:
+        files: the files.
+        name: what messages call them.
+
+    Raises:
+        SourceError: a file is gone.
+    """
+    try:
+        return [(str(file), (s := file.stat()).st_size, s.st_mtime_ns) for file in files]
+    except OSError as error:
+        raise unreadable(error.filename or name, error) from error
 
 
 def files_identity(
-    description: dict[str, Any], files: Sequence[Path], name: str, content: str | None = None
+    description: JsonObject, files: Sequence[Path], name: str, content: str | None = None
 ) -> str:
-    """SHA-256 (hex) of what the rows of some files depend on, found without reading them.
-
-    While path, size and modification time of the files stay, the rows are taken to stay as well.
+    """SHA-256 (hex) of all that the rows of some files depend on, found without reading the files.
 
     Args:
         description: JSON-able: how the files are read.
-        files: what is read.
-        name: what messages call them.
+        files, name: see `file_stamps`.
         content: SHA-256 (hex) of rows that are in no file.
 
     Raises:
         SourceError: a file is gone.
     """
-    known: list[Any] = [content] if content else []
-    try:
-        known += [[str(file), (s := file.stat()).st_size, s.st_mtime_ns] for file in files]
-    except OSError as error:
-        raise unreadable(error.filename or name, error) from error
+    known = [*([content] if content else []), *file_stamps(files, name)]
     return hashlib.sha256(json.dumps([description, known], sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Says in one sentence what reading raises. Raises SourceError."""
+    """Turns what reading raises into one sentence. Raises SourceError."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SourceError(f"{name} is not a complete gzip file ({error})") from error
     except OSError as error:
+        raise unreadable(name, error) from error
+
+
+def mode_of(name: str) -> int | None:
+    """The type of what is at a path, as `os.stat` gives it; None when nothing is there.
+
+    Raises:
+        SourceError: the system does not say, for example for want of permission.
+    """
+    try:
+        return os.stat(name).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
         raise unreadable(name, error) from error
 
 

@@ -1,9 +1,9 @@
 """The lock on a run directory: one process at a time trains a run.
 
 The owner keeps `RUN/.lock` open under `flock` and touches it every few seconds. The system drops the `flock`
-of a process that dies, however it dies, so on one machine a lock left behind is recognised at once. It may
-not reach another machine that shares the folder, and some file systems and Windows have none: there the file
-is watched for a while, and its owner lives if it changes. No two machines' clocks are compared.
+of a dead process, so the same machine recognises an abandoned lock at once. Other machines that share the
+folder may not see the `flock`, and some file systems and Windows have none. There the file is watched for a
+while: its owner is alive if the file changes. Clocks of different machines are never compared.
 """
 
 from __future__ import annotations
@@ -36,24 +36,21 @@ NAME = ".lock"
 TOUCH_SECONDS = 10.0
 """How often an owner touches its lock."""
 WATCH_SECONDS = 30.0
-"""How long a lock that `flock` cannot judge must lie untouched until its owner counts as gone."""
+"""Without `flock`, the owner of a lock that stays untouched for so long counts as gone."""
 
 OnWait = Callable[[str], None]
-"""Told in a sentence why nothing happens for a while."""
+"""Called with a sentence that says why nothing happens for a while."""
 
-_READ = 4096  # bytes; a lock is much shorter, and something else at its place may be huge
-_TRIES, _PAUSE = 5, 0.05  # seconds; for an owner that is just signing its lock, or giving it up
+_READ = 4096  # bytes; a lock is much shorter, but another file in its place may be huge
+_TRIES, _PAUSE = 5, 0.05  # seconds; an owner may be just signing or releasing its lock
 _HOST = re.compile(r"[\w.-]{1,255}")
-_NO_PLAIN_FILE = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # what opening a link, a folder, a socket gives
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # which Windows lacks
+_NOT_REGULAR = (errno.ELOOP, errno.EISDIR, errno.ENXIO)  # the errors of opening a link, a folder, a socket
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # missing on Windows
 _NO_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class RunLock:
-    """A lock that is held until `release`, or the end of the `with` block it is used in.
-
-    Made by `acquire` only.
-    """
+    """A lock that is held until `release` or the end of its `with` block; made by `acquire` only."""
 
     def __init__(self, path: Path, descriptor: int, *, keep_open: bool):
         self._path = path
@@ -63,7 +60,7 @@ class RunLock:
         except OSError:
             self._remove()
             raise
-        # A copy of a descriptor keeps its `flock`. Windows renames no folder with an open file in it.
+        # A duplicate descriptor keeps the `flock`. Windows cannot rename a folder with an open file in it.
         self._descriptor = os.dup(descriptor) if keep_open else None
         self._released = threading.Event()
         self._toucher = threading.Thread(target=self._touch, name=f"touches {path}", daemon=True)
@@ -71,14 +68,14 @@ class RunLock:
 
     @classmethod
     def acquire(cls, folder: Path, on_wait: OnWait | None = None) -> RunLock:
-        """Takes the lock of a run directory, also one that a process that is gone has left.
+        """Takes the lock of a run directory, even one that a dead process has left.
 
         Args:
             folder: the run directory.
-            on_wait: told in a sentence, before a lock is watched for up to `WATCH_SECONDS`.
+            on_wait: called before a lock is watched for up to `WATCH_SECONDS`.
 
         Raises:
-            RunError: when another process holds it, or the folder cannot be written.
+            RunError: another process holds it, or the folder cannot be written.
         """
         path, found = folder / NAME, None
         with files.writing(path):
@@ -88,7 +85,7 @@ class RunLock:
                 try:
                     flock = _flock(descriptor)
                     found = _read(descriptor)
-                    if flock != "another's" and _lies_at(path, found.identity):
+                    if flock != "another's" and _is_at(path, found.identity):
                         sure = flock == "ours" and found.host in (None, socket.gethostname())
                         if created or sure or _is_abandoned(folder, found, on_wait):
                             return cls(path, descriptor, keep_open=flock == "ours")
@@ -97,15 +94,15 @@ class RunLock:
         raise _refusal(folder, found, found.touched_ago if found else "")
 
     def moved_to(self, folder: Path) -> None:
-        """Says that the run directory has been renamed; the lock has stayed in it."""
+        """Tells the lock that its run directory has been renamed."""
         self._path = folder / NAME
 
     def release(self) -> None:
-        """Removes the lock. A second time does nothing."""
+        """Removes the lock; calling it again does nothing."""
         if self._released.is_set():
             return
         self._released.set()
-        self._toucher.join()  # lest it touches whatever file gets the descriptor's number next
+        self._toucher.join()  # or it may touch another file that reuses the descriptor's number
         self._remove()
         if self._descriptor is not None:
             os.close(self._descriptor)
@@ -122,16 +119,16 @@ class RunLock:
                 os.utime(self._path if self._descriptor is None else self._descriptor)
 
     def _remove(self) -> None:
-        """Unlinks the file while it is held: who opened it before then finds that it no longer lies there."""
+        """Unlinks the file while it is locked, so that a process that has opened it sees that it is gone."""
         with suppress(OSError):
-            if _lies_at(self._path, self._identity):
+            if _is_at(self._path, self._identity):
                 os.unlink(self._path)
 
 
 def refuse_if_locked(folder: Path, on_wait: OnWait | None = None) -> None:
-    """Refuses a run directory that another process trains; a lock left behind is removed.
+    """Refuses a run directory that another process trains, and removes an abandoned lock.
 
-    Arguments and errors are those of `RunLock.acquire`. A folder without a lock, or none at all, is fine.
+    Arguments and errors are those of `RunLock.acquire`. A missing lock or folder is fine.
     """
     if os.path.lexists(folder / NAME):
         RunLock.acquire(folder, on_wait).release()
@@ -139,12 +136,12 @@ def refuse_if_locked(folder: Path, on_wait: OnWait | None = None) -> None:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a lock file holds, and when it was touched; equal only while nobody touches it.
+    """The content of a lock file and when it was touched; two are equal only if it was not touched between.
 
     Attributes:
-        identity: which file it is.
-        touched: nanoseconds, of the clock of whoever keeps the file system.
-        content: its first bytes.
+        identity: device and inode.
+        touched: modification time in nanoseconds, by the clock of the file server.
+        content: the first bytes.
     """
 
     identity: tuple[int, int]
@@ -153,13 +150,13 @@ class _Found:
 
     @property
     def host(self) -> str | None:
-        """The owner's machine; None when the content is damaged."""
+        """The host of the owner; None when the content is damaged."""
         owner = self._owner()
         return owner and owner[0]
 
     @property
     def by(self) -> str:
-        """The owner, as it follows "is being trained"."""
+        """The owner, worded to follow "is being trained"."""
         owner = self._owner()
         if owner is None:
             return "by another process"
@@ -168,7 +165,7 @@ class _Found:
 
     @property
     def touched_ago(self) -> str:
-        """How long ago it was touched; empty when that would be in the future, since a clock was set."""
+        """The time since it was touched; empty when clocks differ and that is in the future."""
         seconds = time.time() - self.touched / 1e9
         if seconds < 0:
             return ""
@@ -186,11 +183,11 @@ class _Found:
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """A descriptor of the lock file, and whether it has just been made.
+    """A descriptor of the lock file, and whether this call has made it.
 
     Raises:
-        RunError: when something that is no file lies there.
-        OSError: when it cannot be made or opened.
+        RunError: something else than a regular file is there.
+        OSError: it cannot be made or opened.
     """
     flags = os.O_RDWR | _NO_FOLLOW
     while True:
@@ -201,23 +198,23 @@ def _open(path: Path) -> tuple[int, bool]:
         except FileNotFoundError:
             if not path.parent.is_dir():
                 raise
-            continue  # its owner has just removed it
+            continue  # the owner has just removed it
         except OSError as error:
-            if error.errno in _NO_PLAIN_FILE:
-                raise _no_plain_file(path) from None
+            if error.errno in _NOT_REGULAR:
+                raise _not_regular(path) from None
             raise
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor, False
         os.close(descriptor)
-        raise _no_plain_file(path)
+        raise _not_regular(path)
 
 
-def _no_plain_file(path: Path) -> RunError:
-    return RunError(f"{path} is not a regular file, as a lock on a run directory is; remove it")
+def _not_regular(path: Path) -> RunError:
+    return RunError(f"the lock {path} must be a regular file; remove it")
 
 
 def _flock(descriptor: int) -> str:
-    """Whose the file's lock is now: `ours`, `another's`, or `unknown` where there is no `flock`."""
+    """Who holds the `flock` now: "ours", "another's", or "unknown" where there is none."""
     if fcntl is None:
         return "unknown"
     try:
@@ -242,8 +239,8 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _lies_at(path: Path, identity: tuple[int, int]) -> bool:
-    """Whether the path still leads to that file."""
+def _is_at(path: Path, identity: tuple[int, int]) -> bool:
+    """Whether the path still leads to the file with this identity."""
     try:
         return _identity(os.lstat(path)) == identity
     except FileNotFoundError:
@@ -251,20 +248,20 @@ def _lies_at(path: Path, identity: tuple[int, int]) -> bool:
 
 
 def _is_abandoned(folder: Path, found: _Found, on_wait: OnWait | None) -> bool:
-    """Watches a lock: whether it stays as it was found. False when its owner gives it up meanwhile.
+    """Watches a lock. True when it stays untouched, False when its owner releases it meanwhile.
 
     Raises:
-        RunError: when the owner lives.
+        RunError: the owner is alive.
     """
     if on_wait is not None:
         on_wait(
             f"{folder} was being trained {found.by}; "
-            f"looking for up to {WATCH_SECONDS:g} s whether it still is"
+            f"checking for up to {WATCH_SECONDS:g} s whether it still is"
         )
     until = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < until:
         time.sleep(WATCH_SECONDS / 60)
-        # Opened anew each time: network file systems ask their server only then.
+        # Opened again each time, because network file systems ask their server only then.
         try:
             descriptor = os.open(folder / NAME, os.O_RDONLY | _NO_FOLLOW)
         except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Files that may come from anyone: read only where they are plain files, and only up to a size.
+"""Reading untrusted files: only regular files, and only up to a size.
 
-A pipe would wait for whoever writes into it, a device may never end, and a file may be larger than memory.
+A pipe waits for a writer, a device may never end, and a file may be larger than memory.
 """
 
 import errno
@@ -9,16 +9,19 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 LARGEST_TEXT = 1 << 24
 """Characters of a text, or bytes of a file with one text: several times the longest novels."""
 _EXPANDS, _HARMLESS = 200, 1 << 28
-"""A .gz may become so many times as large as it is, or so many bytes; text becomes 2 to 20 times as large."""
+"""A .gz may expand by this factor, or to this many bytes; text expands by 2 to 20."""
 
 
 def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a file for reading, without waiting.
+    """Opens a file for reading; never waits.
 
     Raises:
         OSError: it cannot be opened, or is not a regular file.
@@ -35,22 +38,22 @@ def read_plain(path: str | os.PathLike[str], largest: int) -> bytes:
 
     Args:
         path: the file.
-        largest: how many bytes it may have.
+        largest: the most bytes it may have.
 
     Raises:
-        OSError: it cannot be read, is not a regular file, or is larger.
+        OSError: it cannot be read, is not a regular file, or has more bytes.
     """
     with open_plain(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > largest:
-            raise OSError(errno.EFBIG, f"it has {size:,} bytes, more than the {largest:,} expected at most")
+            raise OSError(errno.EFBIG, f"it must have at most {largest:,} bytes, got {size:,}")
         return file.read(size)
 
 
 def unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
-    """What a file holds: where its name ends in .gz, what is packed in it.
+    """The content of a file, unpacked when its name ends in .gz.
 
-    Reading raises OSError when that is so much more than the file that it is not text.
+    Reading raises OSError when it expands so much that it cannot be text.
     """
     if path.suffix.lower() != ".gz":
         return raw
@@ -58,7 +61,7 @@ def unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
 
 
 class _Unpacked(io.RawIOBase):
-    """A .gz, watched for how much comes out of how little."""
+    """An unpacked .gz that refuses to expand too much."""
 
     def __init__(self, raw: BinaryIO):
         self._raw, self._packed, self._count = raw, gzip.GzipFile(fileobj=raw), 0
@@ -66,7 +69,7 @@ class _Unpacked(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: "Buffer") -> int:
         count = self._packed.readinto(buffer)
         self._count += count
         if self._count > max(_HARMLESS, _EXPANDS * self._raw.tell()):

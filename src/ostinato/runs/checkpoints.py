@@ -1,9 +1,9 @@
-"""Checkpoints: everything a training needs to go on as if it had never stopped.
+"""Checkpoints: all that a training needs to continue as if it had never stopped.
 
 A checkpoint is a folder `step-000000123` with one safetensors file for each group of arrays (weights,
-optimizer, state) and `manifest.json`, which holds the training's position and a SHA-256 of every file. The
-checksums are verified before anything else is parsed. The folder is written under another name, flushed and
-renamed.
+optimizer, state) and `manifest.json` with the position of the training and the SHA-256 of every file. The
+checksums are verified before anything else is parsed. The folder is written under another name, flushed, and
+then renamed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -24,29 +24,32 @@ from ostinato.errors import RunError
 from ostinato.files import atomic as files
 from ostinato.files.plain import read_plain
 from ostinato.runs import reading
-from ostinato.wording import quoted, shown
+from ostinato.wording import quoted
 
 Arrays = dict[str, np.ndarray]
+SavedJson = dict[str, Any]
+"""A JSON object of a run, with values that are checked where they are used."""
 
 _NAME = re.compile(r"step-([0-9]{9,18})")
 _GROUP = re.compile(r"[a-z_]+")
 _VERSION = 1
+_KINDS = {int: "a whole number", dict: "an object"}
 GROUPS = ("weights", "optimizer", "state")
 """The groups of arrays of a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint folder holds.
+    """The content of a checkpoint folder.
 
     Attributes:
-        step: how many training steps were done.
-        position: the training's position, JSON-able.
+        step: the number of training steps done.
+        position: the position of the training, JSON-able.
         groups: arrays by name, by group (weights, optimizer, state).
     """
 
     step: int
-    position: dict[str, Any]
+    position: SavedJson
     groups: dict[str, Arrays]
 
 
@@ -60,17 +63,17 @@ def steps(folder: Path) -> list[int]:
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+    """The folder of the checkpoint of a step."""
     return folder / f"step-{step:09d}"
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Writes a checkpoint. A step that has one keeps its arrays, and gets the position.
+    """Writes a checkpoint. An existing checkpoint of this step keeps its arrays and gets the new position.
 
-    A step has one set of arrays; its position changes when the evaluation after the step is done.
+    The arrays of a step never change, but its position does when the evaluation after the step is done.
 
     Raises:
-        RunError: when the disk is full or the folder cannot be written; nothing half-written is left under a
+        RunError: the disk is full or the folder cannot be written; no incomplete checkpoint is left under a
             checkpoint's name.
     """
     final = path_of(folder, checkpoint.step)
@@ -80,13 +83,12 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
             if final.exists():
-                digests = _read_manifest(final)["sha256"]
-                _write_manifest(aside, checkpoint, digests)
+                _write_manifest(aside, checkpoint, _read_manifest(final).digests)
                 os.replace(aside / "manifest.json", final / "manifest.json")
                 files.sync_folder(final)
                 aside.rmdir()
                 return final
-            digests = {}
+            digests: SavedJson = {}
             for group, arrays in checkpoint.groups.items():
                 data = safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()})
                 files.write_synced(aside / f"{group}.safetensors", data)
@@ -101,7 +103,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     return final
 
 
-def _write_manifest(folder: Path, checkpoint: Checkpoint, digests: dict[str, str]) -> None:
+def _write_manifest(folder: Path, checkpoint: Checkpoint, digests: SavedJson) -> None:
     manifest = {
         "version": _VERSION,
         "step": checkpoint.step,
@@ -116,38 +118,43 @@ def load(folder: Path, step: int, groups: tuple[str, ...] = GROUPS) -> Checkpoin
 
     Args:
         folder: the run's `checkpoints` folder.
-        step: which one.
+        step: the step of the checkpoint.
         groups: the groups of arrays to read.
 
     Raises:
-        RunError: when it is damaged or of a newer version.
+        RunError: it is damaged or was written by a newer version.
     """
     path = path_of(folder, step)
     manifest = _read_manifest(path)
-    if manifest["step"] != step:
-        raise RunError(f"{path / 'manifest.json'} is damaged: it speaks of step {manifest['step']}")
-    read = {group: _read_group(path, group, manifest["sha256"]) for group in groups}
-    return Checkpoint(step, manifest["position"], read)
+    if manifest.step != step:
+        raise RunError(f"{path / 'manifest.json'} is damaged: step must be {step}, got {manifest.step}")
+    read = {group: _read_group(path, group, manifest.digests) for group in groups}
+    return Checkpoint(step, manifest.position, read)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest = reading.read_json(path / "manifest.json", reading.LARGEST_SETTINGS)
-    try:
-        version, step, position, digests = parts = [
-            manifest[name] for name in ("version", "step", "position", "sha256")
-        ]
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{path / 'manifest.json'} is damaged: {shown(repr(error))}") from None
-    if [type(part) for part in parts] != [int, int, dict, dict]:
-        raise RunError(f"{path / 'manifest.json'} is damaged: its step or its position is none")
-    if version > _VERSION:
+class _Manifest(NamedTuple):
+    step: int
+    position: SavedJson
+    digests: SavedJson
+
+
+def _read_manifest(path: Path) -> _Manifest:
+    file = path / "manifest.json"
+    manifest = reading.read_json(file, reading.LARGEST_SETTINGS)
+    if not isinstance(manifest, dict):
+        raise RunError(f"{file} is damaged: it must be an object")
+    for name, kind in (("version", int), ("step", int), ("position", dict), ("sha256", dict)):
+        if type(manifest.get(name)) is not kind:
+            raise RunError(f"{file} is damaged: {name!r} must be {_KINDS[kind]}")
+    if manifest["version"] > _VERSION:
         raise RunError(
-            f"{path} was written by a newer version of ostinato (format {version}); upgrade to read it"
+            f"{path} was written by a newer version of ostinato (format {manifest['version']}); "
+            "upgrade to read it"
         )
-    return {"step": step, "position": position, "sha256": digests}
+    return _Manifest(manifest["step"], manifest["position"], manifest["sha256"])
 
 
-def _read_group(path: Path, group: str, digests: dict[str, Any]) -> Arrays:
+def _read_group(path: Path, group: str, digests: SavedJson) -> Arrays:
     assert _GROUP.fullmatch(group)
     name = f"{group}.safetensors"
     try:
@@ -163,10 +170,10 @@ def _read_group(path: Path, group: str, digests: dict[str, Any]) -> Arrays:
 
 
 def remove_all_but(folder: Path, keep: set[int | None]) -> None:
-    """Deletes the checkpoints of other steps, and what a killed save left behind."""
+    """Deletes the checkpoints of all other steps, and the leftovers of killed saves."""
     for step in steps(folder):
         if step not in keep:
-            # Renamed first: a kill in the middle leaves no half of one under a checkpoint's name.
+            # Renamed first, so that a kill leaves no incomplete checkpoint under a checkpoint's name.
             doomed = folder / f".removing-{step}"
             os.rename(path_of(folder, step), doomed)
             shutil.rmtree(doomed, ignore_errors=True)

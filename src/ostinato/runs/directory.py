@@ -1,11 +1,11 @@
-"""The run directory: what a training leaves, and everything else reads.
+"""The run directory, which a training writes and everything else reads.
 
-config.json      the task's and the training's settings, complete; the source with its content hash
+config.json      all settings of the task and the training, and the source with its content hash
 vocabulary.json  the encoder
 checkpoints/     see `ostinato.runs.checkpoints`
 metrics.jsonl    one JSON object a line
 tensorboard/     TensorBoard events
-report/          pictures
+report/          figures
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import ostinato
 from ostinato.errors import RunError, RunWarning, warn
 from ostinato.files import atomic as files
 from ostinato.files.plain import open_plain
 from ostinato.runs import checkpoints, reading
-from ostinato.runs.checkpoints import GROUPS, Checkpoint
+from ostinato.runs.checkpoints import GROUPS, Checkpoint, SavedJson
 from ostinato.wording import shown
 
 _FORMAT, _VERSION = "ostinato run", 1
 _TASK = re.compile(r"[a-z_]{1,99}")
-_LONGEST_ROW, _LARGEST_METRICS = 1 << 20, 1 << 32  # bytes; a row has some hundred
+_LONGEST_ROW, _LARGEST_METRICS = 1 << 20, 1 << 32  # bytes; a usual row has some hundred
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,20 @@ class RunDirectory:
     Attributes:
         path: the directory.
         task: the task's name.
-        task_config: the task's settings.
-        training: the training's settings.
+        task_config: the settings of the task.
+        training: the settings of the training.
         source: {"description": …, "sha256": …}, see `ostinato.data.sources.corpora`.
         vocabulary: the encoder.
-        packages: the packages that the network needs, by what of it they bring.
+        packages: the packages that the network needs, by the part of it that they define.
     """
 
     path: Path
     task: str
-    task_config: dict[str, Any]
-    training: dict[str, Any]
-    source: dict[str, Any]
-    vocabulary: dict[str, Any]
-    packages: dict[str, Any] = field(default_factory=dict)
+    task_config: SavedJson
+    training: SavedJson
+    source: SavedJson
+    vocabulary: SavedJson
+    packages: SavedJson = field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Path:
@@ -75,11 +76,11 @@ class RunDirectory:
         """Writes the directory, whole or not at all.
 
         Args:
-            first: its first checkpoint; a run that has none could not be resumed.
-            overwrite: replace a run that is there.
+            first: its first checkpoint; a run without one could not be resumed.
+            overwrite: replace an existing run.
 
         Raises:
-            RunError: when the path is taken, or cannot be written.
+            RunError: the path is taken, or cannot be written.
         """
         check_free(self.path, overwrite=overwrite)
         config = {
@@ -95,7 +96,7 @@ class RunDirectory:
         aside = self.path.with_name(f".{self.path.name}.writing-{os.getpid()}")
         with files.writing(self.path):
             try:
-                shutil.rmtree(aside, ignore_errors=True)  # of a killed process with this number
+                shutil.rmtree(aside, ignore_errors=True)  # left by a killed process with this number
                 aside.mkdir(parents=True)
                 files.write_synced(aside / "config.json", files.to_json(config))
                 files.write_synced(aside / "vocabulary.json", files.to_json(self.vocabulary))
@@ -111,7 +112,7 @@ class RunDirectory:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
 
-    def append_metrics(self, row: dict[str, Any]) -> None:
+    def append_metrics(self, row: Mapping[str, object]) -> None:
         """Adds a row to metrics.jsonl."""
         with files.writing(self.metrics), open(self.metrics, "ab") as file:
             file.write(json.dumps(row).encode() + b"\n")
@@ -120,19 +121,19 @@ class RunDirectory:
         """Flushes metrics.jsonl to disk; returns its length in bytes."""
         with files.writing(self.metrics), open(self.metrics, "ab") as file:
             os.fsync(file.fileno())
-            files.sync_folder(self.path)  # which has got it lately
+            files.sync_folder(self.path)  # the file may be new in it
             return file.tell()
 
     def cut_metrics(self, length: int) -> None:
-        """Drops what was written to metrics.jsonl after a checkpoint."""
+        """Cuts metrics.jsonl to its length in bytes at a checkpoint."""
         with files.writing(self.metrics), open(self.metrics, "ab") as file:
             file.truncate(min(length, file.tell()))
 
-    def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl; a last line torn by a kill is left out, and what is no row.
+    def rows(self) -> list[dict[str, str | float]]:
+        """The rows of metrics.jsonl; malformed lines are left out, such as a last line torn by a kill.
 
         Raises:
-            RunError: when it cannot be read.
+            RunError: it cannot be read.
         """
         if not self.metrics.exists():
             return []
@@ -151,13 +152,13 @@ class RunDirectory:
         return rows
 
     def newest_checkpoint(self, groups: tuple[str, ...] = GROUPS) -> tuple[Checkpoint, list[str]]:
-        """The newest checkpoint that is whole, and what was wrong with any newer one.
+        """The newest intact checkpoint, and the errors of newer ones.
 
         Args:
-            groups: the groups of arrays to read, and to be whole.
+            groups: the groups of arrays to read; they must be intact.
 
         Raises:
-            RunError: when there is none.
+            RunError: there is none.
         """
         problems = []
         for step in reversed(checkpoints.steps(self.checkpoints)):
@@ -170,13 +171,12 @@ class RunDirectory:
         )
 
     def weights(self, which: str = "best") -> Checkpoint:
-        """The weights of the `best` checkpoint (by validation loss) or of the `last`; nothing else is read.
+        """The weights of the "best" checkpoint (by validation loss) or of the "last"; nothing else is read.
 
-        A `RunWarning` says when a newer checkpoint is damaged, so that an older one is the last, or says
-        which is the best.
+        A `RunWarning` says when a newer checkpoint is damaged and an older one is used instead.
 
         Raises:
-            RunError: when there is none, or it is damaged.
+            RunError: there is none, or the best one is damaged.
         """
         if which == "last":
             last, problems = self.newest_checkpoint(("weights",))
@@ -186,59 +186,55 @@ class RunDirectory:
         for step in reversed(checkpoints.steps(self.checkpoints)):
             try:
                 best = checkpoints.load(self.checkpoints, step, ()).position.get("best_step")
-                # Without a validation part the last is the best.
-                newest = best is None or best == step
-                whole = checkpoints.load(self.checkpoints, step, ("weights",)) if newest else None
+                # Without a validation part the last checkpoint is the best.
+                is_best = best is None or best == step
+                loaded = checkpoints.load(self.checkpoints, step, ("weights",)) if is_best else None
             except RunError as error:
                 problems.append(str(error))
                 continue
-            found = whole or self._weights_of(best)
-            self._warn(problems, f"the best of those before it, of step {found.step}, is used instead")
+            found = loaded or self._weights_of(best)
+            self._warn(problems, f"the best of the older ones, step {found.step}, is used instead")
             return found
         raise RunError(
             problems[0] if problems else f"{self.path} has no checkpoint; the run directory is damaged"
         )
 
-    def _weights_of(self, best: Any) -> Checkpoint:
+    def _weights_of(self, best: object) -> Checkpoint:
         if type(best) is not int or best not in checkpoints.steps(self.checkpoints):
             raise RunError(
-                f"the checkpoints of {self.path} are damaged: best_step is {shown(repr(best))}, and there is "
-                "none of that step"
+                f"the checkpoints of {self.path} are damaged: best_step is {shown(repr(best))}, which has "
+                "no checkpoint"
             )
         return checkpoints.load(self.checkpoints, best, ("weights",))
 
-    def _warn(self, problems: list[str], what_then: str) -> None:
+    def _warn(self, problems: list[str], remedy: str) -> None:
         for problem in problems:
-            warn(f"{problem}; {what_then}", RunWarning)
+            warn(f"{problem}; {remedy}", RunWarning)
 
 
 def check_free(path: Path, *, overwrite: bool = False) -> None:
-    """Refuses a path that something else lies at.
-
-    Raises:
-        RunError: saying what to do.
-    """
+    """Refuses a path that is taken. Raises RunError, which says what to do."""
     if path.name in ("", ".."):
-        raise RunError(f"{path} is no name for a run directory; choose another --out")
+        raise RunError(f"{path} cannot be the name of a run directory; choose another --out")
     if _is_folder(path):
         if not any(path.iterdir()):
             return
         if not (path / "config.json").exists():
-            raise RunError(f"{path} exists, is not empty, and is no run directory; choose another --out")
+            raise RunError(f"{path} exists, is not empty, and is not a run directory; choose another --out")
         if not overwrite:
             raise RunError(
                 f"{path} already holds a run; resume it (ostinato train --resume {path}), "
                 "replace it (--overwrite), or choose another --out"
             )
     elif path.exists():
-        raise RunError(f"{path} exists and is no folder; choose another --out")
+        raise RunError(f"{path} exists and is not a folder; choose another --out")
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
     except OSError as error:  # a name too long for any file, or a folder that may not be read
-        raise RunError(f"cannot look at {path}: {error.strerror or error}") from None
+        raise RunError(f"could not read {path}: {error.strerror or error}") from None
 
 
 def next_path(prefix: str, folder: Path = Path("runs")) -> Path:
@@ -248,10 +244,10 @@ def next_path(prefix: str, folder: Path = Path("runs")) -> Path:
 
 
 def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
-    """Opens a run directory; one that is open already is returned as it is.
+    """Opens a run directory; one that is already open is returned as it is.
 
     Raises:
-        RunError: when it is missing, damaged, of a newer version, or no run at all.
+        RunError: it is missing, damaged, written by a newer version, or not a run directory.
     """
     if isinstance(path, RunDirectory):
         return path
@@ -259,13 +255,13 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
     if not _is_folder(path):
         why = ": it is a file, not a folder" if path.exists() else ""
         if left := sorted(path.parent.glob(f".{glob.escape(path.name)}.replaced-*")):
-            why = f", but a process that was killed while it replaced it has left the old one at {left[-1]}"
+            why = f"; a process that was killed while it replaced the run has left the old one at {left[-1]}"
         raise RunError(f"there is no run at {path}{why}")
     if not (path / "config.json").exists():
-        raise RunError(f"{path} is no run directory: it has no config.json")
+        raise RunError(f"{path} is not a run directory: it has no config.json")
     config = reading.read_json(path / "config.json", reading.LARGEST_SETTINGS)
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
-        raise RunError(f"{path} is no run directory: its config.json is something else's")
+        raise RunError(f"{path} is not a run directory: its config.json has another format")
     reading.refuse_what_leads_out(path)
     version = config.get("version")
     if type(version) is not int or version < 1:
@@ -281,11 +277,11 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
     except KeyError as error:
         raise RunError(f"{path / 'config.json'} is damaged: {error!r}") from None
     if not isinstance(task, str) or not all(isinstance(part, dict) for part in parts):
-        raise RunError(f"{path / 'config.json'} is damaged: 'task' must be a string and the settings objects")
+        raise RunError(f"{path / 'config.json'} is damaged: 'task' must be a string, the settings objects")
     if not _TASK.fullmatch(task):
         raise RunError(f"{path / 'config.json'} is damaged: its task is {shown(repr(task))}")
     if not isinstance(vocabulary, dict):
-        raise RunError(f"{path / 'vocabulary.json'} is damaged: it holds no object")
+        raise RunError(f"{path / 'vocabulary.json'} is damaged: it must be an object")
     task_config, training, source = parts
     packages = config.get("packages", {})
     return RunDirectory(
@@ -299,8 +295,8 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
     )
 
 
-def _is_row(row: Any) -> bool:
-    """Whether a line of metrics.jsonl holds what one holds: figures, and of which part they are."""
+def _is_row(row: object) -> TypeGuard[dict[str, str | float]]:
+    """Whether a line of metrics.jsonl is an object of numbers and the name of their part."""
     return isinstance(row, dict) and all(
         isinstance(value, str)
         if name == "split"

@@ -1,7 +1,7 @@
-"""Reading run directories, which may come from anyone.
+"""Reading untrusted run directories.
 
-What is opened is a plain file of the run itself, no link that leads out of it, and its size is known to be
-sensible before any of it is read.
+Only regular files of the run itself are opened, never links that lead out of it, and their sizes are checked
+before they are read.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+
+import psutil
 
 from ostinato.errors import RunError
 from ostinato.files.plain import read_plain
 from ostinato.wording import quoted
 
 LARGEST_SETTINGS = 1 << 20
-"""Bytes of a config or a manifest, which have some thousand."""
+"""Bytes of a config or a manifest; usual ones have some thousand."""
 LARGEST_VOCABULARY = 1 << 28
 """Bytes of a vocabulary; one of two times a million subwords has about 200 MB."""
 MOST_FILES = 100_000
 """Files and folders in a run directory."""
 _DEEPEST = 50
-"""Objects and arrays within another in a JSON file of ours have up to six."""
+"""Nested objects and arrays in a JSON file; ours have up to six levels."""
 
 
-def read_json(path: Path, largest: int) -> Any:
-    """What a JSON file of a run holds.
+def read_json(path: Path, largest: int) -> object:
+    """The content of a JSON file of a run.
 
     Args:
         path: the file.
-        largest: how many bytes it may have.
+        largest: the most bytes it may have.
 
     Raises:
-        RunError: when it is missing, not a regular file, too large, or not JSON.
+        RunError: it is missing, not a regular file, too large, or not JSON.
     """
     try:
         value = json.loads(read_plain(path, largest))
@@ -47,21 +48,21 @@ def read_json(path: Path, largest: int) -> Any:
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {quoted(error)}") from None
     if _is_deep(value):
-        raise RunError(f"{path} is damaged: it holds more than {_DEEPEST} objects within another")
+        raise RunError(f"{path} is damaged: it has more than {_DEEPEST} nested levels")
     return value
 
 
 def refuse_what_leads_out(folder: Path) -> None:
-    """Refuses a run directory in which anything is neither a plain file nor a folder.
+    """Refuses a run directory that contains anything but regular files and folders.
 
-    Resuming writes into a run: through a link it would write into whatever the link leads to.
+    Resuming writes into a run; through a link it would write elsewhere.
 
     Raises:
-        RunError: naming the first of them.
+        RunError: with the first such path.
     """
     places, count = [folder], 0
     while places:
-        # A training under way removes old checkpoints meanwhile, and renames what it has written.
+        # A running training may remove old checkpoints and rename new ones meanwhile.
         with suppress(FileNotFoundError), _reading(folder), os.scandir(places.pop()) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
@@ -71,9 +72,9 @@ def refuse_what_leads_out(folder: Path) -> None:
                         places.append(Path(entry.path))
                     elif not stat.S_ISREG(mode):
                         what = "a link" if stat.S_ISLNK(mode) else "not a regular file"
-                        raise RunError(f"{entry.path} is {what}, which no run directory holds; remove it")
+                        raise RunError(f"{entry.path} is {what}, which no run directory contains; remove it")
         if count > MOST_FILES:
-            raise RunError(f"{folder} holds more than {MOST_FILES:,} files, as no run directory does")
+            raise RunError(f"{folder} has more than {MOST_FILES:,} files, which no run directory has")
 
 
 @contextmanager
@@ -87,16 +88,13 @@ def _reading(folder: Path) -> Iterator[None]:
 
 
 def memory() -> int:
-    """Bytes of memory that this machine has; very many where it does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows
-        return 1 << 62
+    """The memory of this machine in bytes."""
+    return psutil.virtual_memory().total
 
 
-def _is_deep(value: Any) -> bool:
-    """Whether there are so many levels that whatever walks over them may fail."""
-    level: list[Any] = [value]
+def _is_deep(value: object) -> bool:
+    """Whether there are so many nested levels that recursion over them may fail."""
+    level = [value]
     for _ in range(_DEEPEST):
         level = [
             inner

@@ -1,11 +1,10 @@
-"""A model's weights as arrays with stable names, and back."""
+"""The weights of a model as arrays with stable names, and back."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,24 +13,24 @@ from ostinato.errors import RunError
 from ostinato.runs.checkpoints import Arrays
 from ostinato.wording import quoted
 
-Kinds = dict[str, tuple[Any, str]]
+Kinds = dict[str, tuple[object, str]]
 """Shape and dtype by name."""
 _NONE = "none", "none"
 
 
-def names(model: Any, variables: Iterable[Any]) -> list[str]:
-    """Stable names of a model's variables: their Keras paths below it, `stack/layer_0/lstm_cell/kernel`.
+def names(model: keras.Model, variables: Iterable[keras.Variable]) -> list[str]:
+    """Stable names of variables: their Keras paths below the model, such as `stack/layer_0/lstm_cell/kernel`.
 
-    Keras numbers the layers that nobody named over the whole process, `my_cell_3`. Here they are numbered
-    within the model, in the order in which they stand in it: `my_cell`, `my_cell_1`.
+    Keras numbers layers without a given name over the whole process: `my_cell_3`. Here they are numbered
+    within the model, in their order there: `my_cell`, `my_cell_1`.
     """
-    renamed = _names_of_the_unnamed(model)
+    renamed = _stable_layer_names(model)
     paths = (variable.path.split("/", 1)[-1].split("/") for variable in variables)
     return ["/".join(str(renamed.get(part, part)) for part in path) for path in paths]
 
 
-def _names_of_the_unnamed(model: Any) -> dict[str, str]:
-    """For the name that Keras gave a layer, the one that does not depend on what else was made."""
+def _stable_layer_names(model: keras.Model) -> dict[str, str]:
+    """From the name that Keras gave a layer to one that does not depend on layers elsewhere."""
     renamed: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for layer in _in_order(model):
@@ -42,29 +41,29 @@ def _names_of_the_unnamed(model: Any) -> dict[str, str]:
     return renamed
 
 
-def _in_order(layer: Any) -> Iterator[Any]:
-    """A layer and all in it, each before those in it, in the order in which they were made."""
+def _in_order(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """A layer and all its sublayers, each before its own sublayers, in the order of their making."""
     yield layer
     for inner in layer._layers:
         yield from _in_order(inner)
 
 
 def _snake_case(name: str) -> str:
-    """A class's name as Keras makes a layer's of it."""
+    """The name that Keras gives a layer of this class."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def to_arrays(model: Any) -> Arrays:
-    """All weights by name; not the state of Keras' seed generators, see `seeds`."""
+def to_arrays(model: keras.Model) -> Arrays:
+    """All weights by name, without the states of Keras' seed generators (see `seeds`)."""
     variables = model.weights
     return dict(zip(names(model, variables), (variable.numpy() for variable in variables), strict=True))
 
 
-def seeds(model: Any) -> dict[str, Any]:
-    """The states of the generators that cells of other packages draw from, by name.
+def seeds(model: keras.Model) -> dict[str, keras.Variable]:
+    """The states of the seed generators of cells from other packages, by name.
 
-    The other layers' generators rest: `ostinato.layers.dropout` draws for them.
+    The generators of other layers are not used: `ostinato.layers.dropout` draws for them.
     """
     generators = [
         generator
@@ -76,7 +75,7 @@ def seeds(model: Any) -> dict[str, Any]:
     return {f"seed_{number}": generator.state for number, generator in enumerate(generators)}
 
 
-def kinds(model: Any) -> Kinds:
+def kinds(model: keras.Model) -> Kinds:
     """The shape and dtype of all weights by name."""
     return {
         name: (tuple(variable.shape), str(variable.dtype))
@@ -85,15 +84,15 @@ def kinds(model: Any) -> Kinds:
 
 
 def check(expected: Kinds, arrays: Arrays, *, origin: str) -> None:
-    """Compares arrays with what a network has.
+    """Checks that arrays fit a network.
 
     Args:
-        expected: as `kinds` gives.
-        arrays: as `to_arrays` gives.
+        expected: the result of `kinds`.
+        arrays: such as the result of `to_arrays`.
         origin: where they come from, for the message.
 
     Raises:
-        RunError: when they are another network's, or not finite, which no training saves.
+        RunError: they belong to another network, or are not finite, which no training saves.
     """
     given = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     different = sorted(name for name in expected | given if expected.get(name) != given.get(name))
@@ -107,16 +106,16 @@ def check(expected: Kinds, arrays: Arrays, *, origin: str) -> None:
             raise RunError(f"the weights of {origin} are damaged: {quoted(name)} contains NaN or infinity")
 
 
-def assign(model: Any, arrays: Arrays, *, origin: str) -> None:
+def assign(model: keras.Model, arrays: Arrays, *, origin: str) -> None:
     """Sets all weights.
 
     Args:
         model: a built model.
-        arrays: as `to_arrays` gives.
+        arrays: such as the result of `to_arrays`.
         origin: where they come from, for the message.
 
     Raises:
-        RunError: when the arrays are another network's, or no numbers; the model is unchanged then.
+        RunError: the arrays belong to another network, or are not finite; the model is unchanged then.
     """
     check(kinds(model), arrays, origin=origin)
     for name, variable in zip(names(model, model.weights), model.weights, strict=True):

@@ -255,9 +255,9 @@ def test_a_text_shorter_than_one_window_names_its_part_and_what_to_change(count,
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"batch": 0}, "batch is 0"),
-        ({"seq_len": -1}, "sequence length is -1"),
-        ({"sampling": "shuffled"}, "no sampling 'shuffled'"),
+        ({"batch": 0}, "batch must be 1 or more, got 0"),
+        ({"seq_len": -1}, "sequence length must be 1 or more, got -1"),
+        ({"sampling": "shuffled"}, "got 'shuffled'"),
     ],
 )
 def test_sizes_that_are_not_positive_are_refused(options, expected):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostinato.data.encoders.bpe import fit_bpe
+from ostinato.data.encoders.bpe import BpeEncoder
 from ostinato.data.encoders.byte import ByteEncoder
 from ostinato.data.encoders.char import CharEncoder
 from ostinato.data.encoders.word import WordEncoder
@@ -26,7 +26,9 @@ from ostinato.data.sources.corpora import open_text
 from ostinato.errors import EncodingError, RunError
 
 CHAR, WORD = CharEncoder(" abé"), WordEncoder((" good", " day", "!", " we"))
-BPE = fit_bpe(open_text(" the good day, the better day, the best day" * 5), "none", 270)
+BPE = BpeEncoder.fit(
+    open_text(" the good day, the better day, the best day" * 5), "none", vocabulary_size=270
+)
 
 
 def single_spaces(text: str) -> str:
@@ -130,13 +132,13 @@ def test_sentences_are_saved_and_found(encoder):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"encoder": {}}, "its name is none of"),
-        ({"encoder": None}, "its name is none of"),
+        ({"encoder": {}}, "its name must be one of"),
+        ({"encoder": None}, "its name must be one of"),
         ({"encoder": CharEncoder("\0a").to_json()}, "a NUL byte"),
-        ({"unicode": "nfd"}, "'unicode' is none of nfkc, nfc, none"),
-        ({"unicode": []}, "'unicode' is none of nfkc, nfc, none"),
-        ({"lowercase": 1}, "'lowercase' is neither true nor false"),
-        ({"more": 1}, "and these only"),
+        ({"unicode": "nfd"}, "'unicode' must be one of nfkc, nfc, none"),
+        ({"unicode": []}, "'unicode' must be one of nfkc, nfc, none"),
+        ({"lowercase": 1}, "'lowercase' must be true or false"),
+        ({"more": 1}, "the keys of a side must be"),
     ],
     ids=str,
 )
@@ -147,7 +149,7 @@ def test_what_is_damaged_is_told(change, said):
 
 @pytest.mark.parametrize("data", [None, [], {}, {"encoder": {}}], ids=str)
 def test_what_is_no_side_is_told(data):
-    with pytest.raises(RunError, match="a side of it does not have"):
+    with pytest.raises(RunError, match="the keys of a side must be"):
         sentences_from_json(data)
 
 

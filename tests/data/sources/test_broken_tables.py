@@ -62,7 +62,7 @@ def test_a_text_that_is_none_is_told(message, write):
         write("a.jsonl", '{"text": "A", "label": 1}\n{"text": 5, "label": 1}\n')
     )
     assert "row 1: expected a text, got bytes" in message([(b"A", "x")])
-    assert "several labels are one text with a separator" in message([("A", ["x", "y"])])
+    assert "write several labels as one text with a separator" in message([("A", ["x", "y"])])
     for wrong in ["ab"], [("A", "b", "c")], [3]:
         assert "expected (text, label) pairs, but number 1 is" in message(wrong)
     assert "expected a path, (text, label) pairs or a DataFrame, got int" in message(3)
@@ -72,7 +72,9 @@ def test_a_text_that_is_none_is_told(message, write):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz", "a.jsonl"])
-@pytest.mark.parametrize(("bad", "said"), [(b"\xff", "is not UTF-8: byte 0xff"), (b"\0", "holds a NUL byte")])
+@pytest.mark.parametrize(
+    ("bad", "said"), [(b"\xff", "is not UTF-8: byte 0xff"), (b"\0", "contains a NUL byte")]
+)
 def test_nul_bytes_and_broken_utf8_are_told_by_line(message, write, name, bad, said):
     data = {
         "a.csv": b"text,label\nA,x\nB%s,y\n",
@@ -87,17 +89,19 @@ def test_nul_bytes_and_broken_utf8_in_a_folder_are_told_by_file_and_line(message
     write("data/a/1.txt", b"fine\nbr\xc3oken")
     assert "1.txt, line 2 is not UTF-8: byte 0xc3 at character 3" in message(tmp_path / "data")
     write("data/a/1.txt", b"fine\n\nbr\0ken")
-    assert "1.txt, line 3 holds a NUL byte" in message(tmp_path / "data")
+    assert "1.txt, line 3 contains a NUL byte" in message(tmp_path / "data")
 
 
 def test_escapes_of_json_hide_neither_nul_bytes_nor_half_characters(message, write):
-    assert "line 1 holds a NUL byte" in message(write("a.jsonl", '{"text": "A\\u0000", "label": 1}\n'))
-    assert "line 1 holds '\\ud800', half of" in message(write("b.jsonl", '{"text": "\\ud800", "label": 1}\n'))
-    assert "row 1 holds '\\udcff', half of" in message([("A", "\udcff")])
+    assert "line 1 contains a NUL byte" in message(write("a.jsonl", '{"text": "A\\u0000", "label": 1}\n'))
+    assert "line 1 contains '\\ud800', half of" in message(
+        write("b.jsonl", '{"text": "\\ud800", "label": 1}\n')
+    )
+    assert "row 1 contains '\\udcff', half of" in message([("A", "\udcff")])
 
 
 def test_a_csv_with_broken_quotes_is_told_by_line(message, write):
-    assert "line 3: a quote that opens in the row which begins there is not closed" in message(
+    assert "line 3: a quote in the row that begins here is not closed" in message(
         write("a.csv", 'text,label\nA,x\n"B,y\nC,x\n')
     )
     assert "line 2: text follows a closing quote" in message(write("b.csv", 'text,label\n"A"B,y\n'))
@@ -106,7 +110,7 @@ def test_a_csv_with_broken_quotes_is_told_by_line(message, write):
 def test_a_field_too_long_for_any_text_is_told(message, write, monkeypatch):
     monkeypatch.setattr(delimited, "LARGEST_FIELD", 1000)
     said = message(write("a.csv", 'text,label\nA,x\n"B,y\n' + "C,x\n" * 1000))
-    assert "line 3: the row which begins there has a field of more than 1,000 characters" in said
+    assert "line 3: the row that begins here has a field of more than 1,000 characters" in said
 
 
 def test_json_lines_must_be_objects(message, write):
@@ -120,18 +124,18 @@ def test_json_lines_must_be_objects(message, write):
 
 def test_empty_tables_are_told(message, write, tmp_path):
     for name in "a.csv", "a.tsv", "a.jsonl":
-        assert "is empty: there" in message(write(name, ""))
-    assert "holds no rows with a text and a label" in message(write("b.csv", "text,label\n"))
-    assert "holds no rows with a text and a label" in message(
+        assert "is empty: it has no row" in message(write(name, ""))
+    assert "contains no rows with a text and a label" in message(write("b.csv", "text,label\n"))
+    assert "contains no rows with a text and a label" in message(
         write("c.csv", "text,label\n,\n"), skip_bad_rows=True
     )
     (tmp_path / "folder" / "pos").mkdir(parents=True)
-    assert "must hold a folder per label" in message(tmp_path / "folder")
+    assert "must have a folder per label" in message(tmp_path / "folder")
 
 
 def test_sources_that_cannot_be_read_are_told(message, write, tmp_path):
     assert "there is no file or folder" in message(tmp_path / "none.csv")
-    assert "does not say what it is; rename it to end in .csv" in message(write("a.txt", CSV))
+    assert "must end in .csv, .tsv" in message(write("a.txt", CSV))
     cut = write("a.csv.gz", CSV)
     cut.write_bytes(cut.read_bytes()[:-6])
     assert "a.csv.gz is not a complete gzip file" in message(cut)

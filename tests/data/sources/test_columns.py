@@ -55,7 +55,7 @@ def test_a_table_without_a_header_is_told(message, write):
 
 
 def test_columns_must_be_two_and_each_there_once(message, write):
-    assert "the same column" in message(write("a.csv", CSV), ConfigError, text="review", label="review")
+    assert "must be two columns" in message(write("a.csv", CSV), ConfigError, text="review", label="review")
     assert "more than one column 'text'" in message(write("b.csv", "text,text,label\nA,B,x\n"), text="text")
 
 

@@ -107,3 +107,8 @@ def test_every_named_corpus_has_its_line_and_a_downloaded_one_its_checksum():
         assert entry.name == name
         assert entry.description
         assert entry.url is None or (entry.url.startswith("https://") and len(entry.sha256) == 64)
+
+
+def test_a_downloaded_corpus_can_be_read_by_all_who_share_the_cache(mirror):
+    mirror.files["/texts/small.txt"] = TEXT
+    assert fetch(small()).stat().st_mode & 0o777 == 0o644

@@ -113,9 +113,8 @@ def test_missing_sides_of_python_are_empty_sides():
 
 def test_files_of_unequal_length_are_told_with_both_counts(write):
     source, target = write("a", "a\n" * 1200), write("b", "b\n" * 1198 + "\n")
-    assert "a has 1,200 lines and " in message((source, target))
-    assert "b 1,199; line by line" in message((source, target))
-    assert "b has 1,199 lines and " in message((target, source), skip_bad_rows=True)
+    assert "b must have equally many lines, got 1,200 and 1,199" in message((source, target))
+    assert "equally many lines, got 1,199 and 1,200" in message((target, source), skip_bad_rows=True)
 
 
 def test_what_is_no_file_is_told(write, tmp_path):
@@ -128,7 +127,7 @@ def test_what_is_no_file_is_told(write, tmp_path):
         assert f"{tmp_path} is a folder; give a file" in message(source)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        assert "is no regular file" in message(tmp_path / "pipe")
+        assert "is not a regular file" in message(tmp_path / "pipe")
     assert "there is no file 'a\\x00b'" in message("a\0b")
 
 
@@ -138,7 +137,7 @@ def test_what_is_no_text_is_told_by_its_line(write, two):
         path = write("a.tsv", data)
         return (write("b", "x\n" * 2), path) if two else path
 
-    assert "a.tsv, line 2 holds a NUL byte" in message(source(b"a\tb\na\0\tb\n"), skip_bad_rows=True)
+    assert "a.tsv, line 2 contains a NUL byte" in message(source(b"a\tb\na\0\tb\n"), skip_bad_rows=True)
     assert "a.tsv, line 2 is not UTF-8: byte 0xff at character 2" in message(source(b"a\tb\na\xff\tb\n"))
 
 
@@ -151,10 +150,10 @@ def test_a_broken_gzip_file_is_told(write):
 @pytest.mark.parametrize("data", ["", "\n\n", "\ufeff"])
 def test_empty_sources_are_told(write, data):
     path = write("a.tsv", data)
-    assert "a.tsv holds no pairs of a source and a target" in message(path)
-    assert "holds no pairs" in message((path, path))
-    assert "<pairs> holds no pairs" in message([])
-    assert "holds no pairs" in message(write("b.tsv", "bad\n"), skip_bad_rows=True)
+    assert "a.tsv contains no pairs of a source and a target" in message(path)
+    assert "contains no pairs" in message((path, path))
+    assert "<pairs> contains no pairs" in message([])
+    assert "contains no pairs" in message(write("b.tsv", "bad\n"), skip_bad_rows=True)
 
 
 @pytest.mark.parametrize("wrong", ["ab", ("a",), ("a", "b", "c"), 5, None])
@@ -165,10 +164,10 @@ def test_what_is_no_pair_is_told_by_its_place(wrong):
 
 def test_what_is_no_sentence_is_told():
     assert message([("a", 5)]) == "<pairs>, pair 1: expected a sentence, got int 5"
-    assert "<pairs>, pair 2 holds a NUL byte" in message([("a", "b"), ("a\0", "b")])
+    assert "<pairs>, pair 2 contains a NUL byte" in message([("a", "b"), ("a\0", "b")])
     assert "half of a surrogate pair" in message([("a", "\ud800")])
     assert "expected a path, a tuple of two paths or (source, target) pairs, got int" in message(7)
-    assert "two files are a tuple of two paths" in message(["a.en", "a.de"])
+    assert "give two files as a tuple of two paths" in message(["a.en", "a.de"])
 
 
 # Found again.

@@ -156,7 +156,7 @@ def test_a_given_encoder_encodes_other_texts_or_names_what_it_does_not_know():
     assert encoder.decode(prepare_tokens(open_text("a dog"), encoder=encoder).ids) == "a dog"
     with pytest.raises(EncodingError, match=r"'!', 'A'"):
         prepare_tokens(open_text("A dog!"), encoder=encoder)
-    with pytest.raises(ConfigError, match="nothing to fit with min_count"):
+    with pytest.raises(ConfigError, match="nothing is fitted with min_count"):
         prepare_tokens(open_text(TEXT), encoder=encoder, min_count=2)
 
 

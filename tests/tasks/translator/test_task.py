@@ -92,7 +92,7 @@ def test_settings_that_do_not_work_are_refused(changes, says):
 
 
 def test_a_joint_vocabulary_lower_cases_both_sides_or_none():
-    with pytest.raises(ConfigError, match="both sides are made lower-case or none is"):
+    with pytest.raises(ConfigError, match="none or both with a joint vocabulary"):
         prepared(joint_vocabulary=True, lowercase="source")
 
 

@@ -1,11 +1,11 @@
-"""Batches of examples of about equal length, so that there is little padding."""
+"""Batches of examples of similar length, so that there is little padding."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
 TOGETHER = 100
-"""Batches that are sorted together in training: few enough for an order that differs in every epoch."""
+"""Batches that are sorted together in training: few, so that the order differs in every epoch."""
 
 
 def batch_numbers(
@@ -16,16 +16,17 @@ def batch_numbers(
     seed: tuple[int, ...] | None,
     together: int = TOGETHER,
 ) -> Iterator[np.ndarray]:
-    """The numbers of the examples in each batch: every example once, a pure function of the arguments.
+    """The numbers of the examples in each batch. Every example occurs once.
+
+    The result depends on the arguments only.
 
     Args:
         order: the numbers of the examples, int (examples,).
-        lengths: what they are sorted by, each of shape (examples,) beside `order`; the first counts most, the
-            others where those before are equal. () for no sorting.
-        batch: examples in a batch; one batch has fewer where they do not come out even.
-        seed: the numbers that shuffling follows from, such as a seed and an epoch: examples are shuffled,
-            sorted within each `together` batches, and the batches shuffled again. None shuffles nothing, and
-            sorts over all.
+        lengths: the sort keys, each of shape (examples,) in the order of `order`; later keys decide between
+            equal earlier ones. () for no sorting.
+        batch: examples in a batch; one batch may have fewer.
+        seed: such as (seed, epoch). Examples are shuffled, sorted within each `together` batches, and the
+            batches shuffled again. None sorts all examples and shuffles nothing.
         together: see `seed`.
     """
     random = None if seed is None else np.random.default_rng(list(seed))

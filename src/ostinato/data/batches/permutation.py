@@ -1,15 +1,15 @@
-"""A shuffled order of 0, 1, … n - 1 that is computed where it is asked for, and never stored.
+"""A shuffled order of 0, 1, … n - 1 that is computed on demand and never stored.
 
 A generalised Feistel network (Black & Rogaway 2002, "Ciphers with Arbitrary Finite Domains"). With a = ⌈√n⌉
-and b = ⌈n / a⌉, a number below a · b is written as two digits, left below a and right below b, and goes
-several times through
+and b = ⌈n / a⌉, a number below a · b is written as two digits, left < a and right < b, which go several times
+through
 
     left  ← (left  + scramble(right, a key)) mod a
     right ← (right + scramble(left,  the next key)) mod b
 
-Each line can be undone, so that all of them are a permutation of 0 … a · b - 1, whatever `scramble` is. A
-number that comes out as n or more goes in again until it does not (cycle walking), which leaves a permutation
-of 0 … n - 1. It is for an order that looks shuffled, not for keeping a secret.
+Each line is invertible for every `scramble`, so together they are a permutation of 0 … a · b - 1. A result of
+n or more goes through them again until it is below n (cycle walking), which gives a permutation of 0 … n - 1.
+The order looks shuffled; it keeps no secrets.
 """
 
 import math
@@ -17,16 +17,16 @@ import math
 import numpy as np
 
 KEYS = 8
-"""One for each time through a line. Luby & Rackoff 1988 asked for four; small digits mix better with more."""
+"""One for each pass through a line. Luby & Rackoff 1988 need four; small digits mix better with more."""
 
 
 def permuted(positions: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
-    """What stands at some positions of a shuffled 0 … count - 1.
+    """The numbers at some positions of a shuffled 0 … count - 1.
 
     Args:
         positions: integers from 0 to count - 1, any shape.
-        count: how many numbers are shuffled, from 1 to 2**62.
-        keys: uint64, shape (KEYS,); with other keys it is another order.
+        count: the number of shuffled numbers, from 1 to 2**62.
+        keys: uint64, shape (KEYS,); other keys give another order.
 
     Returns:
         int64, in the shape of `positions`.
@@ -44,7 +44,7 @@ def permuted(positions: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
 def _network(
     numbers: np.ndarray, left_size: np.uint64, right_size: np.uint64, keys: np.ndarray
 ) -> np.ndarray:
-    """Once through all lines: from numbers below left_size * right_size to such numbers."""
+    """One pass through all lines, from numbers below left_size * right_size to such numbers."""
     left, right = np.divmod(numbers, right_size)
     for for_left, for_right in keys.reshape(-1, 2):
         left = (left + _scramble(right, for_left) % left_size) % left_size
@@ -53,7 +53,7 @@ def _network(
 
 
 def _scramble(numbers: np.ndarray, key: np.uint64) -> np.ndarray:
-    """64 bits, each of which depends on all those of a number and of the key.
+    """64 bits; each depends on all bits of a number and of the key.
 
     The finaliser of SplitMix64: Steele, Lea & Flood 2014, "Fast Splittable Pseudorandom Number Generators",
     with the constants of David Stafford's variant 13.

@@ -1,14 +1,14 @@
-"""Which rows of a global batch are whose."""
+"""The rows of a global batch that each shard has."""
 
 from ostinato.errors import ConfigError
 
 
 def rows_of(shard: tuple[int, int], rows: int) -> range:
-    """The rows of a batch that belong to a shard: contiguous, and as many as any other's but one.
+    """The contiguous rows of a batch that belong to a shard. Shards differ by one row at the most.
 
     Args:
         shard: (index, count).
-        rows: of the global batch.
+        rows: the number of rows of the global batch.
 
     Raises:
         ConfigError: there is no such shard.

@@ -1,18 +1,18 @@
 """Windows over a one-dimensional array of ids: the split of a text, and the batches of an epoch.
 
-A window is `seq_len` inputs and, one place later, their `seq_len` targets. Every function is a pure one: what
-a batch holds follows from (seed, epoch) and its place in the epoch, so that resuming and sharding need no
-other state. Ids are copied batch by batch, so the array may be memory-mapped and larger than memory.
+A window is `seq_len` inputs and, one place later, their `seq_len` targets. All functions are pure: a
+batch depends on (seed, epoch) and its place in the epoch only, so resuming and sharding need no other state.
+Ids are copied batch by batch, so the array may be memory-mapped and larger than memory.
 
 Batches for truncated back-propagation through time come in the two ways of the textbooks:
 
-    sequential  every row of the batch reads one contiguous part of the text; row r of a batch goes on where
-                row r of the batch before ended, so that state can be carried
-    random      every window of the text in an order drawn anew; state starts from zero in each
+    sequential  every row of the batch reads one contiguous part of the text; row r of a batch continues row r
+                of the previous batch, so the state can be carried over
+    random      all windows of the text in an order drawn for each epoch; the state starts from zero in each
 
-In both, an epoch starts at a random offset of less than one window, so that windows begin elsewhere in each
-epoch. A random order of few windows is a shuffled array. That of many is a permutation computed batch by
-batch, so that an epoch of any size begins, or goes on from its middle, at once and without memory for it.
+Both start an epoch at a random offset of less than one window, so windows begin elsewhere in each epoch. The
+random order of few windows is a shuffled array. That of many is a permutation computed batch by batch, so an
+epoch of any size starts, or resumes, at once and needs no memory for its order.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 WeightedBatch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 IN_MEMORY_WINDOWS = 1 << 22
-"""Up to so many windows are shuffled as an array: 16 MiB, and a tenth of a second an epoch."""
+"""At most this many windows are shuffled as an array, which takes 16 MiB and 0.1 s an epoch."""
 
 
 class Split(NamedTuple):
@@ -41,14 +41,14 @@ class Split(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """The shape of an epoch: rows in a batch, and batches; the same in every epoch."""
+    """The shape of every epoch: rows in a batch, and batches."""
 
     rows: int
     steps_per_epoch: int
 
 
 def split(count: int, *, validation_fraction: float, test_fraction: float) -> Split:
-    """Cut a text of `count` ids into contiguous parts: training, then validation, then test at the end.
+    """Cuts a text of `count` ids into contiguous parts: training, then validation, then test at the end.
 
     The test part is the last `round(count * test_fraction)` ids, the validation part the
     `round(count * validation_fraction)` before it.
@@ -71,14 +71,13 @@ def plan(count: int, *, batch: int, seq_len: int, sampling: Sampling, part: str 
 
     Raises:
         SourceError: there are fewer than `seq_len + 1` ids; the message names the `part`.
-        ConfigError: `batch` or `seq_len` is not positive, or there is no such sampling.
+        ConfigError: `batch` or `seq_len` is not positive, or `sampling` is unknown.
     """
     rows = min(batch, _whole_windows(count, seq_len, part, batch))
-    in_every_epoch = max(
-        (count - seq_len) // seq_len, rows
-    )  # whatever the offset, unless that is less than a batch
+    # The windows that fit at every offset; a text of only `rows` windows has no offset.
+    in_every_epoch = max((count - seq_len) // seq_len, rows)
     if sampling not in ("sequential", "random"):
-        raise ConfigError(f"there is no sampling {sampling!r}, only sequential, random")
+        raise ConfigError(f"sampling must be sequential or random, got {sampling!r}")
     return Windows(rows, in_every_epoch // rows)
 
 
@@ -102,16 +101,16 @@ def train_batches(
         batch: rows in a batch; fewer when the text has fewer windows, see `plan`.
         seq_len: steps in a window.
         sampling: "sequential" or "random", see above.
-        seed, epoch: what the offset and order are drawn from; not negative.
-        start: how many batches to skip.
-        shard: (index, count): only these rows, from index * rows // count to (index + 1) * rows // count.
+        seed, epoch: decide the offset and the order; not negative.
+        start: the number of batches to skip.
+        shard: (index, count): only the rows from index * rows // count to (index + 1) * rows // count.
         part: what messages call the text.
-        in_memory: up to so many windows, 2**32 at most, are shuffled as an array; the order of more is
+        in_memory: at most this many windows, up to 2**32, are shuffled as an array; the order of more is
             computed.
 
     Returns:
-        (inputs, targets), each int32 (rows of the shard, seq_len). Ids that fill no window, or no batch, are
-        left out.
+        (inputs, targets), each int32 (rows of the shard, seq_len). Ids beyond the last whole window or batch
+        are left out.
 
     Raises:
         SourceError, ConfigError: as `plan` does, at the call.
@@ -147,13 +146,13 @@ def evaluation_batches(
 ) -> Iterator[WeightedBatch]:
     """Batches in which every id but the first is a target exactly once, in order within each row.
 
-    The text is cut into `rows` contiguous parts of as many whole windows each, so that a part starts with no
-    context but its first id, the last target of the part before. What is left of the last window, and of the
-    last rows where the windows do not come out even, is padding (id 0) with weight 0.
+    The text is cut into `rows` contiguous parts with the same number of whole windows. A part begins
+    without any context but its first id, the last target of the previous part. Padding (id 0) with weight 0
+    fills the last window and the last rows.
 
     Args:
         ids: shape (ids,).
-        rows: rows in a batch; 1 reads the whole text with its full context.
+        rows: rows in a batch; 1 gives every target its full context.
         seq_len: steps in a window.
         shard: (index, count), as for `train_batches`.
         part: what messages call the text.
@@ -189,16 +188,16 @@ def evaluation_batches(
 
 
 def evaluation_steps(count: int, *, rows: int, seq_len: int, part: str = "text") -> int:
-    """How many batches `evaluation_batches` gives for `count` ids. Raises as it does."""
+    """The number of batches of `evaluation_batches` for `count` ids. Raises the same errors."""
     _whole_windows(count, seq_len, part, rows)
     return -(-(count - 1) // (rows * seq_len))
 
 
 def _whole_windows(count: int, seq_len: int, part: str, batch: int) -> int:
-    """How many whole windows there are. Raises where a size is not positive, or there is none."""
+    """The number of whole windows. Raises when a size is not positive, or there is none."""
     for what, size in (("batch", batch), ("sequence length", seq_len)):
         if size < 1:
-            raise ConfigError(f"the {what} is {size}; it must be 1 or more")
+            raise ConfigError(f"the {what} must be 1 or more, got {size}")
     windows = (count - 1) // seq_len
     if windows < 1:
         raise SourceError(
@@ -212,7 +211,7 @@ def _whole_windows(count: int, seq_len: int, part: str, batch: int) -> int:
 def _shuffled_order(
     count: int, random: np.random.Generator, in_memory: int
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """From positions in a shuffled 0 … count - 1 to the numbers there, int64."""
+    """A function from positions in a shuffled 0 … count - 1 to the numbers there, int64."""
     if count > in_memory:
         keys = random.integers(2**64, size=KEYS, dtype=np.uint64)
         return lambda positions: permuted(positions, count, keys)

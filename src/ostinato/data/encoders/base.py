@@ -1,9 +1,9 @@
-"""What an encoder is, and what they all share: the errors, and the checks of a saved vocabulary."""
+"""What an encoder is, and what all encoders share: their errors, and the checks of a saved vocabulary."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,30 +11,84 @@ from numpy.typing import ArrayLike
 from ostinato.data.encoders.normalize import NORMALIZATIONS, Normalize, normalize_text
 from ostinato.data.sources.corpora import Corpus
 from ostinato.errors import EncodingError, RunError, SourceError
+from ostinato.files.atomic import JsonObject
 from ostinato.wording import shown
 
 SHOWN = 10
+UNKNOWN = "<unk>"
+"""How the unknown symbol is printed."""
 
 
 class Encoder(ABC):
     """From text to ids and back. A value: equal encoders encode equally.
 
+    The class says how its encoders behave; `ostinato.data.encoders.registry` lists the classes.
+
     Attributes:
-        name: "char", "byte", "word" or "bpe".
+        name: what settings and saved vocabularies call it.
         kind: what an id is: "categorical", one of `size` (softmax); "multi-hot", a set of them (Bernoulli).
-        unknown: the id that stands for whatever is not known; None when there is none.
-        normalize: what is done to every text before it is encoded.
+        unknown: the id of the unknown symbol; None when there is none.
+        spaced: an example is read with a space before its first word, so that a word has the same id
+            everywhere.
+        whole_words: an id is a whole word, together with the space before it.
+        fixed_alphabet: only the characters of the training text have ids; others are left out of examples.
+        smallest_vocabulary: the smallest vocabulary size; None when the size cannot be chosen.
+        normalize: the normalisation of every text before it is encoded.
     """
 
     name: ClassVar[str]
     kind: ClassVar[Literal["categorical", "multi-hot"]] = "categorical"
     unknown: ClassVar[int | None] = None
+    spaced: ClassVar[bool] = False
+    whole_words: ClassVar[bool] = False
+    fixed_alphabet: ClassVar[bool] = False
+    smallest_vocabulary: ClassVar[int | None] = None
     normalize: Normalize
+
+    # How an encoder is made.
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, corpus: Corpus, normalize: Normalize, *, min_count: int, vocabulary_size: int) -> Self:
+        """The encoder of a corpus.
+
+        Args:
+            corpus: the text.
+            normalize: the normalisation of every text.
+            min_count: how often a word must occur to be known, where words are counted.
+            vocabulary_size: the most pieces to make, where pieces are made.
+
+        Raises:
+            SourceError: the corpus cannot be read, or repeats one symbol.
+        """
+
+    @classmethod
+    def fit_sentences(cls, corpus: Corpus, *, min_count: int, vocabulary_size: int) -> Self:
+        """The encoder of normalised sentences; they may be as few and as uniform as they like.
+
+        Arguments and errors are those of `fit`.
+        """
+        return cls.fit(corpus, "none", min_count=min_count, vocabulary_size=vocabulary_size)
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """The inverse of `to_json`. Raises RunError when the data is malformed."""
+
+    @abstractmethod
+    def to_json(self) -> JsonObject:
+        """The encoder as JSON; `encoder_from_json` reads it."""
+
+    def limited(self, size: int) -> Self:
+        """The encoder with its first `size` ids where a fit keeps all words, else itself."""
+        return self
+
+    # What its ids are.
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """How many ids there are."""
+        """The number of ids."""
 
     @property
     @abstractmethod
@@ -48,53 +102,58 @@ class Encoder(ABC):
 
     @cached_property
     def characters(self) -> np.ndarray:
-        """How many characters of text each id stands for, float32 (size,).
+        """The number of characters that each id stands for, float32 (size,).
 
-        Summed over the ids of a text, exactly its length (the mean length of what it replaces, for the
-        unknown).
+        Over the ids of a text they sum to its length. The unknown symbol counts the mean length of the words
+        that it replaces.
         """
         return np.array(self._lengths(), np.float32)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
         """The smallest unsigned integers that hold every id."""
         return np.min_scalar_type(self.size - 1)
 
+    def missing(self, text: str) -> frozenset[str]:
+        """The characters of a normalised text that have no id; empty unless `fixed_alphabet`."""
+        return frozenset()
+
+    def with_symbol(self, symbol: str) -> Self:
+        """The encoder with one character more, as id 0, where `fixed_alphabet`; else itself."""
+        return self
+
+    # From text to ids and back.
+
     def encode(self, text: str, strict: bool = False) -> np.ndarray:
-        """Ids of the text, shape (ids,), of type `dtype`.
+        """The ids of a text, shape (ids,), of type `dtype`.
 
         Args:
             text: any text; it is normalised first.
-            strict: raise also where there is an id for the unknown.
+            strict: refuse unknown words, too, although they have an id.
 
         Raises:
-            EncodingError: the text has symbols that are not known; the message names them.
+            EncodingError: the text has unknown symbols; the message names them.
         """
         return self._encode(normalize_text(text, self.normalize), strict)
 
     @abstractmethod
     def decode(self, ids: ArrayLike) -> str:
-        """The text that ids of shape (ids,) stand for; � where their bytes are not UTF-8."""
+        """The text of ids of shape (ids,); � where their bytes are not UTF-8."""
 
     @abstractmethod
     def encode_chunks(self, corpus: Corpus) -> Iterator[np.ndarray]:
-        """`encode` of the whole corpus, piece by piece.
+        """`encode` of the whole corpus, chunk by chunk.
 
-        Words and BPE cut a stretch of a million characters without white space, and the word at the cut with
-        it.
+        Words and BPE cut a stretch of a million characters without white space, even inside a word.
 
         Raises:
             SourceError: the corpus cannot be read.
-            EncodingError: it has symbols that are not known.
+            EncodingError: it has unknown symbols.
         """
 
     @abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """What `encoder_from_json` makes the same encoder of."""
-
-    @abstractmethod
     def _encode(self, text: str, strict: bool = False) -> np.ndarray:
-        """`encode` of text that is normalised already."""
+        """`encode` of a normalised text."""
 
     @abstractmethod
     def _lengths(self) -> list[float]:
@@ -102,7 +161,7 @@ class Encoder(ABC):
 
 
 def unseen(what: str, symbols: Iterable[str]) -> EncodingError:
-    """The error for text with `what` ("symbols", "words") that are not known; it names the first few."""
+    """The error for a text with unknown `what` ("symbols", "words"); it names the first few."""
     named = sorted(set(symbols))
     more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
     return EncodingError(
@@ -112,23 +171,23 @@ def unseen(what: str, symbols: Iterable[str]) -> EncodingError:
 
 
 def nothing_to_predict(name: str, normalize: Normalize, what: str = "symbol") -> SourceError:
-    """The error for a corpus of one symbol (or `what` the encoder takes for one)."""
+    """The error for a corpus that repeats one symbol (or one `what`)."""
     of = " (letters and spaces only)" if normalize == "letters" else ""
     return SourceError(f"{name} consists of one {what}{of}: there is nothing to predict; give it more text")
 
 
 def damaged(detail: str) -> RunError:
-    """The error for a saved vocabulary that is malformed."""
+    """The error for a malformed vocabulary."""
     return RunError(f"the vocabulary is damaged: {detail}")
 
 
-def check(data: dict[str, Any], keys: set[str]) -> Normalize:
-    """The normalisation of a saved vocabulary. Raises RunError unless it has these and exactly these keys."""
+def check(data: JsonObject, keys: set[str]) -> Normalize:
+    """The normalisation of a saved vocabulary. Raises RunError unless its keys are exactly these."""
     if missing := keys - data.keys():
         raise damaged(f"it has no {min(missing)!r}")
     if extra := data.keys() - keys:
         raise damaged(f"it has an unknown key {shown(repr(min(extra)))}")
     normalize = data["normalize"]
-    if not isinstance(normalize, str) or normalize not in NORMALIZATIONS:
-        raise damaged(f"its 'normalize' is none of {', '.join(NORMALIZATIONS)}")
-    return normalize  # pyright: ignore[reportReturnType]
+    if normalize not in NORMALIZATIONS:
+        raise damaged(f"'normalize' must be one of {', '.join(NORMALIZATIONS)}")
+    return cast(Normalize, normalize)

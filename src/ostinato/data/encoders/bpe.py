@@ -1,8 +1,7 @@
-"""Byte-pair encoding: bytes, merged into the pieces that are frequent in the corpus.
+"""Byte-pair encoding: bytes, merged into pieces that are frequent in the corpus.
 
-Sennrich et al. 2016, arXiv:1508.07909, on bytes instead of characters as in GPT-2, so that it knows every
-text and is exactly invertible. Trained and applied by the `tokenizers` library, whose own JSON is what a run
-keeps.
+Sennrich et al. 2016, arXiv:1508.07909, on bytes instead of characters as in GPT-2, so it can encode every
+text and decode it exactly. The `tokenizers` library trains and applies it; a run keeps that library's JSON.
 """
 
 import json
@@ -11,27 +10,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ostinato.data.encoders.base import Encoder, check, damaged
-from ostinato.data.encoders.byte import fit_byte, started_characters
+from ostinato.data.encoders.byte import ByteEncoder, started_characters
 from ostinato.data.encoders.normalize import Normalize, normalize_chunks, segments
 from ostinato.data.sources.corpora import Corpus
 from ostinato.errors import EncodingError
+from ostinato.files.atomic import JsonObject
 from ostinato.wording import printable, quoted
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-SMALLEST_VOCABULARY = 257
 TRAINING_SEGMENT = 1 << 14
-"""Characters; the library gathers 256 of these before it counts them."""
+"""Characters; the library gathers 256 segments before it counts them."""
 _SEGMENTS_AT_ONCE = 16
 
-# GPT-2 writes the byte-pieces in JSON with one printable character per byte: itself, or one from 256 on.
+# As in GPT-2, JSON has one printable character for each byte: the byte's own, or one from 256 on.
 _THEMSELVES = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _CHARACTER_OF = {byte: chr(byte) for byte in _THEMSELVES} | {
     byte: chr(256 + i) for i, byte in enumerate(sorted(set(range(256)) - set(_THEMSELVES)))
@@ -45,14 +44,52 @@ class BpeEncoder(Encoder):
     """Pieces of text, made of bytes, to ids.
 
     Attributes:
-        pieces: the piece of every id, in the library's spelling of bytes.
-        merges: the pairs of pieces that are joined, in the order in which they are.
+        pieces: the piece of every id, with one character of `_CHARACTER_OF` for each byte.
+        merges: the pairs of pieces to join, in this order.
     """
 
     pieces: tuple[str, ...]
     merges: tuple[tuple[str, str], ...]
     normalize: Normalize = "none"
     name: ClassVar[str] = "bpe"
+    spaced: ClassVar[bool] = True
+    smallest_vocabulary: ClassVar[int | None] = 257  # every byte, and one merge
+
+    @classmethod
+    def fit(cls, corpus: Corpus, normalize: Normalize, *, min_count: int = 1, vocabulary_size: int) -> Self:
+        """The encoder of the 256 bytes and of frequent pairs merged, at most `vocabulary_size` pieces."""
+        from tokenizers import pre_tokenizers, trainers
+
+        ByteEncoder.fit(corpus, normalize)  # raises where there is nothing to predict
+        tokenizer = _tokenizer({}, [])
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary_size,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
+        texts = segments(normalize_chunks(corpus.chunks(), normalize), TRAINING_SEGMENT)
+        tokenizer.train_from_iterator(texts, trainer)
+        model = json.loads(tokenizer.to_str())["model"]
+        pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
+        return cls(tuple(pieces), tuple((a, b) for a, b in model["merges"]), normalize)
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        normalize = check(data, {"name", "normalize", "tokenizer"})
+        saved = data["tokenizer"] if isinstance(data["tokenizer"], dict) else {}
+        encoder = cls(*_pieces_and_merges(saved), normalize)
+        try:
+            encoder._tokenizer  # noqa: B018 - made here, so that the library's objections become a RunError
+        except BaseException as error:
+            # A panic in the library is not an Exception.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            raise damaged(f"its 'tokenizer' cannot be made: {quoted(error)}") from None
+        return encoder
+
+    def to_json(self) -> JsonObject:
+        tokenizer = json.loads(self._tokenizer.to_str())
+        return {"name": self.name, "normalize": self.normalize, "tokenizer": tokenizer}
 
     @property
     def size(self) -> int:
@@ -75,10 +112,6 @@ class BpeEncoder(Encoder):
         while some := list(islice(texts, _SEGMENTS_AT_ONCE)):
             yield self._encode_all(some)
 
-    def to_json(self) -> dict[str, Any]:
-        tokenizer = json.loads(self._tokenizer.to_str())
-        return {"name": self.name, "normalize": self.normalize, "tokenizer": tokenizer}
-
     @cached_property
     def _bytes(self) -> list[bytes]:
         return [bytes(_BYTE_OF[character] for character in piece) for piece in self.pieces]
@@ -100,35 +133,11 @@ class BpeEncoder(Encoder):
         return [started_characters(piece) for piece in self._bytes]
 
 
-def fit_bpe(corpus: Corpus, normalize: Normalize, vocabulary_size: int) -> BpeEncoder:
-    """The encoder of the 256 bytes and of frequent pairs merged, at most `vocabulary_size` pieces.
-
-    Raises:
-        SourceError: the corpus repeats one symbol.
-    """
-    from tokenizers import pre_tokenizers, trainers
-
-    fit_byte(corpus, normalize)  # raises where there is nothing to predict
-    tokenizer = _tokenizer({}, [])
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size,
-        show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
-    texts = segments(normalize_chunks(corpus.chunks(), normalize), TRAINING_SEGMENT)
-    tokenizer.train_from_iterator(texts, trainer)
-    model = json.loads(tokenizer.to_str())["model"]
-    pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    return BpeEncoder(tuple(pieces), tuple((a, b) for a, b in model["merges"]), normalize)
-
-
-def bpe_from_json(data: dict[str, Any]) -> BpeEncoder:
-    """The inverse of `BpeEncoder.to_json`. Raises RunError when the data is malformed."""
-    normalize = check(data, {"name", "normalize", "tokenizer"})
-    saved = data["tokenizer"] if isinstance(data["tokenizer"], dict) else {}
+def _pieces_and_merges(saved: JsonObject) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The pieces and merges of a tokenizer's JSON. Raises RunError unless it is a BPE of all bytes."""
     model, before = saved.get("model"), saved.get("pre_tokenizer")
     if not isinstance(model, dict) or model.get("type") != "BPE":
-        raise damaged("its 'tokenizer' is no BPE tokenizer")
+        raise damaged("its 'tokenizer' is not a BPE tokenizer")
     if not isinstance(before, dict) or before.get("type") != "ByteLevel":
         raise damaged("its 'tokenizer' does not work on bytes")
     if before.get("add_prefix_space") is not False or saved.get("normalizer") is not None:
@@ -145,15 +154,7 @@ def bpe_from_json(data: dict[str, Any]) -> BpeEncoder:
         raise damaged("a byte is missing in it")
     if not isinstance(merges, list) or not all(_joins(merge, vocabulary) for merge in merges):
         raise damaged("a merge in it does not join two pieces")
-    encoder = BpeEncoder(tuple(pieces), tuple((a, b) for a, b in merges), normalize)
-    try:
-        encoder._tokenizer  # noqa: B018 - made here, where what the library says against it can be said
-    except BaseException as error:
-        # A panic of the library's is no Exception.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise damaged(f"its 'tokenizer' cannot be made: {quoted(error)}") from None
-    return encoder
+    return tuple(pieces), tuple((a, b) for a, b in merges)
 
 
 def _joins(merge: object, vocabulary: dict[str, int]) -> bool:

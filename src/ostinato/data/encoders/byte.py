@@ -1,8 +1,8 @@
-"""Bytes as symbols: 256 ids that know every text, and every other file."""
+"""Bytes as symbols: 256 ids that can encode every text, and every other file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,14 +11,43 @@ from ostinato.data.encoders.base import Encoder, check, nothing_to_predict
 from ostinato.data.encoders.normalize import Normalize, normalize_chunks
 from ostinato.data.sources.corpora import Corpus
 from ostinato.errors import EncodingError
+from ostinato.files.atomic import JsonObject
 
 
 @dataclass(frozen=True)
 class ByteEncoder(Encoder):
-    """The bytes of the text in UTF-8, or of whatever a file holds."""
+    """The bytes of a text in UTF-8, or of any file."""
 
     normalize: Normalize = "none"
     name: ClassVar[str] = "byte"
+
+    @classmethod
+    def fit(
+        cls, corpus: Corpus, normalize: Normalize, *, min_count: int = 1, vocabulary_size: int = 256
+    ) -> Self:
+        """The byte encoder; the corpus is read only until two different bytes are found.
+
+        Raises:
+            SourceError: there is only one.
+        """
+        encoder = cls(normalize)
+        seen: set[int] = set()
+        for chunk in encoder.encode_chunks(corpus):
+            seen.update(np.unique(chunk).tolist())
+            if len(seen) > 1:
+                return encoder
+        raise nothing_to_predict(corpus.name, normalize)
+
+    @classmethod
+    def fit_sentences(cls, corpus: Corpus, *, min_count: int, vocabulary_size: int) -> Self:
+        return cls()
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        return cls(check(data, {"name", "normalize"}))
+
+    def to_json(self) -> JsonObject:
+        return {"name": self.name, "normalize": self.normalize}
 
     @property
     def size(self) -> int:
@@ -40,11 +69,8 @@ class ByteEncoder(Encoder):
             return (np.frombuffer(chunk, np.uint8) for chunk in corpus.byte_chunks())
         return map(self._encode, normalize_chunks(corpus.chunks(), self.normalize))
 
-    def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "normalize": self.normalize}
-
     def _encode(self, text: str, strict: bool = False) -> np.ndarray:
-        try:  # bytes that a terminal could not decode come as surrogate escapes, and are themselves again
+        try:  # a surrogate escape is a byte that a terminal could not decode
             return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
         except UnicodeEncodeError as error:
             half = text[error.start]
@@ -54,26 +80,6 @@ class ByteEncoder(Encoder):
         return [started_characters(bytes([byte])) for byte in range(256)]
 
 
-def fit_byte(corpus: Corpus, normalize: Normalize) -> ByteEncoder:
-    """The byte encoder; the corpus is read only far enough to find two different bytes.
-
-    Raises:
-        SourceError: there is only one.
-    """
-    encoder = ByteEncoder(normalize)
-    seen: set[int] = set()
-    for chunk in encoder.encode_chunks(corpus):
-        seen.update(np.unique(chunk).tolist())
-        if len(seen) > 1:
-            return encoder
-    raise nothing_to_predict(corpus.name, normalize)
-
-
-def byte_from_json(data: dict[str, Any]) -> ByteEncoder:
-    """The inverse of `ByteEncoder.to_json`. Raises RunError when the data is malformed."""
-    return ByteEncoder(check(data, {"name", "normalize"}))
-
-
 def started_characters(data: bytes) -> int:
-    """How many characters begin in these bytes: those that do not continue a UTF-8 sequence."""
+    """The number of characters that begin in these bytes: of bytes that do not continue a UTF-8 sequence."""
     return sum(byte & 0xC0 != 0x80 for byte in data)

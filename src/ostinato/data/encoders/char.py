@@ -1,10 +1,11 @@
-"""Characters as symbols: every character of the corpus is one id, in the order of code points."""
+"""Characters as symbols: one id for every character of the corpus, in the order of code points."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +13,8 @@ from numpy.typing import ArrayLike
 from ostinato.data.encoders.base import Encoder, check, damaged, nothing_to_predict, unseen
 from ostinato.data.encoders.normalize import Normalize, normalize_chunks
 from ostinato.data.sources.corpora import Corpus
+from ostinato.errors import SourceError
+from ostinato.files.atomic import JsonObject
 from ostinato.wording import printable
 
 
@@ -22,6 +25,51 @@ class CharEncoder(Encoder):
     alphabet: str
     normalize: Normalize = "none"
     name: ClassVar[str] = "char"
+    fixed_alphabet: ClassVar[bool] = True
+
+    @classmethod
+    def fit(cls, corpus: Corpus, normalize: Normalize, *, min_count: int, vocabulary_size: int) -> Self:
+        seen = np.zeros(0x110000, bool)
+        for text in normalize_chunks(corpus.chunks(), normalize):
+            seen[_code_points(text)] = True
+        codes = np.flatnonzero(seen)
+        if len(codes) < 2:
+            raise nothing_to_predict(corpus.name, normalize)
+        return cls("".join(map(chr, codes)), normalize)
+
+    @classmethod
+    def fit_sentences(cls, corpus: Corpus, *, min_count: int, vocabulary_size: int) -> Self:
+        """The encoder of the characters that occur at least `min_count` times; one is enough.
+
+        Raises:
+            SourceError: none occurs so often.
+        """
+        counts = Counter[str]()
+        for chunk in corpus.chunks():
+            counts.update(chunk)
+        known = sorted(symbol for symbol, count in counts.items() if count >= min_count)
+        if not known:
+            raise SourceError(
+                f"no character of {corpus.name} occurs {min_count} times, the most frequent "
+                f"{max(counts.values())} times"
+            )
+        return cls("".join(known))
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        normalize = check(data, {"name", "normalize", "symbols"})
+        symbols = data["symbols"]
+        if not isinstance(symbols, list) or not symbols:
+            raise damaged("its symbols are not a list of characters")
+        for symbol in symbols:
+            if not isinstance(symbol, str) or len(symbol) != 1 or "\ud800" <= symbol <= "\udfff":
+                raise damaged(f"its symbol {str(symbol)[:20]!r} is not one character")
+        if any(a >= b for a, b in pairwise(symbols)):
+            raise damaged("its symbols are not in the order of code points")
+        return cls("".join(symbols), normalize)
+
+    def to_json(self) -> JsonObject:
+        return {"name": self.name, "normalize": self.normalize, "symbols": list(self.alphabet)}
 
     @property
     def size(self) -> int:
@@ -41,8 +89,15 @@ class CharEncoder(Encoder):
     def encode_chunks(self, corpus: Corpus) -> Iterator[np.ndarray]:
         return map(self._encode, normalize_chunks(corpus.chunks(), self.normalize))
 
-    def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "normalize": self.normalize, "symbols": list(self.alphabet)}
+    def missing(self, text: str) -> frozenset[str]:
+        return frozenset() if self._known.issuperset(text) else frozenset(text) - self._known
+
+    def with_symbol(self, symbol: str) -> Self:
+        return replace(self, alphabet=symbol + self.alphabet)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.alphabet)
 
     @cached_property
     def _codes(self) -> np.ndarray:
@@ -50,7 +105,7 @@ class CharEncoder(Encoder):
 
     @cached_property
     def _ids(self) -> np.ndarray:
-        """From code point to id; `size` where there is none, and last, for all code points beyond."""
+        """From code point to id; `size` for an unknown one; the last entry is for all beyond."""
         table = np.full(max(128, int(self._codes[-1]) + 2), self.size, np.min_scalar_type(self.size))
         table[self._codes] = np.arange(self.size)
         return table
@@ -64,31 +119,6 @@ class CharEncoder(Encoder):
 
     def _lengths(self) -> list[float]:
         return [1.0] * self.size
-
-
-def fit_char(corpus: Corpus, normalize: Normalize) -> CharEncoder:
-    """The encoder of the characters that occur in the corpus. Raises SourceError when there is only one."""
-    seen = np.zeros(0x110000, bool)
-    for text in normalize_chunks(corpus.chunks(), normalize):
-        seen[_code_points(text)] = True
-    codes = np.flatnonzero(seen)
-    if len(codes) < 2:
-        raise nothing_to_predict(corpus.name, normalize)
-    return CharEncoder("".join(map(chr, codes)), normalize)
-
-
-def char_from_json(data: dict[str, Any]) -> CharEncoder:
-    """The inverse of `CharEncoder.to_json`. Raises RunError when the data is malformed."""
-    normalize = check(data, {"name", "normalize", "symbols"})
-    symbols = data["symbols"]
-    if not isinstance(symbols, list) or not symbols:
-        raise damaged("its symbols are not a list of characters")
-    for symbol in symbols:
-        if not isinstance(symbol, str) or len(symbol) != 1 or "\ud800" <= symbol <= "\udfff":
-            raise damaged(f"its symbol {str(symbol)[:20]!r} is not one character")
-    if any(a >= b for a, b in pairwise(symbols)):
-        raise damaged("its symbols are not in the order of code points")
-    return CharEncoder("".join(symbols), normalize)
 
 
 def _code_points(text: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Text on its way to an encoder: normalised, and cut where no word is cut."""
+"""Text before it is encoded: normalised, and cut between words."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -17,8 +17,8 @@ _UP_TO_A_GAP = re.compile(r"(?s:.*)\S(?=[ \t\n\r])")
 def normalize_text(text: str, normalize: Normalize) -> str:
     """The text, normalised.
 
-    "none" changes nothing. "letters" is the textbook's: every run of characters outside A-Z and a-z becomes
-    one space, and the letters become lower-case.
+    "none" changes nothing. "letters", as in the textbook, replaces every run of characters outside A-Z and
+    a-z with one space and makes the letters lower-case.
     """
     if normalize == "none":
         return text
@@ -26,7 +26,7 @@ def normalize_text(text: str, normalize: Normalize) -> str:
 
 
 def normalize_chunks(chunks: Iterable[str], normalize: Normalize) -> Iterator[str]:
-    """`normalize_text` of the whole text, chunk by chunk: a run that spans a border is one space as well."""
+    """`normalize_text` of the whole text, chunk by chunk; a run over the end of a chunk is one space, too."""
     after_space = False
     for chunk in chunks:
         text = normalize_text(chunk, normalize)
@@ -40,9 +40,8 @@ def normalize_chunks(chunks: Iterable[str], normalize: Normalize) -> Iterator[st
 def segments(chunks: Iterable[str], length: int = SEGMENT, longest: int = LONGEST) -> Iterator[str]:
     """The same text in segments of about `length` characters, cut only before white space after a word.
 
-    Words and byte-level BPE never join characters across such a place, so that encoding segment by segment
-    equals encoding the whole. Where `longest` characters hold no such place, the text is cut after them all
-    the same.
+    Words and byte-level BPE never join characters across such a place, so encoding the segments equals
+    encoding the whole. A text without such a place is cut after `longest` characters.
     """
     rest = ""
     for chunk in chunks:

@@ -1,23 +1,55 @@
-"""The encoders by name: how one is fitted to a corpus, saved and read again."""
+"""The encoders by name: the only place that lists them.
+
+An encoder is one file with a subclass of `Encoder`, and one entry in `CLASSES`.
+"""
 
 import hashlib
 import json
-from collections.abc import Callable
-from typing import Any
 
 from ostinato.data.encoders.base import Encoder, damaged
-from ostinato.data.encoders.bpe import SMALLEST_VOCABULARY, bpe_from_json, fit_bpe
-from ostinato.data.encoders.byte import byte_from_json, fit_byte
-from ostinato.data.encoders.char import char_from_json, fit_char
+from ostinato.data.encoders.bpe import BpeEncoder
+from ostinato.data.encoders.byte import ByteEncoder
+from ostinato.data.encoders.char import CharEncoder
 from ostinato.data.encoders.normalize import NORMALIZATIONS, Normalize
-from ostinato.data.encoders.word import fit_word, word_from_json
+from ostinato.data.encoders.word import WordEncoder
 from ostinato.data.sources.corpora import Corpus
 from ostinato.errors import ConfigError
+from ostinato.files.atomic import JsonObject
 from ostinato.wording import hint_after
 
-__all__ = ["ENCODERS", "Encoder", "encoder_digest", "encoder_from_json", "fit_encoder"]
+__all__ = [
+    "ENCODERS",
+    "Encoder",
+    "check_encoder",
+    "check_vocabulary_size",
+    "encoder_class",
+    "encoder_digest",
+    "encoder_from_json",
+    "fit_encoder",
+]
 
-ENCODERS = ("char", "byte", "word", "bpe")
+CLASSES: dict[str, type[Encoder]] = {
+    encoder.name: encoder for encoder in (CharEncoder, ByteEncoder, WordEncoder, BpeEncoder)
+}
+ENCODERS = tuple(CLASSES)
+"""The names: char, byte, word, bpe."""
+
+
+def check_encoder(name: str) -> str:
+    """The name. Raises ConfigError when no encoder has it."""
+    return _one_of("encoder", name, tuple(CLASSES))
+
+
+def encoder_class(name: str) -> type[Encoder]:
+    """The class of an encoder by its name. Raises ConfigError when no encoder has it."""
+    return CLASSES[check_encoder(name)]
+
+
+def check_vocabulary_size(name: str, size: int) -> None:
+    """Raises ConfigError when the vocabulary of this encoder cannot be as small as `size`."""
+    smallest = encoder_class(name).smallest_vocabulary
+    if smallest is not None and size < smallest:
+        raise ConfigError(f"the vocabulary size of {name} must be {smallest} or more, got {size}")
 
 
 def fit_encoder(
@@ -31,63 +63,39 @@ def fit_encoder(
     """The encoder of a corpus, from a count over the whole of it.
 
     Args:
-        name: "char", "byte", "word" or "bpe".
+        name: one of `ENCODERS`.
         corpus: the text.
         normalize: "none", or "letters" for lower-case letters and single spaces only.
         min_count: how often a word must occur to be known (word only).
-        vocabulary_size: how many pieces to make at most, 256 of them the bytes (bpe only).
+        vocabulary_size: the most pieces to make, 256 of them the bytes (bpe only).
 
     Raises:
         ConfigError: an option does not exist or is out of range.
         SourceError: the corpus cannot be read, or repeats one symbol.
     """
-    _one_of("encoder", name, ENCODERS)
+    encoder = encoder_class(name)
     _one_of("normalization", normalize, NORMALIZATIONS)
     if min_count < 1:
-        raise ConfigError(f"the minimum count of a word is {min_count}; it must be 1 or more")
-    if vocabulary_size < SMALLEST_VOCABULARY:
-        raise ConfigError(
-            f"the vocabulary size is {vocabulary_size}; bpe needs {SMALLEST_VOCABULARY} or more, "
-            "as every byte is in the vocabulary"
-        )
-    if name == "char":
-        return fit_char(corpus, normalize)
-    if name == "byte":
-        return fit_byte(corpus, normalize)
-    if name == "word":
-        return fit_word(corpus, normalize, min_count)
-    return fit_bpe(corpus, normalize, vocabulary_size)
+        raise ConfigError(f"the minimum count of a word must be 1 or more, got {min_count}")
+    check_vocabulary_size(name, vocabulary_size)
+    return encoder.fit(corpus, normalize, min_count=min_count, vocabulary_size=vocabulary_size)
 
 
-def encoder_from_json(data: dict[str, Any]) -> Encoder:
-    """The encoder that `Encoder.to_json` described.
-
-    Raises:
-        RunError: the data is malformed.
-    """
-    readers: dict[str, Callable[[dict[str, Any]], Encoder]] = {
-        "char": char_from_json,
-        "byte": byte_from_json,
-        "word": word_from_json,
-        "bpe": bpe_from_json,
-    }
+def encoder_from_json(data: JsonObject) -> Encoder:
+    """The encoder that `Encoder.to_json` described. Raises RunError when the data is malformed."""
     name = data.get("name") if isinstance(data, dict) else None
-    if not isinstance(name, str) or name not in readers:
-        raise damaged(f"its name is none of {', '.join(readers)}")
-    return readers[name](data)
+    if not isinstance(name, str) or name not in CLASSES:
+        raise damaged(f"its name must be one of {', '.join(CLASSES)}")
+    return CLASSES[name].from_json(data)
 
 
 def encoder_digest(encoder: Encoder) -> str:
-    """SHA-256 (hex) of all that the encoder is."""
+    """SHA-256 (hex) of the encoder's JSON."""
     canonical = json.dumps(encoder.to_json(), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _one_of(what: str, name: str, names: tuple[str, ...]) -> None:
+def _one_of(what: str, name: str, names: tuple[str, ...]) -> str:
     if name not in names:
-        raise ConfigError(f"there is no {what} {name!r}, only {', '.join(names)}{hint_after(name, names)}")
-
-
-def check_encoder(name: str) -> None:
-    """Refuses what names no encoder. Raises ConfigError."""
-    _one_of("encoder", name, ENCODERS)
+        raise ConfigError(f"{what} must be one of {', '.join(names)}, got {name!r}{hint_after(name, names)}")
+    return name

@@ -1,33 +1,33 @@
-"""Words as symbols: each with the space before it, so that the words of a text join back to it exactly."""
+"""Words as symbols: each with the space before it, so that the words of a text join to exactly that text."""
 
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ostinato.data.encoders.base import Encoder, check, damaged, nothing_to_predict, unseen
+from ostinato.data.encoders.base import UNKNOWN, Encoder, check, damaged, nothing_to_predict, unseen
 from ostinato.data.encoders.normalize import Normalize, normalize_chunks, segments
 from ostinato.data.sources.corpora import Corpus
 from ostinato.errors import SourceError
+from ostinato.files.atomic import JsonObject
 from ostinato.files.lines import SURROGATE
 from ostinato.wording import printable, shown
 
-UNKNOWN = "<unk>"
 _PIECES = re.compile(r" ?\w+| ?[^\w\s]|\s")
 
 
 @dataclass(frozen=True)
 class WordEncoder(Encoder):
-    """Words, punctuation marks and white space of `words` to ids 1, 2, 3 …; every other one is <unk>, id 0.
+    """Words, punctuation marks and white space of `words` to ids 1, 2, 3 …; all others are <unk>, id 0.
 
     Attributes:
         words: the known pieces of text, most frequent first.
-        unknown_length: mean length, in characters, of the words that <unk> replaced in the training text.
+        unknown_length: mean length, in characters, of the words that <unk> replaces in the training text.
     """
 
     words: tuple[str, ...]
@@ -35,6 +35,60 @@ class WordEncoder(Encoder):
     unknown_length: float = 1.0
     name: ClassVar[str] = "word"
     unknown: ClassVar[int | None] = 0
+    spaced: ClassVar[bool] = True
+    whole_words: ClassVar[bool] = True
+    smallest_vocabulary: ClassVar[int | None] = 2  # <unk> and one word
+
+    @classmethod
+    def fit(cls, corpus: Corpus, normalize: Normalize, *, min_count: int, vocabulary_size: int) -> Self:
+        """The encoder of all words that occur at least `min_count` times.
+
+        They are in the order of falling counts, ties in alphabetical order.
+
+        Raises:
+            SourceError: the corpus repeats one word, or none occurs often enough.
+        """
+        counts: Counter[str] = Counter()
+        for text in segments(normalize_chunks(corpus.chunks(), normalize)):
+            counts.update(_PIECES.findall(text))
+        if len(counts) < 2:
+            raise nothing_to_predict(corpus.name, normalize, "word")
+        known = sorted(
+            (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
+        )
+        if not known:
+            most = max(counts.values())
+            raise SourceError(
+                f"no word of {corpus.name} occurs {min_count} times, the most frequent {most} times"
+            )
+        replaced = {word: n for word, n in counts.items() if n < min_count} or counts
+        mean_length = sum(len(word) * n for word, n in replaced.items()) / sum(replaced.values())
+        return cls(tuple(known), normalize, mean_length)
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        normalize = check(data, {"name", "normalize", "unknown_length", "words"})
+        words, length = data["words"], data["unknown_length"]
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            raise damaged("its words are not a list of strings")
+        if strange := [word for word in words if not _PIECES.fullmatch(word) or SURROGATE.search(word)]:
+            raise damaged(f"{shown(repr(strange[0]))} is not one word")
+        if len(set(words)) < len(words):
+            raise damaged("a word occurs in it twice")
+        if isinstance(length, bool) or not isinstance(length, int | float) or not 0 < length < 1e9:
+            raise damaged("its 'unknown_length' is not a positive number")
+        return cls(tuple(words), normalize, float(length))
+
+    def to_json(self) -> JsonObject:
+        return {
+            "name": self.name,
+            "normalize": self.normalize,
+            "unknown_length": self.unknown_length,
+            "words": list(self.words),
+        }
+
+    def limited(self, size: int) -> Self:
+        return replace(self, words=self.words[: size - 1])
 
     @property
     def size(self) -> int:
@@ -55,14 +109,6 @@ class WordEncoder(Encoder):
     def encode_chunks(self, corpus: Corpus) -> Iterator[np.ndarray]:
         return map(self._encode, segments(normalize_chunks(corpus.chunks(), self.normalize)))
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "normalize": self.normalize,
-            "unknown_length": self.unknown_length,
-            "words": list(self.words),
-        }
-
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {word: i for i, word in enumerate(self.words, 1)}
@@ -75,44 +121,3 @@ class WordEncoder(Encoder):
 
     def _lengths(self) -> list[float]:
         return [self.unknown_length, *map(len, self.words)]
-
-
-def fit_word(corpus: Corpus, normalize: Normalize, min_count: int) -> WordEncoder:
-    """The encoder of the words that occur at least `min_count` times.
-
-    They are in the order of falling counts, ties in alphabetical order.
-
-    Raises:
-        SourceError: the corpus repeats one word, or none occurs often enough.
-    """
-    counts: Counter[str] = Counter()
-    for text in segments(normalize_chunks(corpus.chunks(), normalize)):
-        counts.update(_PIECES.findall(text))
-    if len(counts) < 2:
-        raise nothing_to_predict(corpus.name, normalize, "word")
-    known = sorted(
-        (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
-    )
-    if not known:
-        most = max(counts.values())
-        raise SourceError(
-            f"no word of {corpus.name} occurs {min_count} times, the most frequent {most} times"
-        )
-    replaced = {word: n for word, n in counts.items() if n < min_count} or counts
-    mean_length = sum(len(word) * n for word, n in replaced.items()) / sum(replaced.values())
-    return WordEncoder(tuple(known), normalize, mean_length)
-
-
-def word_from_json(data: dict[str, Any]) -> WordEncoder:
-    """The inverse of `WordEncoder.to_json`. Raises RunError when the data is malformed."""
-    normalize = check(data, {"name", "normalize", "unknown_length", "words"})
-    words, length = data["words"], data["unknown_length"]
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        raise damaged("its words are not a list of strings")
-    if strange := [word for word in words if not _PIECES.fullmatch(word) or SURROGATE.search(word)]:
-        raise damaged(f"{shown(repr(strange[0]))} is not one word")
-    if len(set(words)) < len(words):
-        raise damaged("a word occurs in it twice")
-    if isinstance(length, bool) or not isinstance(length, int | float) or not 0 < length < 1e9:
-        raise damaged("its 'unknown_length' is not a positive number")
-    return WordEncoder(tuple(words), normalize, float(length))

@@ -1,1 +1,1 @@
-"""Examples that stand each for itself: labelled texts and sentence pairs, as ids, in parts."""
+"""Independent examples: labelled texts and sentence pairs as ids, and their parts."""

@@ -1,19 +1,17 @@
-"""A table as ids and classes in memory-mapped files of the cache, so that one larger than memory trains.
+"""A table as ids and classes in memory-mapped files of the cache, so that it may be larger than memory.
 
-    stored_rows.py    the rows of a table, read once
-    labels.py         their labels as classes
-    splits.py         the parts
-    vocabularies.py   what encoders were fitted to the training part
-    encoded_texts.py  the ids of the texts by an encoder
+    store/rows.py           the rows of a table, read once
+    labels.py               their labels as classes
+    splits.py               the parts
+    store/vocabularies.py   the encoders fitted to the training part
+    store/encoded_texts.py  the ids of the texts by an encoder
 
-Whatever is in the cache is found without reading the table again, and made again when it is missing or
-damaged.
+What is in the cache is found without reading the table again, and made again when it is missing or damaged.
 """
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +24,7 @@ from ostinato.data.store.encoded_texts import encode_text, encoded_texts
 from ostinato.data.store.rows import StoredRows, stored_rows
 from ostinato.data.store.vocabularies import fitted_to_part
 from ostinato.errors import ConfigError
+from ostinato.files.atomic import JsonObject
 from ostinato.files.cache import Progress
 
 __all__ = ["PARTS", "Examples", "encode_text", "prepare_examples"]
@@ -35,25 +34,23 @@ __all__ = ["PARTS", "Examples", "encode_text", "prepare_examples"]
 class Examples:
     """Labelled texts as ids, made by `prepare_examples`.
 
-    Example i is row i of the table, counted from 0 without those left out; a validation table's rows follow.
+    Example i is row i of the table, counted from 0 without bad rows; the rows of a validation table follow.
 
     Attributes:
         encoder: what made the ids.
         labels: the classes; a target is a place in this order.
         hash: SHA-256 (hex) of all texts and labels.
         source: JSON-able: the description of the table and this hash.
-        ids: the ids of all texts, int32 (ids,), memory-mapped and read-only.
-        starts: where each text begins in `ids`, and their end: int64 (examples + 1,), memory-mapped.
-        lengths: ids of each text, int32 (examples,), memory-mapped; 0 for one without known symbols.
-        targets: the class of each, int32 (examples,); with several labels each, 0 or 1 for every label, uint8
-            (examples, labels).
-        numbers: the line, row or file of each, int64 (examples,), from 1 on.
+        ids, starts, lengths: see `EncodedTexts`.
+        targets: the class of each example, int32 (examples,); for several labels an example, 0 or 1 for every
+            label, uint8 (examples, labels).
+        numbers: the line, row or file of each example, int64 (examples,), from 1 on.
     """
 
     encoder: Encoder
     labels: tuple[str, ...]
     hash: str
-    source: dict[str, Any]
+    source: JsonObject
     ids: np.ndarray = field(repr=False)
     starts: np.ndarray = field(repr=False)
     lengths: np.ndarray = field(repr=False)
@@ -66,21 +63,21 @@ class Examples:
         return len(self.numbers)
 
     def tokens(self, i: int) -> np.ndarray:
-        """The ids of example i, int32 (ids,), memory-mapped; empty where its text has none."""
+        """The ids of example i, int32 (ids,), memory-mapped; may be empty."""
         return self.ids[self.starts[i] : self.starts[i + 1]]
 
     def part(self, name: str) -> np.ndarray:
-        """The numbers of the examples in "train", "validation" or "test", int64, rising; perhaps none.
+        """The numbers of the examples in "train", "validation" or "test", int64, rising; may be empty.
 
         Raises:
             ConfigError: there is no such part.
         """
         if name not in PARTS:
-            raise ConfigError(f"there is no part {name!r}, only {', '.join(PARTS)}")
+            raise ConfigError(f"part must be one of {', '.join(PARTS)}, got {name!r}")
         return self._parts[name]
 
     def text(self, i: int) -> str:
-        """The text of example i, as it stood in the table."""
+        """The text of example i, as the table has it."""
         first = len(self._rows[0])
         return self._rows[0].texts.text(i) if i < first else self._rows[1].texts.text(i - first)
 
@@ -93,7 +90,7 @@ def prepare_examples(
     test_fraction: float = 0.0,
     seed: int = 0,
     validation: Table | None = None,
-    vocabulary: dict[str, Any] | None = None,
+    vocabulary: JsonObject | None = None,
     labels: Iterable[str] | None = None,
     label_separator: str | None = None,
     normalize: Normalize = "none",
@@ -103,48 +100,38 @@ def prepare_examples(
 ) -> Examples:
     """The examples of a table, from the cache where it has them.
 
-    The parts are drawn at random, with the same share of every class in each as far as whole numbers allow; a
-    class with few examples always keeps one in training. The test part is drawn first, so that it does not
-    depend on how much is kept for validation.
+    The parts are drawn by `labelled_parts`.
 
     Args:
         table: the texts and labels.
         encoder: the name of an encoder, to be fitted to the training part; or an encoder.
-        validation_fraction: what to keep for validation of all that is not for testing; 0 with `validation`.
-        test_fraction: what to keep for testing, of the whole.
-        seed: what the parts are drawn from.
+        validation_fraction: the share for validation of all that is not for testing; 0 with `validation`.
+        test_fraction: the share for testing, of the whole.
+        seed: decides the parts.
         validation: a table that is the validation part.
         vocabulary: an encoder's `to_json`, instead of fitting one.
-        labels: the classes in their order, of a classifier trained before; None to find them in training, in
-            alphabetical or, if all are numbers, numerical order.
-        label_separator: what separates several labels in one field; None when every text has one label.
-        normalize: see `fit_encoder`.
-        min_count: see `fit_encoder`.
-        vocabulary_size: how many ids to have at most: for words the most frequent and one for the unknown
-            (None for all), for bpe its pieces (None for 2048).
-        on_progress: called with the bytes read so far and in all (None while unknown); starts again at each
+        labels: the classes of a classifier trained before, in their order; None to take them from training,
+            in alphabetical or, if all are numbers, numerical order.
+        label_separator: the separator of several labels in one field; None when every text has one label.
+        normalize, min_count: see `fit_encoder`.
+        vocabulary_size: see `fitted_to_part`.
+        on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
             pass: over the table, for the vocabulary, for the ids.
 
     Raises:
-        SourceError: a table cannot be read or has bad rows; there is one class only, or a label which
-            training, or `labels`, does not have; the cache cannot be written.
+        SourceError: a table cannot be read or has bad rows; there is only one class, or a label that is not
+            in training or `labels`; the cache cannot be written.
         ConfigError: an option does not exist or is out of range.
         RunError: the vocabulary is damaged.
     """
     tables = (table,) if validation is None else (table, validation)
     check_fractions(validation_fraction, test_fraction, None if validation is None else validation.name)
     if label_separator is not None and not label_separator.strip():
-        raise ConfigError("the separator of labels is blank; use a mark such as , ; or |")
+        raise ConfigError("the separator of labels must not be blank; use a mark such as , ; or |")
     rows = tuple(stored_rows(one, on_progress) for one in tables)
     sets = [[split_labels(raw, label_separator) for raw in stored.labels] for stored in rows]
-    parts = labelled_parts(
-        rows[0].places,
-        sets[0],
-        validation_fraction,
-        test_fraction,
-        seed,
-        several=label_separator is not None,
-    )
+    fractions = validation_fraction, test_fraction
+    parts = labelled_parts(rows[0].places, sets[0], *fractions, seed, several=label_separator is not None)
     if validation is not None:
         parts["validation"] = np.arange(len(rows[0]), len(rows[0]) + len(rows[1]), dtype=np.int64)
     classes = classes_of(table, rows[0], sets[0], parts["train"]) if labels is None else tuple(labels)
@@ -159,7 +146,7 @@ def prepare_examples(
             rows[0].texts,
             parts["train"],
             encoder,
-            drawn_from=[content, [validation_fraction, test_fraction, seed, label_separator]],
+            drawn_from=[content, [*fractions, seed, label_separator]],
             source=table.name,
             normalize=normalize,
             min_count=min_count,
@@ -167,21 +154,10 @@ def prepare_examples(
             on_progress=on_progress,
         )
     encoded = encoded_texts(tuple(stored.texts for stored in rows), content, encoder, on_progress)
-    source: dict[str, Any] = {"description": table.description, "sha256": content}
+    source: JsonObject = {"description": table.description, "sha256": content}
     if validation is not None:
         source["validation"] = validation.description
-    targets = [
-        targets_of(stored, own, classes, label_separator) for stored, own in zip(rows, sets, strict=True)
-    ]
-    numbers = [stored.numbers for stored in rows]
-    return Examples(
-        encoder,
-        classes,
-        content,
-        source,
-        *encoded,
-        np.concatenate(targets),
-        numbers[0] if len(rows) == 1 else np.concatenate(numbers),
-        parts,
-        rows,
-    )
+    each = zip(rows, sets, strict=True)
+    targets = np.concatenate([targets_of(stored, own, classes, label_separator) for stored, own in each])
+    numbers = rows[0].numbers if len(rows) == 1 else np.concatenate([stored.numbers for stored in rows])
+    return Examples(encoder, classes, content, source, *encoded, targets, numbers, parts, rows)

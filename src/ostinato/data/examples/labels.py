@@ -1,4 +1,4 @@
-"""The labels of a table as classes: which there are, in which order, and which each text has."""
+"""The labels of a table as classes: their names, their order, and those of each text."""
 
 import re
 from itertools import chain
@@ -25,9 +25,9 @@ def classes_of(
     """The labels of the training part: in alphabetical or, if all are numbers, numerical order.
 
     Args:
-        table: what messages are about.
+        table: the table, for messages.
         stored: its rows.
-        sets: for each of `stored.labels` the labels in it, from `split_labels`.
+        sets: for each of `stored.labels` its labels, from `split_labels`.
         train: the numbers of the training rows.
 
     Raises:
@@ -35,11 +35,8 @@ def classes_of(
     """
     found = set(chain.from_iterable(sets[place] for place in np.unique(stored.places[train])))
     if len(found) < 2:
-        which = f"one label only, {min(found)!r}" if found else "no labels"
-        raise SourceError(
-            f"{table.name} has {which}, so there is nothing to tell apart; "
-            "give it texts with two labels or more"
-        )
+        which = f"only one label, {min(found)!r}" if found else "no labels"
+        raise SourceError(f"{table.name} must have two labels or more, got {which}")
     if all(map(_NUMBER.fullmatch, found)):
         return tuple(sorted(found, key=lambda label: (float(label), label)))
     return tuple(sorted(found))
@@ -48,7 +45,7 @@ def classes_of(
 def refuse_unseen(
     table: Table, stored: StoredRows, sets: list[tuple[str, ...]], classes: tuple[str, ...]
 ) -> None:
-    """Raises SourceError at the first row with a label that is not among the classes."""
+    """Raises SourceError for the first row with a label that is not one of the classes."""
     strange = [place for place, own in enumerate(sets) if not set(own) <= set(classes)]
     if not strange:
         return
@@ -56,8 +53,8 @@ def refuse_unseen(
     unseen = next(label for label in sets[stored.places[at]] if label not in classes)
     known = ", ".join(map(repr, classes[:20])) + (", …" if len(classes) > 20 else "")
     raise SourceError(
-        f"{table.at(int(stored.numbers[at]))} has the label {unseen!r}, which training has never seen; the "
-        f"labels there are {known}; correct it, or train with it"
+        f"{table.at(int(stored.numbers[at]))} has the label {unseen!r}, which is not in training; the "
+        f"labels in training are {known}; correct it, or train with it"
     )
 
 

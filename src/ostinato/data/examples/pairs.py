@@ -1,39 +1,29 @@
-"""Sentence pairs as ids in memory-mapped files of the cache, so that more of them than memory holds train.
+"""Sentence pairs as ids in memory-mapped files of the cache, so that they may be larger than memory.
 
-    pairs.py          the pairs, read once
-    sentences.py      a side's way from sentence to ids, fitted to the training part
-    encoded_texts.py  the ids of all sentences of a side
+    store/pairs.py          the pairs, read once
+    sentences.py            from a sentence to ids, fitted to the training part
+    store/encoded_texts.py  the ids of all sentences of a side
 
-Whatever is in the cache is found without reading the pairs again, and made again when it is missing or
-damaged. In the folder `pairs`: the sentences of each side (.sources, .targets), where each ends, its number
-and what its part follows from (.rows), and what all of that is (.json).
+What is in the cache is found without reading the pairs again, and made again when it is missing or damaged.
 """
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from ostinato.data.examples.sentences import Sentences, Unicode, fitted_sentences
 from ostinato.data.examples.splits import PARTS, check_fractions
-from ostinato.data.sources.pairs import Pair, Pairs, PairsDigest
+from ostinato.data.sources.pairs import Pairs
 from ostinato.data.store.encoded_texts import EncodedTexts, encoded_texts
+from ostinato.data.store.pairs import FORMAT, SIDES, StoredPairs, stored_pairs
 from ostinato.data.store.texts import StoredTexts
 from ostinato.errors import ConfigError, SourceError
-from ostinato.files import cache
 from ostinato.files.cache import Progress
-
-FORMAT = 1
-"""Counts up when equal pairs give other files than before, so that old ones are not used."""
-_ROW = np.dtype([("source_end", "<i8"), ("target_end", "<i8"), ("number", "<i8"), ("draw", "<u8")])
-_BLOCK = 4096
-_SIDES = ("sources", "targets")
 
 Lowercase = Literal["none", "source", "both"]
 
@@ -42,13 +32,13 @@ Lowercase = Literal["none", "source", "both"]
 class PairExamples:
     """Sentence pairs as ids, made by `prepare_pairs`.
 
-    Example i is pair i, counted from 0 without those left out as bad rows.
+    Example i is pair i, counted from 0 without bad rows.
 
     Attributes:
         source_sentences, target_sentences: what made the ids of each side.
         hash: SHA-256 (hex) of all pairs.
-        lengths: ids of source and target, without marks, int32 (pairs, 2).
-        numbers: the line of each, or its place, int64 (pairs,), from 1 on.
+        lengths: the number of ids of source and target, without marks, int32 (pairs, 2).
+        numbers: the line or place of each pair, int64 (pairs,), from 1 on.
         notes: sentences about what was left out.
     """
 
@@ -66,13 +56,13 @@ class PairExamples:
         return len(self.numbers)
 
     def part(self, name: str) -> np.ndarray:
-        """The numbers of the pairs in "train", "validation" or "test", int64, rising; perhaps none.
+        """The numbers of the pairs in "train", "validation" or "test", int64, rising; may be empty.
 
         Raises:
             ConfigError: there is no such part.
         """
         if name not in PARTS:
-            raise ConfigError(f"there is no part {name!r}, only {', '.join(PARTS)}")
+            raise ConfigError(f"part must be one of {', '.join(PARTS)}, got {name!r}")
         return self._parts[name]
 
     def source(self, i: int) -> np.ndarray:
@@ -86,7 +76,7 @@ class PairExamples:
         return self.target_sentences.shifted(ids[starts[i] : starts[i + 1]])
 
     def texts(self, i: int) -> tuple[str, str]:
-        """Source and target of pair i, as they stood."""
+        """Source and target of pair i, as they were read."""
         return self._texts[0].text(i), self._texts[1].text(i)
 
 
@@ -109,59 +99,53 @@ def prepare_pairs(
 ) -> PairExamples:
     """Sentence pairs as ids, from the cache where it has them.
 
-    The part of a pair follows from its source alone, by SHA-256, so that equal sources are never in two parts
-    and a pair stays in its part whatever else is in the file.
+    The SHA-256 of its source decides the part of a pair: equal sources are never in two parts, and a pair
+    stays in its part when the file changes.
 
     Args:
         pairs: what to read.
-        sentences: how source and target become ids; None fits that to the training part by all options but
-            the last four.
-        source_encoder, target_encoder: "char", "byte", "word", "bpe", or "auto": characters for a script
-            without spaces between words (`script_encoder`), else words of the source and bpe for the target,
-            which is to be written without unknown words; a joint vocabulary is bpe then.
+        sentences: what turns sources and targets into ids; None to fit both to the training part with all
+            options but the last four.
+        source_encoder, target_encoder: the name of an encoder, or "auto": characters for a script that
+            `lacks_spaces`; else words for the source, and bpe for the target and for a joint vocabulary, so
+            that no unknown words are written.
         source_vocabulary, target_vocabulary: see `fitted_sentences`.
-        joint_vocabulary: one vocabulary of both sides, with the encoder and the size of the source.
+        joint_vocabulary: one vocabulary for both sides, with the encoder and the size of the source.
         min_count: see `fitted_sentences`.
-        unicode: the normalisation of both sides.
-        lowercase: which side's letters are made lower-case.
+        unicode: the Unicode normalisation of both sides.
+        lowercase: the sides whose letters are made lower-case.
         max_tokens: pairs with more tokens on a side, or with none, are left out of training; None leaves
             nothing out.
-        validation_fraction, test_fraction: what to keep for these parts, of the whole, about.
-        on_progress: called with the bytes read so far and in all (None while unknown); starts again at each
+        validation_fraction, test_fraction: the approximate share of each part in the whole.
+        on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
             pass: over the pairs, for each vocabulary, for the ids of each side.
 
     Raises:
-        SourceError: the pairs cannot be read or have bad rows; none is left to train on; the cache cannot be
+        SourceError: the pairs cannot be read or have bad rows; none is left for training; the cache cannot be
             written.
         ConfigError: an option does not exist, is out of range, or contradicts another.
     """
     check_fractions(validation_fraction, test_fraction, None)
     if joint_vocabulary and lowercase == "source":
-        raise ConfigError("with a joint vocabulary both sides are made lower-case or none is; choose one")
-    stored = _stored_pairs(pairs, on_progress)
+        raise ConfigError("lowercase must be none or both with a joint vocabulary, got source")
+    stored = stored_pairs(pairs, on_progress)
     parts = _parts(stored.draws, validation_fraction, test_fraction)
     if not len(parts["train"]):
         raise SourceError(
-            f"none of the {len(stored.draws):,} pairs of {pairs.name} is left to train on; give more pairs, "
+            f"none of the {len(stored.draws):,} pairs of {pairs.name} is left for training; give more pairs, "
             "or keep less for validation and testing"
         )
     if sentences is None:
-
-        def fitted(sides: tuple[int, ...], encoder: str, vocabulary: int, lowercase: bool) -> Sentences:
-            return fitted_sentences(
-                tuple(stored.sides[side] for side in sides),
-                parts["train"],
-                encoder,
-                drawn_from=[stored.content, [validation_fraction, test_fraction], sides],
-                source=f"{pairs.name} ({' and '.join(_SIDES[side] for side in sides)})",
-                vocabulary=vocabulary,
-                spaced="word" if sides == (0,) else "bpe",
-                min_count=min_count,
-                unicode=unicode,
-                lowercase=lowercase,
-                on_progress=on_progress,
-            )
-
+        fitted = partial(
+            _fitted,
+            stored,
+            pairs.name,
+            parts["train"],
+            fractions=[validation_fraction, test_fraction],
+            min_count=min_count,
+            unicode=unicode,
+            on_progress=on_progress,
+        )
         if joint_vocabulary:
             both = fitted((0, 1), source_encoder, source_vocabulary, lowercase == "both")
             sentences = both, both
@@ -183,80 +167,37 @@ def prepare_pairs(
     )
 
 
-# The pairs in the cache.
-
-
-@dataclass(frozen=True, eq=False)
-class _StoredPairs:
-    """Pairs, memory-mapped: the texts of both sides, the number and the draw of each, SHA-256 of all."""
-
-    sides: tuple[StoredTexts, StoredTexts]
-    numbers: np.ndarray
-    draws: np.ndarray
-    content: str
-
-
-def _stored_pairs(pairs: Pairs, on_progress: Progress | None) -> _StoredPairs:
-    identity = pairs.identity()
-    base = cache.folder() / "pairs" / f"{identity}-{FORMAT}"
-
-    def make() -> None:
-        _write(base, pairs, on_progress)
-        if pairs.identity() != identity:
-            base.with_name(f"{base.name}.json").unlink(missing_ok=True)
-            raise SourceError(f"{pairs.name} changed while it was read; try again when nothing writes to it")
-
-    return cache.found_or_made(base, lambda: _find(base, pairs), make)
-
-
-def _find(base: Path, pairs: Pairs) -> _StoredPairs | None:
-    known = cache.read_json(base.with_name(f"{base.name}.json"))
-    if known is None:
-        return None
-    try:
-        rows = cache.map_array(base.with_name(f"{base.name}.rows"), _ROW, known["pairs"])
-        sources, targets = (
-            cache.map_array(base.with_name(f"{base.name}.{side}"), np.dtype(np.uint8), known[side])
-            for side in _SIDES
-        )
-        content = str(known["content"])
-        skipped = {str(reason): int(count) for reason, count in known["skipped"].items()}
-    except (KeyError, TypeError, ValueError, OSError, AttributeError):
-        return None
-    pairs.skipped.clear()
-    pairs.skipped.update(skipped)
-    sides = StoredTexts(sources, rows["source_end"]), StoredTexts(targets, rows["target_end"])
-    return _StoredPairs(sides, rows["number"], rows["draw"], content)
-
-
-def _write(base: Path, pairs: Pairs, on_progress: Progress | None) -> None:
-    digest, ends, count = PairsDigest(), [0, 0], 0
-    read = pairs.rows(None if on_progress is None else lambda at: on_progress(at, pairs.size))
-    with (
-        cache.writing(base.with_name(f"{base.name}.sources")) as sources,
-        cache.writing(base.with_name(f"{base.name}.targets")) as targets,
-        cache.writing(base.with_name(f"{base.name}.rows")) as rows,
-    ):
-        while some := list(islice(read, _BLOCK)):
-            waiting = []
-            for pair in some:
-                digest.add(pair.source, pair.target)
-                ends[0] += sources.write(pair.source.encode())
-                ends[1] += targets.write(pair.target.encode())
-                waiting.append((*ends, pair.number, _draw(pair)))
-            rows.write(np.array(waiting, _ROW).tobytes())
-            count += len(some)
-    known = {"pairs": count, "sources": ends[0], "targets": ends[1], "content": digest.hex()}
-    cache.write_json(base.with_name(f"{base.name}.json"), known | {"skipped": pairs.skipped})
+def _fitted(
+    stored: StoredPairs,
+    name: str,
+    train: np.ndarray,
+    sides: tuple[int, ...],
+    encoder: str,
+    vocabulary: int,
+    lowercase: bool,
+    *,
+    fractions: list[float],
+    min_count: int,
+    unicode: Unicode,
+    on_progress: Progress | None,
+) -> Sentences:
+    """`Sentences` fitted to the training part of one side or of both."""
+    return fitted_sentences(
+        tuple(stored.sides[side] for side in sides),
+        train,
+        encoder,
+        drawn_from=[stored.content, fractions, sides],
+        source=f"{name} ({' and '.join(SIDES[side] for side in sides)})",
+        vocabulary=vocabulary,
+        spaced="word" if sides == (0,) else "bpe",
+        min_count=min_count,
+        unicode=unicode,
+        lowercase=lowercase,
+        on_progress=on_progress,
+    )
 
 
 # Parts.
-
-
-def _draw(pair: Pair) -> int:
-    """A number below 2**64 that follows from the source, as if drawn: the same on every machine."""
-    source = unicodedata.normalize("NFKC", pair.source).strip()
-    return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big")
 
 
 def _parts(draws: np.ndarray, validation_fraction: float, test_fraction: float) -> dict[str, np.ndarray]:
@@ -273,7 +214,7 @@ def _parts(draws: np.ndarray, validation_fraction: float, test_fraction: float) 
 def _usable(
     pairs: Pairs, train: np.ndarray, lengths: np.ndarray, max_tokens: int | None
 ) -> tuple[np.ndarray, list[str]]:
-    """The pairs of training that are not too long and have something on both sides; notes on the others."""
+    """The pairs of training with 1 to `max_tokens` tokens on both sides, and notes about the others."""
     if max_tokens is None:
         return train, []
     longest = lengths[train].max(axis=1)
@@ -283,8 +224,8 @@ def _usable(
             f"; the shortest has {longest[~empty].min():,} on its longer side" if not empty.all() else ""
         )
         raise SourceError(
-            f"no pair of {pairs.name} with up to {max_tokens:,} tokens on each side is left to train on"
-            f"{shortest}; raise max_tokens, or take larger tokens"
+            f"no training pair of {pairs.name} has 1 to {max_tokens:,} tokens on each side"
+            f"{shortest}; raise max_tokens, or choose an encoder with larger tokens"
         )
     notes = []
     if several := int(long.sum()):
@@ -305,7 +246,7 @@ def _left_out(count: int, what: str, which: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Normalized(StoredTexts):
-    """Texts as `Sentences.normalized` gives them."""
+    """Texts normalised by `Sentences.normalized`."""
 
     sentences: Sentences
 
@@ -315,7 +256,7 @@ class _Normalized(StoredTexts):
 
 
 def _encoded(
-    stored: _StoredPairs, side: int, sentences: Sentences, on_progress: Progress | None
+    stored: StoredPairs, side: int, sentences: Sentences, on_progress: Progress | None
 ) -> EncodedTexts:
     """The ids of a side by `Sentences.reader`."""
     texts = stored.sides[side]

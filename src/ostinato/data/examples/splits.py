@@ -1,4 +1,4 @@
-"""The parts for training, validation and testing: drawn at random, of labelled texts each label's share."""
+"""The parts for training, validation and testing: drawn at random, for labelled texts label by label."""
 
 import numpy as np
 
@@ -6,14 +6,14 @@ from ostinato.errors import ConfigError
 
 PARTS = ("train", "validation", "test")
 RARE = 20
-"""Sets of labels that occur less often are divided between the parts together, not each for itself."""
+"""Sets of labels that occur less often are divided between the parts together, not one by one."""
 
 
 def check_fractions(validation_fraction: float, test_fraction: float, validation: str | None) -> None:
-    """Refuses fractions that do not exist.
+    """Refuses fractions that are out of range.
 
     Args:
-        validation_fraction, test_fraction: what is kept for these parts.
+        validation_fraction, test_fraction: the shares of these parts.
         validation: the name of a file that is the validation part; None when there is none.
 
     Raises:
@@ -21,11 +21,11 @@ def check_fractions(validation_fraction: float, test_fraction: float, validation
     """
     for name, value in (("validation", validation_fraction), ("test", test_fraction)):
         if not 0 <= value < 1:
-            raise ConfigError(f"the {name} fraction is {value}; it must be 0 or more, and less than 1")
+            raise ConfigError(f"the {name} fraction must be 0 or more and less than 1, got {value}")
     if validation is not None and validation_fraction:
         raise ConfigError(
-            f"there is a validation file, {validation}, and a validation fraction of {validation_fraction}; "
-            "give one of the two"
+            f"the validation fraction must be 0 with a validation file ({validation}), "
+            f"got {validation_fraction}"
         )
 
 
@@ -38,11 +38,11 @@ def labelled_parts(
     *,
     several: bool,
 ) -> dict[str, np.ndarray]:
-    """`random_parts` with the share of every label in each, and every label in training.
+    """`random_parts` with the same share of every label in each part, and every label in training.
 
     Args:
         places: for each example the place of its labels in `sets`, int (examples,).
-        sets: the labels that texts have.
+        sets: the different sets of labels.
         validation_fraction, test_fraction, seed: see `random_parts`.
         several: whether a text may have several labels.
     """
@@ -61,15 +61,14 @@ def random_parts(
 ) -> dict[str, np.ndarray]:
     """The numbers of the examples in every part, each int64 and rising.
 
-    The test part is drawn first, so that it does not depend on how much is kept for validation.
+    The test part is drawn first, so that it does not depend on the validation fraction.
 
     Args:
-        strata: what each example belongs to, int (examples,); every part has the same share of each stratum
-            as far as whole numbers allow, and training one example of it at least. All 0 where nothing
-            distinguishes examples.
-        validation_fraction: what to keep for validation of all that is not for testing.
-        test_fraction: what to keep for testing, of the whole.
-        seed: what the parts are drawn from.
+        strata: the stratum of each example, int (examples,). Every part has the same share of each stratum as
+            far as whole numbers allow, and training at least one example of it.
+        validation_fraction: the share for validation of all that is not for testing.
+        test_fraction: the share for testing, of the whole.
+        seed: decides the parts.
     """
     counts = np.bincount(strata)
     order = np.arange(len(strata), dtype=np.int64)
@@ -88,9 +87,9 @@ def random_parts(
 
 
 def _shares(counts: np.ndarray, fraction: float) -> np.ndarray:
-    """How many of each class make this fraction of all of them, when every class keeps one at least.
+    """The number of examples of each stratum that make this fraction of it; one of each always stays.
 
-    The largest remainders are rounded up, so that the shares add up to the fraction of the whole.
+    The largest remainders are rounded up, so that the numbers add up to the fraction of the whole.
     """
     most = np.maximum(counts - 1, 0)
     exact = counts * fraction

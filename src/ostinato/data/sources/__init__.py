@@ -1,1 +1,1 @@
-"""Where data comes from: files, folders, tables, pairs, Python values and corpora by name."""
+"""Sources of data: files, folders, tables, pairs, Python values and corpora by name."""

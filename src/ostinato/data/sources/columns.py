@@ -1,6 +1,6 @@
-"""Which column of a table is the text and which the label: what was named, or a guess that is said."""
+"""Which column of a table is the text and which the label: named, or guessed with a note."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from ostinato.errors import SourceError
 from ostinato.wording import hint_after
@@ -8,13 +8,13 @@ from ostinato.wording import hint_after
 TEXT_NAMES = ("text", "review", "sentence", "comment", "content", "body")
 LABEL_NAMES = ("label", "sentiment", "category", "class", "target", "y")
 LONGEST_LABEL = 60
-"""Characters; a column with longer values is not taken for the labels unless asked."""
+"""Characters; a column with longer values is never guessed to be the labels."""
 
 
 def choose_columns(
     name: str,
     names: list[str],
-    values: list[list[Any]],
+    values: Sequence[Sequence[object]],
     text: str | None,
     label: str | None,
     *,
@@ -24,13 +24,13 @@ def choose_columns(
 
     Args:
         name: what messages call the table.
-        names: the columns there are.
-        values: of some rows, a value for every column; None where it is missing.
-        text, label: what the user named; None to guess it.
-        header: whether the names are the first row of a file, which may lack one.
+        names: the names of all columns.
+        values: some rows, each with a value for every column; None where it is missing.
+        text, label: the columns that the user named; None to guess.
+        header: whether the names come from the first row of a file, which may have no row of names.
 
     Raises:
-        SourceError: there are no such columns, or it is not obvious which they are.
+        SourceError: there are no such columns, or there is more than one guess.
     """
     columns = ", ".join(repr(column) for column in names[:30]) + (", …" if len(names) > 30 else "")
     for given, option in ((text, "text"), (label, "label")):
@@ -43,7 +43,7 @@ def choose_columns(
     }
     if len(names) == 2 and None in found.values():
         if found["text"] is None and found["label"] is None:
-            found["label"] = _few_short_values(names, values)
+            found["label"] = _column_like_labels(names, values)
         for one, other in (("text", "label"), ("label", "text")):
             known = found[other]
             if found[one] is None and known is not None:
@@ -72,13 +72,13 @@ def choose_columns(
 
 
 def _only(names: list[str], wanted: tuple[str, ...], taken: str | None) -> str | None:
-    """The one column with a usual name; None when there is none, or several."""
+    """The only column with a usual name; None when there is none, or more than one."""
     found = [column for column in names if column.lower() in wanted and column != taken]
     return found[0] if len(found) == 1 else None
 
 
-def _few_short_values(names: list[str], values: list[list[Any]]) -> str | None:
-    """Of two columns the one whose values are short and repeat, when that is true of one of them only."""
+def _column_like_labels(names: list[str], values: Sequence[Sequence[object]]) -> str | None:
+    """The only one of two columns with short values that repeat; None when both or neither have them."""
     fitting = []
     for at, column in enumerate(names):
         seen = [str(row[at]) for row in values if row[at] is not None]

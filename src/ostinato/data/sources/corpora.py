@@ -1,7 +1,7 @@
-"""Where text comes from: files, folders, globs, standard input, Python strings, and corpora by name.
+"""Sources of text: files, folders, globs, standard input, Python strings, and corpora by name.
 
-A `Corpus` is a text somewhere that is not read yet. It gives its text a few MiB at a time, as often as asked,
-and a JSON-able description by which a later process finds it again.
+A `Corpus` is a text somewhere, not read yet. It gives its text a few MiB at a time, as often as asked, and
+has a JSON-able description with which a later process finds it again.
 """
 
 import codecs
@@ -16,12 +16,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from ostinato.data.sources.named import DEFAULT, NAMED, Named, fetch, pydoc_text
 from ostinato.errors import RunError, SourceError
 from ostinato.files import cache
-from ostinato.files.lines import unreadable
+from ostinato.files.atomic import JsonObject
+from ostinato.files.lines import file_stamps, mode_of, unreadable
 from ostinato.files.plain import open_plain, unpacked
 from ostinato.wording import did_you_mean, shown
 
@@ -31,7 +32,7 @@ Kind = Literal["file", "folder", "glob", "named", "text", "stdin"]
 TEXT_ENDINGS = (".txt", ".text", ".md", ".rst")
 CHUNK_BYTES = 4 << 20
 IN_MEMORY_BYTES = 16 << 20
-"""Strings and standard input beyond this many bytes wait in a temporary file of the cache."""
+"""Strings and standard input of more bytes are kept in a temporary file of the cache."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ class Corpus:
 
     Attributes:
         name: what the user gave, for messages: "-", a path, "pydoc", "<text>".
-        kind: what it is.
-        path: what finds it again: an absolute path or glob, a name; "" for text and standard input.
-        files: the files it is the concatenation of.
-        data: the bytes themselves, when they are held in memory.
+        kind: the kind of source.
+        path: an absolute path or glob, or a name, that finds it again; "" for text and standard input.
+        files: the files whose concatenation it is.
+        data: its bytes, when they are in memory.
         content: SHA-256 of its bytes (hex), where that is known without reading.
-        chunk_bytes: about how much `chunks` and `byte_chunks` give at a time.
-        on_read: called with the number of bytes of every chunk read.
+        chunk_bytes: the approximate size of the chunks of `chunks` and `byte_chunks`.
+        on_read: called with the size in bytes of every chunk read.
     """
 
     name: str
@@ -60,13 +61,13 @@ class Corpus:
     _spooled: IO[bytes] | None = field(default=None, repr=False, compare=False)  # lives as long as the corpus
 
     def chunks(self) -> Iterator[str]:
-        """The text, decoded from UTF-8, a few MiB at a time; line ends stay as they are.
+        """The text, decoded from UTF-8, a few MiB at a time; line ends are kept.
 
         Raises:
-            SourceError: it cannot be read, is empty, or is not UTF-8; the message gives the place.
+            SourceError: it cannot be read, is empty, or is not UTF-8; the message gives the offset.
         """
         decoder = codecs.getincrementaldecoder("utf-8")()
-        offset = 0  # of the first byte that is not decoded yet, in the file at hand
+        offset = 0  # of the first byte not decoded yet, in the current file
         for label, block in self._blocks():
             waiting = len(decoder.getstate()[0])
             try:
@@ -92,22 +93,15 @@ class Corpus:
         """
         return (block for _, block in self._blocks() if block)
 
-    def describe(self) -> dict[str, Any]:
-        """A JSON-able description, enough for `reopen` to find the corpus again."""
+    def describe(self) -> JsonObject:
+        """A JSON-able description with which `reopen` finds the corpus again."""
         if self.kind in ("text", "stdin"):
             return {"kind": self.kind, "path": self.path, "name": self.name, "content": self.content}
         return {"kind": self.kind, "path": self.path}
 
-    def stamps(self) -> list[list[Any]]:
-        """Path, size and modification time (ns) of every file: while these stay, the text is the same.
-
-        Raises:
-            SourceError: a file is gone.
-        """
-        try:
-            return [[str(file), (s := file.stat()).st_size, s.st_mtime_ns] for file in self.files]
-        except OSError as error:
-            raise _unreadable(error.filename or self.name, error) from error
+    def stamps(self) -> list[tuple[str, int, int]]:
+        """The `file_stamps` of its files. Raises SourceError when a file is gone."""
+        return file_stamps(self.files, _shown(self.name))
 
     def _blocks(self) -> Iterator[tuple[str, bytes]]:
         """(label, bytes) of every chunk; after the last one of each file (label, b"")."""
@@ -123,7 +117,7 @@ class Corpus:
                 yield label, block
             yield label, b""
         if not total:
-            raise SourceError(f"{_shown(self.name)} is empty: there is no text to read")
+            raise SourceError(f"{_shown(self.name)} is empty: it has no text")
 
     def _parts(self) -> Iterator[tuple[str, Iterator[bytes]]]:
         if self.data is not None:
@@ -135,16 +129,15 @@ class Corpus:
 
 
 def open_corpus(source: str | os.PathLike[str] | Iterable[str] | None = None) -> Corpus:
-    """The corpus that a source names; its text is not read yet (standard input is).
+    """The corpus that a source names. Only standard input is read already.
 
     Args:
-        source: None for the default corpus; a path or name: "-" (standard input), a name in `NAMED` unless a
-            file is called so, a file (plain or .gz), a folder (its .txt, .text, .md, .rst files and their
-            .gz, recursively, hidden ones skipped, sorted), or a glob (sorted); or several Python strings, see
-            `open_text`.
+        source: None for the default corpus; "-" for standard input; a name in `NAMED` unless a file has that
+            name; a file (plain or .gz); a folder (its .txt, .text, .md, .rst files and their .gz,
+            recursively, without hidden ones, sorted); a glob (sorted); or Python strings, see `open_text`.
 
     Raises:
-        SourceError: there is no such source, or it holds no text files.
+        SourceError: there is no such source, or it contains no text files.
     """
     if source is None:
         return _open_named(NAMED[DEFAULT])
@@ -155,17 +148,17 @@ def open_corpus(source: str | os.PathLike[str] | Iterable[str] | None = None) ->
         return _open_stdin()
     if name in NAMED and not os.path.isfile(name):
         return _open_named(NAMED[name])
-    mode = _mode(name)
+    mode = mode_of(name)
     if mode is None and glob.has_magic(name):
         return _open_glob(name)
     return _open_path(name, mode)
 
 
 def open_text(text: str | Iterable[str]) -> Corpus:
-    """Python strings as a corpus: one string, or several that are joined as they are.
+    """Python strings as a corpus: one string, or several that are concatenated.
 
     Raises:
-        SourceError: something in it is no string, or holds half of a surrogate pair.
+        SourceError: something in it is not a string, or contains half of a surrogate pair.
     """
 
     def encoded() -> Iterator[bytes]:
@@ -173,23 +166,23 @@ def open_text(text: str | Iterable[str]) -> Corpus:
             raise SourceError(f"expected a path, a name or texts, got {type(text).__name__}")
         for piece in (text,) if isinstance(text, str) else text:
             if not isinstance(piece, str):
-                raise SourceError(f"expected texts (str), got one of type {type(piece).__name__}")
+                raise SourceError(f"expected texts (str), got {type(piece).__name__}")
             try:
                 yield piece.encode()
             except UnicodeEncodeError as error:
                 broken = piece[error.start]
                 raise SourceError(
-                    f"the text holds {broken!r}, half of a surrogate pair, which no file can"
+                    f"the text contains {broken!r}, half of a surrogate pair; remove it"
                 ) from error
 
     return _keep("<text>", "text", encoded())
 
 
-def reopen(description: dict[str, Any]) -> Corpus:
-    """The corpus that a `Corpus.describe` described, in another process perhaps.
+def reopen(description: JsonObject) -> Corpus:
+    """The corpus that `Corpus.describe` described, perhaps in another process.
 
-    Text and standard input are gone by then: their corpus cannot be read, but tokens that the cache holds of
-    it are found by its content hash.
+    The corpus of a text or of standard input can no longer be read, but its tokens in the cache are found by
+    its content hash.
 
     Raises:
         SourceError: the source is no longer there.
@@ -215,9 +208,9 @@ def reopen(description: dict[str, Any]) -> Corpus:
     if kind == "glob":
         return _open_glob(path)
     if kind in ("file", "folder"):
-        mode = _mode(path)
+        mode = mode_of(path)
         if mode is not None and not (stat.S_ISREG if kind == "file" else stat.S_ISDIR)(mode):
-            raise SourceError(f"{_shown(path)} was a {kind} when training began, and is none now")
+            raise SourceError(f"{_shown(path)} was a {kind} when training began, and is not one now")
         return _open_path(path, mode)
     raise damaged
 
@@ -236,11 +229,11 @@ def _open_path(name: str, mode: int | None) -> Corpus:
         hint = did_you_mean(name, NAMED) if not re.search(r"[/\\.]", name) else ""
         hint = f" ({hint})" if hint else ""
         raise SourceError(
-            f"there is no file or folder {_shown(name)!r}; the corpora known by name are {names}{hint}"
+            f"there is no file or folder {_shown(name)!r}; the corpora with names are {names}{hint}"
         )
     if stat.S_ISDIR(mode):
         return Corpus(name, "folder", path, files=_text_files(name, path))
-    if stat.S_ISFIFO(mode):  # such as the shell's <(command): it can be read only once
+    if stat.S_ISFIFO(mode):  # such as the shell's <(command), which can be read only once
         return _keep(name, "stdin", _read(Path(name), name, CHUNK_BYTES, pipe=True))
     if not stat.S_ISREG(mode):
         raise SourceError(f"{name} is neither a file nor a folder")
@@ -272,7 +265,7 @@ def _open_stdin() -> Corpus:
 
 
 def _keep(name: str, kind: Kind, blocks: Iterable[bytes]) -> Corpus:
-    """A corpus of bytes that come only once: in memory while they are few, else in a temporary file."""
+    """A corpus of bytes that can be read only once: kept in memory, or in a file when they are many."""
     digest = hashlib.sha256()
     data = bytearray()
     spooled: IO[bytes] | None = None
@@ -324,22 +317,10 @@ def _text_files(name: str, folder: str) -> tuple[Path, ...]:
         ]
     if not found:
         raise SourceError(
-            f"the folder {_shown(name)} holds no text: it is searched for {', '.join(TEXT_ENDINGS)} files "
-            f"and their .gz; a glob such as '{name.rstrip('/')}/**/*.tex' picks others"
+            f"the folder {_shown(name)} contains no {', '.join(TEXT_ENDINGS)} files, also as .gz; "
+            f"give a glob such as '{name.rstrip('/')}/**/*.tex' for other files"
         )
     return tuple(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
-
-
-def _mode(name: str) -> int | None:
-    """The type of what is at a path, as `os.stat` gives it; None when nothing is there."""
-    try:
-        return os.stat(name).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise _unreadable(name, error) from error
-        return None  # a name too long for any file, for one
 
 
 def _unreadable(label: str, error: OSError) -> SourceError:

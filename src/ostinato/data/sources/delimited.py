@@ -1,4 +1,4 @@
-"""Files of fields with a separator between: CSV and TSV, what is broken told by its line."""
+"""Files of fields with a separator between: CSV and TSV. Errors name the line."""
 
 import csv
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from ostinato.files.plain import LARGEST_TEXT
 
 RAGGED = "with more or fewer fields than columns"
 LARGEST_FIELD = LARGEST_TEXT
-"""Characters in a field of a CSV; longer ones come from a quote that was never closed."""
+"""Characters in a field of a CSV; a longer field comes from a quote that was never closed."""
 SAMPLE = 500
-"""Records that are looked at to guess how a .tsv quotes."""
+"""The number of records to guess the quoting of a .tsv from."""
 
 
 class Dialect(NamedTuple):
@@ -27,13 +27,13 @@ class Dialect(NamedTuple):
 
 
 def csv_dialect(path: Path, name: str) -> Dialect:
-    """Columns of a .csv are separated by commas, or by what spreadsheets write where a comma is decimal."""
+    """The dialect of a .csv: commas, or what spreadsheets write where a comma is the decimal point."""
     first = next(read_lines(path, name), "")
     return Dialect("," if "," in first else max(",;\t", key=first.count))
 
 
 def tsv_dialect(path: Path, name: str) -> Dialect:
-    """A .tsv is read like a .csv, unless its first rows make sense only when quotes are marks like others."""
+    """The dialect of a .tsv: that of a .csv, unless only plain quotes give its first rows equal widths."""
 
     def fits(dialect: Dialect) -> bool:
         try:
@@ -54,7 +54,7 @@ def read_records(
     The arguments are those of `read_lines`.
 
     Raises:
-        SourceError: what `read_lines` raises; or quotes are broken, and the message gives the line.
+        SourceError: as `read_lines` does; or quotes are broken.
     """
     csv.field_size_limit(LARGEST_FIELD)
     delimiter, quoting = dialect
@@ -68,18 +68,18 @@ def read_records(
             line = reader.line_num + 1
     except csv.Error as error:
         if "end of data" in str(error):
-            what = "a quote that opens in the row which begins there is not closed"
+            what = "a quote in the row that begins here is not closed"
         elif "field larger" in str(error):
             what = (
-                f"the row which begins there has a field of more than {LARGEST_FIELD:,} characters; "
+                f"the row that begins here has a field of more than {LARGEST_FIELD:,} characters; "
                 "is a quote not closed?"
             )
         elif "expected after" in str(error):
             what = (
-                "text follows a closing quote in the row which begins there; double the quotes inside a field"
+                "text follows a closing quote in the row that begins here; double the quotes inside a field"
             )
         else:
-            what = f"the row which begins there is broken ({error})"
+            what = f"the row that begins here is broken ({error})"
         raise SourceError(f"{name}, line {line}: {what}") from error
 
 
@@ -90,8 +90,8 @@ def rows_of_records(
 
     Args:
         records: from `read_records`.
-        width: how many columns there are.
-        text_at, label_at: which of them are the text and the label, from 0 on.
+        width: the number of columns.
+        text_at, label_at: the places of the text and the label column, from 0 on.
     """
     next(records, None)
     for number, fields in records:

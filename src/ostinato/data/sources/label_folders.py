@@ -1,4 +1,4 @@
-"""A folder that holds a folder per label, with a file per text."""
+"""A folder with a folder per label, and in it a file per text."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,14 @@ from ostinato.wording import shown
 
 
 def find_files(root: Path, name: str) -> list[Path]:
-    """The files of all labels, in the order of their names; hidden ones are left out.
+    """The files of all labels, sorted by name; hidden ones are left out.
 
     Args:
         root: the folder, absolute.
         name: what messages call it.
 
     Raises:
-        SourceError: the folder cannot be read, holds no such files, or one whose name is not UTF-8.
+        SourceError: the folder cannot be read, has no such files, or the name of one is not UTF-8.
     """
     files: list[Path] = []
     with reading(shown(name)):
@@ -32,8 +32,7 @@ def find_files(root: Path, name: str) -> list[Path]:
                 files += [Path(place, file) for file in sorted(inside) if not file.startswith(".")]
     if not files:
         raise SourceError(
-            f"the folder {shown(name)} must hold a folder per label with a file per text, and holds no such "
-            "files"
+            f"the folder {shown(name)} has no files; it must have a folder per label with a file per text"
         )
     for file in files:
         if SURROGATE.search(str(file)):
@@ -42,7 +41,7 @@ def find_files(root: Path, name: str) -> list[Path]:
 
 
 def read_rows(root: Path, files: Sequence[Path], on_read: OnRead | None = None) -> Iterator[Row | Fault]:
-    """The texts of these files below `root`, numbered from 1 on. Raises SourceError as `read_whole` does."""
+    """The texts of files below `root`, numbered from 1 on. Raises SourceError as `read_whole` does."""
     done, depth = 0, len(root.parts)
     for number, file in enumerate(files, 1):
         text, label = read_whole(file), file.parts[depth].strip()

@@ -1,15 +1,19 @@
-"""The corpora that have names: one ships inside Python, two are downloaded once into the cache."""
+"""The corpora with names: one ships inside Python, two are downloaded once into the cache."""
 
-import hashlib
-import http.client
+import io
 import os
 import pydoc_data.topics
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ostinato.errors import SourceError
 from ostinato.files import cache
+
+if TYPE_CHECKING:
+    import requests
+    from pooch import Pooch
+    from typing_extensions import Buffer
 
 DEFAULT = "pydoc"
 TIMEOUT_SECONDS = 30
@@ -54,47 +58,64 @@ def pydoc_text() -> str:
 
 
 def fetch(entry: Named) -> Path:
-    """The path of a downloadable corpus in the cache, downloaded and verified if it is not there yet.
+    """The path of a downloadable corpus in the cache, downloaded first if it is missing or damaged.
 
     The environment variable OSTINATO_CORPORA_URL, if set, is the base address of a mirror with NAME.txt.
 
     Raises:
         SourceError: it cannot be downloaded, is not the expected text, or the cache cannot be written.
     """
-    path = cache.folder() / "corpora" / f"{entry.name}.txt"
-    try:
-        if hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256:
-            return path
-    except OSError:
-        pass  # not there yet, or unreadable: download it
-    data = _download(entry)
-    with cache.writing(path) as file:
-        file.write(data)
-    return path
+    import pooch
+    import requests
 
-
-def _download(entry: Named) -> bytes:
     mirror = os.environ.get("OSTINATO_CORPORA_URL")
     url = f"{mirror.rstrip('/')}/{entry.name}.txt" if mirror else entry.url or ""
     way_out = (
         f"pass the path of a text file, or set OSTINATO_CORPORA_URL to a mirror that holds {entry.name}.txt"
     )
+    pooch.get_logger().setLevel("ERROR")
+    folder, file = cache.folder() / "corpora", f"{entry.name}.txt"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
-            data = response.read(LARGEST_DOWNLOAD + 1)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+        # The type that pooch declares for a downloader names other arguments than it passes.
+        download: Any = _download
+        return Path(pooch.retrieve(url, f"sha256:{entry.sha256}", file, folder, downloader=download))
+    except requests.RequestException as error:
         raise SourceError(
-            f"could not download the corpus {entry.name!r} from {url} ({reason}); {way_out}"
+            f"could not download the corpus {entry.name!r} from {url} ({_reason(error)}); {way_out}"
         ) from error
-    if len(data) > LARGEST_DOWNLOAD:
-        raise SourceError(
-            f"{url} is not the corpus {entry.name!r}: it is larger than {LARGEST_DOWNLOAD} bytes; {way_out}"
-        )
-    found = hashlib.sha256(data).hexdigest()
-    if found != entry.sha256:
-        raise SourceError(
-            f"{url} is not the corpus {entry.name!r}: its SHA-256 is {found}, "
-            f"expected {entry.sha256}; {way_out}"
-        )
-    return data
+    except OSError as error:
+        raise cache.unwritable(error) from error
+    except ValueError as error:
+        what = str(error) if isinstance(error, _TooLargeError) else f"its SHA-256 is not {entry.sha256}"
+        raise SourceError(f"{url} is not the corpus {entry.name!r}: {what}; {way_out}") from error
+
+
+class _TooLargeError(ValueError):
+    """A download of more than `LARGEST_DOWNLOAD` bytes."""
+
+
+class _Limited(io.FileIO):
+    """A file that refuses more than `LARGEST_DOWNLOAD` bytes."""
+
+    def write(self, data: "Buffer") -> int:
+        if self.tell() + len(memoryview(data)) > LARGEST_DOWNLOAD:
+            raise _TooLargeError(f"it is larger than {LARGEST_DOWNLOAD} bytes")
+        return super().write(data)
+
+
+def _download(url: str, path: str, pooch: "Pooch | None") -> None:
+    from pooch import HTTPDownloader
+
+    with _Limited(path, "wb") as file:
+        HTTPDownloader(timeout=TIMEOUT_SECONDS)(url, file, pooch)
+    os.chmod(path, 0o644)  # pooch lets only its owner read it, but a cache may be shared
+
+
+def _reason(error: "requests.RequestException") -> str:
+    """The server's answer, or the system's error that led to this one, without the layers between."""
+    if error.response is not None:
+        return f"{error.response.status_code} {error.response.reason}"
+    root: BaseException = error
+    while root.__context__ is not None:
+        root = root.__context__
+    return str(root)

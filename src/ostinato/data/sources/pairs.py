@@ -1,36 +1,36 @@
-"""Where sentence pairs come from: a file with source TAB target on each line, two aligned files, Python.
+"""Sources of sentence pairs: a file with source TAB target on each line, two aligned files, Python.
 
-`Pairs` are pairs of (source, target) somewhere that are not read yet. They come one after another, as often
-as asked, and with a JSON-able description by which a later process finds them again.
+`Pairs` are pairs of (source, target) somewhere, not read yet. They have a JSON-able description with which a
+later process finds them again.
 """
 
 import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
-from ostinato.data.sources.faults import Fault, without_faults
+from ostinato.data.sources.base import RowSource, is_description
+from ostinato.data.sources.faults import Fault
 from ostinato.data.sources.rows import is_missing
 from ostinato.errors import RunError, SourceError
-from ostinato.files.lines import OnRead, check_text, files_identity, read_lines, unreadable
+from ostinato.files.atomic import JsonObject
+from ostinato.files.lines import OnRead, check_text, mode_of, read_lines
 from ostinato.wording import shown
 
 NO_TAB, SEVERAL_TABS, EMPTY_SIDE = "without a TAB", "with several TABs", "with an empty side"
-
-Read = Callable[[OnRead | None], Iterator["Pair | Fault"]]
 
 
 class Pair(NamedTuple):
     """A sentence and its translation.
 
     Attributes:
-        source, target: as they stand; neither is all white space.
-        number: the line they are in, or the place of the pair among the others; from 1 on.
+        source, target: as the file has them; neither is blank.
+        number: their line, or the place of the pair among the others; from 1 on.
     """
 
     source: str
@@ -39,83 +39,26 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Sentence pairs somewhere, not read yet; made by `open_pairs`.
+class Pairs(RowSource[Pair]):
+    """Sentence pairs somewhere, not read yet; made by `open_pairs`."""
 
-    Attributes:
-        name: what the user gave, for messages.
-        description: JSON-able; `open_pairs` of it gives the same pairs in another process.
-        size: bytes of its files; None for Python data.
-        notes: sentences about what was guessed.
-        files: what it reads.
-        content: SHA-256 (hex) of the pairs, where that is known without reading.
-        place: what a pair's number counts: "line" or "pair".
-        skipped: after a pass over the pairs, how many rows were left out, by reason.
-    """
-
-    name: str
-    description: dict[str, Any]
-    size: int | None = None
-    notes: tuple[str, ...] = ()
-    files: tuple[Path, ...] = field(default=(), repr=False)
-    content: str | None = None
-    place: str = "line"
-    skipped: dict[str, int] = field(default_factory=dict, compare=False)
-    _read: Read | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def skips_bad_rows(self) -> bool:
-        """Whether rows that are no pair are left out; else they are an error."""
-        return bool(self.description.get("skip_bad_rows"))
-
-    def rows(self, on_read: OnRead | None = None) -> Iterator[Pair]:
-        """The pairs in order, one at a time.
-
-        Args:
-            on_read: called with the bytes read so far, now and then.
-
-        Raises:
-            SourceError: they cannot be read, are not UTF-8, hold NUL bytes or rows that are no pair, or there
-                are none; two files have not the same number of lines. Rows that are no pair are counted to
-                the end and reported then, unless they are to be skipped.
-        """
-        if self._read is None:
-            raise SourceError(
-                "the source was pairs given in Python, which are not kept; give them again, or give a file"
-            )
-        empty = True
-        for pair in without_faults(
-            self._read(on_read), self.skipped, name=self.name, place=self.place, skip=self.skips_bad_rows
-        ):
-            empty = False
-            yield pair
-        if empty:
-            raise SourceError(f"{self.name} holds no pairs of a source and a target")
-
-    def identity(self) -> str:
-        """What the pairs depend on; see `files_identity`."""
-        return files_identity(self.description, self.files, self.name, self.content)
-
-    def at(self, number: int) -> str:
-        """Where a pair is, for messages: "pairs.tsv, line 7"."""
-        return f"{self.name}, {self.place} {number}"
+    contents: ClassVar[str] = "pairs of a source and a target"
 
 
-def open_pairs(source: Any, *, skip_bad_rows: bool = False) -> Pairs:
+def open_pairs(source: object, *, skip_bad_rows: bool = False) -> Pairs:
     """The pairs that a source names; they are not read yet.
 
     Args:
-        source: a path to a file of UTF-8 with source TAB target on every line; a tuple of two paths to files
-            whose lines belong together; (source, target) pairs of strings; or `Pairs.description`, which
-            brings the option below with it. Files may be .gz.
-        skip_bad_rows: leave out rows that are no pair, and count them: without a TAB or with several, or with
-            nothing but white space on a side.
+        source: a path to a file of UTF-8 with source TAB target on every line; a tuple of two paths to
+            aligned files; (source, target) pairs of strings; or `Pairs.description`, which includes the
+            option below. Files may be .gz.
+        skip_bad_rows: leave out rows without a TAB, with several, or with a blank side, and count them.
 
     Raises:
         SourceError: there is no such source.
         RunError: the description is damaged.
     """
-    if isinstance(source, dict):
+    if is_description(source):
         return _reopen(source)
     if isinstance(source, str | os.PathLike):
         return _open_file(os.fspath(source), skip_bad_rows)
@@ -128,11 +71,11 @@ def open_pairs(source: Any, *, skip_bad_rows: bool = False) -> Pairs:
     return _open_python(list(source), skip_bad_rows)
 
 
-def _is_path(value: Any) -> bool:
+def _is_path(value: object) -> bool:
     return isinstance(value, str | os.PathLike)
 
 
-def _reopen(description: dict[str, Any]) -> Pairs:
+def _reopen(description: JsonObject) -> Pairs:
     damaged = RunError(f"the description of the pairs is damaged: {shown(repr(description))}")
     kind, skip = (description.get(key) for key in ("kind", "skip_bad_rows"))
     path, paths, content = (description.get(key) for key in ("path", "paths", "content"))
@@ -156,14 +99,14 @@ def _open_file(name: str, skip: bool) -> Pairs:
     path, size = _found(name)
 
     def read(on_read: OnRead | None) -> Iterator[Pair | Fault]:
-        return _of_lines(read_lines(path, shown(name), on_read))
+        return _separated(read_lines(path, shown(name), on_read))
 
     description = {"kind": "file", "path": str(path), "skip_bad_rows": skip}
     return Pairs(shown(name), description, size, files=(path,), _read=read)
 
 
-def _of_lines(lines: Iterator[str]) -> Iterator[Pair | Fault]:
-    """The pairs of lines of source TAB target; blank lines at the end are none."""
+def _separated(lines: Iterator[str]) -> Iterator[Pair | Fault]:
+    """The pairs of lines of source TAB target; blank lines at the end are left out."""
     blank: list[int] = []
     for number, line in enumerate(lines, 1):
         sides = line.rstrip("\r\n").split("\t")
@@ -192,18 +135,20 @@ def _open_two(first: str, second: str, skip: bool) -> Pairs:
 
             return read_lines(path, shown(name), told)
 
-        return _of_two(lines(0, source, first), lines(1, target, second), (shown(first), shown(second)))
+        return _aligned(lines(0, source, first), lines(1, target, second), (shown(first), shown(second)))
 
     description = {"kind": "files", "paths": [str(source), str(target)], "skip_bad_rows": skip}
     name = f"{shown(first)} and {shown(second)}"
     return Pairs(name, description, source_size + target_size, files=(source, target), _read=read)
 
 
-def _of_two(sources: Iterator[str], targets: Iterator[str], names: tuple[str, str]) -> Iterator[Pair | Fault]:
-    """The pairs of lines with the same number; lines at the end that are blank on both sides are none."""
+def _aligned(
+    sources: Iterator[str], targets: Iterator[str], names: tuple[str, str]
+) -> Iterator[Pair | Fault]:
+    """The pairs of lines with the same number; lines at the end that are blank on both sides are left out."""
     counts, blank, uneven = [0, 0], 0, False
     for number, sides in enumerate(zip_longest(sources, targets, fillvalue=""), 1):
-        # A line has its end, so that only one beyond the end of its file is empty.
+        # A line includes its line end, so only a line beyond the end of its file is empty.
         counts = [count + bool(side) for count, side in zip(counts, sides, strict=True)]
         if not any(side.strip() for side in sides):
             blank += 1
@@ -215,27 +160,23 @@ def _of_two(sources: Iterator[str], targets: Iterator[str], names: tuple[str, st
             yield _pair(sides[0].rstrip("\r\n"), sides[1].rstrip("\r\n"), number)
     if uneven:
         raise SourceError(
-            f"{names[0]} has {counts[0]:,} lines and {names[1]} {counts[1]:,}; line by line the second must "
-            "translate the first"
+            f"{names[0]} and {names[1]} must have equally many lines, got {counts[0]:,} and {counts[1]:,}"
         )
 
 
 def _found(name: str) -> tuple[Path, int]:
     """The absolute path of a file, and its size in bytes."""
-    try:
-        status = os.stat(name)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    mode = mode_of(name)
+    if mode is None:
         raise SourceError(
             f"there is no file {shown(name)!r}; give a file with source TAB target on each line, or two "
-            "files whose lines belong together"
-        ) from None
-    except OSError as error:
-        raise unreadable(name, error) from error
-    if stat.S_ISDIR(status.st_mode):
+            "aligned files"
+        )
+    if stat.S_ISDIR(mode):
         raise SourceError(f"{shown(name)} is a folder; give a file with source TAB target on each line")
-    if not stat.S_ISREG(status.st_mode):
-        raise SourceError(f"{shown(name)} is no regular file; write it to a file first")
-    return Path(os.path.abspath(name)), status.st_size
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{shown(name)} is not a regular file; write it to a file first")
+    return Path(os.path.abspath(name)), os.path.getsize(name)
 
 
 def _pair(source: str, target: str, number: int) -> Pair | Fault:
@@ -247,8 +188,8 @@ def _pair(source: str, target: str, number: int) -> Pair | Fault:
 # Python data.
 
 
-def _open_python(pairs: list[Any], skip: bool) -> Pairs:
-    """Pairs held in memory, known by the hash of what they are."""
+def _open_python(pairs: Sequence[object], skip: bool) -> Pairs:
+    """Pairs in memory, identified by their hash."""
 
     def read(on_read: OnRead | None) -> Iterator[Pair | Fault]:
         for number, pair in enumerate(pairs, 1):
@@ -262,7 +203,7 @@ def _open_python(pairs: list[Any], skip: bool) -> Pairs:
 
 
 class PairsDigest:
-    """The SHA-256 of pairs, one after another."""
+    """The SHA-256 of pairs that are added one by one."""
 
     def __init__(self):
         self._digest = hashlib.sha256()
@@ -276,12 +217,12 @@ class PairsDigest:
         return self._digest.hexdigest()
 
 
-def _pair_of_values(pair: Any, number: int) -> Pair | Fault:
+def _pair_of_values(pair: object, number: int) -> Pair | Fault:
     place = f"<pairs>, pair {number}"
     if _is_path(pair) or not isinstance(pair, Iterable) or len(sides := list(pair)) != 2:
         raise SourceError(
-            f"expected (source, target) pairs, but number {number} is {shown(repr(pair))}; two files are a "
-            "tuple of two paths"
+            f"expected (source, target) pairs, but number {number} is {shown(repr(pair))}; give two files as "
+            "a tuple of two paths"
         )
     if any(map(is_missing, sides)):
         return Fault(EMPTY_SIDE, number)

@@ -1,7 +1,7 @@
-"""A row of a table: a text and its label, checked when they come as values of any type."""
+"""A row of a table: a text and its label, and the checks of values of any type."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ostinato.data.sources.faults import Fault
 from ostinato.errors import SourceError
@@ -15,9 +15,9 @@ class Row(NamedTuple):
     """A text and its label.
 
     Attributes:
-        text: as it stands in the table; it may be empty.
-        label: the class, or several of them with a separator between; never empty.
-        number: the line its row begins in, or the place of the row or file among the others; from 1 on.
+        text: as the table has it; it may be empty.
+        label: the class, or several classes with a separator between; never empty.
+        number: the first line of the row, or the place of the row or file among the others; from 1 on.
     """
 
     text: str
@@ -25,16 +25,16 @@ class Row(NamedTuple):
     number: int
 
 
-def row_of_values(text: Any, label: Any, number: int, at: Callable[[int], str]) -> Row | Fault:
-    """The row of a text and a label out of JSON or Python.
+def row_of_values(text: object, label: object, number: int, at: Callable[[int], str]) -> Row | Fault:
+    """The row of a text and a label from JSON or Python.
 
     Args:
         text, label: values of any type; None, NaN and what pandas writes for a missing value are missing.
         number: of the row.
-        at: where the row of a number is, for messages.
+        at: the place of the row with this number, for messages.
 
     Raises:
-        SourceError: the text or the label is none.
+        SourceError: the text or the label is of another type.
     """
     if is_missing(text):
         return Fault(NO_TEXT, number)
@@ -47,15 +47,15 @@ def row_of_values(text: Any, label: Any, number: int, at: Callable[[int], str]) 
     return Row(str(text), named, number)
 
 
-def is_missing(value: Any) -> bool:
-    """None, NaN, and the missing values of pandas, which are told by name as pandas need not be installed."""
+def is_missing(value: object) -> bool:
+    """Whether a value is None, NaN or a missing value of pandas, which need not be installed."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float) and value != value
 
 
-def _label(value: Any, number: int, at: Callable[[int], str]) -> str:
-    """A label as text: whole numbers without a point, so that 1 and 1.0 are one label."""
+def _label(value: object, number: int, at: Callable[[int], str]) -> str:
+    """A label as text, with whole numbers without a point, so that 1 and 1.0 are the same label."""
     if isinstance(value, str):
         return str(value).strip()
     if isinstance(value, float) and value.is_integer():
@@ -63,6 +63,6 @@ def _label(value: Any, number: int, at: Callable[[int], str]) -> str:
     if isinstance(value, list | dict | tuple | set | bytes):
         raise SourceError(
             f"{at(number)}: expected a text or a number as the label, got {type(value).__name__} "
-            f"{shown(repr(value))}; several labels are one text with a separator between them"
+            f"{shown(repr(value))}; write several labels as one text with a separator between them"
         )
     return str(value).strip()

@@ -1,7 +1,7 @@
-"""Where labelled texts come from: CSV, TSV and JSON-lines files, a folder per label, pairs, DataFrames.
+"""Sources of labelled texts: CSV, TSV and JSON-lines files, a folder per label, pairs, DataFrames.
 
-A `Table` is rows of (text, label) somewhere that are not read yet. It gives them one after another, as often
-as asked, and a JSON-able description by which a later process finds it again.
+A `Table` is rows of (text, label) somewhere, not read yet. It has a JSON-able description with which a later
+process finds it again.
 """
 
 import hashlib
@@ -10,132 +10,91 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Protocol, runtime_checkable
 
 from ostinato.data.sources import imdb, json_lines, label_folders
+from ostinato.data.sources.base import RowSource, is_description
 from ostinato.data.sources.columns import choose_columns
 from ostinato.data.sources.delimited import csv_dialect, read_records, rows_of_records, tsv_dialect
-from ostinato.data.sources.faults import Fault, without_faults
+from ostinato.data.sources.faults import Fault
 from ostinato.data.sources.rows import Row, row_of_values
 from ostinato.errors import ConfigError, RunError, SourceError
-from ostinato.files.lines import OnRead, files_identity, reading, unreadable
+from ostinato.files.atomic import JsonObject
+from ostinato.files.lines import OnRead, mode_of, reading
 from ostinato.wording import shown
 
 __all__ = ["Row", "Table", "open_table", "open_table_like"]
 
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 SAMPLE = 500
-"""Rows that are looked at to guess columns."""
+"""The number of rows to guess columns from."""
 
-Read = Callable[[OnRead | None], Iterator[Row | Fault]]
+
+@runtime_checkable
+class Frame(Protocol):
+    """A DataFrame of pandas or another library."""
+
+    @property
+    def columns(self) -> Iterable[object]: ...
+    def __getitem__(self, column: object, /) -> Iterable[object]: ...
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(RowSource[Row]):
     """Labelled texts somewhere, not read yet; made by `open_table`.
 
     Attributes:
-        name: what the user gave, for messages.
-        description: JSON-able; `open_table` of it gives the same table in another process.
         columns: the names of the text and the label column, guessed ones included; None where there are none.
-        size: bytes of its files; None for Python data.
-        notes: sentences about what was guessed.
-        files: what it reads.
-        content: SHA-256 (hex) of its rows, where that is known without reading.
-        place: what a row's number counts: "line", "row" or "file".
-        skipped: after a pass over the rows, how many were left out, by reason.
     """
 
-    name: str
-    description: dict[str, Any]
+    contents: ClassVar[str] = "rows with a text and a label"
     columns: tuple[str, str] | None = None
-    size: int | None = None
-    notes: tuple[str, ...] = ()
-    files: tuple[Path, ...] = field(default=(), repr=False)
-    content: str | None = None
-    place: str = "line"
-    skipped: dict[str, int] = field(default_factory=dict, compare=False)
-    _read: Read | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def skips_bad_rows(self) -> bool:
-        """Whether rows that cannot be used are left out; else they are an error."""
-        return bool(self.description.get("skip_bad_rows"))
-
-    def rows(self, on_read: OnRead | None = None) -> Iterator[Row]:
-        """The rows in order, one at a time.
-
-        Args:
-            on_read: called with the bytes read so far, now and then.
-
-        Raises:
-            SourceError: it cannot be read, is not UTF-8, holds NUL bytes or broken rows, or no rows at all.
-                Rows without text or label, and with too many or too few fields, are counted to the end and
-                reported then, unless they are to be skipped.
-        """
-        if self._read is None:
-            raise SourceError(
-                "the source was pairs given in Python, which are not kept; give them again, or give a file"
-            )
-        items = self._read(on_read)
-        empty = True
-        for row in without_faults(
-            items, self.skipped, name=self.name, place=self.place, skip=self.skips_bad_rows
-        ):
-            empty = False
-            yield row
-        if empty:
-            raise SourceError(f"{self.name} holds no rows with a text and a label")
-
-    def identity(self) -> str:
-        """What its rows depend on; see `files_identity`."""
-        return files_identity(self.description, self.files, self.name, self.content)
 
     def at(self, number: int) -> str:
-        """Where a row is, for messages: "reviews.csv, line 7"."""
-        if self.place == "file":
-            return str(self.files[number - 1])
-        return f"{self.name}, {self.place} {number}"
+        """The place of a row, for messages: "reviews.csv, line 7", or the path of its file."""
+        return str(self.files[number - 1]) if self.place == "file" else super().at(number)
 
 
 def open_table(
-    source: Any, *, text: str | None = None, label: str | None = None, skip_bad_rows: bool = False
+    source: object, *, text: str | None = None, label: str | None = None, skip_bad_rows: bool = False
 ) -> Table:
-    """The table that a source names. Its rows are not read yet, but for those that columns are guessed from.
+    """The table that a source names. Only the rows from which columns are guessed are read yet.
 
     Args:
-        source: a path to a .csv, .tsv or .jsonl file, perhaps .gz; a folder that holds a folder per label
-            with a file per text; "imdb" unless a file or folder is called so; (text, label) pairs; a
-            DataFrame; or `Table.description`, which brings the options below with it.
+        source: a path to a .csv, .tsv or .jsonl file, also .gz; a folder with a folder per label and in it a
+            file per text; "imdb" unless a file or folder has that name; (text, label) pairs; a DataFrame; or
+            `Table.description`, which includes the options below.
         text, label: the columns; None to guess them.
         skip_bad_rows: leave out rows without text or label, or with too many or too few fields, and count
             them.
 
     Raises:
         SourceError: there is no such source, or it has no such columns.
-        ConfigError: columns are named for a source without columns, or the same one twice.
+        ConfigError: columns are named for a source without columns, or both are the same.
         RunError: the description is damaged.
     """
-    if isinstance(source, dict):
+    if is_description(source):
         return _reopen(source)
     if text is not None and text == label:
-        raise ConfigError(f"text and label are the same column, {text!r}; name two")
+        raise ConfigError(f"text and label must be two columns, got {text!r} for both")
     if isinstance(source, str | os.PathLike):
         return _open_path(os.fspath(source), text, label, skip_bad_rows)
-    if hasattr(source, "columns") and hasattr(source, "__getitem__"):
+    if isinstance(source, Frame):
         return _open_frame(source, text, label, skip_bad_rows)
     _refuse_columns("(text, label) pairs have", text, label)
     if not isinstance(source, Iterable):
         raise SourceError(f"expected a path, (text, label) pairs or a DataFrame, got {type(source).__name__}")
-    pairs: Sequence[Any] = source if isinstance(source, list | tuple) else list(source)
-    return _open_pairs("<pairs>", lambda: map(_two, pairs, range(1, len(pairs) + 1)), skip_bad_rows)
+    pairs: Sequence[object] = source if isinstance(source, list | tuple) else list(source)
+    return _open_pairs(
+        "<pairs>", lambda: map(_text_and_label, pairs, range(1, len(pairs) + 1)), skip_bad_rows
+    )
 
 
-def open_table_like(source: Any, columns: tuple[str, str] | None, *, skip_bad_rows: bool) -> Table:
-    """The table that a source names, opened as another was whose text and label `columns` are called so.
+def open_table_like(source: object, columns: tuple[str, str] | None, *, skip_bad_rows: bool) -> Table:
+    """The table that a source names, with the text and label `columns` of another table.
 
     Where it has no such columns, they are guessed. Arguments and errors are those of `open_table`.
     """
@@ -147,11 +106,11 @@ def open_table_like(source: Any, columns: tuple[str, str] | None, *, skip_bad_ro
     return open_table(source, skip_bad_rows=skip_bad_rows)
 
 
-def _reopen(description: dict[str, Any]) -> Table:
+def _reopen(description: JsonObject) -> Table:
     damaged = RunError(f"the description of the table is damaged: {shown(repr(description))}")
     kind, path, skip = (description.get(key) for key in ("kind", "path", "skip_bad_rows"))
     text, label, content = (description.get(key) for key in ("text", "label", "content"))
-    if not isinstance(skip, bool) or not all(isinstance(name, str | None) for name in (text, label)):
+    if not isinstance(skip, bool) or not isinstance(text, str | None) or not isinstance(label, str | None):
         raise damaged
     if kind == "pairs":
         if not isinstance(content, str) or not re.fullmatch("[0-9a-f]{64}", content):
@@ -164,23 +123,23 @@ def _reopen(description: dict[str, Any]) -> Table:
     is_file = kind == "file" and isinstance(text, str) and isinstance(label, str)
     if not is_file and kind != "folder":
         raise damaged
-    mode = _mode(path)
+    mode = mode_of(path)
     if mode is None:
         raise SourceError(f"there is no {kind} {shown(path)!r} any more")
     if not (stat.S_ISREG if is_file else stat.S_ISDIR)(mode):
-        raise SourceError(f"{shown(path)} was a {kind} when training began, and is none now")
+        raise SourceError(f"{shown(path)} was a {kind} when training began, and is not one now")
     return _open_file(path, text, label, skip) if is_file else _open_folder(path, skip)
 
 
 def _open_path(name: str, text: str | None, label: str | None, skip: bool) -> Table:
-    mode = _mode(name)
+    mode = mode_of(name)
     if mode is None:
         if name == imdb.IMDB:
             _refuse_columns("the table imdb has", text, label)
             return _open_imdb(skip)
         raise SourceError(
             f"there is no file or folder {shown(name)!r}; give a .csv, .tsv or .jsonl file, a folder "
-            "that holds a folder per label, or the name imdb"
+            "with a folder per label, or the name imdb"
         )
     if stat.S_ISDIR(mode):
         _refuse_columns("a folder of texts has", text, label)
@@ -190,19 +149,9 @@ def _open_path(name: str, text: str | None, label: str | None, skip: bool) -> Ta
     return _open_file(name, text, label, skip)
 
 
-def _mode(name: str) -> int | None:
-    """The type of what is at a path, as `os.stat` gives it; None when nothing is there."""
-    try:
-        return os.stat(name).st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    except OSError as error:
-        raise unreadable(name, error) from error
-
-
 def _refuse_columns(what: str, text: str | None, label: str | None) -> None:
     if text is not None or label is not None:
-        raise ConfigError(f"{what} no columns to choose; leave the names of text and label column out")
+        raise ConfigError(f"{what} no columns to choose; leave out the names of the text and label columns")
 
 
 # Files.
@@ -213,8 +162,7 @@ def _open_file(given: str, text: str | None, label: str | None, skip: bool) -> T
     kind = FORMATS.get(Path(path.name.lower().removesuffix(".gz")).suffix)
     if kind is None:
         raise SourceError(
-            f"{name} does not say what it is; rename it to end in {', '.join(FORMATS)}, or one of these and "
-            ".gz"
+            f"the name of {name} must end in {', '.join(FORMATS)}, or in one of these and .gz; rename it"
         )
     with reading(name):
         size = path.stat().st_size
@@ -222,7 +170,7 @@ def _open_file(given: str, text: str | None, label: str | None, skip: bool) -> T
         sample = [record for _, record in islice(json_lines.read_objects(path, name), SAMPLE)]
         names = list(dict.fromkeys(key for record in sample for key in record))
         if not names:
-            raise SourceError(f"{name} is empty: there are no rows to read")
+            raise SourceError(f"{name} is empty: it has no rows")
         values = [[record.get(column) for column in names] for record in sample]
         chosen, notes = choose_columns(name, names, values, text, label, header=False)
 
@@ -236,7 +184,7 @@ def _open_file(given: str, text: str | None, label: str | None, skip: bool) -> T
         records = read_records(path, name, dialect)
         header = next(records, None)
         if header is None:
-            raise SourceError(f"{name} is empty: there is no row with the names of the columns")
+            raise SourceError(f"{name} is empty: it has no row with the names of the columns")
         names = [column.strip() for column in header[1]]
         values = [fields for _, fields in islice(records, SAMPLE) if len(fields) == len(names)]
         chosen, notes = choose_columns(name, names, values, text, label, header=True)
@@ -252,7 +200,7 @@ def _open_file(given: str, text: str | None, label: str | None, skip: bool) -> T
         "label": chosen[1],
         "skip_bad_rows": skip,
     }
-    return Table(name, description, chosen, size, notes, (path,), _read=read)
+    return Table(name, description, size, notes, (path,), _read=read, columns=chosen)
 
 
 def _open_folder(given: str, skip: bool) -> Table:
@@ -265,7 +213,7 @@ def _open_folder(given: str, skip: bool) -> Table:
         return label_folders.read_rows(root, files, on_read)
 
     description = {"kind": "folder", "path": str(root), "skip_bad_rows": skip}
-    return Table(shown(given), description, None, size, (), tuple(files), place="file", _read=read)
+    return Table(shown(given), description, size, files=tuple(files), place="file", _read=read)
 
 
 def _open_imdb(skip: bool) -> Table:
@@ -275,14 +223,14 @@ def _open_imdb(skip: bool) -> Table:
         return imdb.read_imdb(path, on_read)
 
     description = {"kind": "named", "path": imdb.IMDB, "skip_bad_rows": skip}
-    return Table(imdb.IMDB, description, imdb.COLUMNS, path.stat().st_size, (), (path,), _read=read)
+    size = path.stat().st_size
+    return Table(imdb.IMDB, description, size, files=(path,), _read=read, columns=imdb.COLUMNS)
 
 
 # Python data.
 
 
-def _open_frame(frame: Any, text: str | None, label: str | None, skip: bool) -> Table:
-    """A DataFrame of pandas, or of another library with `columns` and `frame[column]`."""
+def _open_frame(frame: Frame, text: str | None, label: str | None, skip: bool) -> Table:
     own = list(frame.columns)
     names = [str(column) for column in own]
     heads = [list(islice(iter(frame[column]), SAMPLE)) for column in own if own.count(column) == 1]
@@ -292,7 +240,7 @@ def _open_frame(frame: Any, text: str | None, label: str | None, skip: bool) -> 
     return _open_pairs("the DataFrame", lambda: zip(first, second, strict=True), skip, columns, notes)
 
 
-def _two(pair: Any, number: int) -> tuple[Any, Any]:
+def _text_and_label(pair: object, number: int) -> tuple[object, object]:
     if isinstance(pair, str | bytes) or not isinstance(pair, Iterable) or len(two := list(pair)) != 2:
         raise SourceError(f"expected (text, label) pairs, but number {number} is {shown(repr(pair))}")
     return two[0], two[1]
@@ -300,12 +248,12 @@ def _two(pair: Any, number: int) -> tuple[Any, Any]:
 
 def _open_pairs(
     name: str,
-    pairs: Callable[[], Iterator[tuple[Any, Any]]],
+    pairs: Callable[[], Iterator[tuple[object, object]]],
     skip: bool,
     columns: tuple[str, str] | None = None,
     notes: tuple[str, ...] = (),
 ) -> Table:
-    """The table of pairs held in memory, known by the hash of what they are."""
+    """The table of pairs in memory, identified by their hash."""
 
     def read(on_read: OnRead | None) -> Iterator[Row | Fault]:
         for number, (text, label) in enumerate(pairs(), 1):
@@ -316,4 +264,4 @@ def _open_pairs(
         digest.update(json.dumps(item).encode())
     content = digest.hexdigest()
     description = {"kind": "pairs", "content": content, "skip_bad_rows": skip}
-    return Table(name, description, columns, notes=notes, content=content, place="row", _read=read)
+    return Table(name, description, notes=notes, content=content, place="row", _read=read, columns=columns)

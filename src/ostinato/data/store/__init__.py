@@ -1,1 +1,1 @@
-"""What the cache keeps, memory-mapped: texts, rows, vocabularies and ids."""
+"""What the cache keeps: texts, rows, vocabularies and ids, memory-mapped."""

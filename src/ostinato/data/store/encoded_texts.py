@@ -1,6 +1,6 @@
-"""Texts as ids in memory-mapped files of the cache, each text for itself.
+"""Texts as ids in memory-mapped files of the cache, each text encoded by itself.
 
-In the folder `examples`: the ids (.ids), where those of each text begin (.starts), and how many it has
+The folder `examples` holds the ids (.ids), the start of each text among them (.starts), and its number of ids
 (.lengths).
 """
 
@@ -9,7 +9,6 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from ostinato.data.encoders.char import CharEncoder
 from ostinato.data.encoders.normalize import SEGMENT, normalize_text, segments
 from ostinato.data.encoders.registry import Encoder, encoder_digest
 from ostinato.data.store.texts import StoredTexts
@@ -18,16 +17,16 @@ from ostinato.files import cache
 from ostinato.files.cache import Progress
 
 FORMAT = 1
-"""Counts up when equal texts and encoders give other files than before, so that old ones are not used."""
+"""Increased when equal texts and encoders give other files than before, so that old files are not used."""
 
 
 class EncodedTexts(NamedTuple):
     """The ids of texts, memory-mapped and read-only.
 
     Attributes:
-        ids: of all texts, int32 (ids,).
-        starts: where each text begins in `ids`, and their end: int64 (texts + 1,).
-        lengths: ids of each text, int32 (texts,); 0 for one without known symbols.
+        ids: the ids of all texts, int32 (ids,).
+        starts: where each text begins in `ids`, and where the last one ends, int64 (texts + 1,).
+        lengths: the number of ids of each text, int32 (texts,); 0 without known symbols.
     """
 
     ids: np.ndarray
@@ -36,13 +35,13 @@ class EncodedTexts(NamedTuple):
 
 
 def encode_text(encoder: Encoder, text: str) -> np.ndarray:
-    """The ids of a text the way examples have them, int32 (ids,).
+    """The ids of an example, int32 (ids,).
 
-    For words and bpe, white space around it is left out, and the first word is the same as one after a space.
-    A character that a char encoder does not know is left out; a word becomes <unk>.
+    A `spaced` encoder reads it without white space around it and with one space before its first word. A
+    character without an id is left out; an unknown word becomes <unk>.
     """
     text = normalize_text(text, encoder.normalize)
-    if encoder.name in ("word", "bpe"):
+    if encoder.spaced:
         text = spaced(text)
     if not text:
         return np.empty(0, np.int32)
@@ -52,7 +51,7 @@ def encode_text(encoder: Encoder, text: str) -> np.ndarray:
 
 
 def spaced(text: str) -> str:
-    """The text as words and bpe read it: with one space before its first word, and none at its end."""
+    """The text with one space before its first word, and none at its end."""
     text = text.strip()
     return " " + text if text else ""
 
@@ -61,10 +60,10 @@ def _encode_known(encoder: Encoder, text: str) -> np.ndarray:
     try:
         return encoder.encode(text)
     except EncodingError:
-        if not isinstance(encoder, CharEncoder):
+        missing = encoder.missing(text)
+        if not missing:
             raise
-        known = set(encoder.alphabet)
-        return encoder.encode("".join(symbol for symbol in text if symbol in known))
+        return encoder.encode("".join(symbol for symbol in text if symbol not in missing))
 
 
 def encoded_texts(
@@ -73,8 +72,8 @@ def encoded_texts(
     """The ids of texts by `encode_text`, from the cache where it has them.
 
     Args:
-        texts: one after another.
-        content: a hash that the texts follow from.
+        texts: the texts of one or several tables, in order.
+        content: a hash that determines the texts.
         encoder: what encodes them.
         on_progress: called with the bytes encoded so far, and in all.
 
@@ -90,9 +89,9 @@ def encoded_texts(
 
 def _find(base: Path, count: int) -> EncodedTexts | None:
     try:
-        starts = cache.map_array(base.with_name(f"{base.name}.starts"), np.dtype(np.int64), count + 1)
-        lengths = cache.map_array(base.with_name(f"{base.name}.lengths"), np.dtype(np.int32), count)
-        ids = cache.map_array(base.with_name(f"{base.name}.ids"), np.dtype(np.int32), int(starts[-1]))
+        starts = cache.map_array(cache.with_ending(base, "starts"), np.dtype(np.int64), count + 1)
+        lengths = cache.map_array(cache.with_ending(base, "lengths"), np.dtype(np.int32), count)
+        ids = cache.map_array(cache.with_ending(base, "ids"), np.dtype(np.int32), int(starts[-1]))
     except (OSError, ValueError):
         return None
     return EncodedTexts(ids, starts, lengths)
@@ -103,9 +102,9 @@ def _write(
 ) -> None:
     total, before, end = sum(len(stored.data) for stored in texts), 0, 0
     with (
-        cache.writing(base.with_name(f"{base.name}.ids")) as ids,
-        cache.writing(base.with_name(f"{base.name}.lengths")) as lengths,
-        cache.writing(base.with_name(f"{base.name}.starts")) as starts,
+        cache.writing(cache.with_ending(base, "ids")) as ids,
+        cache.writing(cache.with_ending(base, "lengths")) as lengths,
+        cache.writing(cache.with_ending(base, "starts")) as starts,
     ):
         _put(starts, np.zeros(1, np.int64))
         for stored in texts:

@@ -1,6 +1,6 @@
-"""Texts in a file of the cache, one after another, and where each ends.
+"""Texts concatenated in a file of the cache, and where each ends.
 
-Whatever has texts keeps them so: the rows of a table in one such file, sources and targets in two.
+The rows of a table are in one such file, the sources and targets of pairs in two.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _BLOCK_BYTES = 4 << 20
 
 @dataclass(frozen=True, eq=False)
 class StoredTexts:
-    """Texts that are memory-mapped.
+    """Memory-mapped texts.
 
     Attributes:
         data: all texts in UTF-8, uint8 (bytes,).
@@ -33,7 +33,7 @@ class StoredTexts:
         return self.data[start : int(self.ends[i])].tobytes().decode()
 
     def blocks(self) -> Iterator[tuple[int, list[str]]]:
-        """(bytes so far, texts) of some thousand texts after another, fewer where they are long."""
+        """All texts in order, as (bytes so far, texts) of some thousand texts, fewer where they are long."""
         done = at = 0
         while at < len(self):
             ends = np.array(self.ends[at : at + _BLOCK])

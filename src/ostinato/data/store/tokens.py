@@ -1,7 +1,7 @@
-"""A corpus as ids in a memory-mapped file of the cache, so that a text larger than memory trains.
+"""A corpus as ids in a memory-mapped file of the cache, so that it may be larger than memory.
 
-    index/         which text is at a path, as long as the size and time of its files stay: its content hash
-    vocabularies/  what encoders were fitted to a text
+    index/         the content hash of the text at a path, while the size and time of its files stay
+    vocabularies/  the encoders fitted to a text
     tokens/        the ids of a text by an encoder, as .npy
 
 All three are found without reading the text again, and made again when they are missing or damaged.
@@ -10,9 +10,10 @@ All three are found without reading the text again, and made again when they are
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypedDict, Unpack
+from typing import BinaryIO, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -25,7 +26,9 @@ from ostinato.files import cache
 from ostinato.files.cache import Progress
 
 FORMAT = 1
-"""Counts up when an encoder of equal JSON gives other ids than before, so that old files are not used."""
+"""Increased when an encoder of equal JSON gives other ids than before, so that old files are not used."""
+Stamps = list[tuple[str, int, int]]
+"""See `Corpus.stamps`."""
 
 
 class Tokens(NamedTuple):
@@ -33,8 +36,8 @@ class Tokens(NamedTuple):
 
     Attributes:
         ids: read-only memory-mapped array, shape (ids,), of the encoder's dtype.
-        encoder: what made them.
-        content: SHA-256 (hex) of the corpus' bytes, decompressed and concatenated.
+        encoder: what made the ids.
+        content: SHA-256 (hex) of the bytes of the corpus, decompressed and concatenated.
     """
 
     ids: np.ndarray
@@ -63,18 +66,18 @@ def prepare_tokens(
     Args:
         corpus: the text.
         encoder: what encodes it; None to fit one.
-        on_progress: called with the bytes read so far and in all (None while unknown); starts again at each
+        on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
             pass over the text: for its hash, its vocabulary and its ids.
         **fit_options: `name` ("char" if not given) and the options of `fit_encoder`, without `encoder`.
 
     Raises:
         SourceError: the corpus cannot be read, repeats one symbol, or changes meanwhile; the cache cannot be
             written.
-        EncodingError: it has symbols that the given encoder does not know.
+        EncodingError: it has symbols unknown to the given encoder.
         ConfigError: an option does not exist or is out of range.
     """
     if encoder is not None and fit_options:
-        raise ConfigError(f"an encoder is given, so there is nothing to fit with {', '.join(fit_options)}")
+        raise ConfigError(f"an encoder is given, so nothing is fitted with {', '.join(fit_options)}")
     stamps = corpus.stamps()
     content, total = _content(corpus, stamps, on_progress)
     if encoder is None:
@@ -91,11 +94,11 @@ def prepare_tokens(
 
 
 def content_hash(corpus: Corpus) -> str:
-    """SHA-256 (hex) of a corpus' bytes; read only if its files are new or changed. Raises SourceError."""
+    """SHA-256 (hex) of the bytes of a corpus; read only if its files have changed. Raises SourceError."""
     return _content(corpus, corpus.stamps(), None)[0]
 
 
-def _content(corpus: Corpus, stamps: list[list[Any]], on_progress: Progress | None) -> tuple[str, int | None]:
+def _content(corpus: Corpus, stamps: Stamps, on_progress: Progress | None) -> tuple[str, int | None]:
     """The content hash of a corpus and its size in bytes, where that is known."""
     if corpus.content is not None:
         return corpus.content, None if corpus.data is None else len(corpus.data)
@@ -129,7 +132,7 @@ def _fitted(corpus: Corpus, content: str, options: FitOptions) -> Encoder:
 
 
 def _write(file: BinaryIO, encoder: Encoder, corpus: Corpus) -> None:
-    """Write the ids as .npy. How many they are is known only at the end; its header leaves room for that."""
+    """Writes the ids as .npy. Their number is known only at the end; the header leaves room for it."""
     header = {"descr": np.lib.format.dtype_to_descr(encoder.dtype), "fortran_order": False, "shape": (0,)}
     np.lib.format.write_array_header_1_0(file, header)
     start, count = file.tell(), 0
@@ -142,8 +145,8 @@ def _write(file: BinaryIO, encoder: Encoder, corpus: Corpus) -> None:
         raise RuntimeError("numpy wrote a header of another length")
 
 
-def _open(path: Path, dtype: np.dtype[Any]) -> np.ndarray | None:
-    """The ids in a file of the cache; None when there is no such file or it is damaged."""
+def _open(path: Path, dtype: np.dtype) -> np.ndarray | None:
+    """The ids in a file of the cache; None when the file is missing or damaged."""
     try:
         ids = np.load(path, mmap_mode="r", allow_pickle=False)
         whole = path.stat().st_size == ids.offset + ids.nbytes
@@ -153,7 +156,7 @@ def _open(path: Path, dtype: np.dtype[Any]) -> np.ndarray | None:
 
 
 def _watched(corpus: Corpus, total: int | None, on_progress: Progress | None) -> Corpus:
-    """The same corpus, reporting what is read of it."""
+    """The same corpus, which reports what is read of it."""
     if on_progress is None:
         return corpus
     done = 0
@@ -166,10 +169,10 @@ def _watched(corpus: Corpus, total: int | None, on_progress: Progress | None) ->
     return replace(corpus, on_read=on_read)
 
 
-def _refuse_change(corpus: Corpus, stamps: list[list[Any]]) -> None:
+def _refuse_change(corpus: Corpus, stamps: Stamps) -> None:
     if corpus.stamps() != stamps:
         raise SourceError(f"{corpus.name} changed while it was read; try again when nothing writes to it")
 
 
-def _digest(data: list[Any]) -> str:
+def _digest(data: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()

@@ -1,36 +1,41 @@
-"""Encoders fitted once: to all of a text or to the training part of some texts, and kept in the cache.
+"""Encoders fitted once, to a whole corpus or to the training part of some texts, and kept in the cache.
 
-In the folder `vocabularies`, each encoder as JSON under a key of all that its fit depends on.
+The folder `vocabularies` holds each encoder as JSON; the name of its file is a hash of everything that the
+fit depends on.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from ostinato.data.encoders.normalize import Normalize, normalize_text
-from ostinato.data.encoders.registry import Encoder, encoder_from_json, fit_encoder
-from ostinato.data.encoders.word import WordEncoder
+from ostinato.data.encoders.registry import (
+    Encoder,
+    check_vocabulary_size,
+    encoder_class,
+    encoder_from_json,
+    fit_encoder,
+)
 from ostinato.data.sources.corpora import Corpus
 from ostinato.data.store.encoded_texts import spaced
 from ostinato.data.store.texts import StoredTexts
-from ostinato.errors import ConfigError, RunError
+from ostinato.errors import RunError
 from ostinato.files import cache
 from ostinato.files.cache import Progress
 
 FORMAT = 1
-"""Counts up when equal texts give another vocabulary than before, so that old ones are not used."""
+"""Increased when equal texts give another vocabulary than before, so that old files are not used."""
 
 
 def fitted_once(key: str, fit: Callable[[], Encoder]) -> Encoder:
     """An encoder, from the cache where it has it.
 
     Args:
-        key: names all that the fit depends on; part of a file's name.
-        fit: makes the encoder; its errors are raised.
+        key: determines everything that the fit depends on; part of a file's name.
+        fit: makes the encoder; its errors pass through.
 
     Raises:
         SourceError: the cache cannot be written.
@@ -52,44 +57,43 @@ def fitted_to_part(
     part: np.ndarray,
     name: str,
     *,
-    drawn_from: list[Any],
+    drawn_from: list[object],
     source: str,
     normalize: Normalize = "none",
     min_count: int = 1,
     vocabulary_size: int | None = None,
     on_progress: Progress | None = None,
 ) -> Encoder:
-    """The encoder fitted to some of the texts as `encode_text` reads them, from the cache where it has it.
+    """The encoder fitted to some texts as `encode_text` reads them, from the cache where it has it.
 
     Args:
         texts: training texts and others.
-        part: the numbers of those to fit to, rising.
+        part: the numbers of the texts to fit to, rising.
         name: the name of the encoder.
-        drawn_from: JSON-able: all that texts and part follow from, such as a hash and a seed.
+        drawn_from: JSON-able: what determines texts and part, such as a hash and a seed.
         source: what messages call the texts.
         normalize, min_count: see `fit_encoder`.
-        vocabulary_size: how many ids to have at most: for words the most frequent and one for the unknown
-            (None for all), for bpe its pieces (None for its own default).
-        on_progress: called with the bytes of `texts` that are read so far, and in all.
+        vocabulary_size: the most ids: for words <unk> and the most frequent words (None for all), for bpe its
+            pieces (None for the default of `fit_encoder`).
+        on_progress: called with the bytes of `texts` read so far, and in all.
 
     Raises:
         ConfigError: an option does not exist or is out of range.
         SourceError: the texts repeat one symbol; the cache cannot be written.
     """
-    if name == "word" and vocabulary_size is not None and vocabulary_size < 2:
-        raise ConfigError(
-            f"the vocabulary size is {vocabulary_size}; it must be 2 or more: <unk> and a word at least"
-        )
+    if vocabulary_size is not None:
+        check_vocabulary_size(name, vocabulary_size)
 
     def fit() -> Encoder:
         corpus = _Part(source, "text", texts=texts, part=part, on_progress=on_progress)
-        if name in ("word", "bpe"):
+        if encoder_class(name).spaced:
             corpus = replace(corpus, spaced=normalize)
-        sized = {"vocabulary_size": vocabulary_size} if name == "bpe" and vocabulary_size is not None else {}
-        encoder = fit_encoder(name, corpus, normalize=normalize, min_count=min_count, **sized)
-        if isinstance(encoder, WordEncoder) and vocabulary_size is not None:
-            encoder = replace(encoder, words=encoder.words[: vocabulary_size - 1])
-        return encoder
+        if vocabulary_size is None:
+            return fit_encoder(name, corpus, normalize=normalize, min_count=min_count)
+        encoder = fit_encoder(
+            name, corpus, normalize=normalize, min_count=min_count, vocabulary_size=vocabulary_size
+        )
+        return encoder.limited(vocabulary_size)
 
     options = json.dumps([FORMAT, *drawn_from, name, normalize, min_count, vocabulary_size])
     return fitted_once(hashlib.sha256(options.encode()).hexdigest(), fit)
@@ -97,7 +101,11 @@ def fitted_to_part(
 
 @dataclass(frozen=True)
 class _Part(Corpus):
-    """Some of the texts, one after another as they are encoded."""
+    """Some of the texts, concatenated as they are encoded.
+
+    Attributes:
+        spaced: the normalisation of each text before its space; None for a text without a space before it.
+    """
 
     texts: StoredTexts | None = field(default=None, repr=False)
     part: np.ndarray | None = field(default=None, repr=False)
