@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -37,14 +37,14 @@ COMMANDS = {
 class Commands(TyperGroup):
     """The commands, imported when they are asked for, and a hint for a name that is none."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: usage.Command) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: usage.Command, cmd_name: str) -> usage.Command:
         """A command as the list of all shows it; `resolve_command` gives the one that runs."""
         return usage.listed(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+    def resolve_command(self, ctx: usage.Command, args: list[str]) -> usage.Command:
         if args[0] in COMMANDS:
             return args[0], command(args[0]), args[1:]
         try:
@@ -55,7 +55,7 @@ class Commands(TyperGroup):
             raise
 
 
-def command(name: str) -> Any:
+def command(name: str) -> usage.Command:
     """The Click command of a name."""
     return importlib.import_module(f"ostinato.cli.commands.{name}").command()
 
@@ -117,11 +117,11 @@ def _warnings_in_one_line() -> Iterator[None]:
     with warnings.catch_warnings():
         others = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], *where: str | int) -> None:
             if issubclass(category, EngineWarning | RunWarning | ConfigWarning):
                 print(f"Warning: {message}", file=sys.stderr)
             else:
-                others(message, category, *where)
+                others(message, category, *where)  # pyright: ignore[reportArgumentType]
 
         warnings.showwarning = show
         yield

@@ -22,6 +22,12 @@ _RESERVED = ("as_json", "texts", "vocabulary")
 """Parameters of a task's functions that are not flags of their own."""
 
 
+Values = dict[str, Any]
+"""What flags gave, by the name of the parameter."""
+Kind = Any
+"""A type as it is annotated: a class, a union, a Literal."""
+
+
 class Parameter(NamedTuple):
     """A parameter of a command.
 
@@ -35,10 +41,10 @@ class Parameter(NamedTuple):
     """
 
     name: str
-    kind: Any
+    kind: Kind
     flag: Flag
     help: str
-    default: Any = None
+    default: object = None
     setting: bool = False
 
     @property
@@ -122,12 +128,12 @@ def option(parameter: Parameter) -> inspect.Parameter:
     return _typer(parameter.name, Annotated[kind | None, told], None)
 
 
-def own(name: str, kind: Any, told: Any, default: Any = None) -> inspect.Parameter:
+def own(name: str, kind: Kind, told: object, default: object = None) -> inspect.Parameter:
     """A parameter that a command declares itself."""
     return _typer(name, Annotated[kind, told], default)
 
 
-def values(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+def values(parameters: Iterable[Parameter], given: Mapping[str, object]) -> Values:
     """What was given, as settings have it: numbers with commas between become a tuple.
 
     Raises:
@@ -149,7 +155,7 @@ def values(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> dict[st
     return found
 
 
-def _typer(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+def _typer(name: str, annotation: Kind, default: object) -> inspect.Parameter:
     default = inspect.Parameter.empty if default is ... else default
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -161,7 +167,7 @@ def _shown_default(parameter: Parameter) -> str | bool:
     return f"{default:g}" if isinstance(default, int | float) and not isinstance(default, bool) else False
 
 
-def _hints(function: Callable[..., object]) -> dict[str, Any]:
+def _hints(function: Callable[..., object]) -> dict[str, Kind]:
     """The types of its parameters; what it returns may have a type that needs TensorFlow."""
     if not isinstance(function, types.FunctionType):
         return {}
@@ -170,11 +176,11 @@ def _hints(function: Callable[..., object]) -> dict[str, Any]:
     return typing.get_type_hints(parameters, include_extras=True)
 
 
-def _annotated(hint: Any) -> bool:
+def _annotated(hint: Kind) -> bool:
     return typing.get_origin(hint) is Annotated
 
 
-def _members(kind: Any) -> list[Any]:
+def _members(kind: Kind) -> list[Kind]:
     """The types of a union but None; of anything else itself."""
     kind = typing.get_args(kind)[0] if _annotated(kind) else kind
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -182,7 +188,7 @@ def _members(kind: Any) -> list[Any]:
     return [kind]
 
 
-def _plain(kind: Any) -> Any:
+def _plain(kind: Kind) -> Kind:
     """The type that Click converts to, the words of a Literal as a tuple, else str for pydantic."""
     members = _members(kind)
     if len(members) == 1 and typing.get_origin(members[0]) is Literal:
@@ -190,7 +196,7 @@ def _plain(kind: Any) -> Any:
     return members[0] if len(members) == 1 and members[0] in (bool, int, float, Path) else str
 
 
-def _element(kind: Any) -> Callable[[str], Any] | None:
+def _element(kind: Kind) -> Callable[[str], float] | None:
     """The type of a tuple's numbers."""
     for member in _members(kind):
         if typing.get_origin(member) is tuple:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 from ostinato.errors import SourceError
 
 _TOGETHER = 1024
+_Item = str | Exception | None
+"""A line, what went wrong, or the end."""
 
 
 def waiting_lines(stream: IO[bytes], name: str) -> Iterator[list[str]]:
@@ -18,10 +20,10 @@ def waiting_lines(stream: IO[bytes], name: str) -> Iterator[list[str]]:
     Raises:
         SourceError: a line is not UTF-8, or has a NUL byte.
     """
-    waiting: queue.Queue[Any] = queue.Queue(8 * _TOGETHER)
+    waiting: queue.Queue[_Item] = queue.Queue(8 * _TOGETHER)
     ended = threading.Event()
 
-    def put(item: Any) -> None:
+    def put(item: _Item) -> None:
         while not ended.is_set():
             try:
                 return waiting.put(item, timeout=0.1)
@@ -40,8 +42,8 @@ def waiting_lines(stream: IO[bytes], name: str) -> Iterator[list[str]]:
 
     threading.Thread(target=read, daemon=True).start()
     try:
-        end: Any = ()
-        while end == ():
+        end: _Item = ""
+        while end == "":
             group: list[str] = []
             item = waiting.get()
             while isinstance(item, str):

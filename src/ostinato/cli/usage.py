@@ -12,11 +12,13 @@ from typer.core import TyperCommand
 from ostinato.wording import hint_after
 
 # Typer brings Click along, under a name that changed over its versions.
+Command = Any
+"""A command, a group or a context of Click; Typer brings its classes along under changing names."""
 UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
-def sentence(error: Any) -> str:
+def sentence(error: Command) -> str:
     """What a usage error says; of an option that there is not, which one was probably meant."""
     name = getattr(error, "option_name", None)
     if name is None or not hasattr(error, "possibilities"):
@@ -27,11 +29,11 @@ def sentence(error: Any) -> str:
 
 
 def click_command(
-    function: Callable[..., Any],
+    function: Callable[..., object],
     kind: type[TyperCommand] | None = None,
     name: str | None = None,
-    **settings: Any,
-) -> Any:
+    **settings: object,
+) -> Command:
     """The Click command of a function whose parameters are declared as Typer reads them."""
     paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     function.__doc__ = "\n\n".join(" ".join(each.split()) for each in paragraphs)
@@ -45,6 +47,6 @@ def click_command(
     return typer.main.get_command(app)
 
 
-def listed(name: str, text: str) -> Any:
+def listed(name: str, text: str) -> Command:
     """A command as far as the list of all commands shows it."""
     return TyperCommand(name, help=text, rich_markup_mode="rich")

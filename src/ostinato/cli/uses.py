@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from ostinato.cli import flags
-from ostinato.cli.flags import Parameter
+from ostinato.cli.flags import Parameter, Values
 from ostinato.errors import ConfigError
 from ostinato.runs.opened import OpenedRun
 from ostinato.tasks import registry
+from ostinato.tasks.base import Answer
 
 Checkpoint = Annotated[str, typer.Option(help="Use the `best` or the `last` checkpoint.")]
 
@@ -33,7 +34,7 @@ def with_flags(function: Callable[..., None], parameters: list[Parameter]) -> Ca
     own = list(inspect.signature(function, eval_str=True).parameters.values())[:-1]
     names = {each.name for each in parameters}
 
-    def run(**values: Any) -> None:
+    def run(**values: object) -> None:
         given = {name: value for name, value in values.items() if name in names and value is not None}
         function(**{name: value for name, value in values.items() if name not in names}, given=given)
 
@@ -42,9 +43,7 @@ def with_flags(function: Callable[..., None], parameters: list[Parameter]) -> Ca
     return run
 
 
-def checked(
-    opened: OpenedRun, command: str, given: Mapping[str, Any], *arguments: object, **options: object
-) -> Any:
+def checked(opened: OpenedRun, command: str, given: Values, *arguments: object, **options: object) -> Answer:
     """What the run's task makes of its flags for a command; see `ostinato.tasks.base.TaskSpec`.
 
     Raises:

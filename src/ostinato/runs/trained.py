@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ostinato import engines
 from ostinato.errors import ConfigError, RunError, warn
@@ -17,7 +17,7 @@ from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
 from ostinato.runs.opened import check_checkpoint, refusal, settings_of
 from ostinato.tasks import registry
-from ostinato.tasks.base import Aligns, Attributes, ComparesWords, Generates, Predicts, Task
+from ostinato.tasks.base import Aligns, Answer, Attributes, ComparesWords, Generates, Predicts, Task
 from ostinato.wording import quoted
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class TrainedRun:
         """What the network can do; see `ostinato.tasks.base.Task.use`."""
         return self.task.use(self.model, self.directory.vocabulary)
 
-    def generate(self, **options: Any) -> list[str]:
+    def generate(self, **options: object) -> list[str]:
         """Writes text; see the `generate` of the task's answers, as in
         `ostinato.tasks.language_model.answers`.
 
@@ -58,7 +58,7 @@ class TrainedRun:
         self.check_options(use.generate, options)
         return use.generate(**options)
 
-    def predict(self, texts: Iterable[str], **options: Any) -> list[Any]:
+    def predict(self, texts: Iterable[str], **options: object) -> list[Answer]:
         """Says what each text is, or translates it; see the `predictions` of the task's answers.
 
         Args:
@@ -74,13 +74,13 @@ class TrainedRun:
         """
         return list(self.predictions(texts, **options))
 
-    def predictions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
+    def predictions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]:
         """`predict`, one after another while the texts come in, a few thousand at a time."""
         use = self.use_that(Predicts, "predict")
         self.check_options(use.predictions, options)
         return use.predictions(texts, **options)
 
-    def align(self, source: str, target: str) -> Any:
+    def align(self, source: str, target: str) -> Answer:
         """Where a translator looks while it reads a translation.
 
         Args:
@@ -92,7 +92,7 @@ class TrainedRun:
         """
         return self.use_that(Aligns, "align").align(source, target)
 
-    def attribute(self, texts: Iterable[str], **options: Any) -> list[Any]:
+    def attribute(self, texts: Iterable[str], **options: object) -> list[Answer]:
         """Says what each text is, and how each of its words moved that.
 
         Args:
@@ -107,13 +107,13 @@ class TrainedRun:
         """
         return list(self.attributions(texts, **options))
 
-    def attributions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]:
+    def attributions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]:
         """`attribute`, one after another."""
         use = self.use_that(Attributes, "attribute")
         self.check_options(use.attributions, options)
         return use.attributions(texts, **options)
 
-    def neighbors(self, word: str, count: int = 10) -> Any:
+    def neighbors(self, word: str, count: int = 10) -> Answer:
         """The words whose embeddings are nearest to a word's, and those farthest.
 
         Raises:
@@ -122,7 +122,7 @@ class TrainedRun:
         """
         return self.use_that(ComparesWords, "neighbors").neighbors(word, count)
 
-    def explain(self, texts: Iterable[str], **options: Any) -> list[Any]:
+    def explain(self, texts: Iterable[str], **options: object) -> list[Answer]:
         """The older name of `attribute`."""
         warn("run.explain is now called run.attribute", DeprecationWarning)
         return self.attribute(texts, **options)
@@ -141,7 +141,7 @@ class TrainedRun:
             raise refusal(self.directory, use)
         return self.use
 
-    def check_options(self, use: Callable[..., Any], options: Iterable[str]) -> None:
+    def check_options(self, use: Callable[..., object], options: Iterable[str]) -> None:
         """Refuses options that a use of the run does not take. Raises ConfigError naming the first."""
         known = inspect.signature(use).parameters
         for name in options:

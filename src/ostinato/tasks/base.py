@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from ostinato.cells.base import State, StateSpec
     from ostinato.tasks.config import TaskConfig
 
+Answer = Any
+"""What a network answers: a translation, a label with its probability, an alignment."""
+Network = Any
+"""A keras.Model of the task's own class."""
+Source = Any
+"""What a task's `TaskSpec.source` returns."""
 Json = dict[str, Any]
 """A JSON object."""
 OnProgress = Callable[[int, "int | None"], None]
@@ -162,7 +168,7 @@ class Task(Protocol):
 
     def read(
         self,
-        source: Any,
+        source: Source,
         *,
         vocabulary: Json | None = None,
         whole: bool = False,
@@ -190,11 +196,11 @@ class Task(Protocol):
         """
         ...
 
-    def states(self, model: Any) -> tuple[StateSpec, ...]:
+    def states(self, model: Network) -> tuple[StateSpec, ...]:
         """The tensors of the recurrent state that batches carry; empty where every batch begins anew."""
         return ()
 
-    def loss(self, model: Any, batch: Batch, state: State, *, step: tf.Tensor | None = None) -> Loss:
+    def loss(self, model: Network, batch: Batch, state: State, *, step: tf.Tensor | None = None) -> Loss:
         """What a batch adds to the loss.
 
         Args:
@@ -209,7 +215,7 @@ class Task(Protocol):
         """The figures that people read, from the sums over any number of batches, as floats."""
         ...
 
-    def use(self, model: Any, vocabulary: Json) -> object:
+    def use(self, model: Network, vocabulary: Json) -> object:
         """What a trained network can do: an object with any of the protocols below."""
         return None
 
@@ -232,7 +238,9 @@ class Evaluation(Protocol):
 class Evaluates(Protocol):
     """Finds more in an evaluation than the figures of `Task.loss` and `Task.metrics`."""
 
-    def evaluate(self, data: Data, part: str, on_batch: OnBatch | None = None, **options: Any) -> Evaluation:
+    def evaluate(
+        self, data: Data, part: str, on_batch: OnBatch | None = None, **options: object
+    ) -> Evaluation:
         """Evaluates a part that the data has."""
         ...
 
@@ -249,35 +257,35 @@ class Evaluates(Protocol):
 class Generates(Protocol):
     """Writes sequences."""
 
-    def generate(self, **options: Any) -> list[str]: ...
+    def generate(self, **options: object) -> list[str]: ...
 
 
 @runtime_checkable
 class Predicts(Protocol):
     """Answers texts, one after another."""
 
-    def predictions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]: ...
+    def predictions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]: ...
 
 
 @runtime_checkable
 class Attributes(Protocol):
     """Says how much each part of an input contributed to the answer."""
 
-    def attributions(self, texts: Iterable[str], **options: Any) -> Iterator[Any]: ...
+    def attributions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]: ...
 
 
 @runtime_checkable
 class Aligns(Protocol):
     """Says where the network looked while it wrote."""
 
-    def align(self, source: str, target: str) -> Any: ...
+    def align(self, source: str, target: str) -> Answer: ...
 
 
 @runtime_checkable
 class ComparesWords(Protocol):
     """Has an embedding in which words are near to each other or far."""
 
-    def neighbors(self, word: str, count: int = 10) -> Any: ...
+    def neighbors(self, word: str, count: int = 10) -> Answer: ...
 
 
 # What the rest of the house knows of a task, without TensorFlow.
@@ -294,7 +302,7 @@ class RunFacts:
     """
 
     path: Path
-    config: Any
+    config: TaskConfig
     vocabulary: Json
 
 
@@ -322,7 +330,7 @@ class Given:
 class Opened:
     """What `TaskSpec.source` has returned."""
 
-    source: Any
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -356,10 +364,10 @@ class TaskSpec:
     command: str
     config: type[TaskConfig]
     task: str | type[Task]
-    source: Callable[..., Any]
-    output: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    source: Callable[..., Source]
+    output: Mapping[str, Callable[..., Answer]] = field(default_factory=dict)
 
-    def open(self, given: object, vocabulary: Json | None = None) -> Any:
+    def open(self, given: object, vocabulary: Json | None = None) -> Source:
         """What `Task.read` reads.
 
         Args:

@@ -18,7 +18,9 @@ from ostinato import engines, layers
 from ostinato.errors import ConfigError, ConfigWarning, warn
 from ostinato.wording import did_you_mean, hint_after, quoted, shown
 
-Settings = dict[str, Any]
+Value = Any
+"""Of a setting."""
+Settings = dict[str, Value]
 """Settings by name, not checked yet."""
 
 
@@ -53,10 +55,10 @@ class Config(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    renamed: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {}
+    renamed: ClassVar[Mapping[str, tuple[str, Callable[[Value], Value]]]] = {}
     """Settings of older versions: what each is called now, and its value then from its value before."""
 
-    def __init__(self, /, **settings: Any):
+    def __init__(self, /, **settings: Value):
         try:
             super().__init__(**self._migrated(settings))
         except pydantic.ValidationError as error:
@@ -180,7 +182,7 @@ Seed = Annotated[
 class RecurrentConfig(TaskConfig):
     """The settings of a network of recurrent layers: `cell`, `units`, `layers`, `reset_after`, `engine`."""
 
-    renamed: ClassVar[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    renamed: ClassVar[Mapping[str, tuple[str, Callable[[Value], Value]]]] = {
         "reset_before": ("reset_after", lambda before: not before)
     }
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from ostinato.errors import ConfigError, RunError
 from ostinato.wording import hint_after
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ostinato.tasks.base import Task, TaskSpec
     from ostinato.tasks.config import TaskConfig
 
@@ -82,13 +84,13 @@ def make(config: TaskConfig) -> Task:
     """
     from ostinato.tasks.base import Task
 
-    kind: Any = spec_of(config).task
+    kind = spec_of(config).task
     if isinstance(kind, str):
         module, _, name = kind.partition(":")
         kind = vars(importlib.import_module(module))[name]
     if Task not in kind.__mro__:  # it gets the defaults of what it leaves out
         kind = type(kind.__name__, (kind, Task), {})
-    return kind(config)
+    return cast("Callable[[TaskConfig], Task]", kind)(config)
 
 
 def package_of(config: TaskConfig) -> str | None:

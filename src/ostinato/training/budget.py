@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
 
 from ostinato.errors import RunError
+from ostinato.tasks.base import Json
 from ostinato.training.config import TrainingConfig
 from ostinato.wording import quoted, shown
 
@@ -54,11 +54,11 @@ class Position:
     learning_rate: float = 0.0
     ended: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Position:
+    def from_json(cls, data: Json) -> Position:
         """Raises RunError when the data is no position."""
         try:
             position = cls(**data)
@@ -66,7 +66,7 @@ class Position:
             raise _damaged(quoted(error)) from None
         for each in fields(cls):
             value = getattr(position, each.name)
-            if not _IS[each.type](value):
+            if not _IS[str(each.type)](value):
                 raise _damaged(f"{each.name} = {shown(repr(value))}")
         if max(position.step, position.best_step or 0) > _LAST_STEP:
             raise _damaged(f"step = {max(position.step, position.best_step or 0):,} is beyond any training")
@@ -77,16 +77,16 @@ def _damaged(detail: str) -> RunError:
     return RunError(f"the checkpoint's position is damaged: {detail}")
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < _LARGEST_COUNT
 
 
-def _is_amount(value: Any) -> bool:
+def _is_amount(value: object) -> bool:
     return _is_count(value) or (type(value) is float and 0 <= value < math.inf)
 
 
 # What a field of each type of a position may hold, when anyone may have written it.
-_IS: dict[Any, Callable[[Any], bool]] = {
+_IS: dict[str, Callable[[object], bool]] = {
     "int": _is_count,
     "float": _is_amount,
     "int | None": lambda value: value is None or _is_count(value),

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -112,12 +112,12 @@ class Evaluator:
 
 def evaluate(
     path: str | os.PathLike[str] | TrainedRun,
-    source: Any = None,
+    source: object = None,
     *,
     split: str | None = None,
     checkpoint: str = "best",
     on_batch: OnBatch | None = None,
-    **options: Any,
+    **options: object,
 ) -> dict[str, float]:
     """The figures over all of a part of the run's source, or over all of another source.
 
@@ -151,12 +151,12 @@ def evaluate(
 
 def evaluate_in_detail(
     path: str | os.PathLike[str] | TrainedRun,
-    source: Any = None,
+    source: object = None,
     *,
     split: str | None = None,
     checkpoint: str = "best",
     on_batch: OnBatch | None = None,
-    **options: Any,
+    **options: object,
 ) -> Evaluation:
     """All that an evaluation of a classifier or translator finds, of which `evaluate` returns the figures.
 

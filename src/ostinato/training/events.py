@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+Row = dict[str, Any]
+"""A row of metrics.jsonl."""
+
 
 @dataclass(frozen=True)
 class Notice:
@@ -58,7 +61,7 @@ class Evaluating:
 class Measured:
     """A row of metrics.jsonl: `split` is `train` (since the last such row) or `validation` (all of it)."""
 
-    row: dict[str, Any]
+    row: Row
 
 
 @dataclass(frozen=True)

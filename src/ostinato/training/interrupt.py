@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -19,7 +19,9 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[
+            int, signal.Handlers | int | Callable[[int, FrameType | None], object] | None
+        ] = {}
 
     def __enter__(self) -> Interrupt:
         # Python delivers signals to the main thread only, and lets only that thread choose what they do.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from ostinato.errors import RunError
 from ostinato.files import atomic
 from ostinato.runs.directory import RunDirectory
-from ostinato.training.events import Ended, Event, Measured
+from ostinato.training.events import Ended, Event, Measured, Row
 from ostinato.training.report import draw_accuracies, draw_losses
 
 
@@ -29,7 +27,7 @@ class TensorBoard:
 
     def __init__(self, run: RunDirectory):
         self._run = run
-        self._writers: dict[str, Any] = {}
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Measured):
@@ -41,7 +39,7 @@ class TensorBoard:
             for writer in self._writers.values():
                 writer.close()
 
-    def _write(self, row: dict[str, Any]) -> None:
+    def _write(self, row: Row) -> None:
         if row["split"] not in self._writers:
             folder = self._run.tensorboard / row["split"]
             self._writers[row["split"]] = tf.summary.create_file_writer(str(folder))

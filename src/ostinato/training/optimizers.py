@@ -9,11 +9,14 @@ checkpoint saves as they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from ostinato.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    import keras
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 _SLOTS = {"sgd": (), "adam": ("momentum", "velocity"), "adamw": ("momentum", "velocity")}
@@ -28,7 +31,7 @@ class Optimizer:
         weights: trainable variables of a Keras model.
     """
 
-    def __init__(self, config: TrainingConfig, names: Sequence[str], weights: Sequence[Any]):
+    def __init__(self, config: TrainingConfig, names: Sequence[str], weights: Sequence[keras.Variable]):
         self._config = config
         # A Keras variable wraps TensorFlow's, which has the handle that the fused ops need.
         self._weights = [weight.value for weight in weights]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from ostinato.training.events import Row
 
 
-def draw_losses(rows: list[dict[str, Any]], path: Path, unit: str = "tokens") -> None:
+def draw_losses(rows: list[Row], path: Path, unit: str = "tokens") -> None:
     """Draws training and validation loss over the steps.
 
     Args:
@@ -17,12 +18,12 @@ def draw_losses(rows: list[dict[str, Any]], path: Path, unit: str = "tokens") ->
     _draw(rows, path, "loss", f"loss (nats per {unit.removesuffix('s')})")
 
 
-def draw_accuracies(rows: list[dict[str, Any]], path: Path) -> None:
+def draw_accuracies(rows: list[Row], path: Path) -> None:
     """Draws training and validation accuracy over the steps; arguments as for `draw_losses`."""
     _draw(rows, path, "accuracy", "accuracy")
 
 
-def _draw(rows: list[dict[str, Any]], path: Path, figure_name: str, axis: str) -> None:
+def _draw(rows: list[Row], path: Path, figure_name: str, axis: str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.0, 4.2), dpi=120, layout="constrained")

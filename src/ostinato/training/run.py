@@ -140,7 +140,7 @@ def resume(
 ) -> TrainedRun:
     """Goes on with a training that was interrupted or killed, as if it had not been.
 
-    A run that is finished is only loaded. Any number of workers and devices may go on where another number
+    A run that is finished is only loaded. Another number of workers and devices may go on where some
     stopped; with more than one, weights are equal but for rounding.
 
     Args:

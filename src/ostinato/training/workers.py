@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from ostinato.data.batches.shards import rows_of
 from ostinato.errors import ConfigError, OstinatoError, TrainingError
@@ -39,6 +40,8 @@ _LOST = (
     tf.errors.FailedPreconditionError,
 )
 _SLURM_PORT = 8888
+Resolver = Any
+"""TensorFlow's description of a cluster."""
 
 
 class Workers:
@@ -54,7 +57,7 @@ class Workers:
         replica_count: how many replicas all workers have together.
     """
 
-    def __init__(self, strategy: Any, index: int = 0, count: int = 1):
+    def __init__(self, strategy: tf.distribute.Strategy, index: int = 0, count: int = 1):
         self.strategy, self.index, self.count = strategy, index, count
         self.replica_count: int = strategy.num_replicas_in_sync
         local = self.replica_count // count
@@ -88,14 +91,14 @@ class Workers:
 
     # What they tell each other.
 
-    def sum(self, values: Any) -> np.ndarray:
+    def sum(self, values: ArrayLike) -> np.ndarray:
         """Numbers added up over all workers, float64; every worker must ask, with as many numbers."""
         values = np.asarray(values, np.float64)
         if self.count == 1:
             return values
-        return self._total(values.ravel()).numpy().reshape(values.shape)
+        return self._total(tf.constant(values.ravel())).numpy().reshape(values.shape)
 
-    def told_by(self, index: int, values: Any) -> np.ndarray:
+    def told_by(self, index: int, values: ArrayLike) -> np.ndarray:
         """One worker's numbers, float64; of the others only how many they give counts."""
         return self.sum(np.asarray(values, np.float64) * (self.index == index))
 
@@ -247,7 +250,7 @@ def _interruptible() -> Iterator[None]:
 
 
 @functools.cache
-def _mirrored(devices: int) -> Any:
+def _mirrored(devices: int) -> tf.distribute.Strategy:
     """The devices of this process; kept, since a second strategy would number its messages like the first."""
     if not 1 <= devices <= 1024:
         raise ConfigError(f"devices = {devices}: expected 1 to 1024")
@@ -271,7 +274,7 @@ def _mirrored(devices: int) -> Any:
 # The cluster.
 
 
-def _cluster() -> Any:
+def _cluster() -> Resolver | None:
     """TensorFlow's resolver of the cluster this process belongs to; None outside one.
 
     Raises:
@@ -298,7 +301,7 @@ def _cluster() -> Any:
     return resolver
 
 
-def _slurm() -> Any:
+def _slurm() -> Resolver:
     """The cluster of a Slurm step; the resolver asks nvidia-smi for GPUs, where there is one."""
     resolver = tf.distribute.cluster_resolver.SlurmClusterResolver
     if shutil.which("nvidia-smi"):
@@ -308,7 +311,7 @@ def _slurm() -> Any:
     return resolver(port_base=_SLURM_PORT, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False)
 
 
-def _place(cluster: Any) -> tuple[int, int]:
+def _place(cluster: Resolver) -> tuple[int, int]:
     """(index, count) of this process among the workers, a chief being the first."""
     spec = cluster.cluster_spec().as_dict()
     jobs: Sequence[str] = [job for job in ("chief", "worker") if job in spec]

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ostinato import engines
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.usage import click_command
+from ostinato.cli.usage import Command, click_command
 from ostinato.interop.keras.model_files import check_model_path
 
 if TYPE_CHECKING:
     from ostinato.acceleration.compare import Comparison
 
 
-def command() -> Any:
+def command() -> Command:
     """What Click runs."""
     return click_command(bench)
 

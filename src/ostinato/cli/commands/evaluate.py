@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ostinato.cli import flags, uses
-from ostinato.cli.flags import Parameter
+from ostinato.cli.flags import Parameter, Values
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.usage import click_command
+from ostinato.cli.usage import Command, click_command
 from ostinato.errors import ConfigError
 from ostinato.runs.opened import OpenedRun, open_to_use, source_of
 from ostinato.tasks import registry
@@ -22,7 +22,7 @@ from ostinato.tasks.base import PARTS, Evaluates, Evaluation, Given, Opened
 from ostinato.wording import hint_after
 
 
-def command() -> Any:
+def command() -> Command:
     """What Click runs."""
     of_sources = flags.union(each for spec in registry.specs() for each in _of_source(spec.source))
     return click_command(
@@ -53,7 +53,7 @@ def evaluate(
     ] = None,
     checkpoint: uses.Checkpoint = "best",
     as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
-    given: Any = None,
+    given: Values | None = None,
 ) -> None:
     """Measures a trained model exactly.
 
@@ -76,6 +76,7 @@ def evaluate(
             f"--split must be train, validation or test, got {split}{hint_after(split, PARTS)}"
         )
     opened = open_to_use(run, checkpoint)
+    given = given or {}
     of_source = {each.name for each in _of_source(opened.spec.source)}
     options, show = _checked(opened, {name: given[name] for name in given if name not in of_source})
     asked = _source(opened, source or [], {name: given[name] for name in given if name in of_source})
@@ -95,9 +96,7 @@ def evaluate(
         show(evaluation)
 
 
-def _checked(
-    opened: OpenedRun, given: Mapping[str, Any]
-) -> tuple[dict[str, Any], Callable[[Evaluation], None] | None]:
+def _checked(opened: OpenedRun, given: Values) -> tuple[Values, Callable[[Evaluation], None] | None]:
     """The options of the evaluation, and what prints more than its figures."""
     if "evaluate" in opened.spec.output:
         return uses.checked(opened, "evaluate", given)
@@ -109,7 +108,7 @@ def _checked(
     return {}, None
 
 
-def _source(opened: OpenedRun, given: list[str], options: Mapping[str, Any]) -> Opened | None:
+def _source(opened: OpenedRun, given: list[str], options: Values) -> Opened | None:
     """The source to evaluate on; None is the run's own, once it is certain that it is still there.
 
     Raises:
@@ -131,7 +130,7 @@ def _source(opened: OpenedRun, given: list[str], options: Mapping[str, Any]) -> 
 
 
 def _measure(
-    opened: OpenedRun, source: Opened | None, split: str | None, options: dict[str, Any]
+    opened: OpenedRun, source: Opened | None, split: str | None, options: Values
 ) -> tuple[dict[str, float], Evaluation | None]:
     """The figures and, of a task that finds more, the evaluation; with a bar on standard error."""
     from rich.console import Console

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ostinato.cli import uses
+from ostinato.cli.flags import Values
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.usage import click_command
+from ostinato.cli.usage import Command, click_command
 from ostinato.runs.opened import open_to_use
 
 
-def command() -> Any:
+def command() -> Command:
     """What Click runs."""
     return click_command(uses.with_flags(generate, uses.of_all_tasks("generate")))
 
@@ -24,7 +25,7 @@ def generate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of the text.")
     ] = False,
-    given: Any = None,
+    given: Values | None = None,
 ) -> None:
     """Writes text with a trained language model, onto standard output as it is written.
 
@@ -33,6 +34,6 @@ def generate(
     Example: ostinato generate runs/lm-001 --prompt "The " --length 80 --beam 8 --no-repeat 12
     """
     opened = open_to_use(run, checkpoint, "generate")
-    write = uses.checked(opened, "generate", given, as_json=as_json)
+    write = uses.checked(opened, "generate", given or {}, as_json=as_json)
     import_tensorflow()
     write(opened.loaded().use)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import platform
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ostinato import engines
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.usage import click_command
+from ostinato.cli.usage import Command, click_command
 
 
-def command() -> Any:
+def command() -> Command:
     """What Click runs."""
     return click_command(info)
 

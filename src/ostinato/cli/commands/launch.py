@@ -8,14 +8,14 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ostinato.cli.commands import train
 from ostinato.cli.launch.processes import run_workers
 from ostinato.cli.training import only_checking
-from ostinato.cli.usage import click_command
+from ostinato.cli.usage import Command, click_command
 from ostinato.errors import ConfigError
 
 _EXAMPLE = "ostinato launch --workers 2 -- train lm book.txt"
@@ -23,7 +23,7 @@ _MOST_WORKERS, _LONGEST_GRACE = 64, 3600
 _THREADS = ("OSTINATO_THREADS", "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
 
-def command() -> Any:
+def command() -> Command:
     """What Click runs."""
     # What follows the worker's command belongs to it, options too.
     return click_command(launch, allow_interspersed_args=False)

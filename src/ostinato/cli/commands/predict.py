@@ -5,20 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ostinato.cli import uses
+from ostinato.cli.flags import Values
 from ostinato.cli.lines import waiting_lines
 from ostinato.cli.quiet import import_tensorflow
-from ostinato.cli.usage import click_command
+from ostinato.cli.usage import Command, click_command
 from ostinato.errors import SourceError
 from ostinato.runs.opened import open_to_use
 from ostinato.tasks.base import Printer
 
 
-def command() -> Any:
+def command() -> Command:
     """What Click runs."""
     return click_command(uses.with_flags(predict, uses.of_all_tasks("predict")))
 
@@ -34,7 +35,7 @@ def predict(
     ] = None,
     checkpoint: uses.Checkpoint = "best",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a text.")] = False,
-    given: Any = None,
+    given: Values | None = None,
 ) -> None:
     """Says what texts are, or translates them: a line for each as soon as it is known.
 
@@ -59,7 +60,7 @@ def predict(
         )
     opened = open_to_use(run, checkpoint, "predict")
     alone = None if file or texts == ["-"] else texts
-    printer = uses.checked(opened, "predict", given, texts=alone, as_json=as_json)
+    printer = uses.checked(opened, "predict", given or {}, texts=alone, as_json=as_json)
     if file is None:
         import_tensorflow()
         groups = waiting_lines(sys.stdin.buffer, "standard input") if alone is None else [texts]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ostinato.cli.usage import click_command
+from ostinato.cli.usage import Command, click_command
 
 
-def command() -> Any:
+def command() -> Command:
     """What Click runs."""
     return click_command(recipes)
 

@@ -6,7 +6,7 @@ import inspect
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from ostinato.cli import flags, usage
 from ostinato.cli.flags import Parameter, own
 from ostinato.cli.training import in_cluster, progress, ready, tell
+from ostinato.cli.usage import Command
 from ostinato.errors import ConfigError, RunError
 from ostinato.tasks import registry
 from ostinato.tasks.base import Given, Opened, TaskSpec
@@ -34,14 +35,14 @@ _DEVICES = typer.Option(
 class Tasks(TyperGroup):
     """A command for each task; `ostinato train …` without a task's name is that of the first one."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Command) -> list[str]:
         return [spec.command for spec in registry.specs()]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Command, cmd_name: str) -> Command:
         spec = next((spec for spec in registry.specs() if spec.command == cmd_name), None)
         return None if spec is None else task_command(spec)
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Command, args: list[str]) -> list[str]:
         tasks = self.list_commands(ctx)
         resumes = any(arg.split("=")[0] == "--resume" for arg in args)
         if not resumes and (not args or args[0] not in {*tasks, *ctx.help_option_names}):
@@ -69,12 +70,12 @@ class TaskCommand(TyperCommand):
     spec: TaskSpec
     settings: list[Parameter]
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
+    def format_help(self, ctx: Command, formatter: Command) -> None:
         show_recipes(self.spec, self.settings, self.params)
         super().format_help(ctx, formatter)
 
 
-def command() -> Any:
+def command() -> Command:
     """The group of all tasks' commands."""
     app = typer.Typer(
         cls=Tasks,
@@ -122,12 +123,12 @@ def train(
 # A task's command.
 
 
-def task_command(spec: TaskSpec) -> Any:
+def task_command(spec: TaskSpec) -> Command:
     """The command that trains a task: the arguments and flags of its source, and a flag for every setting."""
     arguments, of_source = flags.of_function(spec.source)
     settings = [*flags.of_config(spec.config), *flags.of_config(TrainingConfig)]
 
-    def run(**given: Any) -> None:
+    def run(**given: object) -> None:
         train_task(spec, arguments, of_source, settings, given)
 
     run.__doc__ = f"{inspect.getdoc(spec.config)}\n\nAll flags: ostinato train {spec.command} --help-all"
@@ -324,7 +325,7 @@ def _save_recipe(path: Path, config: TaskConfig, training: TrainingConfig, *, ov
 # The help.
 
 
-def show_recipes(spec: TaskSpec, settings: Iterable[Parameter], params: list[Any]) -> None:
+def show_recipes(spec: TaskSpec, settings: Iterable[Parameter], params: list[Command]) -> None:
     """Sets the default that the help shows of each setting to its values in the recipes."""
     from ostinato.training.recipes import names
 
@@ -350,7 +351,7 @@ def settings_of_recipe(spec: TaskSpec, recipe: str) -> Settings:
     }
 
 
-def _shown(param: Any, value: Any, none: str) -> str:
+def _shown(param: Command, value: object, none: str) -> str:
     """The value as it is typed; `none` says what None means."""
     if value is None:
         return none

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.encoder import RecurrentEncoder
+from ostinato.layers.registry import KerasOption
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.padding import PADDING
+from ostinato.tasks.config import Settings
 
 _WORD_SITE, _EMBEDDING_SITE, _OUTPUT_SITE = 1000, 1001, 1002
 _FAR_BELOW = -1e9
@@ -29,10 +29,10 @@ class RecurrentClassifier(keras.Model):
 
     def __init__(
         self,
-        config: ClassifierConfig | dict[str, Any],
+        config: ClassifierConfig | Settings,
         vocabulary_size: int,
         outputs: int,
-        **kwargs: Any,
+        **kwargs: KerasOption,
     ):
         super().__init__(**({"name": "classifier"} | kwargs))
         self.config = config if isinstance(config, ClassifierConfig) else ClassifierConfig(**config)
@@ -143,11 +143,11 @@ class RecurrentClassifier(keras.Model):
         """Makes all weights, by reading two tokens."""
         self(tf.zeros((1, 2), tf.int32), tf.constant([2]) if self.config.masked else None)
 
-    def build_from_config(self, config: Any) -> None:
+    def build_from_config(self, config: object) -> None:
         """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
         self.make_weights()
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Settings:
         settings = {
             "config": self.config.model_dump(mode="json"),
             "vocabulary_size": self.vocabulary_size,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import numpy as np
+import tensorflow as tf
 
+from ostinato.cells.base import State
 from ostinato.data.encoders.registry import Encoder
 from ostinato.decoding.beam import Searcher
 from ostinato.decoding.choices import Beam, Sampling
@@ -14,8 +15,6 @@ from ostinato.decoding.sampling import Writer
 from ostinato.errors import ConfigError
 from ostinato.tasks.language_model.network import RecurrentLanguageModel
 from ostinato.tasks.language_model.writing import how_to_write
-
-_Use = TypeVar("_Use")
 
 
 class Answers:
@@ -28,7 +27,8 @@ class Answers:
 
     def __init__(self, model: RecurrentLanguageModel, encoder: Encoder):
         self._model, self._encoder = model, encoder
-        self._uses: dict[tuple[Callable[..., object], Sampling | Beam], Any] = {}
+        self._writers: dict[Sampling, Writer] = {}
+        self._searchers: dict[Beam, Searcher] = {}
 
     def generate(
         self,
@@ -90,7 +90,7 @@ class Answers:
             return texts
         if seed is None:
             seed = int(np.random.default_rng().integers(2**31))
-        writer = self._kept(Writer, how)
+        writer = self._writer(how)
         ids = np.repeat(given[np.newaxis], count, axis=0)
         told = ""
         pieces = writer.write(
@@ -114,7 +114,7 @@ class Answers:
     def _likeliest(self, start: np.ndarray, length: int, beam: Beam) -> np.ndarray:
         """The likeliest continuations of `start`, ids of shape (at most n_best, length), the best first."""
         # One graph serves any count.
-        searcher = self._kept(Searcher, beam._replace(n_best=beam.size))
+        searcher = self._searcher(beam._replace(n_best=beam.size))
         found = searcher.find(start[np.newaxis], self._model.stack.initial_state(1), length=length)
         tokens = found.tokens.numpy()[0, np.isfinite(found.scores[0])]
         if not len(tokens):
@@ -124,12 +124,22 @@ class Answers:
             )
         return tokens[: beam.n_best]
 
-    def _kept(self, kind: Callable[..., _Use], how: Sampling | Beam) -> _Use:
-        """What writes in this way: traced once, however many texts it writes."""
-        use = self._uses.get((kind, how))
-        if use is None:
-            model, unknown = self._model, self._encoder.unknown
-            banned = () if unknown is None else (unknown,)
-            use = kind(lambda tokens, state: model(tokens, state), self._encoder.size, how, banned)
-            self._uses[kind, how] = use
-        return use
+    def _writer(self, how: Sampling) -> Writer:
+        """What draws in this way: traced once, however many texts it writes."""
+        if how not in self._writers:
+            self._writers[how] = Writer(self._step, self._encoder.size, how, self._banned)
+        return self._writers[how]
+
+    def _searcher(self, how: Beam) -> Searcher:
+        """What searches in this way: traced once, however many texts it finds."""
+        if how not in self._searchers:
+            self._searchers[how] = Searcher(self._step, self._encoder.size, how, self._banned)
+        return self._searchers[how]
+
+    def _step(self, tokens: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
+        return self._model(tokens, state)
+
+    @property
+    def _banned(self) -> tuple[int, ...]:
+        """What is never written: the token for the unknown."""
+        return () if self._encoder.unknown is None else (self._encoder.unknown,)

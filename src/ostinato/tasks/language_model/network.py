@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.registry import KerasOption
 from ostinato.layers.stack import RecurrentStack, State
+from ostinato.tasks.config import Settings
 from ostinato.tasks.language_model.config import LanguageModelConfig
 
 _INPUT_DROPOUT_SITE, _OUTPUT_DROPOUT_SITE = 1000, 1001
@@ -23,7 +23,7 @@ class RecurrentLanguageModel(keras.Model):
         vocabulary_size: how many different tokens there are.
     """
 
-    def __init__(self, config: LanguageModelConfig | dict[str, Any], vocabulary_size: int, **kwargs: Any):
+    def __init__(self, config: LanguageModelConfig | Settings, vocabulary_size: int, **kwargs: KerasOption):
         super().__init__(**({"name": "language_model"} | kwargs))
         self.config = config if isinstance(config, LanguageModelConfig) else LanguageModelConfig(**config)
         self.vocabulary_size = vocabulary_size
@@ -83,10 +83,10 @@ class RecurrentLanguageModel(keras.Model):
         """Makes all weights, by reading one token."""
         self(tf.zeros((1, 1), tf.int32), self.stack.initial_state(1))
 
-    def build_from_config(self, config: Any) -> None:
+    def build_from_config(self, config: object) -> None:
         """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
         self.make_weights()
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Settings:
         settings = {"config": self.config.model_dump(mode="json"), "vocabulary_size": self.vocabulary_size}
         return {"name": self.name} | settings

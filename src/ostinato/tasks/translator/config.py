@@ -34,8 +34,8 @@ SideEncoder = Annotated[str, COMMON_DATA, AfterValidator(_known_encoder)]
 class TranslatorConfig(config.RecurrentConfig):
     """A translator, trained from sentence pairs: a network that reads a sentence and writes another one.
 
-    Any task of that kind will do: from one language to another, from written dates to ISO dates, from letters
-    to sounds.
+    It learns anything of that kind: from one language to another, from written dates to ISO dates, from
+    letters to sounds.
 
     Example: ostinato train translate pairs.tsv --test-fraction 0.05
 

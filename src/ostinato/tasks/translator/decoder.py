@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from ostinato.layers.attention import attention
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.registry import state_sizes
+from ostinato.layers.registry import KerasOption, state_sizes
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.translator.config import TranslatorConfig
 
@@ -47,9 +47,9 @@ def embedded(
     return dropout(x, config.embedding_dropout, key, site=site + 1)
 
 
-def dense(units: int, seed: int, name: str, **options: Any) -> keras.layers.Dense:
+def dense(units: int, seed: int, name: str, **options: KerasOption) -> keras.layers.Dense:
     """A linear layer whose initial weights are drawn from a seed."""
-    initializer: Any = keras.initializers.GlorotUniform(seed=seed)
+    initializer: KerasOption = keras.initializers.GlorotUniform(seed=seed)
     return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **options)
 
 
@@ -68,7 +68,7 @@ class Decoder(keras.layers.Layer):
         seed: where the initial weights are drawn from.
     """
 
-    def __init__(self, config: TranslatorConfig, vocabulary_size: int, *, seed: int, **options: Any):
+    def __init__(self, config: TranslatorConfig, vocabulary_size: int, *, seed: int, **options: KerasOption):
         super().__init__(**options)
         self.config, self.vocabulary_size, self.seed = config, vocabulary_size, seed
         self.embedding = keras.layers.Embedding(
@@ -95,7 +95,7 @@ class Decoder(keras.layers.Layer):
         if not config.tied:
             self.output_layer = dense(vocabulary_size, seed + 220, "output")
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: object = None) -> None:
         """Makes the weights that are used apart from `call` too, by the encoder and in `scores`."""
         config, width = self.config, self.config.units[-1] * (1 + self.config.bidirectional)
         self.embedding.build()
@@ -172,7 +172,9 @@ class Decoder(keras.layers.Layer):
             return self._step(x, memory, state, key)
         time = tf.shape(x)[1]
 
-        def body(at: tf.Tensor, state: State, features: Any, weights: Any) -> tuple[Any, ...]:
+        def body(
+            at: tf.Tensor, state: State, features: tf.TensorArray, weights: tf.TensorArray
+        ) -> tuple[object, ...]:
             here = None if key is None else key._replace(time=at)
             feature, state, weight = self._step(tf.gather(x, [at], axis=1), memory, state, here)
             return at + 1, state, features.write(at, feature[:, 0]), weights.write(at, weight[:, 0])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from ostinato.data.examples.sentences import BOS
 from ostinato.layers.dropout import DropoutKey
 from ostinato.layers.encoder import RecurrentEncoder
+from ostinato.layers.registry import KerasOption
 from ostinato.layers.stack import State
+from ostinato.tasks.config import Settings
 from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded
 
@@ -31,10 +31,10 @@ class RecurrentTranslator(keras.Model):
 
     def __init__(
         self,
-        config: TranslatorConfig | dict[str, Any],
+        config: TranslatorConfig | Settings,
         source_size: int,
         target_size: int,
-        **kwargs: Any,
+        **kwargs: KerasOption,
     ):
         super().__init__(**({"name": "translator"} | kwargs))
         self.config = config if isinstance(config, TranslatorConfig) else TranslatorConfig(**config)
@@ -67,7 +67,7 @@ class RecurrentTranslator(keras.Model):
             if config.bridged == "dense"
         ]
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: object = None) -> None:
         """Makes the decoder's weights that the encoder needs; the others are made in the first call."""
         self.decoder.build()
         self.built = True
@@ -147,11 +147,11 @@ class RecurrentTranslator(keras.Model):
         features, _ = self(tokens, tf.constant([2]), tokens)
         self.decoder.scores(features)
 
-    def build_from_config(self, config: Any) -> None:
+    def build_from_config(self, config: object) -> None:
         """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
         self.make_weights()
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Settings:
         settings = {
             "config": self.config.model_dump(mode="json"),
             "source_size": self.source_size,
