@@ -4,9 +4,11 @@
     python tests/golden/figures.py after.json                   the one that is installed
     diff before.json after.json
 
-Both on one machine: other processors round differently. A training is told by the SHA-256 of its first and of
+Both on one machine: other processors round differently. GOLDEN_WITHOUT_MASKS=1 leaves out all dropout, whose
+masks are drawn by the names of their sites now and were drawn by numbers before. A training is told by the SHA-256 of its first and of
 its final weights and by its rows of metrics; it is interrupted in the middle of an epoch, and resumed. With
---keep FOLDER it also writes what `test_golden.py` reads: runs, models and figures of before.
+--keep FOLDER it also writes what `test_golden.py` reads: runs, models and figures. With --continue FOLDER it only
+resumes the runs that are kept there, and keeps what comes of them.
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ def texts(count: int, seed: int) -> list[str]:
     """Texts of 2 to 9 words."""
     draws = np.random.default_rng(seed)
     return [" ".join(draws.choice(WORDS, size=draws.integers(2, 10))) for _ in range(count)]
+
+
+RATES = ("dropout", "recurrent_dropout", "output_dropout")
+RATES += ("input_dropout", "word_dropout", "embedding_dropout")
 
 
 def trainings() -> dict[str, tuple[str, dict[str, Any], Any, dict[str, Any]]]:
@@ -183,6 +189,8 @@ def train(name: str, path: Path, *, stop_at: int | None = 13, resumed: bool = Tr
     from ostinato.training.events import StepDone
 
     kind, settings, _, training = trainings()[name]
+    if os.environ.get("GOLDEN_WITHOUT_MASKS"):  # they are drawn otherwise since sites have names
+        settings |= {name: 0.0 for name in (*RATES, "scheduled_sampling") if name in settings}
     path.parent.mkdir(parents=True, exist_ok=True)
     source = write_source(name, path.parent)
     config_class = getattr(ostinato, kind)
@@ -325,13 +333,34 @@ def keep(name: str, run: Any, figures: dict[str, Any], folder: Path) -> None:
     (place / "figures.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
+def continue_kept(folder: Path) -> None:
+    """Resumes copies of the runs in a folder, and keeps the final weights and figures there."""
+    for name in trainings():
+        place = folder / name
+        with tempfile.TemporaryDirectory() as elsewhere:
+            path = Path(shutil.copytree(place / "run", Path(elsewhere) / "run"))
+            source = write_source(name, Path(elsewhere))
+            settings = (path / "config.json").read_text()
+            (path / "config.json").write_text(settings.replace(f'"{SOURCE}"', json.dumps(str(source))))
+            import ostinato
+
+            run = ostinato.resume(path)
+            figures = figures_of(run)
+            outputs = np.load(place / "arrays.npz")["outputs"]
+            weights = {key.replace("/", ":"): value for key, value in weights_of(run).items()}
+        np.savez_compressed(place / "arrays.npz", outputs=outputs, **weights)
+        told = {key: figures[key] for key in ("rows", "uses", "evaluation")}
+        (place / "figures.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, nargs="?", default=Path(os.devnull))
     parser.add_argument("--package", type=Path, help="the folder that holds another `ostinato`")
     parser.add_argument("--keep", type=Path, help="write runs, models and figures into this folder, too")
+    parser.add_argument("--continue", dest="kept", type=Path, help="only resume the runs of this folder")
     given = parser.parse_args()
     if given.package is not None:
         # The finder of an editable install comes before any path.
@@ -344,6 +373,9 @@ def main() -> None:
     print(f"ostinato of {ostinato.__file__}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["OSTINATO_CACHE"] = f"{folder}/cache"
+        if given.kept is not None:
+            continue_kept(given.kept)
+            return
         found: dict[str, Any] = {"engine": engine_figures()}
         for name in trainings():
             run = train(name, Path(folder) / name)

@@ -3,11 +3,13 @@
 A stateful generator would have to be saved in every checkpoint, and would give each worker of a cluster
 another stream. Here a mask is a pure function: Philox (Salmon et al. 2011, "Parallel random numbers: as easy
 as 1, 2, 3") is keyed by (seed, step, site), and its counter runs over the rows of the global batch. Resumed
-and sharded runs therefore draw the masks of one uninterrupted worker.
+and sharded runs therefore draw the masks of one uninterrupted worker. A site is named by the path of its
+layer in the network, so that no two of them share masks and a new one changes no other.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 _PHILOX = 1
 _DRAWS_PER_COUNT = 4
-_SITES = 1 << 20
-"""Above the number of sites of any network."""
 
 
 class DropoutKey(NamedTuple):
@@ -41,14 +41,15 @@ class DropoutKey(NamedTuple):
     time: tf.Tensor | None = None
 
 
-def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: int) -> tf.Tensor:
+def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: str) -> tf.Tensor:
     """Zeroes a fraction of the entries and scales the rest up (Srivastava et al. 2014).
 
     Args:
         x: shape (batch, ...), float.
         rate: fraction to drop, in [0, 1).
         key: determines the mask; None (evaluation, generation) returns x unchanged.
-        site: the number of this dropout in the network; each site draws its own masks.
+        site: names this dropout in the network, for example `encoder/layer_0/recurrent`; each site draws its
+            own masks.
 
     Returns:
         A tensor of x's shape and dtype.
@@ -58,7 +59,7 @@ def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: int) -> 
     return tf.where(uniform(tf.shape(x), key, site=site) >= rate, x / (1.0 - rate), tf.zeros_like(x))
 
 
-def uniform(shape: tf.Tensor, key: DropoutKey, *, site: int) -> tf.Tensor:
+def uniform(shape: tf.Tensor, key: DropoutKey, *, site: str) -> tf.Tensor:
     """Uniform numbers in [0, 1), float32. Row r is a pure function of (key, site, first_row + r).
 
     Args:
@@ -66,7 +67,9 @@ def uniform(shape: tf.Tensor, key: DropoutKey, *, site: int) -> tf.Tensor:
         key: determines the numbers.
         site: as for `dropout`.
     """
-    place = site if key.time is None else site + _SITES * (1 + tf.cast(key.time, tf.int64))
+    place = tf.constant(_number(site) << 32, tf.int64)  # behind it there is room for every time step
+    if key.time is not None:
+        place += 1 + tf.cast(key.time, tf.int64)
     per_row = tf.reduce_prod(shape[1:])
     counts_per_row = (per_row + _DRAWS_PER_COUNT - 1) // _DRAWS_PER_COUNT
     philox_key = tf.bitcast(tf.stack([tf.cast(key.seed, tf.int32), tf.cast(key.step, tf.int32)]), tf.uint64)
@@ -81,9 +84,14 @@ def uniform(shape: tf.Tensor, key: DropoutKey, *, site: int) -> tf.Tensor:
     return tf.reshape(numbers[:, :per_row], shape)
 
 
+def _number(site: str) -> int:
+    """A number below 2**31 that follows from the name of a site: from its SHA-256."""
+    return int.from_bytes(hashlib.sha256(site.encode()).digest()[:4], "big") >> 1
+
+
 @contextmanager
 def recurrent_masks(
-    layer: keras.layers.RNN, x: tf.Tensor, key: DropoutKey | None, *, site: int
+    layer: keras.layers.RNN, x: tf.Tensor, key: DropoutKey | None, *, site: str
 ) -> Iterator[None]:
     """Gives a recurrent layer with `recurrent_dropout` its masks, for as long as the context lasts.
 

@@ -12,11 +12,9 @@ from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
 from ostinato.layers.registry import KerasOption, recurrent
 from ostinato.layers.stack import State
 
-# Dropout within the layers is drawn at these sites; dropout between layers at their depths.
-_FORWARD_SITE, _BACKWARD_SITE = 2000, 3000
 _CONFIG = (
     *("cell", "units", "bidirectional", "return_sequences", "dropout", "recurrent_dropout"),
-    *("seed", "site", "options"),
+    *("seed", "options"),
 )
 
 
@@ -33,7 +31,6 @@ class RecurrentEncoder(keras.layers.Layer):
         dropout: fraction of the outputs to drop between two layers.
         recurrent_dropout: fraction of its own past state that each layer drops.
         seed: seed of the initial weights; each layer derives its own.
-        site: added to the dropout sites of the layers, for a network that has other dropout too.
         options: passed to every layer, for example `reset_after` or `engine`.
     """
 
@@ -47,7 +44,6 @@ class RecurrentEncoder(keras.layers.Layer):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         seed: int = 0,
-        site: int = 0,
         options: Mapping[str, KerasOption] | None = None,
         **kwargs: KerasOption,
     ):
@@ -56,7 +52,7 @@ class RecurrentEncoder(keras.layers.Layer):
         self.cell, self.units, self.bidirectional = cell, tuple(units), bidirectional
         self.return_sequences = return_sequences
         self.dropout, self.recurrent_dropout = dropout, recurrent_dropout
-        self.seed, self.site, self.options = seed, site, dict(options or {})
+        self.seed, self.options = seed, dict(options or {})
         depths = range(len(self.units))
         self.forward_layers = [self._layer(depth, "layer", seed) for depth in depths]
         self.backward_layers = [
@@ -103,16 +99,16 @@ class RecurrentEncoder(keras.layers.Layer):
             The top layer's outputs, (batch, time, width), or (batch, width) without `return_sequences`; and
             the final state of each layer, tensors (batch, units), forward direction first.
         """
-        training, states = key is not None, []
+        training, states, path = key is not None, [], self.path or self.name
         for depth, forward in enumerate(self.forward_layers):
             if depth > 0:
-                x = dropout(x, self.dropout, key, site=self.site + depth)
+                x = dropout(x, self.dropout, key, site=f"{path}/{forward.name}/input")
             start = None if initial_state is None else initial_state[depth]
-            with recurrent_masks(forward, x, key, site=self.site + _FORWARD_SITE + depth):
+            with recurrent_masks(forward, x, key, site=f"{path}/{forward.name}/recurrent"):
                 y, *state = forward(x, mask=mask, training=training, initial_state=start)
             if self.bidirectional:
                 backward = self.backward_layers[depth]
-                with recurrent_masks(backward, x, key, site=self.site + _BACKWARD_SITE + depth):
+                with recurrent_masks(backward, x, key, site=f"{path}/{backward.name}/recurrent"):
                     backward_y, *backward_state = backward(x, mask=mask, training=training)
                 if forward.return_sequences:
                     backward_y = tf.reverse(backward_y, [1])
@@ -123,6 +119,11 @@ class RecurrentEncoder(keras.layers.Layer):
 
     def get_config(self) -> dict[str, KerasOption]:
         return super().get_config() | {name: getattr(self, name) for name in _CONFIG}
+
+    @classmethod
+    def from_config(cls, config: dict[str, KerasOption]) -> RecurrentEncoder:
+        """A layer with this configuration; those of older versions also have the number of a dropout site."""
+        return cls(**{name: value for name, value in config.items() if name != "site"})
 
 
 @keras.saving.register_keras_serializable(package="ostinato", name="Reader")

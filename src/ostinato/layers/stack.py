@@ -18,9 +18,6 @@ _PART_NAMES = ("h", "c")
 # and the network would ignore its input for the first hundreds of steps.
 _ONE_HOT_LIMIT = 2.0
 
-# Dropout within the layers is drawn at these sites; dropout between layers at their depths.
-_RECURRENT_SITE = 2000
-
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentStack(keras.layers.Layer):
@@ -116,14 +113,14 @@ class RecurrentStack(keras.layers.Layer):
         Returns:
             The top layer's outputs, shape (batch, time, units[-1]), and the new state.
         """
-        rest, new_state = list(state), []
+        rest, new_state, path = list(state), [], self.path or self.name
         for depth, layer in enumerate(self.layers):
             if depth > 0:
-                x = dropout(x, self.dropout, key, site=depth)
+                x = dropout(x, self.dropout, key, site=f"{path}/{layer.name}/input")
             count = len(state_sizes(layer))
             start, rest = rest[:count], rest[count:]
             training = key is not None
-            with recurrent_masks(layer, x, key, site=_RECURRENT_SITE + depth):
+            with recurrent_masks(layer, x, key, site=f"{path}/{layer.name}/recurrent"):
                 if x.dtype.is_integer and hasattr(layer, "over_ids"):
                     x, *parts = layer.over_ids(x, self.symbols, initial_state=start, training=training)
                 else:

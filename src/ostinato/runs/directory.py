@@ -30,6 +30,7 @@ from ostinato.runs.checkpoints import GROUPS, Checkpoint, SavedJson
 from ostinato.wording import shown
 
 _FORMAT, _VERSION = "ostinato run", 1
+_MASKS = 2
 _TASK = re.compile(r"[a-z_]{1,99}")
 _LONGEST_ROW, _LARGEST_METRICS = 1 << 20, 1 << 32  # bytes; a usual row has some hundred
 
@@ -46,6 +47,7 @@ class RunDirectory:
         source: {"description": …, "sha256": …}, see `ostinato.data.sources.corpora`.
         vocabulary: the encoder.
         packages: the packages that the network needs, by the part of it that they define.
+        masks: how dropout masks are drawn: 1 by the numbers of sites, as in older versions, 2 by their names.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class RunDirectory:
     source: SavedJson
     vocabulary: SavedJson
     packages: SavedJson = field(default_factory=dict)
+    masks: int = _MASKS
 
     @property
     def checkpoints(self) -> Path:
@@ -92,6 +95,7 @@ class RunDirectory:
             "training": self.training,
             "source": self.source,
             "packages": self.packages,
+            "masks": self.masks,
         }
         aside = self.path.with_name(f".{self.path.name}.writing-{os.getpid()}")
         with files.writing(self.path):
@@ -292,6 +296,7 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
         source,
         vocabulary,
         packages if isinstance(packages, dict) else {},
+        _MASKS if config.get("masks", 1) == _MASKS else 1,
     )
 
 

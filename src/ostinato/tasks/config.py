@@ -91,6 +91,12 @@ class TaskConfig(Config):
 
     task: ClassVar[str]
 
+    @property
+    def draws_masks(self) -> bool:
+        """Whether training drops anything, or replaces it, at random."""
+        settings = self.model_dump().items()
+        return any(value for name, value in settings if name.endswith(("dropout", "_sampling")))
+
     def shown_settings(self) -> Settings:
         """What the help shows as a recipe's values."""
         return self.model_dump()

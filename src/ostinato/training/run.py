@@ -187,6 +187,8 @@ def resume(
                 older = {step for step in checkpoints.steps(run.checkpoints) if step <= checkpoint.step}
                 checkpoints.remove_all_but(run.checkpoints, {*older})
         notes = [f"{problem}; going on from step {checkpoint.step} instead" for problem in problems]
+        if run.masks == 1 and settings_of(run).draws_masks:
+            notes.append("an older version began this run; it continues with other dropout masks")
         with _enough_memory():
             ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_company(workers)))
         return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)

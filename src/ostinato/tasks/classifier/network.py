@@ -13,7 +13,6 @@ from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.padding import PADDING
 from ostinato.tasks.config import Settings
 
-_WORD_SITE, _EMBEDDING_SITE, _OUTPUT_SITE = 1000, 1001, 1002
 _FAR_BELOW = -1e9
 
 
@@ -115,11 +114,11 @@ class RecurrentClassifier(keras.Model):
         """
         config = self.config
         if config.word_dropout:
-            x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site=_WORD_SITE)
-        x = dropout(x, config.embedding_dropout, key, site=_EMBEDDING_SITE)
+            x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site="embedding/words")
+        x = dropout(x, config.embedding_dropout, key, site="embedding")
         x, _ = self.reader(x, mask=mask, key=key, initial_state=state)
         rate = config.dropout if config.output_dropout is None else config.output_dropout
-        return self.output_layer(dropout(self._pool(x, mask), rate, key, site=_OUTPUT_SITE))
+        return self.output_layer(dropout(self._pool(x, mask), rate, key, site="output"))
 
     def _pool(self, x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         """One vector a text, (batch, features), of the outputs (batch, time, features), or of the last."""

@@ -11,8 +11,6 @@ from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.config import Settings
 from ostinato.tasks.language_model.config import LanguageModelConfig
 
-_INPUT_DROPOUT_SITE, _OUTPUT_DROPOUT_SITE = 1000, 1001
-
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentLanguageModel(keras.Model):
@@ -71,10 +69,10 @@ class RecurrentLanguageModel(keras.Model):
         x = self.embedding(tokens) if config.embedding else tokens
         if config.input_dropout:
             x = x if config.embedding else tf.one_hot(tokens, self.vocabulary_size)
-            x = dropout(x, config.input_dropout, key, site=_INPUT_DROPOUT_SITE)
+            x = dropout(x, config.input_dropout, key, site="input")
         y, state = self.stack(x, state, key)
         rate = config.dropout if config.output_dropout is None else config.output_dropout
-        y = dropout(y, rate, key, site=_OUTPUT_DROPOUT_SITE)
+        y = dropout(y, rate, key, site="output")
         if config.tied:
             return tf.matmul(y, self.embedding.embeddings, transpose_b=True) + self.output_bias, state
         return self.output_layer(y), state

@@ -13,8 +13,6 @@ from ostinato.layers.registry import KerasOption, state_sizes
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.translator.config import TranslatorConfig
 
-_TARGET_SITE, _FEATURES_SITE = 1010, 1020
-
 
 class Memory(NamedTuple):
     """What the encoder made of a batch of sentences.
@@ -38,13 +36,13 @@ def embedded(
     config: TranslatorConfig,
     key: DropoutKey | None,
     *,
-    site: int,
+    site: str,
 ) -> tf.Tensor:
     """Embedded tokens, (batch, time, embedding), of which words and entries are dropped in training."""
     x = embedding(tokens)
     if config.word_dropout and key is not None:
-        x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site=site)
-    return dropout(x, config.embedding_dropout, key, site=site + 1)
+        x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site=f"{site}/words")
+    return dropout(x, config.embedding_dropout, key, site=site)
 
 
 def dense(units: int, seed: int, name: str, **options: KerasOption) -> keras.layers.Dense:
@@ -132,7 +130,7 @@ class Decoder(keras.layers.Layer):
             attention, shape (batch, time, source), zeros where there is none.
         """
         config = self.config
-        x = embedded(self.embedding, tokens, config, key, site=_TARGET_SITE)
+        x = embedded(self.embedding, tokens, config, key, site="target_embedding")
         if not self.attends:
             rows, time = tf.shape(x)[0], tf.shape(x)[1]
             summary = tf.repeat(memory.summary, rows // tf.maximum(tf.shape(memory.mask)[0], 1), axis=0)
@@ -146,7 +144,7 @@ class Decoder(keras.layers.Layer):
         else:
             features, state, weights = self._step_by_step(x, memory, state, key)
         rate = config.dropout if config.output_dropout is None else config.output_dropout
-        return dropout(features, rate, key, site=_FEATURES_SITE), state, weights
+        return dropout(features, rate, key, site="output"), state, weights
 
     def scores(self, features: tf.Tensor) -> tf.Tensor:
         """Of every next token, before the softmax: (…, features) to (…, vocabulary)."""

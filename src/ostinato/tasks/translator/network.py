@@ -14,8 +14,6 @@ from ostinato.tasks.config import Settings
 from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded
 
-_SOURCE_SITE, _ENCODER_SITE = 1000, 10_000
-
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentTranslator(keras.Model):
@@ -57,7 +55,6 @@ class RecurrentTranslator(keras.Model):
             dropout=config.dropout,
             recurrent_dropout=config.recurrent_dropout,
             seed=seed,
-            site=_ENCODER_SITE,
             options={"reset_after": config.reset_after, "engine": config.engine},
             name="encoder",
         )
@@ -87,7 +84,7 @@ class RecurrentTranslator(keras.Model):
         """
         config = self.config
         mask = tf.sequence_mask(lengths, tf.shape(source)[1])
-        x = embedded(self.source_embedding, source, config, key, site=_SOURCE_SITE)
+        x = embedded(self.source_embedding, source, config, key, site="source_embedding")
         outputs, states = self.encoder(x, mask=mask, key=key)
         parts = len(states[-1]) // (1 + config.bidirectional)
         summary = tf.concat(states[-1][::parts], axis=-1)

@@ -18,8 +18,6 @@ from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.tasks.translator.data import TranslatorVocabulary
 from ostinato.tasks.translator.network import RecurrentTranslator
 
-_SAMPLING_SITE = 1030
-
 
 @dataclass(frozen=True)
 class Translator(Task):
@@ -79,7 +77,7 @@ class Translator(Task):
         scores = model.decoder.scores(features[:, :-1])
         own = tf.argmax(scores, axis=-1, output_type=tf.int32)
         grown = tf.minimum(tf.cast(key.step, tf.float32) / config.scheduled_sampling_steps, 1.0)
-        draws = uniform(tf.shape(own), key, site=_SAMPLING_SITE)
+        draws = uniform(tf.shape(own), key, site="scheduled_sampling")
         mixed = tf.where(draws < config.scheduled_sampling * grown, own, given[:, 1:])
         return tf.stop_gradient(tf.concat([given[:, :1], mixed], axis=1))
 
