@@ -4,11 +4,11 @@
     python tests/golden/figures.py after.json                   the one that is installed
     diff before.json after.json
 
-Both on one machine: other processors round differently. GOLDEN_WITHOUT_MASKS=1 leaves out all dropout, whose
-masks are drawn by the names of their sites now and were drawn by numbers before. A training is told by the SHA-256 of its first and of
+Both on one machine: other processors round differently. A training is told by the SHA-256 of its first and of
 its final weights and by its rows of metrics; it is interrupted in the middle of an epoch, and resumed. With
---keep FOLDER it also writes what `test_golden.py` reads: runs, models and figures. With --continue FOLDER it only
-resumes the runs that are kept there, and keeps what comes of them.
+--keep FOLDER it also writes what `test_golden.py` reads: runs, models and figures. With --continue FOLDER it
+only resumes the runs that are kept there, and keeps what comes of them. GOLDEN_WITHOUT_MASKS=1 leaves out all
+dropout, whose masks are drawn by the names of their sites now and were drawn by numbers before.
 """
 
 from __future__ import annotations
