@@ -198,7 +198,7 @@ FIRST = b"text,label\na,x\n"
 
 
 REFUSED = {
-    "one.csv": (b"text,label\na,x\nb,x\n", "one label only, 'x'"),
+    "one.csv": (b"text,label\na,x\nb,x\n", "only one label, 'x'"),
     "odd.csv": (FIRST + b"b,y,z\n", "1 row with more or fewer fields than columns (line 3)"),
     "short.tsv": (b"text\tid\tlabel\na\t1\tx\nb\n", "more or fewer fields than columns (line 3)"),
     "gaps.csv": (FIRST + b",y\nb,\n", "1 row without a text (line 3) and 1 row without a label (line 4)"),

@@ -309,7 +309,7 @@ REFUSED = {
     "latin.tsv": (FIRST + b"caf\xe9\tx\n", "latin.tsv, line 2 is not UTF-8: byte 0xe9"),
     "nul.tsv": (FIRST + b"nu\0l\tx\n", "nul.tsv, line 2 contains a NUL byte"),
     "cut.tsv.gz": (gzip.compress(FIRST)[:-9], "cut.tsv.gz is not a complete gzip file"),
-    "long.tsv": (b"a b c d e f g\th i j\n", "no pair of long.tsv with up to 6 tokens on each side is left"),
+    "long.tsv": (b"a b c d e f g\th i j\n", "no training pair of long.tsv has 1 to 6 tokens on each side"),
     "empty.tsv": (b"", "empty.tsv"),
 }
 

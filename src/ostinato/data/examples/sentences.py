@@ -43,7 +43,7 @@ _UNKNOWN_CHARACTER = "\0"  # stands for unknown characters; no text contains it
 def normalize_sentence(text: str, unicode: Unicode, lowercase: bool) -> str:
     """The sentence with single spaces between its words, and none around them."""
     if unicode != "none":
-        text = unicodedata.normalize(unicode.upper(), text)  # pyright: ignore[reportArgumentType]
+        text = unicodedata.normalize("NFKC" if unicode == "nfkc" else "NFC", text)
     if lowercase:
         text = text.lower()
     return " ".join(text.split())
