@@ -103,17 +103,21 @@ class TaskConfig(Config):
 # Settings that several tasks have; each task says its own defaults.
 
 
-def _known_encoder(name: str) -> str:
+def known_encoder(name: str) -> str:
+    """The name of an encoder that there is. Raises ValueError, to which pydantic adds the setting's name."""
     from ostinato.data.encoders.registry import check_encoder
 
-    check_encoder(name)
+    try:
+        check_encoder(name)
+    except ConfigError as error:
+        raise ValueError(error) from None
     return name
 
 
 EncoderName = Annotated[
     str,
     COMMON_DATA,
-    pydantic.AfterValidator(_known_encoder),
+    pydantic.AfterValidator(known_encoder),
     Field(description="What a token is: `char`, `byte`, `word` or `bpe`."),
 ]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
