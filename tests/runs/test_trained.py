@@ -96,15 +96,47 @@ def test_a_loaded_run_can_be_moved(run_path, tmp_path):
     assert ostinato.load(moved).generate(length=5, seed=1) == ostinato.load(moved).generate(length=5, seed=1)
 
 
-def test_a_task_that_does_not_generate_says_so(finished_run):
+TEXT_USES = {"predict": {}, "attribute": {}, "predictions": {}, "attributions": {}}
+
+
+@pytest.mark.parametrize("use", ["predict", "predictions", "attribute", "attributions", "align", "neighbors"])
+def test_a_use_that_the_task_does_not_have_is_refused_with_those_that_do(finished_run, use):
     run = ostinato.load(finished_run)
-    silent = type("Silent", (), {"name": "painter"})()
-    with pytest.raises(ConfigError, match="is a painter run, which does not generate text"):
-        ostinato.runs.trained.TrainedRun(run.directory, silent, run.model, run.step).generate()
+    arguments = {"align": ("a", "b"), "neighbors": ("a",)}.get(use, (["a"],))
+    with pytest.raises(ConfigError) as caught:
+        getattr(run, use)(*arguments)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{finished_run} is a language_model run, which cannot ")
+    commands = {"predict": "classify and ostinato train translate train runs that can"}
+    assert sentence.endswith(commands.get(use.replace("predictions", "predict"), sentence[-9:]))
+
+
+def test_an_option_that_the_use_does_not_take_is_refused_by_name(finished_run):
+    run = ostinato.load(finished_run)
+    message = "is a language_model run, to which the option 'beams' means nothing"
+    with pytest.raises(ConfigError, match=message):
+        run.generate(length=3, beams=5)
+
+
+def test_explain_is_the_older_name_of_attribute(finished_run):
+    run = ostinato.load(finished_run)
+    asked = []
+
+    class Attributing:
+        def attributions(self, texts, *, steps=64):
+            asked.append(([*texts], steps))
+            yield "an attribution"
+
+    vars(run)["use"] = Attributing()
+    with pytest.warns(DeprecationWarning, match=r"run\.explain is now called run\.attribute") as told:
+        assert run.explain(["a", "b"], steps=5) == ["an attribution"]
+    assert told[0].filename == __file__
+    assert run.attribute(["a", "b"], steps=5) == ["an attribution"]
+    assert asked == [(["a", "b"], 5)] * 2
 
 
 def test_a_checkpoint_is_the_best_or_the_last(finished_run):
-    with pytest.raises(ConfigError, match="checkpoint = 'newest': expected 'best' or 'last'"):
+    with pytest.raises(ConfigError, match="checkpoint must be 'best' or 'last', got 'newest'"):
         ostinato.load(finished_run, checkpoint="newest")
 
 
