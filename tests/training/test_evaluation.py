@@ -48,7 +48,7 @@ def test_an_evaluation_tells_how_far_it_is_and_how_long_it_took():
 
 
 def test_an_evaluation_that_is_stopped_finds_nothing():
-    task, script = Scripted(), Script([1.0])
+    task, script = Scripted(), Script([2.0, 1.0])
     evaluate = Evaluator(task, task.build({}))
     asked = iter([True])
     assert evaluate.unless_stopped(script.part("validation"), lambda: next(asked)) is None
