@@ -96,19 +96,39 @@ def test_a_loaded_run_can_be_moved(run_path, tmp_path):
     assert ostinato.load(moved).generate(length=5, seed=1) == ostinato.load(moved).generate(length=5, seed=1)
 
 
-TEXT_USES = {"predict": {}, "attribute": {}, "predictions": {}, "attributions": {}}
-
-
-@pytest.mark.parametrize("use", ["predict", "predictions", "attribute", "attributions", "align", "neighbors"])
-def test_a_use_that_the_task_does_not_have_is_refused_with_those_that_do(finished_run, use):
+@pytest.mark.parametrize(
+    ("use", "arguments", "cannot"),
+    [
+        (
+            "predict",
+            [["a"]],
+            "predict; ostinato train classify and ostinato train translate train runs that can",
+        ),
+        ("predictions", [["a"]], "predict"),
+        ("attribute", [["a"]], "attribute"),
+        ("attributions", [["a"]], "attribute"),
+        ("align", ["a", "b"], "align"),
+        ("neighbors", ["a"], ".*neighbors; ostinato train classify trains runs that can$"),
+    ],
+)
+def test_a_use_that_the_task_does_not_have_is_refused_with_those_that_do(
+    finished_run, use, arguments, cannot
+):
     run = ostinato.load(finished_run)
-    arguments = {"align": ("a", "b"), "neighbors": ("a",)}.get(use, (["a"],))
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=f"is a language_model run, which cannot {cannot}"):
         getattr(run, use)(*arguments)
-    sentence = str(caught.value)
-    assert sentence.startswith(f"{finished_run} is a language_model run, which cannot ")
-    commands = {"predict": "classify and ostinato train translate train runs that can"}
-    assert sentence.endswith(commands.get(use.replace("predictions", "predict"), sentence[-9:]))
+
+
+def test_a_run_of_a_task_that_does_not_generate_says_so(tmp_path):
+    rows = [("great", "+"), ("dull", "-")] * 5
+    config = ostinato.ClassifierConfig(units=2, embedding=2, validation_fraction=0.0)
+    training = ostinato.TrainingConfig(steps=1)
+    run = ostinato.train(config, rows, training=training, out=tmp_path / "run")
+    with pytest.raises(
+        ConfigError,
+        match="is a classifier run, which cannot generate; ostinato train lm trains runs that can",
+    ):
+        run.generate()
 
 
 def test_an_option_that_the_use_does_not_take_is_refused_by_name(finished_run):

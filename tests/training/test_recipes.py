@@ -4,7 +4,9 @@ import warnings
 
 import pytest
 
-from ostinato.errors import ConfigError
+from ostinato.cli.app import app
+from ostinato.cli.training import only_checking
+from ostinato.errors import ConfigError, ConfigWarning
 from ostinato.tasks import registry
 from ostinato.training.config import TrainingConfig
 from ostinato.training.recipes import names, parse_recipe, read_recipe, read_recipe_file
@@ -80,3 +82,14 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         read_recipe_file(TASK, tmp_path / "gone.toml")
     with pytest.raises(ConfigError, match=r"could not read the config .*: Is a directory"):
         read_recipe_file(TASK, tmp_path)
+
+
+def test_a_flag_overrides_the_older_word_of_a_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.toml").write_text('[language_model]\ncell = "gru"\nreset_before = true\n')
+    (tmp_path / "book.txt").write_text("a text")
+    command = ["train", "lm", "book.txt", "--config", "old.toml", "--save-recipe"]
+    for name, flags, after in (("one.toml", [], False), ("other.toml", ["--reset-after"], True)):
+        with only_checking(), pytest.warns(ConfigWarning, match="reset_before is now called reset_after"):
+            app([*command, name, *flags], standalone_mode=False)
+        assert read_recipe_file(TASK, tmp_path / name).task["reset_after"] is after
