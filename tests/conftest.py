@@ -40,6 +40,7 @@ FAST = tuple(
         "layers/test_stack",
         "runs/test_checkpoints",
         "runs/test_weights",
+        "tasks/test_base",
         "tasks/test_config",
         "tasks/language_model/test_config",
         "tasks/language_model/test_network",
@@ -47,8 +48,11 @@ FAST = tuple(
         "training/test_budget",
         "training/test_config",
         "training/test_loop",
+        "training/test_measuring",
         "training/test_optimizers",
         "training/test_schedules",
+        "training/test_signals",
+        "training/test_snapshot",
     ]
 )
 """The tests of `make check`: some seconds each, and something of every room of the house."""

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import ostinato
-from ostinato import tasks
+from ostinato.tasks import registry
 from ostinato.training import recipes
 from ostinato.training.config import TrainingConfig
 
@@ -63,10 +63,10 @@ def test_it_is_typed():
 
 
 @pytest.mark.parametrize(
-    ("task", "name"), [(task, name) for task in tasks.names() for name in recipes.names(task)]
+    ("task", "name"), [(task, name) for task in registry.names() for name in recipes.names(task)]
 )
 def test_every_recipe_of_the_package_makes_settings(task, name):
     recipe = recipes.read_recipe(task, name)
-    _, config_class = tasks.task_classes(task)
-    assert tasks.task_for(config_class(**recipe.task)).name == task
+    config = registry.spec(task).config(**recipe.task)
+    assert registry.spec_of(config).config.task == task
     TrainingConfig(**recipe.training)

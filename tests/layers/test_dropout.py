@@ -119,7 +119,7 @@ def drawing_ops(function, *arguments) -> list[str]:
     return [op.type for op in ops if "Random" in op.type or "Assign" in op.type]
 
 
-CELLS = [("rnn", {}), ("gru", {}), ("gru", {"reset_before": True}), ("lstm", {})]
+CELLS = [("rnn", {}), ("gru", {}), ("gru", {"reset_after": False}), ("lstm", {})]
 KINDS = pytest.mark.parametrize(("cell", "options"), CELLS, ids=["rnn", "gru", "gru-reset-before", "lstm"])
 
 
@@ -139,7 +139,7 @@ def test_each_gate_of_an_lstm_sees_its_own_part_of_the_past_at_all_steps():
 
 @pytest.mark.parametrize("engine", ["native", "keras"])
 def test_each_gate_of_a_gru_that_resets_before_sees_its_own_part_of_the_past_and_so_do_the_gradients(engine):
-    gru, x, units = layer("gru", engine, reset_before=True), inputs(), 5
+    gru, x, units = layer("gru", engine, reset_after=False), inputs(), 5
     drop = tf.split(mask((4, 3 * units), 0.4, site=9, step=7), 3, axis=1)
     assert not any(np.array_equal(one, other) for one, other in pairwise([*drop, drop[0]]))
     with tf.GradientTape(persistent=True) as tape:

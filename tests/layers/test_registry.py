@@ -50,9 +50,15 @@ def test_the_three_classics_are_known_by_name():
 
 def test_the_reset_comes_before_the_product_only_where_there_is_a_reset():
     assert layers.recurrent("gru", 5).reset_after
-    assert not layers.recurrent("gru", 5, reset_before=True).reset_after
-    assert layers.recurrent("lstm", 5, reset_before=True).units == 5
+    assert not layers.recurrent("gru", 5, reset_after=False).reset_after
+    assert layers.recurrent("lstm", 5, reset_after=False).units == 5
     assert [layers.has_reset_gate(cell) for cell in ("rnn", "gru", "lstm")] == [False, True, False]
+
+
+def test_the_older_word_is_still_taken():
+    assert not layers.recurrent("gru", 5, reset_before=True).reset_after
+    assert layers.recurrent("gru", 5, reset_before=False).reset_after
+    assert layers.recurrent("lstm", 5, reset_before=True).units == 5
 
 
 def test_a_misspelt_cell_is_refused_with_the_nearest_and_all_names():
@@ -68,8 +74,8 @@ def test_another_packages_cells_are_listed_and_built(plugin):
     assert set(layers.cells()) >= {"rnn", "gru", "lstm", "elman", "minimal", "light", "gone"}
     x = np.zeros((2, 3, 4))
     assert layers.recurrent("elman", 5, return_sequences=True)(x).shape == (2, 3, 5)
-    assert layers.recurrent("light", 5, reset_before=True)(x).shape == (2, 5)
-    assert not layers.recurrent("minimal", 5, reset_before=True).reset_after
+    assert layers.recurrent("light", 5, reset_after=False)(x).shape == (2, 5)
+    assert not layers.recurrent("minimal", 5, reset_after=False).reset_after
     assert [layers.has_reset_gate(cell) for cell in ("elman", "minimal", "light")] == [False, True, False]
 
 

@@ -63,7 +63,7 @@ def test_it_equals_keras_layers_called_one_by_one(cell):
 
 
 def test_options_reach_every_layer():
-    stack, x = RecurrentStack("gru", (5, 3), options={"reset_before": True, "engine": "keras"}), sequence()
+    stack, x = RecurrentStack("gru", (5, 3), options={"reset_after": False, "engine": "keras"}), sequence()
     state = random_state(stack)
     assert_equal(stack(x, state), by_hand(stack, x, state, reset_after=False))
     assert all(layer.engine == "keras" for layer in stack.layers)
@@ -131,7 +131,7 @@ def test_equal_seeds_draw_equal_weights_and_no_two_layers_the_same():
 
 def test_its_config_builds_it_again():
     rates = {"dropout": 0.2, "recurrent_dropout": 0.3}
-    stack = RecurrentStack("gru", (5, 3), **rates, seed=9, options={"reset_before": True}, name="deep")
+    stack = RecurrentStack("gru", (5, 3), **rates, seed=9, options={"reset_after": False}, name="deep")
     copy = RecurrentStack.from_config(stack.get_config())
     assert copy.get_config() == stack.get_config()
     assert copy.name == "deep"

@@ -96,15 +96,67 @@ def test_a_loaded_run_can_be_moved(run_path, tmp_path):
     assert ostinato.load(moved).generate(length=5, seed=1) == ostinato.load(moved).generate(length=5, seed=1)
 
 
-def test_a_task_that_does_not_generate_says_so(finished_run):
+@pytest.mark.parametrize(
+    ("use", "arguments", "cannot"),
+    [
+        (
+            "predict",
+            [["a"]],
+            "predict; ostinato train classify and ostinato train translate train runs that can",
+        ),
+        ("predictions", [["a"]], "predict"),
+        ("attribute", [["a"]], "attribute"),
+        ("attributions", [["a"]], "attribute"),
+        ("align", ["a", "b"], "align"),
+        ("neighbors", ["a"], ".*neighbors; ostinato train classify trains runs that can$"),
+    ],
+)
+def test_a_use_that_the_task_does_not_have_is_refused_with_those_that_do(
+    finished_run, use, arguments, cannot
+):
     run = ostinato.load(finished_run)
-    silent = type("Silent", (), {"name": "painter"})()
-    with pytest.raises(ConfigError, match="is a painter run, which does not generate text"):
-        ostinato.runs.trained.TrainedRun(run.directory, silent, run.model, run.step).generate()
+    with pytest.raises(ConfigError, match=f"is a language_model run, which cannot {cannot}"):
+        getattr(run, use)(*arguments)
+
+
+def test_a_run_of_a_task_that_does_not_generate_says_so(tmp_path):
+    rows = [("great", "+"), ("dull", "-")] * 5
+    config = ostinato.ClassifierConfig(units=2, embedding=2, validation_fraction=0.0)
+    training = ostinato.TrainingConfig(steps=1)
+    run = ostinato.train(config, rows, training=training, out=tmp_path / "run")
+    with pytest.raises(
+        ConfigError,
+        match="is a classifier run, which cannot generate; ostinato train lm trains runs that can",
+    ):
+        run.generate()
+
+
+def test_an_option_that_the_use_does_not_take_is_refused_by_name(finished_run):
+    run = ostinato.load(finished_run)
+    message = "is a language_model run, to which the option 'beams' means nothing"
+    with pytest.raises(ConfigError, match=message):
+        run.generate(length=3, beams=5)
+
+
+def test_explain_is_the_older_name_of_attribute(finished_run):
+    run = ostinato.load(finished_run)
+    asked = []
+
+    class Attributing:
+        def attributions(self, texts, *, steps=64):
+            asked.append(([*texts], steps))
+            yield "an attribution"
+
+    vars(run)["use"] = Attributing()
+    with pytest.warns(DeprecationWarning, match=r"run\.explain is now called run\.attribute") as told:
+        assert run.explain(["a", "b"], steps=5) == ["an attribution"]
+    assert told[0].filename == __file__
+    assert run.attribute(["a", "b"], steps=5) == ["an attribution"]
+    assert asked == [(["a", "b"], 5)] * 2
 
 
 def test_a_checkpoint_is_the_best_or_the_last(finished_run):
-    with pytest.raises(ConfigError, match="checkpoint = 'newest': expected 'best' or 'last'"):
+    with pytest.raises(ConfigError, match="checkpoint must be 'best' or 'last', got 'newest'"):
         ostinato.load(finished_run, checkpoint="newest")
 
 

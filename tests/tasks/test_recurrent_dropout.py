@@ -7,13 +7,14 @@ import pytest
 import tensorflow as tf
 
 import ostinato
-from ostinato import tasks
 from ostinato.cells.base import initial_state
 from ostinato.errors import ConfigError, EngineError
 from ostinato.runs.directory import open_run
+from ostinato.tasks import registry
 from ostinato.training.events import StepDone
 from ostinato.training.recipes import parse_recipe
 
+from ..ready import Ready
 from ..variants import one_each, thorough
 
 WORDS = np.random.default_rng(0).choice(["the", "cat", "sat", "on", "a", "mat"], size=(40, 8))
@@ -31,31 +32,24 @@ TASKS = pytest.mark.parametrize("name", SOURCES)
 
 
 def config_of(name: str, **changes):
-    _, config_class = tasks.task_classes(name)
-    return config_class(**(NETWORKS[name] | {"recurrent_dropout": 0.4} | changes))
+    return registry.spec(name).config(**(NETWORKS[name] | {"recurrent_dropout": 0.4} | changes))
 
 
 def prepared(name: str, **changes):
-    """The task, and its model with every weight drawn from a normal distribution."""
-    task_class, _ = tasks.task_classes(name)
-    task = task_class(config_of(name, **changes))
-    task.prepare(SOURCES[name])
-    model = task.build()
-    for number, weight in enumerate(model.trainable_variables):
-        weight.assign(tf.random.stateless_normal(weight.shape, seed=(1, number), stddev=0.7))
-    return task, model
+    """A task that has read texts, and its model with every weight drawn from a normal distribution."""
+    ready = Ready(config_of(name, **changes), SOURCES[name])
+    return ready, ready.drawn(0.7)
 
 
-def loss_of(task, model, step: int | None = None, shard: tuple[int, int] = (0, 1)) -> tf.Tensor:
-    batch = next(task.batches("train", epoch=0, shard=shard))
-    tensors = {name: tf.convert_to_tensor(value) for name, value in batch.items()}
-    state = initial_state(task.states(model), len(batch["tokens"]))
-    return task.loss(model, tensors, state, step=None if step is None else tf.constant(step))[0]
+def loss_of(ready, model, step: int | None = None, shard: tuple[int, int] = (0, 1)) -> tf.Tensor:
+    batch = ready.tensors(shard)
+    state = initial_state(ready.task.states(model), len(batch["tokens"]))
+    return ready.task.loss(model, batch, state, step=None if step is None else tf.constant(step))[0]
 
 
-def sites_drawn_at(task, model, step: int | None) -> list[int]:
+def sites_drawn_at(ready, model, step: int | None) -> list[int]:
     """The site of every draw in the graph of a loss."""
-    graph = tf.function(lambda: loss_of(task, model, step)).get_concrete_function().graph
+    graph = tf.function(lambda: loss_of(ready, model, step)).get_concrete_function().graph
     counters = [op.inputs[2].op for op in graph.get_operations() if op.type == "StatelessRandomUniformV2"]
     return sorted(int(tf.get_static_value(counter.inputs[1])) for counter in counters)
 
@@ -64,9 +58,9 @@ def sites_drawn_at(task, model, step: int | None) -> list[int]:
 def test_the_native_engine_and_kerass_loop_drop_the_same(name, cell):
     found = []
     for engine in ("native", "keras"):
-        task, model = prepared(name, cell=cell, engine=engine)
+        ready, model = prepared(name, cell=cell, engine=engine)
         with tf.GradientTape() as tape:
-            loss = loss_of(task, model, step=11)
+            loss = loss_of(ready, model, step=11)
         gradients = tape.gradient(loss, model.trainable_variables)
         found.append([loss, *map(tf.convert_to_tensor, gradients)])
     for native, in_keras in zip(*found, strict=True):
@@ -76,18 +70,18 @@ def test_the_native_engine_and_kerass_loop_drop_the_same(name, cell):
 @TASKS
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_losses_of_the_shards_add_up_to_that_of_the_global_batch(name, count):
-    task, model = prepared(name)
-    shards = [float(loss_of(task, model, step=11, shard=(index, count))) for index in range(count)]
-    assert sum(shards) == pytest.approx(float(loss_of(task, model, step=11)), rel=1e-5)
+    ready, model = prepared(name)
+    shards = [float(loss_of(ready, model, step=11, shard=(index, count))) for index in range(count)]
+    assert sum(shards) == pytest.approx(float(loss_of(ready, model, step=11)), rel=1e-5)
 
 
 @TASKS
 def test_it_changes_with_the_step_and_an_evaluation_is_without_it(name):
-    task, model = prepared(name)
-    losses = [float(loss_of(task, model, step)) for step in (3, 3, 4)]
+    ready, model = prepared(name)
+    losses = [float(loss_of(ready, model, step)) for step in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
     without = prepared(name, recurrent_dropout=0.0)
-    evaluated = float(loss_of(task, model))
+    evaluated = float(loss_of(ready, model))
     assert evaluated == pytest.approx(float(loss_of(*without)), rel=1e-6)
     assert evaluated not in losses
 
@@ -133,7 +127,7 @@ def test_a_training_resumed_ends_with_the_weights_of_one_that_went_through(name,
 @TASKS
 def test_a_recipe_can_set_it(name):
     recipe = parse_recipe(name, f"[{name}]\nrecurrent_dropout = 0.3\n", "mine.toml")
-    _, config_class = tasks.task_classes(name)
+    config_class = registry.spec(name).config
     assert config_class(**recipe.task).recurrent_dropout == 0.3
     assert config_class().recurrent_dropout == 0.0
 

@@ -7,6 +7,7 @@ import pytest
 import ostinato
 
 from ..tiny import made_once, text
+from .scripted import Training
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +41,13 @@ def start(text_file, tmp_path_factory):
 def whole_run(start, tmp_path_factory):
     """The path of a run of three epochs that nothing interrupted."""
     return made_once(tmp_path_factory, "three epochs", lambda place: start(place / "run")) / "run"
+
+
+@pytest.fixture
+def prepare(tmp_path):
+    """prepare(script, better, **training settings) -> a `Training` of it on a new run."""
+
+    def prepare(script, better="lower", **settings):
+        return Training(tmp_path / f"run-{len(list(tmp_path.iterdir()))}", script, better, **settings)
+
+    return prepare

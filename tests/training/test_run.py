@@ -1,4 +1,4 @@
-"""A run from Python: started, killed, resumed, judged; and the same again, bit for bit."""
+"""A run from Python: started, killed, resumed; and the same again, bit for bit."""
 
 import itertools
 import json
@@ -21,9 +21,10 @@ from ostinato.errors import ConfigError, EncodingError, RunError, SourceError, T
 from ostinato.runs import checkpoints
 from ostinato.runs.directory import open_run
 from ostinato.runs.weights import to_arrays
-from ostinato.training.events import Ended, Measured, Saved, Started, StepDone, Told
+from ostinato.training.events import Ended, Measured, Notice, Saved, Started, StepDone
 from ostinato.training.step import as_tensors
 
+from ..ready import Ready
 from ..tiny import made_once
 
 ROW_KEYS = [
@@ -149,10 +150,10 @@ def test_a_random_window_begins_from_nothing_and_a_sequential_one_where_the_last
         on_event=told.append,
     )
     task, model, losses = trained.task, trained.model, []
-    task.prepare(trained.directory.source["description"]["path"])
-    nothing = initial_state(task.states(model), task.rows("train"))
+    ready = Ready(task.config, trained.directory.source["description"])
+    nothing = initial_state(task.states(model), ready.part().rows)
     state = nothing
-    for batch in itertools.islice(task.batches("train", epoch=0), 5):
+    for batch in itertools.islice(ready.batches(epoch=0), 5):
         loss, weight, _, after = task.loss(model, as_tensors(batch), state)
         losses.append(float(loss / weight))
         state = after if sampling == "sequential" else nothing
@@ -238,7 +239,9 @@ def test_what_cannot_be_trained_leaves_nothing_behind(start, tmp_path, task, sou
 
 
 def test_a_config_of_no_task_is_refused(text_file):
-    with pytest.raises(ConfigError, match="is no task's config"):
+    with pytest.raises(
+        ConfigError, match=r"the config must be one of LanguageModelConfig, .*, got TrainingConfig"
+    ):
         ostinato.train(ostinato.TrainingConfig(), text_file)
 
 
@@ -391,7 +394,7 @@ def test_a_finished_run_is_only_loaded(whole_run, tmp_path):
     before, events = files_below(path), []
     trained = ostinato.resume(path, on_event=events.append)
     assert trained.step == ostinato.load(path).step
-    assert events == [Told(f"{path} is finished; there is nothing to resume")]
+    assert events == [Notice(f"{path} is finished; there is nothing to resume")]
     assert files_below(path) == before
 
 
@@ -534,38 +537,3 @@ def test_fine_tuning_another_network_is_refused_and_writes_nothing(start, whole_
     with pytest.raises(RunError, match="are another network's: "):
         start(tmp_path / "tuned", task=task, init_from=whole_run)
     assert list(tmp_path.iterdir()) == []
-
-
-# Judging.
-
-
-def test_an_evaluation_equals_one_pass_over_the_part_or_the_source(whole_run, text_file):
-    run = ostinato.load(whole_run)
-    ids = run.task.encoder.encode(text_file.read_text()).astype(np.int32)
-    pass_over = tf.function(lambda tokens, state: run.model(tokens, state), reduce_retracing=True)
-
-    def by_hand(ids):
-        logits, _ = pass_over(tf.constant(ids[np.newaxis, :-1]), initial_state(run.task.states(run.model), 1))
-        scores = logits[0].numpy().astype(np.float64)
-        nats = np.log(np.exp(scores).sum(-1)) - scores[np.arange(len(ids) - 1), ids[1:]]
-        return {
-            "loss": pytest.approx(nats.mean(), rel=1e-5),
-            "perplexity": pytest.approx(np.exp(nats.mean()), rel=1e-5),
-            "bits_per_character": pytest.approx(nats.mean() / np.log(2), rel=1e-5),
-            "tokens": len(ids) - 1,
-        }
-
-    border = len(ids) - round(len(ids) * 0.1)
-    assert ostinato.evaluate(whole_run) == by_hand(ids[border:])
-    assert ostinato.evaluate(whole_run, split="train") == by_hand(ids[:border])
-    assert ostinato.evaluate(whole_run, text_file) == by_hand(ids)
-    assert ostinato.evaluate(whole_run, ["the cat"]) == by_hand(run.task.encoder.encode("the cat"))
-
-
-def test_an_evaluation_of_nothing_or_of_strangers_is_refused(whole_run):
-    with pytest.raises(RunError, match="kept no test part; evaluate another"):
-        ostinato.evaluate(whole_run, split="test")
-    with pytest.raises(SourceError, match="only one token"):
-        ostinato.evaluate(whole_run, ["t"])
-    with pytest.raises(EncodingError, match="'☃'"):
-        ostinato.evaluate(whole_run, ["the ☃"])

@@ -1,48 +1,38 @@
-"""What a step learns from a batch, and what an evaluation sees of a text."""
+"""What a step learns from a batch."""
 
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ostinato.cells.base import initial_state
-from ostinato.tasks.base import as_figures
-from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
+from ostinato.tasks.language_model import LanguageModelConfig
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
-from ostinato.training.step import Evaluation, as_tensors, make_train_step
+from ostinato.training.step import as_tensors, make_train_step
 
-WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "over", "hills")
-TEXT = "\n".join(map(" ".join, np.random.default_rng(0).choice(WORDS, size=(90, 8))))
+from ..ready import Ready
+from ..tiny import text
 
 
 @pytest.fixture
-def task() -> LanguageModel:
-    task = LanguageModel(LanguageModelConfig(cell="gru", units=8, seq_len=8, batch=4, output_dropout=0.3))
-    task.prepare([TEXT])
-    return task
-
-
-def stirred(model: keras.Model) -> keras.Model:
-    """The model with weights that make a difference."""
-    for number, weight in enumerate(model.trainable_variables):
-        weight.assign(tf.random.stateless_normal(weight.shape, seed=(1, number), stddev=0.5))
-    return model
+def ready() -> Ready:
+    config = LanguageModelConfig(cell="gru", units=8, seq_len=8, batch=4, output_dropout=0.3)
+    return Ready(config, [text(90)])
 
 
 @pytest.mark.parametrize("clip", [None, 0.01, 1e6])
-def test_a_step_takes_the_mean_gradient_clipped_by_its_global_norm(task, clip):
+def test_a_step_takes_the_mean_gradient_clipped_by_its_global_norm(ready, clip):
     config = TrainingConfig(optimizer="sgd", clip=clip)
-    model = stirred(task.build())
-    batch = next(task.batches("train", epoch=0))
+    model = ready.drawn()
+    batch = next(ready.batches(epoch=0))
     batch["weights"][0, :5] = 0.0
-    batch, state = as_tensors(batch), initial_state(task.states(model), 4)
+    batch, state = as_tensors(batch), initial_state(ready.task.states(model), 4)
     weights = [variable.value for variable in model.trainable_variables]
     with tf.GradientTape() as tape:
-        total, weight, _, expected_state = task.loss(model, batch, state, step=tf.constant(7))
+        total, weight, _, expected_state = ready.task.loss(model, batch, state, step=tf.constant(7))
         mean = total / weight
     gradients = tape.gradient(mean, weights)
     norm = np.sqrt(sum(np.sum(np.square(gradient)) for gradient in gradients))
@@ -52,7 +42,7 @@ def test_a_step_takes_the_mean_gradient_clipped_by_its_global_norm(task, clip):
     ]
 
     optimizer = Optimizer(config, [str(number) for number in range(len(weights))], model.trainable_variables)
-    train_step = make_train_step(task, model, optimizer, config)
+    train_step = make_train_step(ready.task, model, ready.part().signature, optimizer, config)
     loss, counted, sums, told_norm, (new_state,), signals = train_step(
         (batch,), (state,), tf.constant(7), tf.constant(0.3, tf.float32), tf.constant([1.0, 0.0])
     )
@@ -66,36 +56,6 @@ def test_a_step_takes_the_mean_gradient_clipped_by_its_global_norm(task, clip):
     np.testing.assert_allclose(new_state[0], expected_state[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_an_evaluation_of_a_whole_text_equals_one_pass_over_all_its_tokens(cell):
-    task = LanguageModel(LanguageModelConfig(cell=cell, units=8, seq_len=8, batch=4))
-    task.prepare([TEXT])
-    whole = task.for_evaluation(whole=True)
-    whole.prepare([TEXT])
-    model = stirred(task.build())
-    metrics, weight = Evaluation(whole, model)("train")
-    figures = as_figures(metrics)
-
-    ids = task.encoder.encode(TEXT).astype(np.int32)
-    assert len(ids) > 2500  # three windows of evaluation, the last one ragged
-    pass_over = tf.function(lambda tokens, state: model(tokens, state))
-    logits, _ = pass_over(tf.constant(ids[np.newaxis, :-1]), initial_state(task.states(model), 1))
-    scores = logits[0].numpy().astype(np.float64)
-    nats = np.log(np.exp(scores).sum(-1)) - scores[np.arange(len(ids) - 1), ids[1:]]
-    assert weight == len(ids) - 1
-    assert figures["loss"] == pytest.approx(nats.mean(), rel=1e-5)
-    assert figures["perplexity"] == pytest.approx(np.exp(nats.mean()), rel=1e-5)
-    assert figures["bits_per_character"] == pytest.approx(nats.mean() / np.log(2), rel=1e-5)
-
-
-def test_an_evaluation_tells_how_far_it_is_and_how_long_it_took(task):
-    evaluation, told = Evaluation(task, task.build()), []
-    evaluation("validation", lambda done, total: told.append((done, total)))
-    total = task.steps("validation", evaluate=True)
-    assert told == [(number + 1, total) for number in range(total)]
-    assert evaluation.seconds > 0
-
-
 TWO_REPLICAS = """
 import numpy as np
 import tensorflow as tf
@@ -106,6 +66,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from ostinato.cells.base import initial_state
 from ostinato.runs import weights
 from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
+from ostinato.tasks.language_model.data import open_source
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.step import as_tensors, make_train_step
@@ -113,15 +74,16 @@ from ostinato.training.workers import Workers
 
 def trained(strategy):
     task = LanguageModel(LanguageModelConfig(cell="gru", units=8, seq_len=8, batch=4, output_dropout=0.3))
-    task.prepare(["the cat sat on a mat\\n" * 60])
+    data = task.read(open_source(["the cat sat on a mat\\n" * 60]))
+    part = data.part("train")
     workers, config = Workers(strategy), TrainingConfig(optimizer="adam", clip=0.1)
     count = workers.replica_count
     with strategy.scope():
-        model = task.build()
+        model = task.build(data.vocabulary)
         names = weights.names(model, model.trainable_variables)
         optimizer = Optimizer(config, names, model.trainable_variables)
-        step = make_train_step(task, model, optimizer, config, workers)
-        shards = [task.batches("train", epoch=0, shard=(index, count)) for index in range(count)]
+        step = make_train_step(task, model, part.signature, optimizer, config, workers)
+        shards = [part.batches(epoch=0, shard=(index, count)) for index in range(count)]
         states = (initial_state(task.states(model), 4 // count),) * count
         for number, batches in zip(range(3), zip(*shards)):
             batches = tuple(as_tensors(batch) for batch in batches)

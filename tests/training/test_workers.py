@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import ostinato
-from ostinato.cli.launch import worker_environments
+from ostinato.cli.commands.launch import worker_environments
 from ostinato.errors import ConfigError
 from ostinato.runs.directory import open_run
 from ostinato.training.workers import alone, is_chief, join

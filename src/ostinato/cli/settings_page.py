@@ -1,6 +1,6 @@
 """The page of all settings, docs/settings.md, made from the configs' fields.
 
-    python -m ostinato.cli.settings_page > docs/settings.md
+python -m ostinato.cli.settings_page > docs/settings.md
 """
 
 from __future__ import annotations

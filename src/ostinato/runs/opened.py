@@ -12,7 +12,7 @@ from ostinato.runs.directory import RunDirectory, open_run
 from ostinato.tasks import registry
 from ostinato.tasks.base import RunFacts, TaskSpec
 from ostinato.tasks.config import TaskConfig
-from ostinato.wording import hint_after, quoted
+from ostinato.wording import hint_after, quoted, shown
 
 if TYPE_CHECKING:
     from ostinato.runs.trained import TrainedRun
@@ -101,11 +101,15 @@ def source_of(directory: RunDirectory) -> object:
         SourceError: it is not there any more.
         RunError: what describes it is damaged.
     """
-    spec = registry.spec(directory.task)
+    spec, description = registry.spec(directory.task), directory.source.get("description")
+    damaged = f"{directory.path / 'config.json'} is damaged: its source:"
+    # A person may give nothing, texts, or standard input; no description of a source is any of these.
+    if not isinstance(description, dict | str) or description == "-":
+        raise RunError(f"{damaged} {shown(repr(description))}")
     try:
-        return spec.source(directory.source["description"])
+        return spec.source(description)
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{directory.path / 'config.json'} is damaged: its source: {error!r}") from None
+        raise RunError(f"{damaged} {error!r}") from None
 
 
 def check_checkpoint(which: str) -> None:

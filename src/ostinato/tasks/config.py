@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 import pydantic
 from pydantic import Field
+from pydantic_core import ErrorDetails
 
 from ostinato import engines, layers
 from ostinato.errors import ConfigError, ConfigWarning, warn
@@ -60,7 +61,7 @@ class Config(pydantic.BaseModel):
 
     def __init__(self, /, **settings: Value):
         try:
-            super().__init__(**self._migrated(settings))
+            super().__init__(**self.migrated(settings))
         except pydantic.ValidationError as error:
             raise ConfigError(_sentence(error, type(self))) from None
 
@@ -68,12 +69,17 @@ class Config(pydantic.BaseModel):
         """Refuses settings that somebody gave and that mean nothing beside the others. Raises ConfigError."""
 
     @classmethod
-    def _migrated(cls, settings: Settings) -> Settings:
+    def migrated(cls, settings: Settings) -> Settings:
+        """The settings with those of older versions under the names that they have now; a ConfigWarning tells.
+
+        Raises:
+            ConfigError: a setting is given under both of its names, or its older value makes no sense.
+        """
         for old in settings.keys() & cls.renamed.keys():
             name, convert = cls.renamed[old]
-            value = convert(settings[old])
             if name in settings:
                 raise ConfigError(f"{old} is the older name of {name}; give one of the two")
+            value = convert(settings[old])
             warn(
                 f"the setting {old} is now called {name}: {old} = {settings[old]} is {name} = {value}",
                 ConfigWarning,
@@ -105,17 +111,21 @@ class TaskConfig(Config):
 # Settings that several tasks have; each task says its own defaults.
 
 
-def _known_encoder(name: str) -> str:
+def known_encoder(name: str) -> str:
+    """The name of an encoder that there is. Raises ValueError, to which pydantic adds the setting's name."""
     from ostinato.data.encoders.registry import check_encoder
 
-    check_encoder(name)
+    try:
+        check_encoder(name)
+    except ConfigError as error:
+        raise ValueError(error) from None
     return name
 
 
 EncoderName = Annotated[
     str,
     COMMON_DATA,
-    pydantic.AfterValidator(_known_encoder),
+    pydantic.AfterValidator(known_encoder),
     Field(description="What a token is: `char`, `byte`, `word` or `bpe`."),
 ]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -185,11 +195,20 @@ Seed = Annotated[
 ]
 
 
+def _reset_after(reset_before: object) -> bool:
+    try:
+        return not pydantic.TypeAdapter(bool).validate_python(reset_before)
+    except pydantic.ValidationError as error:
+        raise ConfigError(
+            f"reset_before = {shown(repr(reset_before))}: {_reason(error.errors()[0])}"
+        ) from None
+
+
 class RecurrentConfig(TaskConfig):
     """The settings of a network of recurrent layers: `cell`, `units`, `layers`, `reset_after`, `engine`."""
 
     renamed: ClassVar[Mapping[str, tuple[str, Callable[[Value], Value]]]] = {
-        "reset_before": ("reset_after", lambda before: not before)
+        "reset_before": ("reset_after", _reset_after)
     }
 
     @pydantic.model_validator(mode="before")
@@ -258,8 +277,12 @@ def _sentence(error: pydantic.ValidationError, config: type[Config]) -> str:
         known = config.model_fields
         hint = did_you_mean(name, known) or f"known are {', '.join(known)}."
         return f"unknown setting {shown(repr(name))}; {hint}"
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
+    message = _reason(first)
     if first["type"] == "literal_error" and "ctx" in first:
         message += hint_after(first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"]))
     return f"{quoted(name)} = {shown(repr(first['input']))}: {message}" if name else message
+
+
+def _reason(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

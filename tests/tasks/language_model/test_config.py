@@ -38,7 +38,7 @@ def test_one_number_of_units_counts_for_every_layer(settings, units):
         ({"layers": "two"}, "layers = 'two': expected 1 to 64"),
         ({"cell": "lstn"}, "cell must be one of .*, got 'lstn'; did you mean 'lstm'"),
         ({"engine": "keres"}, "engine must be one of .*, got 'keres'; did you mean 'keras'"),
-        ({"encoder": "letters"}, "encoder = 'letters': input should be 'char', 'byte', 'word' or 'bpe'"),
+        ({"encoder": "letters"}, "encoder must be one of char, byte, word, bpe, got 'letters'"),
         ({"tied": True}, "tied output weights need an embedding; set embedding"),
         ({"tied": True, "embedding": 8, "units": (8, 6)}, "an embedding of the top layer's 6 units, not 8"),
         ({"validation_fraction": 0.6, "test_fraction": 0.4}, "leave nothing to train on"),

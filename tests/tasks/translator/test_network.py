@@ -71,7 +71,7 @@ NETWORKS = {
         "tied": True,
         "joint_vocabulary": True,
     },
-    "feeding": {"input_feeding": True, "cell": "gru", "units": (4, 4), "reset_before": True},
+    "feeding": {"input_feeding": True, "cell": "gru", "units": (4, 4), "reset_after": False},
     "feeding-dense": {
         "input_feeding": True,
         "cell": "lstm",

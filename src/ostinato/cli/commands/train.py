@@ -280,7 +280,7 @@ def _settings(
     task, training = dict(recipe.task), dict(recipe.training)
     if given["init_from"] is not None and given["recipe"] is None and given["config"] is None:
         task = dict(check_start(given["init_from"], spec.config).task_config)
-    chosen = flags.values(parameters, given)
+    chosen, task = flags.values(parameters, given), spec.config.migrated(task)
     if "units" in chosen:
         task.pop("layers", None)
     if chosen.keys() & {*BUDGETS}:

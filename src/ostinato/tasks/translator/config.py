@@ -21,11 +21,7 @@ from ostinato.tasks.config import (
 
 
 def _known_encoder(name: str) -> str:
-    from ostinato.data.encoders.registry import check_encoder
-
-    if name != "auto":
-        check_encoder(name)
-    return name
+    return name if name == "auto" else config.known_encoder(name)
 
 
 SideEncoder = Annotated[str, COMMON_DATA, AfterValidator(_known_encoder)]

@@ -13,10 +13,11 @@ from ostinato.decoding.beam import Beam
 from ostinato.errors import ConfigError, RunError
 from ostinato.runs import checkpoints
 from ostinato.runs.directory import open_run
-from ostinato.tasks.translator import Translator, TranslatorConfig
-from ostinato.tasks.translator.translations import FREE_TOKENS
+from ostinato.tasks.translator import TranslatorConfig
+from ostinato.tasks.translator.data import FREE_TOKENS, TranslatorVocabulary
 from ostinato.training.events import StepDone
 
+from ...ready import Ready
 from ...tiny import made_once
 
 LINES = """
@@ -93,21 +94,22 @@ def learned(tmp_path_factory):
 
 def with_data(run):
     """The run's task with its pairs, and those of each part."""
-    task = Translator(run.task.config)
-    task.prepare(run.directory.source["description"])
+    ready = Ready(run.task.config, run.directory.source["description"])
     parts = ("train", "validation", "test")
-    return task, {part: [PAIRS[n] for n in task._examples.part(part).tolist()] for part in parts}
+    return ready, {part: [PAIRS[n] for n in ready.data.examples.part(part).tolist()] for part in parts}
 
 
 def untrained(source=PAIRS, **changes):
-    """A task, and its model with every weight drawn from a normal distribution."""
+    """A task that has read pairs, and its model with every weight drawn from a normal distribution."""
     settings = {"units": 5, "embedding": 4, "validation_fraction": 0.0, **WORDS}
-    task = Translator(TranslatorConfig(**(settings | changes)))
-    task.prepare(source)
-    model = task.build()
-    for number, weight in enumerate(model.trainable_variables):
-        weight.assign(tf.random.stateless_normal(weight.shape, seed=(1, number), stddev=0.5))
-    return task, model
+    ready = Ready(TranslatorConfig(**(settings | changes)), source)
+    return ready, ready.drawn()
+
+
+def sentences_of(run):
+    """How the sentences of both sides of a run become ids."""
+    words = TranslatorVocabulary.from_json(run.directory.vocabulary)
+    return words.source, words.target
 
 
 # Training.
@@ -124,7 +126,8 @@ def test_a_training_learns_to_translate_its_own_sentences(learned):
 def test_a_joint_vocabulary_learns_with_one_embedding(tmp_path):
     options = {"joint_vocabulary": True, "lowercase": "both", "validation_fraction": 0.0}
     run = train(tmp_path / "run", epochs=60, **options)
-    assert run.task.source_sentences == run.task.target_sentences
+    source, target = sentences_of(run)
+    assert source == target
     assert run.model.source_embedding is run.model.decoder.embedding
     saved = run.directory.weights().groups["weights"]
     assert [name for name in saved if "embedding" in name] == ["decoder/embedding/embeddings"]
@@ -133,7 +136,7 @@ def test_a_joint_vocabulary_learns_with_one_embedding(tmp_path):
     assert np.mean(right) > 0.85
 
 
-def test_an_evaluation_judges_the_test_part_another_or_another_file(learned, tmp_path):
+def test_an_evaluation_is_of_the_test_part_another_or_another_file(learned, tmp_path):
     _, parts = with_data(learned)
     path = learned.directory.path
     figures = ostinato.evaluate(path)
@@ -195,7 +198,7 @@ def test_translations_are_in_order_and_do_not_depend_on_their_company(learned):
 
 
 def test_a_beam_of_one_is_greedy(learned):
-    source, target, model = learned.task.source_sentences, learned.task.target_sentences, learned.model
+    (source, target), model = sentences_of(learned), learned.model
     for text in (*SOURCES[:3], "The old cat sees the black door."):
         ids = source.encode(text)[np.newaxis]
         memory, state = model.read(tf.constant(ids), tf.constant([ids.shape[1]]))
@@ -242,14 +245,13 @@ def test_a_text_that_is_too_long_is_cut_and_flagged(learned):
 
 def test_a_translation_that_does_not_end_is_as_long_as_any_in_training():
     pairs = [("one two", "x" * (FREE_TOKENS + 5)), ("two three four", "y"), ("one", "z")]
-    task, model = untrained(pairs, target_encoder="char")
-    assert task.growth == 2.5
+    ready, model = untrained(pairs, target_encoder="char")
+    assert ready.data.words.growth == 2.5
     bias = model.decoder.output_layer.bias
     bias.assign(tf.tensor_scatter_nd_update(bias.value, [[EOS]], [-100.0]))
-    restored = Translator(task.config)
-    restored.restore(json.loads(json.dumps(task.vocabulary())))
+    kept = ready.task.use(model, json.loads(json.dumps(ready.data.vocabulary)))
     texts = [source for source, _ in pairs]
-    for found in [*task.predict(model, texts), *restored.predict(model, texts, beam=Beam(size=1))]:
+    for found in [*ready.use(model).predictions(texts), *kept.predictions(texts, beam=Beam(size=1))]:
         assert len(found.text) == math.ceil(2.5 * found.tokens) + FREE_TOKENS
 
 
@@ -260,16 +262,18 @@ def test_the_case_of_a_source_that_is_made_lower_case_does_not_matter(learned):
     assert found.text[0].isupper()
 
 
-def test_a_restored_vocabulary_translates_the_same_without_data(learned):
-    task, _ = with_data(learned)
-    assert learned.task.vocabulary() == task.vocabulary()
+def test_a_vocabulary_that_was_kept_translates_the_same_without_data(learned):
+    ready, _ = with_data(learned)
+    assert learned.directory.vocabulary == json.loads(json.dumps(ready.data.vocabulary))
     texts = [*SOURCES[:9], "", "xyzzy"]
-    assert learned.predict(texts) == task.predict(learned.model, texts)
+    assert learned.predict(texts) == list(ready.use(learned.model).predictions(texts))
 
 
 def test_what_cannot_be_translated_is_refused(learned):
     assert learned.predict([]) == []
-    with pytest.raises(ConfigError, match=r"texts is a string; give a list of texts, \[text\] for one"):
+    with pytest.raises(
+        ConfigError, match=r"texts must be a list of texts, got a string; give \[text\] for one"
+    ):
         learned.predict("Go.")
     with pytest.raises(ConfigError, match="one of the texts is a int, not a string"):
         learned.predict(["Go.", 3])
@@ -282,18 +286,18 @@ def test_what_cannot_be_translated_is_refused(learned):
 
 def test_an_alignment_is_where_the_decoder_looks_in_the_source_and_nowhere_else(learned):
     source, target = "The cat is black.", "Le chat est noir."
-    found = learned.align(source, target)
+    found, sides = learned.align(source, target), sentences_of(learned)
     assert found.source == ("the", "cat", "is", "black", ".")
     assert found.target == ("Le", "chat", "est", "noir", ".", "<eos>")
     assert found.weights.shape == (6, 5)
     np.testing.assert_allclose(found.weights.sum(axis=1), 1.0, rtol=1e-5)
     assert learned.align(source, "").target == ("<eos>",)
     # The same beside a longer sentence: what looks at padding would look less at the source.
-    ids = learned.task.source_sentences.encode(source)
+    ids = sides[0].encode(source)
     sources = np.full((2, 9), PAD, np.int32)
     sources[0, :5] = ids
     sources[1] = ids[0]
-    targets = np.tile([BOS, *learned.task.target_sentences.encode(target)], (2, 1)).astype(np.int32)
+    targets = np.tile([BOS, *sides[1].encode(target)], (2, 1)).astype(np.int32)
     _, weights = learned.model(tf.constant(sources), tf.constant([5, 9]), tf.constant(targets))
     np.testing.assert_allclose(weights[0, :, :5], found.weights, atol=1e-5)
     assert not weights[0, :, 5:].numpy().any()
@@ -302,6 +306,6 @@ def test_an_alignment_is_where_the_decoder_looks_in_the_source_and_nowhere_else(
 def test_what_cannot_be_aligned_is_refused(learned):
     with pytest.raises(ConfigError, match="the sentence is empty"):
         learned.align(" ", "Le chat.")
-    task, model = untrained(attention="none")
+    ready, model = untrained(attention="none")
     with pytest.raises(ConfigError, match="this translator has no attention"):
-        task.align(model, "Go.", "Va.")
+        ready.use(model).align("Go.", "Va.")

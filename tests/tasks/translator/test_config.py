@@ -1,0 +1,33 @@
+"""The settings of a translator: which are refused."""
+
+import pytest
+
+from ostinato.errors import ConfigError
+from ostinato.tasks.translator import TranslatorConfig
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"cell": "grue"}, "There is no cell 'grue'"),
+        ({"units": [8, 0]}, "expected 1 to 64 layers"),
+        ({"decoder_units": []}, "expected 1 to 64 layers"),
+        ({"decoder_units": True}, "decoder_units = True"),
+        ({"attention": "dot"}, "attention = 'dot'"),
+        ({"attention": "additive", "input_feeding": True}, "input_feeding belongs to attention"),
+        ({"bridge": "copy", "units": 4, "decoder_units": 5}, "bridge = 'copy' needs decoder layers as wide"),
+        ({"bridge": "copy", "units": 4, "bidirectional": True}, "both directions together"),
+        ({"tied": True, "attention": "none", "units": 4, "embedding": 5}, "as wide as the embedding"),
+        ({"engine": "scratch"}, "cannot skip padding"),
+        ({"source_encoder": "sentence"}, "source_encoder = 'sentence'"),
+        ({"target_vocabulary": 256}, "target_vocabulary = 256"),
+        ({"max_tokens": 0}, "max_tokens = 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing = 1.0"),
+        ({"scheduled_sampling_steps": 0}, "scheduled_sampling_steps = 0"),
+        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),
+        ({"atention": "none"}, "did you mean 'attention'"),
+    ],
+)
+def test_settings_that_do_not_work_are_refused(changes, says):
+    with pytest.raises(ConfigError, match=says):
+        TranslatorConfig(**changes)
