@@ -55,7 +55,7 @@ def test_every_command_has_a_help(ostinato, command):
 
 def test_the_help_says_what_a_flag_defaults_to(ostinato, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    shown = ostinato("train", "lm", "--help").out
+    shown = ostinato("train", "lm", "--help-all").out
     for flag in ("--cell", "--units", "--reset-before", "--lr", "--epochs", "--steps", "--minutes", "--json"):
         assert flag in shown
 

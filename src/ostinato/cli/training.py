@@ -1,4 +1,4 @@
-"""What the commands that train share: whether to train at all, the progress that is shown, and the last words."""
+"""What the commands that train share: whether to train at all, the progress shown, and the last words."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 
 from ostinato.acceleration import compare as measure
 from ostinato.acceleration.compare import Comparison
-from ostinato.cli.bench import show
+from ostinato.cli.commands.bench import show
 
 layers = keras.layers
 FAST = ("--rounds", "1", "--no-memory")
