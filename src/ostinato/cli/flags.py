@@ -1,4 +1,4 @@
-"""Flags made from what they set: the fields of configs, and the parameters of a task's `source` and `output`."""
+"""Flags made from what they set: fields of configs, and parameters of a task's `source` and `output`."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def _members(kind: Any) -> list[Any]:
 
 
 def _plain(kind: Any) -> Any:
-    """The type that Click converts to; the words of a Literal as a tuple; else str, which pydantic converts."""
+    """The type that Click converts to; a Literal's words as a tuple; else str, which pydantic converts."""
     members = _members(kind)
     if len(members) == 1 and typing.get_origin(members[0]) is Literal:
         return typing.get_args(members[0])

@@ -1,4 +1,4 @@
-"""Runs, as far as they are known before TensorFlow is imported, which takes seconds: whether they can be used."""
+"""Runs before TensorFlow, which takes seconds, is imported: whether they can be used."""
 
 from __future__ import annotations
 
@@ -161,11 +161,11 @@ def _check_package(
         return
     if isinstance(package, str):
         raise RunError(
-            f"{directory.path} needs the {what} {quoted(name)} of the package {quoted(package)}, which is not "
-            "installed here; install it"
+            f"{directory.path} needs the {what} {quoted(name)} of the package {quoted(package)}, which is "
+            "not installed here; install it"
         )
     if unknown:
         raise RunError(
-            f"{directory.path} needs the {what} {quoted(name)}, which no installed package brings; install the "
-            "one that does"
+            f"{directory.path} needs the {what} {quoted(name)}, which no installed package brings; install "
+            "the one that does"
         )

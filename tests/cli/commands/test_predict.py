@@ -106,6 +106,15 @@ def test_files_and_standard_input_are_attributed_too(ostinato, classifier, monke
     assert from_file.err.startswith("1 of the texts had nothing in them to read")
 
 
+def test_the_older_name_of_the_flag_does_the_same_and_warns(ostinato, classifier):
+    for more in ((), ("--json",)):
+        now = ostinato("predict", classifier, "the film was great", "--attribute", *more)
+        before = ostinato("predict", classifier, "the film was great", "--explain", *more)
+        assert (before.code, before.out) == (now.code, now.out) == (0, now.out)
+        assert before.err == "Warning: --explain is now called --attribute\n"
+    assert "--explain" not in ostinato("predict", "--help").out
+
+
 def test_of_a_cut_text_what_was_read_is_attributed_and_it_is_said(ostinato, classifier):
     answer = ostinato(
         "predict", classifier, "one two three " * 3 + "great", "--attribute", "--html", "page.html"

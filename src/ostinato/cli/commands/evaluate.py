@@ -25,11 +25,11 @@ from ostinato.wording import hint_after
 def command() -> Any:
     """What Click runs."""
     return click_command(
-        uses.with_flags(evaluate, flags.union(each for spec in registry.specs() for each in _flags_of(spec)))
+        uses.with_flags(evaluate, flags.union(each for spec in registry.specs() for each in flags_of(spec)))
     )
 
 
-def _flags_of(spec: TaskSpec) -> list[Parameter]:
+def flags_of(spec: TaskSpec) -> list[Parameter]:
     """The flags of a task's sources, and of its evaluations."""
     return [*_of_source(spec), *uses.of_task(spec, "evaluate")]
 
@@ -44,8 +44,8 @@ def evaluate(
     source: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Evaluate on all of this text, table or file of pairs instead of a part of the run's own; of a "
-            "translator also a second file with the translations.",
+            help="Evaluate on all of this text, table or file of pairs instead of a part of the run's own; "
+            "of a translator also a second file with the translations.",
         ),
     ] = None,
     split: Annotated[
@@ -80,7 +80,7 @@ def evaluate(
             f"--split must be train, validation or test, got {split}{hint_after(split, PARTS)}"
         )
     opened = open_to_use(run, checkpoint)
-    uses.check_own(opened, given, _flags_of)
+    uses.check_own(opened, given, flags_of)
     of_source = {each.name for each in _of_source(opened.spec)}
     options, show = {}, None
     if "evaluate" in opened.spec.output:
@@ -118,7 +118,8 @@ def _source(opened: OpenedRun, given: list[str], options: Mapping[str, Any]) -> 
     arguments, _ = flags.of_function(opened.spec.source)
     if len(given) > len(arguments):
         raise ConfigError(
-            f"{opened.directory.path} is a {opened.directory.task} run, which is evaluated without {given[-1]}"
+            f"{opened.directory.path} is a {opened.directory.task} run, which is evaluated without "
+            f"{given[-1]}"
         )
     source = Given(tuple(given), options)
     return Opened(opened.spec.open(source, opened.directory.vocabulary))
