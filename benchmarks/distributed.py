@@ -39,7 +39,7 @@ from engine import THREADS, environment, processor, report
 from keras_fit import RESULTS
 
 import ostinato
-from ostinato.cli.launch import worker_environments
+from ostinato.cli.commands.launch import worker_environments
 from ostinato.training.events import Started, StepDone
 from ostinato.training.recipes import read_recipe
 

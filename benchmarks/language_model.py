@@ -32,6 +32,7 @@ import ostinato
 from ostinato.data.sources.corpora import open_corpus
 from ostinato.data.store.tokens import prepare_tokens
 from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
+from ostinato.tasks.language_model.data import open_source
 from ostinato.training.events import StepDone
 from ostinato.training.run import train
 
@@ -130,8 +131,8 @@ def training(rounds: int, folder: Path) -> dict[str, Any]:
 def outside(rounds: int, folder: Path) -> dict[str, Any]:
     """Milliseconds of a training step that are not the recurrent layer's forward and backward pass."""
     task = LanguageModel(config())
-    task.prepare([text_of(SYMBOLS, BATCH * SEQ_LEN * 4)])
-    stack = task.build().stack
+    data = task.read(open_source([text_of(SYMBOLS, BATCH * SEQ_LEN * 4)]))
+    stack = task.build(data.vocabulary).stack
     inputs = tf.one_hot(np.random.default_rng(0).integers(SYMBOLS, size=(BATCH, SEQ_LEN)), SYMBOLS)
     upstream = tf.random.stateless_normal((BATCH, SEQ_LEN, UNITS), (0, 0))
     state = tuple(zero_state(BATCH))

@@ -206,6 +206,7 @@ class TensorFlowPeer:
         from ostinato.cells.base import initial_state
         from ostinato.runs import weights
         from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
+        from ostinato.tasks.language_model.data import open_source
         from ostinato.training.optimizers import Optimizer
         from ostinato.training.step import as_tensors, make_train_step
 
@@ -220,13 +221,19 @@ class TensorFlowPeer:
         )
         symbols = np.arange(layer.batch * layer.time * 4) % layer.features
         task = LanguageModel(config)
-        task.prepare(["".join(chr(ord("a") + symbol) for symbol in symbols)])
-        network, training = task.build(), ostinato.TrainingConfig(steps=1)
+        data = task.read(open_source(["".join(chr(ord("a") + symbol) for symbol in symbols)]))
+        network, training = task.build(data.vocabulary), ostinato.TrainingConfig(steps=1)
+        part = data.part("train")
+        assert part is not None
         variables = network.trainable_variables
         step = make_train_step(
-            task, network, Optimizer(training, weights.names(network, variables), variables), training
+            task,
+            network,
+            part.signature,
+            Optimizer(training, weights.names(network, variables), variables),
+            training,
         )
-        batch = as_tensors(next(iter(task.batches("train", epoch=0))))
+        batch = as_tensors(next(iter(part.batches(epoch=0))))
         state = initial_state(task.states(network), layer.batch)
         arguments = (tf.constant(0), tf.constant(1e-3), tf.zeros(4))
         return lambda: step((batch,), (state,), *arguments)[:1]

@@ -7,7 +7,7 @@
 The network is that of the recipe `tutorial20` (TensorFlow Tutorial #20): an embedding of 8, GRUs of 16, 8 and
 4 units, a sigmoid. A fifth of the table is the test part. `ostinato.train` and Keras' `fit` begin with equal
 weights and read equal batches in the same order, and both keep the weights of the epoch with the lowest
-validation loss; then each judges the test part, once. They train in turn, a seed each time.
+validation loss; then each evaluates the test part, once. They train in turn, a seed each time.
 
     training    the time of an epoch is that of learning alone: no tokenising, no validation, and not the
                 first epoch, which traces. Keras' Adam adds up the squares of an embedding's gradients token
@@ -38,9 +38,11 @@ from keras_fit import RESULTS
 from language_model import MEBIBYTE, peak_anonymous_memory
 
 import ostinato
+from ostinato.data.encoders.registry import encoder_from_json
 from ostinato.data.examples.labelled import encode_text
 from ostinato.data.sources.tables import open_table
-from ostinato.tasks.classifier import Classifier
+from ostinato.tasks.classifier.data import open_source
+from ostinato.tasks.classifier.task import Classifier
 from ostinato.training.events import StepDone
 from ostinato.training.recipes import read_recipe
 from ostinato.training.run import train
@@ -101,10 +103,9 @@ def train_with_keras(
 
     config, training = settings(seed)
     task = Classifier(config)
-    task.prepare(source)
-    assert task.encoder is not None
+    data = task.read(open_source(source))
     layers = [
-        keras.layers.Embedding(1 + task.encoder.size, config.embedding),
+        keras.layers.Embedding(1 + data.words.encoder.size, config.embedding),
         *(keras.layers.GRU(units, return_sequences=True) for units in config.units[:-1]),
         keras.layers.GRU(config.units[-1]),
         keras.layers.Dense(1, activation="sigmoid"),
@@ -113,10 +114,12 @@ def train_with_keras(
     model = ostinato.accelerate(model) if accelerated else model
     adam = (SummedAdam if summed else keras.optimizers.Adam)(training.learning_rate)
     model.compile(loss="binary_crossentropy", optimizer=adam, metrics=["accuracy"])
-    model.set_weights(task.build().get_weights())
+    model.set_weights(task.build(data.vocabulary).get_weights())
 
     def whole(split: str, epoch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        batches = list(task.batches(split, epoch=epoch))
+        part = data.part(split)
+        assert part is not None
+        batches = list(part.batches(epoch=epoch))
         tokens, targets = ([batch[part] for batch in batches] for part in ("tokens", "targets"))
         return np.concatenate(tokens), np.concatenate(targets)
 
@@ -193,14 +196,14 @@ def predicting(source: str, seeds: list[int], folder: Path) -> list[dict[str, An
     run = ostinato.load(path)
     texts = [row.text for row in open_table(source).rows()][:: round(1 / TEST_FRACTION)]
     size = sum(len(text.encode()) for text in texts)
-    rates, tokenising = [], []
+    encoder, rates, tokenising = encoder_from_json(run.directory.vocabulary["encoder"]), [], []
     for number in range(8):
         report(f"predicting: round {number} of 7")
         began = time.perf_counter()
         run.predict(texts)
         ended = time.perf_counter()
         for text in texts:
-            encode_text(run.task.encoder, text)
+            encode_text(encoder, text)
         rates.append(len(texts) / (ended - began))
         tokenising.append(size / 1e6 / (time.perf_counter() - ended))
     report("")

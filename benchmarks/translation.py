@@ -45,11 +45,12 @@ import tensorflow as tf
 import ostinato
 from ostinato.data.examples.pairs import prepare_pairs
 from ostinato.data.examples.sentences import PAD
-from ostinato.data.sources.pairs import open_pairs
 from ostinato.decoding.beam import Beam
 from ostinato.layers.dropout import DropoutKey
 from ostinato.runs import weights
+from ostinato.tasks.base import Json
 from ostinato.tasks.translator import RecurrentTranslator, Translator, TranslatorConfig
+from ostinato.tasks.translator.data import TranslatorVocabulary, open_source, signature
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.recipes import read_recipe
 from ostinato.training.run import train
@@ -153,12 +154,31 @@ def plain_copy(model: RecurrentTranslator, batch: Tensors) -> PlainKeras:
     return plain
 
 
-def same_function(task: Translator, batch: Tensors, title: str) -> None:
+class Prepared(NamedTuple):
+    """What a recipe trains.
+
+    Attributes:
+        task: of the recipe.
+        vocabulary: of the pairs.
+        training: how it is trained.
+        batches: the first ones of an epoch.
+    """
+
+    task: Translator
+    vocabulary: Json
+    training: ostinato.TrainingConfig
+    batches: list[Tensors]
+
+    def model(self) -> RecurrentTranslator:
+        """The network, which has the same weights every time."""
+        return self.task.build(self.vocabulary)
+
+
+def same_function(given: Prepared, title: str) -> None:
     """Sees that both find the same loss and gradients without dropout; SystemExit if they do not."""
     rates = [name for name in TranslatorConfig.model_fields if name.endswith("dropout")]
-    undropped = Translator(task.config.model_copy(update=dict.fromkeys(rates, 0.0)))
-    undropped.restore(task.vocabulary())
-    model = undropped.build()
+    undropped = Translator(given.task.config.model_copy(update=dict.fromkeys(rates, 0.0)))
+    model, batch = undropped.build(given.vocabulary), given.batches[0]
     plain, found = plain_copy(model, batch), []
     networks = (
         (lambda: truediv(*undropped.loss(model, batch, (), step=ZERO)[:2]), model.trainable_variables),
@@ -173,31 +193,33 @@ def same_function(task: Translator, batch: Tensors, title: str) -> None:
         raise SystemExit(f"{title}: loss and norms of gradients are {found[0]}, but with Keras {found[1]}")
 
 
-def prepared(source: str, name: str) -> tuple[Translator, ostinato.TrainingConfig, list[Tensors]]:
-    """The task of a recipe with its data, how it is trained, and the first batches of an epoch."""
+def prepared(source: str, name: str) -> Prepared:
+    """What a recipe trains on these pairs."""
     report(f"{name}: reading the pairs and compiling")
     recipe = read_recipe("translator", name)
     task = Translator(TranslatorConfig(**recipe.task))
-    task.prepare(source)
-    batches = [as_tensors(batch) for batch in islice(task.batches("train", epoch=0), BATCHES)]
-    return task, ostinato.TrainingConfig(**recipe.training), batches
+    data = task.read(open_source(source))
+    part = data.part("train")
+    assert part is not None
+    batches = [as_tensors(batch) for batch in islice(part.batches(epoch=0), BATCHES)]
+    return Prepared(task, data.vocabulary, ostinato.TrainingConfig(**recipe.training), batches)
 
 
 def ours_step(task: Translator, model: Any, config: ostinato.TrainingConfig) -> Callable[..., float]:
     """Learns from a batch as `ostinato.train` does."""
     optimizer = Optimizer(config, weights.names(model, model.trainable_variables), model.trainable_variables)
-    step = make_train_step(task, model, optimizer, config)
+    step = make_train_step(task, model, signature(), optimizer, config)
     rate, no_signals = tf.constant(config.learning_rate, tf.float32), tf.zeros(4)
     return lambda batch, number: float(step((batch,), ((),), tf.constant(number), rate, no_signals).loss)
 
 
-def keras_step(task: Translator, model: PlainKeras, config: ostinato.TrainingConfig) -> Callable[..., float]:
+def keras_step(model: PlainKeras, config: ostinato.TrainingConfig) -> Callable[..., float]:
     """Learns from a batch as the guides of Keras do."""
     options = {"learning_rate": config.learning_rate, "global_clipnorm": config.clip}
     options |= {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
     optimizer: Any = keras.optimizers.get({"class_name": config.optimizer, "config": options})
 
-    @tf.function(input_signature=[task.signature()])
+    @tf.function(input_signature=[signature()])
     def step(batch):
         with tf.GradientTape() as tape:
             loss = model.loss_of(batch)
@@ -224,12 +246,13 @@ def turn(call: Callable[..., Any], given: list[Any]) -> Callable[[], float]:
 def training(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """Target tokens a second of both."""
     for name in options.recipes:
-        task, config, batches = prepared(options.source, name)
-        same_function(task, batches[0], name)
-        model = task.build()
+        given = prepared(options.source, name)
+        task, _, config, batches = given
+        same_function(given, name)
+        model = given.model()
         turns = {
             "ostinato": turn(ours_step(task, model, config), batches),
-            "Keras": turn(keras_step(task, plain_copy(model, batches[0]), config), batches),
+            "Keras": turn(keras_step(plain_copy(model, batches[0]), config), batches),
         }
         ms = in_turn(turns, options.rounds, f"{name}: training")
         tokens = float(np.concatenate([batch["target_lengths"] - 1 for batch in batches]).sum())
@@ -244,8 +267,9 @@ def training(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, An
 def shares(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """What the parts of ostinato's training step take of it."""
     for name in options.recipes:
-        task, config, batches = prepared(options.source, name)
-        model = task.build()
+        given = prepared(options.source, name)
+        task, _, config, batches = given
+        model = given.model()
         turns = part_turns(task, model, config, batches)
         turns["step"] = turn(ours_step(task, model, config), batches)
         ms = in_turn(turns, options.rounds, f"{name}: parts of a step")
@@ -343,7 +367,7 @@ def translating(options: argparse.Namespace, folder: Path) -> Iterator[dict[str,
     texts = validation_sources(run, options.source)
 
     def translate(beam: Beam, _: int) -> None:
-        run.task.predict(run.model, texts, beam=beam)
+        run.predict(texts, beam=beam)
 
     turns = {str(size): turn(translate, [Beam(size=size)]) for size in WANTED_SENTENCES}
     ms = in_turn(turns, options.rounds, "translating")
@@ -363,9 +387,10 @@ def short_run(options: argparse.Namespace, folder: Path) -> ostinato.TrainedRun:
 
 def validation_sources(run: ostinato.TrainedRun, source: str) -> list[str]:
     """The sentences to translate, as the run's settings divide the pairs."""
-    config, sentences = run.task.config, (run.task.source_sentences, run.task.target_sentences)
+    words = TranslatorVocabulary.from_json(run.directory.vocabulary)
+    config = TranslatorConfig(**run.directory.task_config)
     fractions = {name: getattr(config, name) for name in ("validation_fraction", "test_fraction")}
-    examples = prepare_pairs(open_pairs(source), sentences=sentences, **fractions)
+    examples = prepare_pairs(open_source(source), sentences=(words.source, words.target), **fractions)
     if not len(numbers := examples.part("validation").tolist()):
         raise SystemExit(f"the settings of {run.directory.path} keep no pairs for validation")
     return [examples.texts(number)[0] for number in numbers]

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from ostinato.cli.app import main
+from ostinato.tasks.config import TaskConfig
+from ostinato.training import run as training_run
+from ostinato.training.config import TrainingConfig
 
 from ..tiny import made_once, text
 
@@ -56,6 +59,41 @@ def folder(tmp_path, monkeypatch) -> Path:
     (place / "text.txt").write_text(TEXT)
     monkeypatch.chdir(place)
     return place
+
+
+SOURCES = {
+    "lm": ("text.txt", TEXT),
+    "classify": ("table.csv", "text,label\ngood,yes\nbad,no\n"),
+    "translate": ("pairs.tsv", "good\tbon\nbad\tmauvais\n"),
+}
+
+
+class Asked(NamedTuple):
+    """The settings that a command would train with."""
+
+    config: TaskConfig
+    training: TrainingConfig
+
+
+@pytest.fixture
+def asked(ostinato, folder, monkeypatch):
+    """asked("lm", "--units", "8", …) -> Asked: the settings of `ostinato train lm SOURCE --units 8`."""
+    found = []
+
+    def train(config, source, *, training, **others):
+        found.append(Asked(config, training))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_run, "train", train)
+    for name, content in SOURCES.values():
+        (folder / name).write_text(content)
+
+    def settings(task: str, *flags) -> Asked:
+        answer = ostinato("train", task, SOURCES[task][0], *flags)
+        assert answer.code == 130, answer.err
+        return found.pop()
+
+    return settings
 
 
 @pytest.fixture(scope="session")

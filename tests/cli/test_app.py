@@ -45,6 +45,37 @@ def test_help_version_and_recipes_do_not_import_tensorflow():
     assert done.stdout == "True True\n", done.stderr
 
 
+IMPORTED = """
+import sys
+from ostinato.cli import main
+sys.argv = ["ostinato", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    print()
+    print(*sorted({"tensorflow", "keras", "numpy", "pydantic"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "may"),
+    [
+        ("--help", ""),
+        ("--version", ""),
+        ("trian", "pydantic"),  # Typer itself does
+        ("train --help", "pydantic numpy"),
+        ("train gone.txt", "pydantic numpy"),
+        ("predict gone a", "pydantic numpy"),
+    ],
+)
+def test_help_and_errors_import_only_what_they_need(tmp_path, arguments, may):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *arguments.split()], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert {*done.stdout.split("\n")[-2].split()} <= {*may.split()}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help(ostinato, command):
     answer = ostinato(*command.split(), "--help")
@@ -55,7 +86,7 @@ def test_every_command_has_a_help(ostinato, command):
 
 def test_the_help_says_what_a_flag_defaults_to(ostinato, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    shown = ostinato("train", "lm", "--help").out
+    shown = ostinato("train", "lm", "--help-all").out
     for flag in ("--cell", "--units", "--reset-before", "--lr", "--epochs", "--steps", "--minutes", "--json"):
         assert flag in shown
 

@@ -1,5 +1,6 @@
 """What can be known wrong from the arguments is said before TensorFlow is imported, which takes seconds."""
 
+import importlib
 import inspect
 import json
 import os
@@ -9,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from ostinato.runs.usable import USES
 
 from ostinato.layers.registry import has_reset_gate
-from ostinato.tasks import names, task_classes
+from ostinato.tasks import registry
+from ostinato.tasks.base import ComparesWords, Evaluates, Generates, Predicts
+
+USES = {"predict": Predicts, "generate": Generates, "neighbors": ComparesWords, "evaluate": Evaluates}
 
 TRY_ALL = """
 import contextlib, io, json, os, sys
@@ -85,18 +88,21 @@ WRONG = [
     ),
     (["generate", "broken"], "does not match its checksum"),
     (["generate", "bare"], "bare has no checkpoint"),
-    (["generate", "run", "--checkpoint", "newest"], "expected 'best' or 'last'; did you mean 'last'?"),
+    (
+        ["generate", "run", "--checkpoint", "newest"],
+        "must be 'best' or 'last', got 'newest'; did you mean 'last'?",
+    ),
     (["generate", "run", "--length", "0"], "length = 0"),
     (["generate", "run", "--temperature", "nan"], "temperature = nan"),
     (["generate", "run", "--beam", "0"], "beam = 0: expected 1 to"),
     (["generate", "run", "--beam", "2", "--top-k", "3"], "leave out beam, or top_k"),
     (["generate", "run", "--prompt", "☃"], "were not in the training text: '☃'"),
-    (["predict", "run", "a"], "is a language_model run, which does not predict labels"),
+    (["predict", "run", "a"], "is a language_model run, which cannot predict"),
     (["predict", "run", "--file", "gone.txt"], "is a language_model run"),
-    (["neighbors", "run", "a"], "is a language_model run, which has no neighbors"),
+    (["neighbors", "run", "a"], "is a language_model run, which cannot show neighbors"),
     (["evaluate", "run", "gone.txt"], "there is no file or folder 'gone.txt'"),
     (["evaluate", "run", "--split", "val"], "did you mean 'validation'?"),
-    (["evaluate", "run", "--beam", "2"], "--beam is about translating"),
+    (["evaluate", "run", "--beam", "2"], "--beam is about runs of ostinato train translate"),
     (["evaluate", "moved"], "gone.txt"),
     # The rest.
     (["bench", "gone.keras"], "gone.keras does not exist"),
@@ -157,9 +163,10 @@ def test_what_is_wrong_is_said_before_tensorflow_is_imported(wrong):
         assert says in err, (arguments, err)
 
 
-def test_the_uses_of_runs_are_those_that_their_tasks_have():
-    for use, (tasks, _) in USES.items():
-        assert tasks == tuple(name for name in names() if hasattr(task_classes(name)[0], use)), use
+@pytest.mark.parametrize("spec", registry.specs(), ids=lambda spec: spec.command)
+def test_a_task_has_the_commands_that_its_networks_can_serve(spec):
+    answers = importlib.import_module(f"{spec.config.__module__.rpartition('.')[0]}.answers").Answers
+    assert spec.output.keys() == {command for command, can in USES.items() if issubclass(answers, can)}
 
 
 def test_which_cell_has_a_reset_gate_is_known_without_keras():

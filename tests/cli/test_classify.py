@@ -71,7 +71,7 @@ def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
     assert "2 labels (neg, pos); texts: 65 for train, 7 for validation" in answer.err
     assert "took column 'text' as the text and 'label' as the label" in answer.err
     assert "validation  loss" in answer.err
-    assert 'ask it: ostinato predict run "…"' in answer.err
+    assert 'use it: ostinato predict run "…"' in answer.err
     assert json.loads(Path("run/config.json").read_text())["task"] == "classifier"
 
 
@@ -233,7 +233,10 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
             "expected 1 to 1,000,000 tokens, or auto",
         ),
         (["train", "classify", "reviews.csv", "--pooling", "sum"], "pooling = 'sum'"),
-        (["train", "classify", "reviews.csv", "--units", "8,x"], "--units 8,x: expected whole numbers"),
+        (
+            ["train", "classify", "reviews.csv", "--units", "8,x"],
+            "--units must be whole numbers, 256 or 256,128, got 8,x",
+        ),
         (
             ["train", "classify", "reviews.csv", "--validation", "x.csv", "--validation-fraction", "0.2"],
             "--validation and --validation-fraction",
@@ -246,9 +249,9 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
         (["predict", "classifier"], "there is nothing to predict"),
         (["predict", "classifier", "a", "-"], "only one of them"),
         (["predict", "classifier", "--file", "gone.txt"], "cannot read gone.txt (No such file or directory)"),
-        (["predict", "run", "a"], "is a language_model run, which does not predict labels"),
-        (["neighbors", "run", "a"], "is a language_model run, which has no neighbors"),
-        (["generate", "classifier"], "is a classifier run, which does not generate text"),
+        (["predict", "run", "a"], "is a language_model run, which cannot predict"),
+        (["neighbors", "run", "a"], "is a language_model run, which cannot show neighbors"),
+        (["generate", "classifier"], "is a classifier run, which cannot generate"),
         (["neighbors", "classifier", "aardvark"], "'aardvark' is no token of this run's vocabulary"),
         (
             ["evaluate", "classifier", "strange.csv"],

@@ -3,25 +3,20 @@
 import re
 
 import pytest
-from typer.main import get_command
 
-from ostinato.cli.app import app
-from ostinato.cli.settings import settings
-from ostinato.tasks import config_class
+from ostinato.cli import app
+from ostinato.cli.commands.train import task_command
+from ostinato.tasks import registry
 from ostinato.training.recipes import names
 
-TASKS = {"lm": "language_model", "classify": "classifier", "translate": "translator"}
-
-
-def commands() -> dict:
-    return get_command(app).commands["train"].commands  # type: ignore[attr-defined]
+SPECS = pytest.mark.parametrize("spec", registry.specs(), ids=lambda spec: spec.command)
 
 
 def test_what_a_newcomer_needs_comes_first(ostinato, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     listed = re.findall(r"^│ (\w+) ", ostinato("--help").out.split("Commands")[1], re.MULTILINE)
     assert listed[:4] == ["train", "generate", "predict", "evaluate"]
-    assert sorted(listed) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+    assert listed == list(app.COMMANDS)
 
 
 def typed(param, value) -> str:
@@ -33,18 +28,16 @@ def typed(param, value) -> str:
     return format(value, "g") if isinstance(value, float) else str(value)
 
 
-@pytest.mark.parametrize("command", TASKS)
-def test_the_help_shows_what_each_recipe_sets(ostinato, monkeypatch, command):
+@SPECS
+def test_the_help_shows_what_each_recipe_sets(ostinato, asked, monkeypatch, spec):
     monkeypatch.setenv("COLUMNS", "400")
-    shown = ostinato("train", command, "--help").out
+    shown = ostinato("train", spec.command, "--help-all").out
     assert "the recipe's value" not in shown
-    task, walked = TASKS[command], 0
-    params = commands()[command].params
-    for recipe in names(task):
-        flags = {param.name: None for param in params} | {"recipe": recipe}
-        found = settings(config_class(task), flags)
-        values = {**found[0].model_dump(), **found[1].model_dump(), "layers": len(found[0].units)}
-        for param in params:
+    walked = 0
+    for recipe in names(spec.config.task):
+        found = asked(spec.command, "--recipe", recipe)
+        values = {**dict(found.config), **dict(found.training), "layers": len(found.config.units)}
+        for param in task_command(spec).params:
             if param.name not in values:
                 continue
             flag = max(param.opts, key=len)

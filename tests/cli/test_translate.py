@@ -6,16 +6,15 @@ import json
 import math
 import shutil
 import sys
-from inspect import signature
 from pathlib import Path
 
 import pytest
-from ostinato.cli.train_translate import translator as command
 
 import ostinato as package
 from ostinato.cli.app import main
+from ostinato.cli.commands.train import task_command
 from ostinato.decoding.beam import Beam
-from ostinato.tasks.translator import TranslatorConfig
+from ostinato.tasks.translator import SPEC, TranslatorConfig
 
 from ..tiny import made_once
 
@@ -103,7 +102,7 @@ def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
     assert "source: word, " in answer.err
     assert "; pairs: " in answer.err
     assert "validation  loss" in answer.err
-    assert 'translate with it: ostinato predict run "…"' in answer.err
+    assert 'use it: ostinato predict run "…"' in answer.err
     assert json.loads(Path("run/config.json").read_text())["task"] == "translator"
     pictures = {path.name for path in Path("run/report").glob("*.png")}
     assert pictures == {"loss.png", "bleu-by-length-validation.png"}
@@ -121,7 +120,7 @@ def test_two_aligned_files_train_the_network_that_their_pairs_train(ostinato, fo
 
 
 def test_every_setting_has_a_flag_and_it_reaches_the_run(ostinato, folder):
-    assert {*signature(command).parameters} >= {*TranslatorConfig.model_fields}
+    assert {param.name for param in task_command(SPEC).params} >= {*TranslatorConfig.model_fields}
     settings = {
         "source_encoder": "char",
         "target_encoder": "bpe",
@@ -351,27 +350,39 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
         (["predict", "translator", "a", "--best", "2"], "--best"),
         (
             ["predict", "translator", "a", "--explain"],
-            "is a translator run, which has no decisions",
+            "--explain is about runs of ostinato train classify; translator is a translator run",
         ),
-        (["predict", "translator", "a", "--html", "a.html"], "is a translator run, which has no decisions"),
+        (
+            ["predict", "translator", "a", "--html", "a.html"],
+            "--html is about runs of ostinato train classify",
+        ),
         (["predict", "translator", "a", "b", "--attention-image", "a.png"], "draws one text"),
         (["predict", "translator", "-", "--attention-image", "a.png"], "draws one text"),
         (["predict", "translator", "a", "--attention-image", "no/a.png"], "a file in a folder that exists"),
         (["predict", "translator", "zebra", "--attention-image", "a.png"], "there is nothing to draw"),
-        (["predict", "run", "a", "--beam", "2"], "is a language_model run, which does not predict labels or"),
+        (["predict", "run", "a", "--beam", "2"], "is a language_model run, which cannot predict"),
         (["evaluate", "translator", "--beam", "0"], "beam = 0: expected 1 to"),
         (["evaluate", "translator", "--beam", "9999"], "beam = 9999"),
         (["evaluate", "translator", "--n-best", "2"], "--n-best"),
         (["evaluate", "translator", "gone.tsv"], "there is no file 'gone.tsv'"),
-        (["evaluate", "translator", "--skip-bad-rows"], "--skip-bad-rows is about the lines of a SOURCE"),
-        (["evaluate", "run", "--beam", "2"], "--beam is about translating; run is a language_model run"),
-        (["evaluate", "run", "a", "b"], "is a language_model run, which is judged without a second file, b"),
-        (["evaluate", "run", "a", "--skip-bad-rows"], "which is judged without --skip-bad-rows"),
-        (["generate", "translator"], "is a translator run, which does not generate text"),
-        (["neighbors", "translator", "run"], "is a translator run, which has no neighbors"),
+        (["evaluate", "translator", "--skip-bad-rows"], "--skip-bad-rows is about a SOURCE; give one"),
+        (
+            ["evaluate", "run", "--beam", "2"],
+            "--beam is about runs of ostinato train translate; run is a language_model run",
+        ),
+        (["evaluate", "run", "a", "b"], "is a language_model run, which is evaluated without b"),
+        (
+            ["evaluate", "run", "a", "--skip-bad-rows"],
+            "about runs of ostinato train classify and ostinato train translate; run is a language_model run",
+        ),
+        (["generate", "translator"], "is a translator run, which cannot generate"),
+        (["neighbors", "translator", "run"], "is a translator run, which cannot show neighbors"),
         (["train", "translate", "gone.tsv"], "there is no file 'gone.tsv'"),
         (["train", "translate", "text.txt", "--init-from", "run"], "run is a language_model run, not a"),
-        (["train", "translate", "text.txt", "--decoder-units", "8,x"], "--decoder-units 8,x: expected whole"),
+        (
+            ["train", "translate", "text.txt", "--decoder-units", "8,x"],
+            "--decoder-units must be whole numbers, 256 or 256,128, got 8,x",
+        ),
         (["train", "translate", "text.txt", "--attention", "dot"], "attention = 'dot'"),
         (["train", "translate", "text.txt", "--reset-before", "--cell", "lstm"], "the cell 'lstm' lacks"),
         (["train", "translate", "text.txt", "--epochs", "1", "--steps", "1"], "a run has one budget"),

@@ -175,8 +175,11 @@ def test_every_file_of_the_repository_that_a_page_names_is_there(page):
 
 def flags(command) -> set[str]:
     """The options of a command and of all below it."""
+    context = typer.Context(command)
+    names = command.list_commands(context) if hasattr(command, "list_commands") else []
+    below = (command.resolve_command(context, [name])[1] for name in names)
     own = {option for each in command.params for option in [*each.opts, *each.secondary_opts]}
-    return own.union(*map(flags, getattr(command, "commands", {}).values()))
+    return own.union(*map(flags, below))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -20,7 +20,7 @@ from typing import Any
 NEEDED = (
     "keras",
     "matplotlib.pyplot",
-    "ostinato.cli.settings",
+    "ostinato.cli.commands.train",
     "ostinato.tasks.classifier",
     "ostinato.tasks.language_model",
     "ostinato.tasks.translator",

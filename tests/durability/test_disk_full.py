@@ -47,7 +47,7 @@ TEXT = "".join(np.random.default_rng(0).choice(list("abcdefghijklmnopqrstuvwxyz 
 
 def serve(disk: Path) -> None:
     """Reads a job a line, and answers each with a line."""
-    for name in ("keras", "matplotlib.figure", "ostinato.cli.settings", "ostinato.training.progress"):
+    for name in ("keras", "matplotlib.figure", "ostinato.cli.commands.train", "ostinato.training.progress"):
         importlib.import_module(name)
     importlib.import_module("ostinato.tasks.language_model")
     importlib.import_module("ostinato.training.run")

@@ -20,7 +20,7 @@ from ostinato.data.sources.pairs import open_pairs
 from ostinato.data.sources.tables import open_table
 from ostinato.errors import ConfigError, SourceError
 from ostinato.files import plain as plain_files
-from ostinato.tasks import task_classes
+from ostinato.tasks import registry
 from ostinato.training.config import TrainingConfig
 from ostinato.training.recipes import read_recipe_file
 
@@ -129,8 +129,7 @@ def test_recipes(home, record_property):
     def read(path: Path, other: bool) -> None:
         task = "classifier" if other else "language_model"
         recipe = read_recipe_file(task, path)
-        config = task_classes(task)[1]
-        config(**recipe.task)
+        registry.spec(task).config(**recipe.task)
         TrainingConfig(**recipe.training)
 
     check_files(home, ("recipe.toml",), CASES["recipes"], read, record_property)

@@ -1,4 +1,4 @@
-"""The example trains, and judges its eight sentences."""
+"""The example trains, and scores its eight sentences."""
 
 import re
 import subprocess

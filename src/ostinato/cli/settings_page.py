@@ -15,7 +15,7 @@ def page() -> str:
     """The page, Markdown: a table for each task and one for training."""
     parts = [
         "# Settings",
-        "Every setting of every task: the key in a recipe, the argument of the config in Python, and the flag. "
+        "Every setting of every task: the key in a recipe, the argument of the config in Python, the flag. "
         "Defaults are the config's; a recipe may set others (`ostinato train TASK --help-all` shows both). "
         "This page is made by `python -m ostinato.cli.settings_page`.",
     ]

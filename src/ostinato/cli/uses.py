@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
@@ -13,15 +13,19 @@ from ostinato.cli.flags import Parameter, Values
 from ostinato.errors import ConfigError
 from ostinato.runs.opened import OpenedRun
 from ostinato.tasks import registry
-from ostinato.tasks.base import Answer
+from ostinato.tasks.base import Answer, TaskSpec
 
 Checkpoint = Annotated[str, typer.Option(help="Use the `best` or the `last` checkpoint.")]
 
 
+def of_task(spec: TaskSpec, command: str) -> list[Parameter]:
+    """The flags that a task has for a command; none where it lacks the command."""
+    return flags.of_function(spec.output[command])[1] if command in spec.output else []
+
+
 def of_all_tasks(command: str) -> list[Parameter]:
     """The flags that any task has for a command."""
-    functions = (spec.output[command] for spec in registry.specs() if command in spec.output)
-    return flags.union(each for function in functions for each in flags.of_function(function)[1])
+    return flags.union(each for spec in registry.specs() for each in of_task(spec, command))
 
 
 def with_flags(function: Callable[..., None], parameters: list[Parameter]) -> Callable[..., None]:
@@ -49,20 +53,35 @@ def checked(opened: OpenedRun, command: str, given: Values, *arguments: object, 
     Raises:
         ConfigError: a flag is another task's.
     """
+    check_own(opened, given, lambda spec: of_task(spec, command))
     function = opened.spec.output[command]
-    own = [each.name for each in flags.of_function(function)[1]]
-    for name in given:
-        if name not in own:
-            others = [
-                spec.command
-                for spec in registry.specs()
-                if command in spec.output
-                and name in [each.name for each in flags.of_function(spec.output[command])[1]]
-            ]
-            raise ConfigError(
-                f"--{name.replace('_', '-')} is about runs of ostinato train {' and '.join(others)}; "
-                f"{opened.directory.path} is a {opened.directory.task} run"
-            )
     taken = inspect.signature(function).parameters
     options = {name: value for name, value in options.items() if name in taken}
     return function(opened.facts, *arguments, **options, **given)
+
+
+def check_own(
+    opened: OpenedRun, given: Iterable[str], flags_of: Callable[[TaskSpec], list[Parameter]]
+) -> None:
+    """Refuses flags that a run's task does not have.
+
+    Args:
+        opened: the run.
+        given: names of flags.
+        flags_of: the flags that a task has.
+
+    Raises:
+        ConfigError: a flag is another task's.
+    """
+    own = {each.name for each in flags_of(opened.spec)}
+    for name in given:
+        if name not in own:
+            others = [
+                f"ostinato train {spec.command}"
+                for spec in registry.specs()
+                if name in [each.name for each in flags_of(spec)]
+            ]
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is about runs of {' and '.join(others)}; "
+                f"{opened.directory.path} is a {opened.directory.task} run"
+            )

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ostinato.runs.trained import TrainedRun
 
 
+_VERBS = {"neighbors": "show neighbors"}
+"""What a run does for a command, where the command is not a verb."""
+
+
 class OpenedRun(NamedTuple):
     """A run whose network is not made yet.
 
@@ -123,7 +127,8 @@ def refusal(directory: RunDirectory, command: str) -> ConfigError:
     """What to say of a run that a command cannot use."""
     able = [f"ostinato train {spec.command}" for spec in registry.specs() if command in spec.output]
     hint = f"; {' and '.join(able)} train{'' if len(able) > 1 else 's'} runs that can" if able else ""
-    return ConfigError(f"{directory.path} is a {directory.task} run, which cannot {command}{hint}")
+    verb = _VERBS.get(command, command)
+    return ConfigError(f"{directory.path} is a {directory.task} run, which cannot {verb}{hint}")
 
 
 def settings_of(directory: RunDirectory) -> TaskConfig:

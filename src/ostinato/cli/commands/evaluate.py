@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,21 +17,25 @@ from ostinato.cli.usage import Command, click_command
 from ostinato.errors import ConfigError
 from ostinato.runs.opened import OpenedRun, open_to_use, source_of
 from ostinato.tasks import registry
-from ostinato.tasks.base import PARTS, Evaluates, Evaluation, Given, Opened
+from ostinato.tasks.base import PARTS, Evaluates, Evaluation, Given, Opened, TaskSpec
 from ostinato.wording import hint_after
 
 
 def command() -> Command:
     """What Click runs."""
-    of_sources = flags.union(each for spec in registry.specs() for each in _of_source(spec.source))
     return click_command(
-        uses.with_flags(evaluate, flags.union([*of_sources, *uses.of_all_tasks("evaluate")]))
+        uses.with_flags(evaluate, flags.union(each for spec in registry.specs() for each in flags_of(spec)))
     )
 
 
-def _of_source(source: Callable[..., object]) -> list[Parameter]:
+def flags_of(spec: TaskSpec) -> list[Parameter]:
+    """The flags of a task's sources, and of its evaluations."""
+    return [*_of_source(spec), *uses.of_task(spec, "evaluate")]
+
+
+def _of_source(spec: TaskSpec) -> list[Parameter]:
     """The flags of a task's source that are not about training only."""
-    return [each for each in flags.of_function(source)[1] if not each.flag.training]
+    return [each for each in flags.of_function(spec.source)[1] if not each.flag.training]
 
 
 def evaluate(
@@ -77,8 +80,12 @@ def evaluate(
         )
     opened = open_to_use(run, checkpoint)
     given = given or {}
-    of_source = {each.name for each in _of_source(opened.spec.source)}
-    options, show = _checked(opened, {name: given[name] for name in given if name not in of_source})
+    uses.check_own(opened, given, flags_of)
+    of_source = {each.name for each in _of_source(opened.spec)}
+    options, show = {}, None
+    if "evaluate" in opened.spec.output:
+        own = {name: given[name] for name in given if name not in of_source}
+        options, show = uses.checked(opened, "evaluate", own)
     asked = _source(opened, source or [], {name: given[name] for name in given if name in of_source})
     import_tensorflow()
     figures, evaluation = _measure(opened, asked, split, options)
@@ -94,18 +101,6 @@ def evaluate(
         print(f"  {name.replace('_', ' '):<20}{shown}")
     if evaluation and show:
         show(evaluation)
-
-
-def _checked(opened: OpenedRun, given: Values) -> tuple[Values, Callable[[Evaluation], None] | None]:
-    """The options of the evaluation, and what prints more than its figures."""
-    if "evaluate" in opened.spec.output:
-        return uses.checked(opened, "evaluate", given)
-    if given:
-        flag = f"--{next(iter(given)).replace('_', '-')}"
-        raise ConfigError(
-            f"{flag} is about other tasks; {opened.directory.path} is a {opened.directory.task} run"
-        )
-    return {}, None
 
 
 def _source(opened: OpenedRun, given: list[str], options: Values) -> Opened | None:

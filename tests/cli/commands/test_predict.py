@@ -1,4 +1,4 @@
-"""ostinato predict --explain: what moved each decision, on a terminal, in a pipe, as JSON and as a page."""
+"""ostinato predict --attribute: what moved each decision, on a terminal, in a pipe, as JSON and as a page."""
 
 import io
 import json
@@ -11,7 +11,8 @@ import pytest
 
 import ostinato as package
 from ostinato.cli.app import main
-from ostinato.cli.labels import Labels
+from ostinato.tasks.base import RunFacts
+from ostinato.tasks.classifier import output
 
 TABLE = "text,label\n" + "".join(
     f"{text} {cause} {n},{label}\n"
@@ -44,15 +45,15 @@ def classifier(trained_on_causes, folder) -> Path:
 
 
 def test_in_a_pipe_every_word_has_its_contribution_behind_it(ostinato, classifier):
-    answer = ostinato("predict", classifier, "the film was great", "awful", "--explain")
+    answer = ostinato("predict", classifier, "the film was great", "awful", "--attribute")
     assert (answer.code, answer.err) == (0, "")
-    explanations = package.load(classifier).explain(["the film was great", "awful"])
+    attributions = package.load(classifier).attribute(["the film was great", "awful"])
     expected = []
-    for explained in explanations:
-        expected.append(f"{explained.prediction.label}\t{explained.prediction.probability:.4f}")
-        expected.append("  " + " ".join(f"{word}({value:+.2f})" for word, value in explained.contributions))
+    for attribution in attributions:
+        expected.append(f"{attribution.prediction.label}\t{attribution.prediction.probability:.4f}")
+        expected.append("  " + " ".join(f"{word}({value:+.2f})" for word, value in attribution.contributions))
     assert answer.out.splitlines() == expected
-    assert dict(explanations[0].contributions)["great"] > 0
+    assert dict(attributions[0].contributions)["great"] > 0
 
 
 def test_on_a_terminal_words_are_coloured_by_their_strength(ostinato, classifier, monkeypatch):
@@ -60,11 +61,11 @@ def test_on_a_terminal_words_are_coloured_by_their_strength(ostinato, classifier
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    answer = ostinato("predict", classifier, "the film was great", "--explain")
-    (explained,) = package.load(classifier).explain(["the film was great"])
+    answer = ostinato("predict", classifier, "the film was great", "--attribute")
+    (attribution,) = package.load(classifier).attribute(["the film was great"])
     line = answer.out.splitlines()[1]
     assert re.sub(r"\x1b\[[\d;]*m", "", line) == "  the film was great"
-    word, _ = max(explained.contributions, key=lambda each: abs(each[1]))
+    word, _ = max(attribution.contributions, key=lambda each: abs(each[1]))
     assert word == "great"
     assert "\x1b[30;48;2;64;192;96mgreat\x1b[0m" in line
 
@@ -72,42 +73,51 @@ def test_on_a_terminal_words_are_coloured_by_their_strength(ostinato, classifier
 def test_colours_that_are_not_wanted_leave_the_numbers(ostinato, classifier, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
-    answer = ostinato("predict", classifier, "the film was great", "--explain")
+    answer = ostinato("predict", classifier, "the film was great", "--attribute")
     assert re.search(r"great\(\+\d\.\d\d\)", answer.out)
 
 
 def test_control_characters_of_a_text_do_not_reach_the_terminal(ostinato, classifier):
-    answer = ostinato("predict", classifier, "great \x1b[31mfilm [bold]", "--explain")
+    answer = ostinato("predict", classifier, "great \x1b[31mfilm [bold]", "--attribute")
     assert "\x1b" not in answer.out
     assert r"\x1b[31mfilm(" in answer.out
     assert "[bold](" in answer.out
 
 
 def test_json_has_the_contributions_as_well(ostinato, classifier):
-    lines = ostinato("predict", classifier, "so great", "", "--json", "--explain").out.splitlines()
+    lines = ostinato("predict", classifier, "so great", "", "--json", "--attribute").out.splitlines()
     said, empty = map(json.loads, lines)
-    (explained,) = package.load(classifier).explain(["so great"])
+    (attribution,) = package.load(classifier).attribute(["so great"])
     assert list(said)[-1] == "contributions"
-    assert said["contributions"] == [list(each) for each in explained.contributions]
+    assert said["contributions"] == [list(each) for each in attribution.contributions]
     assert [word for word, _ in said["contributions"]] == ["so", "great"]
     assert (empty["empty"], empty["contributions"]) == (True, [])
     assert "contributions" not in ostinato("predict", classifier, "so great", "--json").out
 
 
-def test_files_and_standard_input_are_explained_too(ostinato, classifier, monkeypatch):
+def test_files_and_standard_input_are_attributed_too(ostinato, classifier, monkeypatch):
     Path("texts.txt").write_text("so great\n\nawful\n")
-    from_file = ostinato("predict", classifier, "--file", "texts.txt", "--explain")
+    from_file = ostinato("predict", classifier, "--file", "texts.txt", "--attribute")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"so great\n\nawful\n")))
-    from_input = ostinato("predict", classifier, "-", "--explain")
+    from_input = ostinato("predict", classifier, "-", "--attribute")
     assert from_file.code == 0
     assert from_file == from_input
     assert [line[:1] == " " for line in from_file.out.splitlines()] == [False, True, False, False, True]
     assert from_file.err.startswith("1 of the texts had nothing in them to read")
 
 
-def test_of_a_cut_text_what_was_read_is_explained_and_it_is_said(ostinato, classifier):
+def test_the_older_name_of_the_flag_does_the_same_and_warns(ostinato, classifier):
+    for more in ((), ("--json",)):
+        now = ostinato("predict", classifier, "the film was great", "--attribute", *more)
+        before = ostinato("predict", classifier, "the film was great", "--explain", *more)
+        assert (before.code, before.out) == (now.code, now.out) == (0, now.out)
+        assert before.err == "Warning: --explain is now called --attribute\n"
+    assert "--explain" not in ostinato("predict", "--help").out
+
+
+def test_of_a_cut_text_what_was_read_is_attributed_and_it_is_said(ostinato, classifier):
     answer = ostinato(
-        "predict", classifier, "one two three " * 3 + "great", "--explain", "--html", "page.html"
+        "predict", classifier, "one two three " * 3 + "great", "--attribute", "--html", "page.html"
     )
     assert answer.err == "1 of the texts were cut to 6 tokens\n"
     assert answer.out.splitlines()[1].count("(") == 6
@@ -128,33 +138,37 @@ def test_a_page_is_written_whole_and_replaces_the_one_before(ostinato, classifie
     assert not list(Path().glob(".page*"))
 
 
-def test_explanations_that_do_not_add_up_are_counted(classifier, capsys):
+def test_attributions_that_do_not_add_up_are_counted(classifier, capsys):
     run = package.load(classifier)
     # So large that the score leaps as soon as the words are there at all.
     run.model.embedding.set_weights([1e8 * vectors for vectors in run.model.embedding.get_weights()])
-    labels = Labels(run, as_json=False, explain=True, html=None)
-    labels.say(["the film was great", ""])
-    labels.end()
-    assert "\n1 of the explanations do not add up" in "\n" + capsys.readouterr().err
+    facts = RunFacts(classifier, run.task.config, run.directory.vocabulary)
+    printer = output.predict(facts, attribute=True)(run.use)
+    printer.say(["the film was great", ""])
+    printer.end()
+    assert "\n1 of the attributions do not add up" in "\n" + capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["run", "a", "--explain"], "is a language_model run, which has no decisions to explain"),
-        (["run", "a", "--html", "page.html"], "is a language_model run, which has no decisions to explain"),
+        (["run", "a", "--attribute"], "is a language_model run, which cannot predict"),
+        (["run", "a", "--html", "page.html"], "is a language_model run, which cannot predict"),
         (
             ["classifier", "a", "--html", "gone/page.html"],
-            "--html gone/page.html: expected a file in a folder",
+            "--html must be a file in a folder that exists, got gone/page.html",
         ),
-        (["classifier", "a", "--html", "classifier"], "--html classifier: expected a file in a folder"),
+        (
+            ["classifier", "a", "--html", "classifier"],
+            "--html must be a file in a folder that exists, got classifier",
+        ),
         (["classifier", "a", "--html", "x" * 250], "could not write xxx"),
-        (["classifier", "--explain"], "there is nothing to predict"),
-        (["classifier", "--explain", "--file", "gone.txt"], "cannot read gone.txt"),
+        (["classifier", "--attribute"], "there is nothing to predict"),
+        (["classifier", "--attribute", "--file", "gone.txt"], "cannot read gone.txt"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
-def test_what_cannot_be_explained_is_refused_in_one_line(ostinato, folder, run, classifier, arguments, says):
+def test_what_cannot_be_attributed_is_refused_in_one_line(ostinato, folder, run, classifier, arguments, says):
     answer = ostinato("predict", *arguments)
     assert answer.code == 2
     assert answer.err.startswith("Error: ")

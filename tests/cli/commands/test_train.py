@@ -43,7 +43,7 @@ def test_the_run_is_printed_last_and_the_progress_goes_to_standard_error(ostinat
     assert first.startswith("training runs/lm-001: ")
     assert first.endswith("12 steps an epoch, budget 3 steps")
     assert finished.startswith("finished after 3 steps in ")
-    assert hint == "write with it: ostinato generate runs/lm-001"
+    assert hint == "use it: ostinato generate runs/lm-001"
     assert ostinato("train", "text.txt", "--steps", "1", *tiny).out == "runs/lm-002\n"
 
 
@@ -59,7 +59,7 @@ def test_a_process_prints_nothing_but_that(folder, tiny):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "runs/lm-001\n")
     assert all(
-        line.startswith(("training runs/lm-001", "step ", "finished after 2 steps", "write with it: "))
+        line.startswith(("training runs/lm-001", "step ", "finished after 2 steps", "use it: "))
         for line in done.stderr.splitlines()
     ), done.stderr
 
@@ -123,7 +123,7 @@ def test_a_budget_flag_replaces_the_recipes_budget(ostinato, folder, tiny):
     [
         (["--units", "8,6"], "units", [8, 6]),
         (["--units", "8", "--layers", "2"], "units", [8, 8]),
-        (["--reset-before"], "reset_before", True),
+        (["--reset-before"], "reset_after", False),
         (["--embedding", "8", "--tied"], "tied", True),
         (["--encoder", "byte"], "encoder", "byte"),
         (["--sampling", "random"], "sampling", "random"),

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import ostinato as package
+from ostinato.tasks.classifier import SPEC
 
-from ..variants import one_each
+from ...variants import one_each
 
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "a great warm film")
 BAD = ("dull", "a waste of time", "slow dull and far too long for what it is", "a dull awful film")
@@ -168,15 +169,19 @@ def test_a_run_that_left_out_bad_rows_does_so_in_every_table_it_judges(ostinato,
     figures = ostinato("evaluate", "run", gappy("b.csv"), "--json").json
     assert figures["examples"] == len(PAIRS)
     assert figures == package.evaluate("run", written("whole.csv", PAIRS))
-    task = package.load("run").task.for_evaluation(whole=True)
-    task.prepare("b.csv")
-    assert task.notes == (
+    run = package.load("run")
+
+    def notes(source: str) -> tuple[str, ...]:
+        vocabulary = run.directory.vocabulary
+        tables = SPEC.open(source, vocabulary)
+        return run.task.read(tables, vocabulary=vocabulary, whole=True).notes
+
+    assert notes("b.csv") == (
         "b.csv: left out 2 rows without a text",
         "b.csv: left out 1 row without a label",
         "b.csv: left out 1 row with more or fewer fields than columns",
     )
-    task.prepare("whole.csv")
-    assert task.notes == ()
+    assert notes("whole.csv") == ()
 
 
 def test_a_run_of_before_that_does_not_say_is_one_that_left_out_nothing(ostinato, folder):
@@ -189,7 +194,7 @@ def test_a_run_of_before_that_does_not_say_is_one_that_left_out_nothing(ostinato
     Path("run/vocabulary.json").write_text(json.dumps(vocabulary | {"skip_bad_rows": "no"}))
     answer = ostinato("evaluate", "run", "whole.csv")
     assert (answer.code, answer.err.count("\n")) == (2, 1)
-    assert "the vocabulary is damaged: its 'skip_bad_rows' is neither true nor false" in answer.err
+    assert "the vocabulary is damaged: its 'skip_bad_rows' must be true or false" in answer.err
 
 
 # What is refused.

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostinato.cli.workers import Lines
+from ostinato.cli.launch.processes import Lines
 
-from .. import hanging
+from ... import hanging
 
 # The alarms make a failure of what would otherwise wait for ever; the workers' come first.
 LAUNCHER = f"""
 import json, os, signal, sys
-from ostinato.cli.workers import run_workers
+from ostinato.cli.launch.processes import run_workers
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.alarm({2 * hanging.SECONDS})
 grace, *programs = json.loads(sys.argv[1])
@@ -230,7 +230,7 @@ def test_a_launcher_that_is_killed_leaves_no_worker(start, pipe):
 
 
 def test_a_program_that_cannot_be_started_is_an_error_of_ours(start, tmp_path):
-    launcher = "from ostinato.cli.workers import run_workers; run_workers([[''], ['']], [{}, {}], 1)"
+    launcher = "from ostinato.cli.launch.processes import run_workers; run_workers([[''], ['']], [{}, {}], 1)"
     done = subprocess.run([sys.executable, "-c", launcher], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1].startswith(
         "ostinato.errors.OstinatoError: worker 0 cannot be started"

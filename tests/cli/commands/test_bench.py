@@ -4,10 +4,10 @@ from pathlib import Path
 
 import keras
 import pytest
-from ostinato.cli.bench import show
 
 from ostinato.acceleration import timing
 from ostinato.acceleration.compare import Comparison
+from ostinato.cli.commands.bench import show
 
 layers = keras.layers
 FAST = ("--rounds", "1", "--no-memory")

@@ -1,4 +1,4 @@
-"""ostinato launch: what the workers are given, and what it refuses. The rest is in test_workers.py."""
+"""ostinato launch: what the workers are given, and what it refuses; see launch/test_processes.py, too."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ostinato.cli.launch import worker_environments
+from ostinato.cli.commands.launch import worker_environments
 
 OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 
