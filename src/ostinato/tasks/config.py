@@ -191,7 +191,9 @@ def _reset_after(reset_before: object) -> bool:
     try:
         return not pydantic.TypeAdapter(bool).validate_python(reset_before)
     except pydantic.ValidationError as error:
-        raise ConfigError(f"reset_before = {shown(repr(reset_before))}: {_reason(error.errors()[0])}") from None
+        raise ConfigError(
+            f"reset_before = {shown(repr(reset_before))}: {_reason(error.errors()[0])}"
+        ) from None
 
 
 class RecurrentConfig(TaskConfig):
