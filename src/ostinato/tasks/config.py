@@ -68,7 +68,7 @@ class Config(pydantic.BaseModel):
 
     @classmethod
     def migrated(cls, settings: Settings) -> Settings:
-        """The settings with those of older versions under the names that they have now; a ConfigWarning tells.
+        """The settings, those of older versions under the names that they have now; a ConfigWarning tells.
 
         Raises:
             ConfigError: a setting is given under both of its names, or its older value makes no sense.
