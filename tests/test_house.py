@@ -12,20 +12,6 @@ SOURCE = Path(ostinato.__file__).parent
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "scratch.py")
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, EQUAL_LINES = 400, 60, 10
 
-NOT_YET: dict[str, tuple[str, ...]] = {
-    "copies": ("cli/train_classify.py", "cli/train_lm.py", "cli/train_translate.py"),
-    "files": ("interop/torch.py", "tasks/classifier/task.py"),
-    "functions": (
-        "cli/evaluate.py",
-        "cli/generate.py",
-        "cli/predict.py",
-        "cli/train_classify.py",
-        "cli/train_lm.py",
-        "cli/train_translate.py",
-    ),
-}
-"""Offenders that are still to be shortened, by test."""
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -83,24 +69,19 @@ def functions(text: str) -> Iterator[tuple[Function, int]]:
 
 
 def test_no_ten_equal_lines_stand_at_two_places():
-    found = [
-        pair
-        for pair in copies({name_of(path): path.read_text() for path in FILES})
-        if not any(place.partition(":")[0] in NOT_YET["copies"] for place in pair)
-    ]
+    found = list(copies({name_of(path): path.read_text() for path in FILES}))
     assert found == []
 
 
 def test_no_file_is_longer_than_400_lines():
     long = {name_of(path): len(path.read_text().splitlines()) for path in FILES}
-    assert {name: n for name, n in long.items() if n > LINES_OF_A_FILE and name not in NOT_YET["files"]} == {}
+    assert {name: n for name, n in long.items() if n > LINES_OF_A_FILE} == {}
 
 
 def test_no_function_is_longer_than_60_lines():
     found = {
         f"{name_of(path)}:{node.lineno} {node.name}": length
         for path in FILES
-        if name_of(path) not in NOT_YET["functions"]
         for node, length in functions(path.read_text())
         if length > LINES_OF_A_FUNCTION
     }

@@ -142,19 +142,21 @@ def task_command(spec: TaskSpec) -> Command:
     return made
 
 
-def _run_flags(spec: TaskSpec) -> list[inspect.Parameter]:
-    def help_all(ctx: typer.Context, asked: bool) -> None:
-        if asked:
-            for param in ctx.command.params:
-                param.hidden = False  # pyright: ignore[reportAttributeAccessIssue]
-            print(ctx.get_help())
-            raise typer.Exit
+def _help_all(ctx: typer.Context, asked: bool) -> None:
+    """Shows every flag, and exits."""
+    if asked:
+        for param in ctx.command.params:
+            param.hidden = False  # pyright: ignore[reportAttributeAccessIssue]
+        print(ctx.get_help())
+        raise typer.Exit
 
+
+def _run_flags(spec: TaskSpec) -> list[inspect.Parameter]:
     return [
         own(
             "help_all",
             bool,
-            typer.Option("--help-all", is_eager=True, callback=help_all, help="Show every flag and exit."),
+            typer.Option("--help-all", is_eager=True, callback=_help_all, help="Show every flag and exit."),
             False,
         ),
         own(

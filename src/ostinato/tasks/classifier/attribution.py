@@ -19,7 +19,6 @@ from functools import lru_cache
 import numpy as np
 import tensorflow as tf
 
-from ostinato.data.encoders.char import CharEncoder
 from ostinato.data.encoders.normalize import normalize_text
 from ostinato.data.encoders.registry import Encoder
 from ostinato.data.examples.labelled import encode_text
@@ -240,7 +239,7 @@ def words_of(encoder: Encoder, text: str, tokens: int) -> tuple[list[str], np.nd
     Returns:
         The words, and the place of each token's word among them, shape (tokens,).
     """
-    if isinstance(encoder, CharEncoder):
+    if encoder.fixed_alphabet:
         text = encoder.decode(encode_text(encoder, text))  # without what it does not know
     # No encoder joins characters across such a place, so that encoding the pieces equals encoding the whole.
     pieces = _BEFORE_A_WORD.split(normalize_text(text, encoder.normalize))

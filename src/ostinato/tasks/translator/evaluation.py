@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ostinato.data.examples.sentences import script_encoder
+from ostinato.data.examples.sentences import lacks_spaces
 
 SAMPLES = 10
 _BUCKETS = 5
@@ -92,7 +92,7 @@ def compared(part: str, pairs: list[tuple[str, str, str]], figures: dict[str, fl
         "bleu": bleu.corpus_score(translations, [references]).score,
         "chrf": chrf.corpus_score(translations, [references]).score,
     }
-    unit = "characters" if script_encoder(sources) == "char" else "words"
+    unit = "characters" if lacks_spaces(sources) else "words"
     sizes = np.array(
         [len("".join(text.split()) if unit == "characters" else text.split()) for text in sources]
     )
