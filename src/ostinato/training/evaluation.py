@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import initial_state
 from ostinato.data.batches.shards import rows_of
-from ostinato.errors import ConfigError, RunError, SourceError
+from ostinato.errors import RunError, SourceError
 from ostinato.files import atomic
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, load
@@ -139,14 +139,8 @@ def evaluate(
         RunError: when the source has changed since training, or the run kept no such part.
         ConfigError: when the task takes no such option.
     """
-    run, data, name = _run_and_data(path, source, split, checkpoint, options)
-    if isinstance(run.use, Evaluates):
-        return run.use.evaluate(data, name, on_batch, **options).figures
-    part = _exact_part(data, name)
-    if part is None:
-        raise _no_part(run, name, source)
-    metrics, weight = Evaluator(run.task, run.model)(part, on_batch)
-    return {**as_figures(metrics), run.task.unit: int(weight)}
+    run, data, name, part = _run_and_data(path, source, split, checkpoint, options)
+    return _evaluation(run, data, name, part, on_batch, options).figures
 
 
 def evaluate_in_detail(
@@ -158,27 +152,49 @@ def evaluate_in_detail(
     on_batch: OnBatch | None = None,
     **options: object,
 ) -> Evaluation:
-    """All that an evaluation of a classifier or translator finds, of which `evaluate` returns the figures.
+    """All that an evaluation finds, of which `evaluate` returns the figures.
 
     The arguments and errors are those of `evaluate`.
 
     Returns:
-        An `Evaluation`: figures, and of a classifier confusion matrix, the most confident mistakes, every
-        decision; of a translator signatures, BLEU by length, samples. Of a part of the run's own source it is
-        also drawn, into the run's report folder.
-
-    Raises:
-        ConfigError: when the run's task has nothing but figures.
+        An `Evaluation`: the part, figures and notes. A classifier adds the confusion matrix, the most
+        confident mistakes and every decision; a translator adds signatures, BLEU by length and samples. What
+        they find in a part of the run's own source is also drawn, into the run's report folder.
     """
-    run, data, name = _run_and_data(path, source, split, checkpoint, options)
-    if not isinstance(run.use, Evaluates):
-        raise ConfigError(
-            f"{run.directory.path} is a {run.directory.task} run, which has figures only; use evaluate"
-        )
-    evaluation = run.use.evaluate(data, name, on_batch, **options)
-    if source is None:
+    run, data, name, part = _run_and_data(path, source, split, checkpoint, options)
+    evaluation = _evaluation(run, data, name, part, on_batch, options)
+    if source is None and isinstance(run.use, Evaluates):
         _draw(run.directory, run.use, evaluation)
     return evaluation
+
+
+class Figures(NamedTuple):
+    """The evaluation of a task that finds nothing but figures.
+
+    Attributes:
+        part: what was evaluated.
+        figures: the task's metrics, and how much they are over.
+        notes: none.
+    """
+
+    part: str
+    figures: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def _evaluation(
+    run: TrainedRun,
+    data: Data,
+    name: str,
+    part: Part,
+    on_batch: OnBatch | None,
+    options: Mapping[str, object],
+) -> Evaluation:
+    """The evaluation of a part."""
+    if isinstance(run.use, Evaluates):
+        return run.use.evaluate(data, name, on_batch, **options)
+    metrics, weight = Evaluator(run.task, run.model)(part, on_batch)
+    return Figures(name, {**as_figures(metrics), run.task.unit: int(weight)})
 
 
 def evaluate_at_end(run: TrainedRun, data: Data, on_batch: OnBatch | None = None) -> None:
@@ -201,8 +217,8 @@ def _run_and_data(
     split: str | None,
     checkpoint: str,
     options: Iterable[str],
-) -> tuple[TrainedRun, Data, str]:
-    """The run, the data to evaluate on, and which part of it that is."""
+) -> tuple[TrainedRun, Data, str, Part]:
+    """The run, the data to evaluate on, and the part of it, as it is read exactly."""
     run = path if isinstance(path, TrainedRun) else load(path, checkpoint=checkpoint)
     run.check_options(run.use.evaluate if isinstance(run.use, Evaluates) else Evaluator.__call__, options)
     vocabulary = run.directory.vocabulary
@@ -212,19 +228,11 @@ def _run_and_data(
     else:
         data = read_again(run.task, run.directory, None)
         name = split or next((part for part in run.task.evaluated_first if data.part(part)), "validation")
-    if _exact_part(data, name) is None:
-        raise _no_part(run, name, source)
-    return run, data, name
-
-
-def _exact_part(data: Data, name: str) -> Part | None:
-    """A part as it is read exactly, where that is not how training reads it."""
-    return data.in_order(name) if isinstance(data, ReadsInOrder) else data.part(name)
-
-
-def _no_part(run: TrainedRun, name: str, source: object) -> SourceError | RunError:
+    part = data.in_order(name) if isinstance(data, ReadsInOrder) else data.part(name)
+    if part is not None:
+        return run, data, name, part
     if source is not None:
-        return SourceError("the source has only one token, so there is nothing to predict in it")
-    return RunError(
+        raise SourceError("the source is too short: there is nothing to predict in it")
+    raise RunError(
         f"{run.directory.path} kept no {name} part; evaluate another (--split train) or give a source"
     )

@@ -17,7 +17,7 @@ from ostinato.cli.usage import Command, click_command
 from ostinato.errors import ConfigError
 from ostinato.runs.opened import OpenedRun, open_to_use, source_of
 from ostinato.tasks import registry
-from ostinato.tasks.base import PARTS, Evaluates, Evaluation, Given, Opened, TaskSpec
+from ostinato.tasks.base import PARTS, Evaluation, Given, Opened, TaskSpec
 from ostinato.wording import hint_after
 
 
@@ -88,18 +88,18 @@ def evaluate(
         options, show = uses.checked(opened, "evaluate", own)
     asked = _source(opened, source or [], {name: given[name] for name in given if name in of_source})
     import_tensorflow()
-    figures, evaluation = _measure(opened, asked, split, options)
+    evaluation = _evaluate(opened, asked, split, options)
+    figures = evaluation.figures
     if as_json:
         # JSON has no NaN: undefined figures become null.
         print(json.dumps({name: None if math.isnan(value) else value for name, value in figures.items()}))
         return
-    part = evaluation.part if evaluation else split or "validation"
-    what = " and ".join(source) if source else f"the {part} part"
+    what = " and ".join(source) if source else f"the {evaluation.part} part"
     print(f"{run} on {what}, {checkpoint} checkpoint")
     for name, value in figures.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"  {name.replace('_', ' '):<20}{shown}")
-    if evaluation and show:
+    if show:
         show(evaluation)
 
 
@@ -124,14 +124,12 @@ def _source(opened: OpenedRun, given: list[str], options: Values) -> Opened | No
     return Opened(opened.spec.open(source, opened.directory.vocabulary))
 
 
-def _measure(
-    opened: OpenedRun, source: Opened | None, split: str | None, options: Values
-) -> tuple[dict[str, float], Evaluation | None]:
-    """The figures and, of a task that finds more, the evaluation; with a bar on standard error."""
+def _evaluate(opened: OpenedRun, source: Opened | None, split: str | None, options: Values) -> Evaluation:
+    """The evaluation, with a bar and notes on standard error."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from ostinato.training.evaluation import evaluate, evaluate_in_detail
+    from ostinato.training.evaluation import evaluate_in_detail
 
     trained = opened.loaded()
     with Progress(
@@ -142,9 +140,7 @@ def _measure(
         def on_batch(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        if not isinstance(trained.use, Evaluates):
-            return evaluate(trained, source, split=split, on_batch=on_batch, **options), None
         evaluation = evaluate_in_detail(trained, source, split=split, on_batch=on_batch, **options)
     for note in evaluation.notes:
         print(note, file=sys.stderr)
-    return evaluation.figures, evaluation
+    return evaluation
