@@ -52,7 +52,7 @@ WRONG = [
     (["train", "translate", "gone.tsv"], "there is no file 'gone.tsv'"),
     (["train", "translate", "text.txt", "gone.fr"], "there is no file 'gone.fr'"),
     # Settings.
-    ([*LM, "--cell", "LSTM"], "Did you mean 'lstm'?"),
+    ([*LM, "--cell", "LSTM"], "did you mean 'lstm'?"),
     ([*LM, "--engine", "nativ"], "engine must be one of auto, native, keras, scratch, got 'nativ'"),
     ([*LM, "--units", "0"], "expected 1 to 64 layers"),
     ([*LM, "--lr", "-1"], "learning_rate = -1.0"),

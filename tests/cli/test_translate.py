@@ -370,7 +370,7 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
             ["evaluate", "run", "--beam", "2"],
             "--beam is about runs of ostinato train translate; run is a language_model run",
         ),
-        (["evaluate", "run", "a", "b"], "is a language_model run, which is evaluated without b"),
+        (["evaluate", "run", "a", "b"], "is a language_model run; it is evaluated without b"),
         (
             ["evaluate", "run", "a", "--skip-bad-rows"],
             "about runs of ostinato train classify and ostinato train translate; run is a language_model run",

@@ -122,13 +122,13 @@ def test_reading_in_two_halves_equals_reading_at_once(cell, cut):
 
 def test_each_dropout_is_drawn_at_a_site_of_its_own():
     rates = {"dropout": 0.4, "recurrent_dropout": 0.3}
-    layer, x = encoder("gru", bidirectional=True, site=700, **rates), sequence()
+    layer, x = encoder("gru", bidirectional=True, **rates), sequence()
     y, _ = layer(x, mask=mask(), key=key())
     for depth in range(2):
-        x = dropout(x, 0.4, key(), site=700 + depth) if depth else x
+        x = dropout(x, 0.4, key(), site=f"{layer.name}/layer_{depth}/input") if depth else x
         ways = []
-        for one, site in ((layer.forward_layers[depth], 2700), (layer.backward_layers[depth], 3700)):
-            with recurrent_masks(one, x, key(), site=site + depth):
+        for one in (layer.forward_layers[depth], layer.backward_layers[depth]):
+            with recurrent_masks(one, x, key(), site=f"{layer.name}/{one.name}/recurrent"):
                 ways.append(one(x, mask=mask(), training=True)[0])
         x = tf.concat([ways[0], tf.reverse(ways[1], [1])], axis=-1)
     np.testing.assert_allclose(y, x, atol=1e-6)
@@ -182,7 +182,7 @@ def test_equal_seeds_draw_equal_weights_and_no_two_layers_the_same():
 
 
 def test_its_config_builds_it_again():
-    rates = {"dropout": 0.2, "recurrent_dropout": 0.3, "seed": 9, "site": 40}
+    rates = {"dropout": 0.2, "recurrent_dropout": 0.3, "seed": 9}
     layer = RecurrentEncoder(
         "lstm", (5, 3), bidirectional=True, return_sequences=False, options={"engine": "keras"}, **rates
     )

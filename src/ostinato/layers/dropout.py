@@ -67,7 +67,7 @@ def uniform(shape: tf.Tensor, key: DropoutKey, *, site: str) -> tf.Tensor:
         key: determines the numbers.
         site: as for `dropout`.
     """
-    place = tf.constant(_number(site) << 32, tf.int64)  # behind it there is room for every time step
+    place = tf.constant(site_number(site) << 32, tf.int64)  # behind it there is room for every time step
     if key.time is not None:
         place += 1 + tf.cast(key.time, tf.int64)
     per_row = tf.reduce_prod(shape[1:])
@@ -84,7 +84,7 @@ def uniform(shape: tf.Tensor, key: DropoutKey, *, site: str) -> tf.Tensor:
     return tf.reshape(numbers[:, :per_row], shape)
 
 
-def _number(site: str) -> int:
+def site_number(site: str) -> int:
     """A number below 2**31 that follows from the name of a site: from its SHA-256."""
     return int.from_bytes(hashlib.sha256(site.encode()).digest()[:4], "big") >> 1
 

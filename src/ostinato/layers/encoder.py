@@ -127,11 +127,11 @@ class RecurrentEncoder(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="ostinato", name="Reader")
-class _Reader(RecurrentEncoder):
+class FormerEncoder(RecurrentEncoder):
     """`RecurrentEncoder` in files written under its former name, by which Keras also finds its weights."""
 
 
-_Reader.__name__ = "Reader"
+FormerEncoder.__name__ = "Reader"
 _RENAMED = {"Reader": RecurrentEncoder}
 
 

@@ -8,6 +8,7 @@ import pytest
 from ostinato.data.store.encoded_texts import encode_text
 from ostinato.errors import ConfigError
 from ostinato.tasks.classifier import Classifier
+from ostinato.tasks.classifier.decision import decision_for
 from ostinato.tasks.classifier.padding import padded_texts
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 
@@ -45,7 +46,7 @@ def test_padding_that_all_texts_begin_with_is_read_once_and_predicts_the_same(ce
     texts = [text for text, _ in PAIRS]
     rows = [encode_text(ready.data.words.encoder, text) for text in texts]
     tokens, _ = padded_texts(ready.config, 40, rows, 40)
-    whole = ready.data.words.labels.probabilities(model(tokens).numpy().astype(np.float64))
+    whole = decision_for(ready.data.words.labels).probabilities(model(tokens).numpy().astype(np.float64))
     use = ready.use(model)
     shared = [list(each.probabilities.values()) for each in use.predictions(texts)]
     assert use._shares_padding

@@ -15,7 +15,7 @@ from ostinato.tasks.classifier import ClassifierConfig
         ({"units": [8, 0]}, "expected 1 to 64 layers"),
         ({"units": [8, 4], "layers": 3}, "layers = 3 contradicts"),
         ({"pooling": "sum"}, "pooling = 'sum'"),
-        ({"cell": "grue"}, "There is no cell 'grue'"),
+        ({"cell": "grue"}, "cell must be one of .*, got 'grue'"),
         ({"engine": "scratch"}, "cannot skip padding"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),
         ({"class_weights": "balanced", "label_separator": "|"}, "one label each"),

@@ -120,7 +120,7 @@ def test_fine_tuning_starts_from_the_other_runs_weights_vocabulary_and_labels(ta
     known, before = tuned.directory.vocabulary, base.directory.vocabulary
     assert (known["encoder"], known["labels"]) == (before["encoder"], before["labels"])
     assert (known["max_tokens"], before["max_tokens"] > 3) == (3, True)
-    with pytest.raises(SourceError, match="which training has never seen"):
+    with pytest.raises(SourceError, match="which is not in training"):
         start(tmp_path / "odd", [("a joy", "+"), ("dull", "?")] * 5, init_from=tmp_path / "base")
     assert not (tmp_path / "odd").exists()
 

@@ -9,7 +9,7 @@ from ostinato.tasks.translator import TranslatorConfig
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"cell": "grue"}, "There is no cell 'grue'"),
+        ({"cell": "grue"}, "cell must be one of .*, got 'grue'"),
         ({"units": [8, 0]}, "expected 1 to 64 layers"),
         ({"decoder_units": []}, "expected 1 to 64 layers"),
         ({"decoder_units": True}, "decoder_units = True"),

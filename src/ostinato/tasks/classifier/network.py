@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.encoder import RecurrentEncoder
+from ostinato.layers.encoder import FormerEncoder, RecurrentEncoder
 from ostinato.layers.registry import KerasOption
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
@@ -24,6 +24,8 @@ class RecurrentClassifier(keras.Model):
         config: the network's settings.
         vocabulary_size: how many different tokens there are, padding not among them.
         outputs: how many scores: one for a yes or no, else one a label.
+        former_names: whether the encoder has its former class name, by which Keras finds its weights in a
+            `.keras` file of an older version.
     """
 
     def __init__(
@@ -31,6 +33,8 @@ class RecurrentClassifier(keras.Model):
         config: ClassifierConfig | Settings,
         vocabulary_size: int,
         outputs: int,
+        *,
+        former_names: bool = False,
         **kwargs: KerasOption,
     ):
         super().__init__(**({"name": "classifier"} | kwargs))
@@ -43,7 +47,9 @@ class RecurrentClassifier(keras.Model):
             embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
             name="embedding",
         )
-        self.reader = RecurrentEncoder(
+        self.former_names = former_names
+        encoder = FormerEncoder if former_names else RecurrentEncoder
+        self.reader = encoder(
             config.cell,
             config.units,
             bidirectional=config.bidirectional,
@@ -151,5 +157,12 @@ class RecurrentClassifier(keras.Model):
             "config": self.config.model_dump(mode="json"),
             "vocabulary_size": self.vocabulary_size,
             "outputs": self.outputs,
+            "former_names": self.former_names,
         }
         return {"name": self.name} | settings
+
+    @classmethod
+    def from_config(cls, config: Settings, custom_objects: KerasOption = None) -> RecurrentClassifier:
+        """A network with this configuration; files of older versions do not say which names they use."""
+        settings: Settings = {"former_names": True} | config
+        return cls(**settings)
