@@ -435,7 +435,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(copied_run, interru
     ostinato.resume(copied_run, on_event=events.append)
     problem, resuming = events[0].notes
     assert "optimizer.safetensors does not match its checksum" in problem
-    assert problem.endswith(f"going on from step {steps[-2]} instead")
+    assert problem.endswith(f"resuming at step {steps[-2]} instead")
     assert resuming == f"resuming at step {steps[-2]}"
     shutil.copytree(interrupted_run, tmp_path / "whole")
     ostinato.resume(tmp_path / "whole")

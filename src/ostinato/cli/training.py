@@ -54,10 +54,10 @@ def progress() -> Iterator[ProgressView]:
         view.close()
 
 
-def tell(trained: TrainedRun, as_json: bool) -> None:
-    """Prints the path of a run and how to use it, or its last figures as one JSON object. The chief does."""
+def print_trained(trained: TrainedRun, as_json: bool) -> None:
+    """Prints, on the chief, the path of a run and how to use it, or its last figures as one JSON object."""
     from ostinato.tasks import registry
-    from ostinato.training.workers import is_chief
+    from ostinato.training.cluster import is_chief
 
     if not is_chief():
         return

@@ -32,7 +32,7 @@ from ostinato.tasks.base import (
 )
 from ostinato.training.source import read_again
 from ostinato.training.step import as_tensors, signature_of
-from ostinato.training.workers import Workers, alone
+from ostinato.training.workers import Workers, single_worker
 
 if TYPE_CHECKING:
     import keras
@@ -47,7 +47,7 @@ class Evaluator:
     """
 
     def __init__(self, task: Task, model: keras.Model, workers: Workers | None = None):
-        self._task, self._model, self._workers = task, model, workers or alone()
+        self._task, self._model, self._workers = task, model, workers or single_worker()
         self.seconds = 0.0  # what the last one took, for budgets that must include the next
         self._losses: dict[bool, Callable[..., Loss]] = {}
 
@@ -94,7 +94,7 @@ class Evaluator:
             if on_batch is not None:
                 on_batch(number + 1, part.steps)
         sums, stopped = self._of_all_workers(sums, stopped)
-        self.seconds = float(self._workers.told_by(0, [time.perf_counter() - began])[0])
+        self.seconds = float(self._workers.broadcast(0, [time.perf_counter() - began])[0])
         if stopped:
             return None
         loss, weight = sums.pop("loss"), sums.pop("weight")
@@ -105,7 +105,7 @@ class Evaluator:
         if workers.count == 1:
             return sums, stopped
         # Of a batch with too few rows for all, the last worker always has one.
-        names = json.loads(workers.bytes_told_by(workers.count - 1, json.dumps(list(sums)).encode()))
+        names = json.loads(workers.broadcast_bytes(workers.count - 1, json.dumps(list(sums)).encode()))
         *totals, stops = workers.sum([*(sums.get(name, 0.0) for name in names), float(stopped)])
         return dict(zip(names, map(float, totals), strict=True)), stops > 0
 

@@ -31,7 +31,7 @@ from ostinato.training.schedules import learning_rate
 from ostinato.training.signals import Signals
 from ostinato.training.snapshot import Snapshot
 from ostinato.training.step import as_tensors, make_train_step
-from ostinato.training.workers import Workers, alone
+from ostinato.training.workers import Workers, single_worker
 
 if TYPE_CHECKING:
     import keras
@@ -65,7 +65,7 @@ class Trainer:
         if part is None:
             raise ConfigError("there is nothing to train on")
         self._task, self._model, self._config, self._run, self._part = task, model, config, run, part
-        self._workers = workers = workers or alone()
+        self._workers = workers = workers or single_worker()
         self._emit = emit if workers.chief else lambda event: None
         self._budget = Budget.of(config, part.steps)
         self._snapshot = Snapshot(task, model, part, config, run, workers)
@@ -172,7 +172,7 @@ class Trainer:
             snapshot.states,
             tf.constant(position.step),
             tf.constant(rate, tf.float32),
-            tf.constant(self._signals.own(), tf.float32),
+            tf.constant(self._signals.to_send(), tf.float32),
         )
         snapshot.states = learned.states
         loss, weight, norm = float(learned.loss), float(learned.weight), float(learned.norm)
@@ -182,8 +182,8 @@ class Trainer:
         position.batch += 1
         for name, value in {"loss": loss, "weight": weight, **learned.sums}.items():
             position.sums[name] = position.sums.get(name, 0.0) + float(value)
-        signals = learned.signals.numpy() if self._workers.count > 1 else self._signals.own()
-        position.seconds = self._signals.heed(signals)
+        signals = learned.signals.numpy() if self._workers.count > 1 else self._signals.to_send()
+        position.seconds = self._signals.receive(signals)
         position.step_seconds += time.perf_counter() - began
         fraction = budget.fraction(position)
         left = self._signals.session_seconds * (1 - fraction) / fraction if fraction else None

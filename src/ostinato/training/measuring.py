@@ -115,7 +115,7 @@ class Measuring:
             lambda: self._signals.interrupt.requested,
             lambda done, batches: self._emit(Evaluating(done, batches)),
         )
-        position.seconds = self._signals.heed(self._workers.sum(self._signals.own()))
+        position.seconds = self._signals.receive(self._workers.sum(self._signals.to_send()))
         if found is None:
             return False
         metrics, weight = found

@@ -11,7 +11,7 @@ from ostinato.cells.base import State
 from ostinato.tasks.base import Batch, Task
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
-from ostinato.training.workers import Workers, alone
+from ostinato.training.workers import Workers, single_worker
 
 if TYPE_CHECKING:
     import keras
@@ -76,7 +76,7 @@ def make_train_step(
         optimizer, config: how.
         workers: who learns together; None is this process alone.
     """
-    workers = workers or alone()
+    workers = workers or single_worker()
     weights, strategy, local = list(model.trainable_variables), workers.strategy, len(workers.replicas)
 
     def learn(batches, states, step: tf.Tensor, learning_rate: tf.Tensor, signals: tf.Tensor):

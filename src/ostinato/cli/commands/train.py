@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ostinato.cli import flags, usage
 from ostinato.cli.flags import Parameter, own
-from ostinato.cli.training import in_cluster, progress, ready, tell
+from ostinato.cli.training import in_cluster, print_trained, progress, ready
 from ostinato.cli.usage import Command
 from ostinato.errors import ConfigError, RunError
 from ostinato.tasks import registry
@@ -117,7 +117,7 @@ def train(
 
     with progress() as view:
         trained = training.resume(resume, devices=devices, on_event=view, on_progress=view.reading)
-    tell(trained, as_json)
+    print_trained(trained, as_json)
 
 
 # A task's command.
@@ -249,7 +249,7 @@ def train_task(
             on_event=view,
             on_progress=view.reading,
         )
-    tell(trained, given["as_json"])
+    print_trained(trained, given["as_json"])
 
 
 def _check_choices(given: Settings) -> None:
