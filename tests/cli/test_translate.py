@@ -338,12 +338,18 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["predict", "translator", "a", "--beam", "0"], "beam = 0: expected 1 to"),
-        (["predict", "translator", "a", "--beam", "9999"], "beam = 9999: expected 1 to"),
-        (["predict", "translator", "a", "--n-best", "6"], "n_best = 6: expected 1 to 5, the beam's size"),
-        (["predict", "translator", "a", "--beam", "2", "--n-best", "3"], "n_best = 3: expected 1 to 2"),
-        (["predict", "translator", "a", "--n-best", "0"], "n_best = 0: expected 1 to 5"),
-        (["predict", "translator", "a", "--length-penalty", "-1"], "length_penalty = -1.0: expected 0 to 10"),
+        (["predict", "translator", "a", "--beam", "0"], "beam must be 1 to"),
+        (["predict", "translator", "a", "--beam", "9999"], "beam must be 1 to"),
+        (["predict", "translator", "a", "--n-best", "6"], "n_best must be 1 to 5, the beam size, got 6"),
+        (
+            ["predict", "translator", "a", "--beam", "2", "--n-best", "3"],
+            "n_best must be 1 to 2, the beam size, got 3",
+        ),
+        (["predict", "translator", "a", "--n-best", "0"], "n_best must be 1 to 5, the beam size, got 0"),
+        (
+            ["predict", "translator", "a", "--length-penalty", "-1"],
+            "length_penalty must be 0 to 10, got -1.0",
+        ),
         (["predict", "translator", "a", "--coverage-penalty", "nan"], "coverage_penalty = nan"),
         (["predict", "translator", "a", "--no-repeat", "-1"], "no_repeat = -1"),
         (["predict", "translator", "--file", "gone.txt", "--beam", "0"], "beam = 0"),
@@ -361,7 +367,7 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
         (["predict", "translator", "a", "--attention-image", "no/a.png"], "a file in a folder that exists"),
         (["predict", "translator", "zebra", "--attention-image", "a.png"], "there is nothing to draw"),
         (["predict", "run", "a", "--beam", "2"], "is a language_model run, which cannot predict"),
-        (["evaluate", "translator", "--beam", "0"], "beam = 0: expected 1 to"),
+        (["evaluate", "translator", "--beam", "0"], "beam must be 1 to"),
         (["evaluate", "translator", "--beam", "9999"], "beam = 9999"),
         (["evaluate", "translator", "--n-best", "2"], "--n-best"),
         (["evaluate", "translator", "gone.tsv"], "there is no file 'gone.tsv'"),
@@ -381,9 +387,12 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
         (["train", "translate", "text.txt", "--init-from", "run"], "run is a language_model run, not a"),
         (
             ["train", "translate", "text.txt", "--decoder-units", "8,x"],
-            "--decoder-units must be whole numbers, 256 or 256,128, got 8,x",
+            "--decoder-units must be whole numbers, as in 256,128, got 8,x",
         ),
-        (["train", "translate", "text.txt", "--attention", "dot"], "attention = 'dot'"),
+        (
+            ["train", "translate", "text.txt", "--attention", "dot"],
+            "attention must be 'none', 'additive' or 'multiplicative', got 'dot'",
+        ),
         (["train", "translate", "text.txt", "--reset-before", "--cell", "lstm"], "the cell 'lstm' lacks"),
         (["train", "translate", "text.txt", "--epochs", "1", "--steps", "1"], "a run has one budget"),
         (["train", "translate", "text.txt", "--recipe", "textbok"], "did you mean 'textbook'?"),

@@ -217,7 +217,7 @@ def test_running_out_of_memory_is_said_in_one_sentence(start, tmp_path, error):
     def on_event(event):
         raise error
 
-    with pytest.raises(TrainingError, match="not enough memory for this network; take fewer --units"):
+    with pytest.raises(TrainingError, match="not enough memory for this network; set fewer --units"):
         start(tmp_path / "run", on_event=on_event)
 
 

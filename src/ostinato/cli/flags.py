@@ -149,7 +149,7 @@ def values(parameters: Iterable[Parameter], given: Mapping[str, object]) -> Valu
             try:
                 value = tuple(element(part) for part in value.split(","))
             except ValueError:
-                example = "whole numbers, 256 or 256,128" if element is int else "numbers, 0.5 or 0.5,0.75"
+                example = "whole numbers, as in 256,128" if element is int else "numbers, as in 0.5,0.75"
                 raise ConfigError(f"{each.spelling} must be {example}, got {value}") from None
         found[each.name] = value
     return found

@@ -33,9 +33,9 @@ def how_to_write(
         ConfigError: for a value out of range, or options that exclude each other.
     """
     if not 1 <= length <= 10_000_000:
-        raise ConfigError(f"length = {length}: expected 1 to 10 million tokens")
+        raise ConfigError(f"length must be 1 to 10 million tokens, got {length}")
     if not 1 <= count <= 10_000:
-        raise ConfigError(f"count = {count}: expected 1 to 10,000 texts")
+        raise ConfigError(f"count must be 1 to 10,000 texts, got {count}")
     chosen = {
         "temperature": temperature,
         "top_k": top_k,
