@@ -246,7 +246,7 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
         ),
         (
             ["train", "classify", "reviews.csv", "--reset-before", "--cell", "lstm"],
-            "which the cell 'lstm' lacks",
+            "need a cell with a reset gate, got 'lstm'",
         ),
         (["train", "classify", "reviews.csv", "--epochs", "1", "--steps", "1"], "a run has one budget"),
         (["predict", "classifier"], "there is nothing to predict"),

@@ -176,7 +176,7 @@ def test_a_file_that_exists_is_kept_unless_it_may_be_overwritten(ostinato, asked
     ("arguments", "says"),
     [
         (["text.txt", "--units", "0"], "units must be 1 to 64 layers"),
-        (["text.txt", "--cell", "lstm", "--reset-before"], "which the cell 'lstm' lacks"),
+        (["text.txt", "--cell", "lstm", "--reset-before"], "need a cell with a reset gate, got 'lstm'"),
         (["text.txt", "--steps", "1", "--epochs", "1"], "a run has one budget"),
         (["text.txt", "--out", "text.txt"], "text.txt exists"),
         (["text.txt", "--init-from", "nowhere"], "there is no run at nowhere"),
