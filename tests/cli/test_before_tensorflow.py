@@ -83,7 +83,7 @@ WRONG = [
             ("empty", "empty is not a run directory"),
             ("newer", "newer was written by a newer version"),
             ("torn", "torn/config.json is damaged"),
-            ("odd", "odd/config.json is damaged: batch = -1"),
+            ("odd", "odd/config.json is damaged: batch must be at least 1, got -1"),
         )
     ),
     (["generate", "broken"], "does not match its checksum"),
@@ -102,7 +102,7 @@ WRONG = [
     (["neighbors", "run", "a"], "is a language_model run, which cannot show neighbors"),
     (["evaluate", "run", "gone.txt"], "there is no file or folder 'gone.txt'"),
     (["evaluate", "run", "--split", "val"], "did you mean 'validation'?"),
-    (["evaluate", "run", "--beam", "2"], "--beam is about runs of ostinato train translate"),
+    (["evaluate", "run", "--beam", "2"], "--beam is for runs of ostinato train translate"),
     (["evaluate", "moved"], "gone.txt"),
     # The rest.
     (["bench", "gone.keras"], "gone.keras does not exist"),

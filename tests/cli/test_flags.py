@@ -249,7 +249,7 @@ def test_a_flag_of_another_task_is_refused_in_one_sentence(ostinato, folder, run
         text = ("a",) if command == "predict" else ()
         answer = ostinato(command, runs[other], *text, flag.spelling, *value)
         assert (answer.code, answer.out) == (2, ""), flag
-        pattern = rf"Error: {flag.spelling} is about runs of ostinato train \w+( and ostinato train \w+)*; .*"
+        pattern = rf"Error: {flag.spelling} is for runs of ostinato train \w+( and ostinato train \w+)*; .*"
         assert re.fullmatch(pattern + r" is a \w+ run\n", answer.err), answer.err
         assert f"ostinato train {other}" not in answer.err
 

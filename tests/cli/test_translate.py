@@ -350,17 +350,23 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
             ["predict", "translator", "a", "--length-penalty", "-1"],
             "length_penalty must be 0 to 10, got -1.0",
         ),
-        (["predict", "translator", "a", "--coverage-penalty", "nan"], "coverage_penalty must be 0 to 10, got nan"),
-        (["predict", "translator", "a", "--no-repeat", "-1"], "no_repeat must be 0 (repeats allowed) to 100, got -1"),
+        (
+            ["predict", "translator", "a", "--coverage-penalty", "nan"],
+            "coverage_penalty must be 0 to 10, got nan",
+        ),
+        (
+            ["predict", "translator", "a", "--no-repeat", "-1"],
+            "no_repeat must be 0 (repeats allowed) to 100, got -1",
+        ),
         (["predict", "translator", "--file", "gone.txt", "--beam", "0"], "beam must be 1 to"),
         (["predict", "translator", "a", "--best", "2"], "--best"),
         (
             ["predict", "translator", "a", "--explain"],
-            "--explain is about runs of ostinato train classify; translator is a translator run",
+            "--explain is for runs of ostinato train classify; translator is a translator run",
         ),
         (
             ["predict", "translator", "a", "--html", "a.html"],
-            "--html is about runs of ostinato train classify",
+            "--html is for runs of ostinato train classify",
         ),
         (["predict", "translator", "a", "b", "--attention-image", "a.png"], "draws one text"),
         (["predict", "translator", "-", "--attention-image", "a.png"], "draws one text"),
@@ -371,10 +377,10 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
         (["evaluate", "translator", "--beam", "9999"], "beam must be 1 to"),
         (["evaluate", "translator", "--n-best", "2"], "--n-best"),
         (["evaluate", "translator", "gone.tsv"], "there is no file 'gone.tsv'"),
-        (["evaluate", "translator", "--skip-bad-rows"], "--skip-bad-rows is about a SOURCE; give one"),
+        (["evaluate", "translator", "--skip-bad-rows"], "--skip-bad-rows needs a SOURCE; give one"),
         (
             ["evaluate", "run", "--beam", "2"],
-            "--beam is about runs of ostinato train translate; run is a language_model run",
+            "--beam is for runs of ostinato train translate; run is a language_model run",
         ),
         (["evaluate", "run", "a", "b"], "is a language_model run, which is evaluated without b"),
         (

@@ -156,6 +156,8 @@ def test_every_program_and_make_target_is_there(page):
     targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     for line in shown_commands(page, "python"):
         _, script, *arguments = shlex.split(line)
+        if script == "-m":
+            script = f"src/{arguments.pop(0).replace('.', '/')}.py"
         source = (REPOSITORY / script).read_text()
         for flag in (each for each in arguments if each.startswith("--")):
             assert f'"{flag}"' in source, f"{page}: {line}"

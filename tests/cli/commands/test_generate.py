@@ -77,17 +77,17 @@ def test_a_beam_of_one_writes_what_temperature_zero_writes(ostinato, run):
         (["--beam", "4", "--repetition-penalty", "1"], "leave out beam, or repetition_penalty"),
         (["--beam", "0"], "beam must be 1 to"),
         (["--beam", "1000"], "beam must be 1 to"),
-        (["--beam", "2", "--count", "3"], "count = 3: a beam of 2 finds no more than 2"),
+        (["--beam", "2", "--count", "3"], "count must be at most 2, the beam size, got 3"),
         (["--beam", "2", "--no-repeat", "-1"], "no_repeat must be 0 (repeats allowed) to 100, got -1"),
         (
             ["--beam", "2", "--length", "100001"],
-            "length = 100001: a beam search writes 100,000 tokens at most",
+            "length must be at most 100,000 tokens with a beam, got 100001",
         ),
         (
             ["--beam", "2", "--no-repeat", "1"],
-            "no_repeat = 1: no text of 400 tokens without repeats was found",
+            "found no text of 400 tokens with no_repeat = 1; set a shorter length",
         ),
-        (["--no-repeat", "3"], "no_repeat belongs to a beam search: give beam, too"),
+        (["--no-repeat", "3"], "no_repeat needs a beam search; give beam, too"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
