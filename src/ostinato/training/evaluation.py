@@ -39,20 +39,20 @@ if TYPE_CHECKING:
 
 
 class Evaluator:
-    """Measures whole parts, with the state carried from batch to batch.
+    """Evaluates whole parts, with the state carried from batch to batch.
 
     Args:
         task, model: what is evaluated.
-        workers: each of which reads its rows of every batch; None is this process alone.
+        workers: the workers, each of which reads its rows of every batch; None is this process alone.
     """
 
     def __init__(self, task: Task, model: keras.Model, workers: Workers | None = None):
         self._task, self._model, self._workers = task, model, workers or single_worker()
-        self.seconds = 0.0  # what the last one took, for budgets that must include the next
+        self.seconds = 0.0  # the time of the last evaluation, for budgets that must include the next
         self._losses: dict[bool, Callable[..., Loss]] = {}
 
     def _loss(self, part: Part) -> Callable[..., Loss]:
-        """The loss of a batch, traced once for all parts of fixed sizes, and once for all others."""
+        """The loss of a batch as a function, traced once for parts of fixed sizes and once for all others."""
         task, model = self._task, self._model
         fixed = part.signature is None
         if fixed not in self._losses:
@@ -64,11 +64,11 @@ class Evaluator:
         return self._losses[fixed]
 
     def __call__(self, part: Part, on_batch: OnBatch | None = None) -> tuple[Metrics, float]:
-        """The task's metrics over a part, and the weight (tokens) they are over.
+        """The task's metrics over a part, and their weight (such as the number of tokens).
 
         Args:
-            part: of the data.
-            on_batch: called with (batches done, batches in all).
+            part: a part of the data.
+            on_batch: called with (batches done, total batches).
         """
         found = self.unless_stopped(part, lambda: False, on_batch)
         if found is None:
@@ -78,7 +78,7 @@ class Evaluator:
     def unless_stopped(
         self, part: Part, stop: Callable[[], bool], on_batch: OnBatch | None = None
     ) -> tuple[Metrics, float] | None:
-        """The same, but None as soon as `stop` says so to any of the workers."""
+        """The same, or None as soon as `stop` returns True on any worker."""
         began, task, stopped, loss_of = time.perf_counter(), self._task, False, self._loss(part)
         shard = self._workers.shard
         state = initial_state(task.states(self._model), len(rows_of(shard, part.rows)))
@@ -87,7 +87,7 @@ class Evaluator:
             if stopped := stop():
                 break
             if any(np.ndim(value) and len(value) == 0 for value in batch.values()):
-                continue  # fewer rows than workers, and none for this one
+                continue  # fewer rows than workers, and no row for this one
             loss, weight, further, state = loss_of(as_tensors(batch), state)
             for name, value in {"loss": loss, "weight": weight, **further}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
@@ -104,7 +104,7 @@ class Evaluator:
         workers = self._workers
         if workers.count == 1:
             return sums, stopped
-        # Of a batch with too few rows for all, the last worker always has one.
+        # If a batch has too few rows for all workers, the last one still has a row.
         names = json.loads(workers.broadcast_bytes(workers.count - 1, json.dumps(list(sums)).encode()))
         *totals, stops = workers.sum([*(sums.get(name, 0.0) for name in names), float(stopped)])
         return dict(zip(names, map(float, totals), strict=True)), stops > 0
@@ -119,25 +119,25 @@ def evaluate(
     on_batch: OnBatch | None = None,
     **options: object,
 ) -> dict[str, float]:
-    """The figures over all of a part of the run's source, or over all of another source.
+    """The figures over a whole part of the run's source, or over the whole of another source.
 
     A language model reads from beginning to end with its state carried.
 
     Args:
-        path: the run directory, or a run that is loaded.
-        source: another source, all of which is read; None takes the run's own.
-        split: `train`, `validation` or `test`, of the run's own source; None is the validation part or, for a
-            classifier or translator that kept one, the test part.
-        checkpoint: `best` or `last`; of a run that is loaded it means nothing.
-        on_batch: called with (batches done, batches in all).
-        **options: of a translator `beam`, an `ostinato.decoding.beam.Beam`.
+        path: the run directory, or a loaded run.
+        source: another source, read as a whole; None is the run's own source.
+        split: `train`, `validation` or `test`, for the run's own source. None is the test part of a
+            classifier or translator that kept one, otherwise the validation part.
+        checkpoint: `best` or `last`; ignored for a loaded run.
+        on_batch: called with (batches done, total batches).
+        **options: for a translator `beam`, an `ostinato.decoding.beam.Beam`.
 
     Returns:
-        The task's metrics, and the number of tokens, texts or sentences they are over.
+        The task's metrics, and the number of tokens, texts or sentences.
 
     Raises:
         RunError: when the source has changed since training, or the run kept no such part.
-        ConfigError: when the task takes no such option.
+        ConfigError: when the task does not take an option.
     """
     run, data, name = _run_and_data(path, source, split, checkpoint, options)
     if isinstance(run.use, Evaluates):
@@ -158,17 +158,17 @@ def evaluate_in_detail(
     on_batch: OnBatch | None = None,
     **options: object,
 ) -> Evaluation:
-    """All that an evaluation of a classifier or translator finds, of which `evaluate` returns the figures.
+    """The whole evaluation of a classifier or translator; `evaluate` returns only its figures.
 
     The arguments and errors are those of `evaluate`.
 
     Returns:
-        An `Evaluation`: figures, and of a classifier confusion matrix, the most confident mistakes, every
-        decision; of a translator signatures, BLEU by length, samples. Of a part of the run's own source it is
-        also drawn, into the run's report folder.
+        An `Evaluation`. It has the figures; for a classifier also the confusion matrix, the most confident
+        mistakes and every prediction; for a translator also signatures, BLEU by length and samples. An
+        evaluation on a part of the run's own source is also drawn into the run's report folder.
 
     Raises:
-        ConfigError: when the run's task has nothing but figures.
+        ConfigError: when the run's task has only figures.
     """
     run, data, name = _run_and_data(path, source, split, checkpoint, options)
     if not isinstance(run.use, Evaluates):
@@ -182,9 +182,9 @@ def evaluate_in_detail(
 
 
 def evaluate_at_end(run: TrainedRun, data: Data, on_batch: OnBatch | None = None) -> None:
-    """Evaluates on the validation part at the end of a training, and draws that, where its task can.
+    """Evaluates on the validation part at the end of a training and draws the result, if the task can.
 
-    The test part stays unseen: whoever chooses settings by these pictures shall still have it.
+    The test part stays unseen, for those who choose settings by these pictures.
     """
     if isinstance(run.use, Evaluates) and data.part("validation") is not None:
         _draw(run.directory, run.use, run.use.evaluate_quickly(data, "validation", on_batch))
@@ -202,7 +202,7 @@ def _run_and_data(
     checkpoint: str,
     options: Iterable[str],
 ) -> tuple[TrainedRun, Data, str]:
-    """The run, the data to evaluate on, and which part of it that is."""
+    """The run, the data, and the part of the data to evaluate on."""
     run = path if isinstance(path, TrainedRun) else load(path, checkpoint=checkpoint)
     run.check_options(run.use.evaluate if isinstance(run.use, Evaluates) else Evaluator.__call__, options)
     vocabulary = run.directory.vocabulary
@@ -218,7 +218,7 @@ def _run_and_data(
 
 
 def _exact_part(data: Data, name: str) -> Part | None:
-    """A part as it is read exactly, where that is not how training reads it."""
+    """A part as an exact evaluation reads it, which may differ from how training reads it."""
     return data.in_order(name) if isinstance(data, ReadsInOrder) else data.part(name)
 
 
