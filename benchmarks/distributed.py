@@ -159,11 +159,11 @@ def time_all_reduce(parameters: int) -> float:
     import numpy as np
     import tensorflow as tf
 
-    from ostinato.training.workers import join
+    from ostinato.training.cluster import join
 
     workers = join(None, lambda sentence: None)
     # Only the chief was told how many weights there are.
-    count = int(workers.told_by(0, [parameters])[0]) + BEYOND_GRADIENTS
+    count = int(workers.broadcast(0, [parameters])[0]) + BEYOND_GRADIENTS
 
     @tf.function
     def add_up(values: tf.Tensor) -> tf.Tensor:

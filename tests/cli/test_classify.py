@@ -230,12 +230,15 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
         (["train", "classify", "gone.csv"], "there is no file or folder 'gone.csv'"),
         (
             ["train", "classify", "reviews.csv", "--max-tokens", "long"],
-            "expected 1 to 1,000,000 tokens, or auto",
+            "max_tokens must be 1 to 1,000,000 or 'auto'",
         ),
-        (["train", "classify", "reviews.csv", "--pooling", "sum"], "pooling = 'sum'"),
+        (
+            ["train", "classify", "reviews.csv", "--pooling", "sum"],
+            "pooling must be 'last', 'mean', 'max' or 'attention', got 'sum'",
+        ),
         (
             ["train", "classify", "reviews.csv", "--units", "8,x"],
-            "--units must be whole numbers, 256 or 256,128, got 8,x",
+            "--units must be whole numbers, as in 256,128, got 8,x",
         ),
         (
             ["train", "classify", "reviews.csv", "--validation", "x.csv", "--validation-fraction", "0.2"],
@@ -243,7 +246,7 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
         ),
         (
             ["train", "classify", "reviews.csv", "--reset-before", "--cell", "lstm"],
-            "which the cell 'lstm' lacks",
+            "need a cell with a reset gate, got 'lstm'",
         ),
         (["train", "classify", "reviews.csv", "--epochs", "1", "--steps", "1"], "a run has one budget"),
         (["predict", "classifier"], "there is nothing to predict"),

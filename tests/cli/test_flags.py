@@ -175,8 +175,8 @@ def test_a_file_that_exists_is_kept_unless_it_may_be_overwritten(ostinato, asked
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["text.txt", "--units", "0"], "expected 1 to 64 layers"),
-        (["text.txt", "--cell", "lstm", "--reset-before"], "which the cell 'lstm' lacks"),
+        (["text.txt", "--units", "0"], "units must be 1 to 64 layers"),
+        (["text.txt", "--cell", "lstm", "--reset-before"], "need a cell with a reset gate, got 'lstm'"),
         (["text.txt", "--steps", "1", "--epochs", "1"], "a run has one budget"),
         (["text.txt", "--out", "text.txt"], "text.txt exists"),
         (["text.txt", "--init-from", "nowhere"], "there is no run at nowhere"),
@@ -249,7 +249,7 @@ def test_a_flag_of_another_task_is_refused_in_one_sentence(ostinato, folder, run
         text = ("a",) if command == "predict" else ()
         answer = ostinato(command, runs[other], *text, flag.spelling, *value)
         assert (answer.code, answer.out) == (2, ""), flag
-        pattern = rf"Error: {flag.spelling} is about runs of ostinato train \w+( and ostinato train \w+)*; .*"
+        pattern = rf"Error: {flag.spelling} is for runs of ostinato train \w+( and ostinato train \w+)*; .*"
         assert re.fullmatch(pattern + r" is a \w+ run\n", answer.err), answer.err
         assert f"ostinato train {other}" not in answer.err
 

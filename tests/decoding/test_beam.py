@@ -290,16 +290,16 @@ def test_one_graph_searches_any_number_of_rows_to_any_limits():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"size": 0}, "beam = 0: expected 1 to 1,000, the vocabulary's size"),
-        ({"size": 1001}, "beam = 1001: expected 1 to 1,000, the vocabulary's size"),
-        ({"n_best": 0}, "n_best = 0: expected 1 to 5, the beam's size"),
-        ({"n_best": 6}, "n_best = 6: expected 1 to 5, the beam's size"),
-        ({"length_penalty": -0.1}, "length_penalty = -0.1: expected 0 to 10"),
-        ({"length_penalty": float("nan")}, "length_penalty = nan: expected 0 to 10"),
-        ({"coverage_penalty": 10.5}, "coverage_penalty = 10.5: expected 0 to 10"),
-        ({"coverage_penalty": float("inf")}, "coverage_penalty = inf: expected 0 to 10"),
-        ({"no_repeat": -1}, r"no_repeat = -1: expected 0 \(repeats allowed\) to 100"),
-        ({"no_repeat": 101}, r"no_repeat = 101: expected 0 \(repeats allowed\) to 100"),
+        ({"size": 0}, "beam must be 1 to 1,000, the vocabulary size, got 0"),
+        ({"size": 1001}, "beam must be 1 to 1,000, the vocabulary size, got 1001"),
+        ({"n_best": 0}, "n_best must be 1 to 5, the beam size, got 0"),
+        ({"n_best": 6}, "n_best must be 1 to 5, the beam size, got 6"),
+        ({"length_penalty": -0.1}, "length_penalty must be 0 to 10, got -0.1"),
+        ({"length_penalty": float("nan")}, "length_penalty must be 0 to 10, got nan"),
+        ({"coverage_penalty": 10.5}, "coverage_penalty must be 0 to 10, got 10.5"),
+        ({"coverage_penalty": float("inf")}, "coverage_penalty must be 0 to 10, got inf"),
+        ({"no_repeat": -1}, r"no_repeat must be 0 \(repeats allowed\) to 100, got -1"),
+        ({"no_repeat": 101}, r"no_repeat must be 0 \(repeats allowed\) to 100, got 101"),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(values, message):

@@ -107,14 +107,14 @@ def test_the_repetition_penalty_lowers_what_was_written_and_nothing_else(logits,
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"temperature": -0.1}, "temperature = -0.1"),
-        ({"temperature": float("nan")}, "temperature = nan"),
-        ({"temperature": 101.0}, "temperature = 101.0"),
-        ({"top_k": 0}, "top_k = 0"),
-        ({"top_p": 0.0}, "top_p = 0.0"),
-        ({"top_p": 1.5}, "top_p = 1.5"),
-        ({"repetition_penalty": 0.9}, "repetition_penalty = 0.9"),
-        ({"repetition_penalty": float("inf")}, "repetition_penalty = inf"),
+        ({"temperature": -0.1}, "temperature must be .*, got -0.1"),
+        ({"temperature": float("nan")}, "temperature must be .*, got nan"),
+        ({"temperature": 101.0}, "temperature must be .*, got 101.0"),
+        ({"top_k": 0}, "top_k must be .*, got 0"),
+        ({"top_p": 0.0}, "top_p must be .*, got 0.0"),
+        ({"top_p": 1.5}, "top_p must be .*, got 1.5"),
+        ({"repetition_penalty": 0.9}, "repetition_penalty must be .*, got 0.9"),
+        ({"repetition_penalty": float("inf")}, "repetition_penalty must be .*, got inf"),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(values, named):

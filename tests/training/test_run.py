@@ -217,7 +217,7 @@ def test_running_out_of_memory_is_said_in_one_sentence(start, tmp_path, error):
     def on_event(event):
         raise error
 
-    with pytest.raises(TrainingError, match="not enough memory for this network; take fewer --units"):
+    with pytest.raises(TrainingError, match="not enough memory for this network; set fewer --units"):
         start(tmp_path / "run", on_event=on_event)
 
 
@@ -435,7 +435,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(copied_run, interru
     ostinato.resume(copied_run, on_event=events.append)
     problem, resuming = events[0].notes
     assert "optimizer.safetensors does not match its checksum" in problem
-    assert problem.endswith(f"going on from step {steps[-2]} instead")
+    assert problem.endswith(f"resuming at step {steps[-2]} instead")
     assert resuming == f"resuming at step {steps[-2]}"
     shutil.copytree(interrupted_run, tmp_path / "whole")
     ostinato.resume(tmp_path / "whole")

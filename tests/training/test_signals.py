@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from ostinato.training.signals import Signals
-from ostinato.training.workers import alone
+from ostinato.training.workers import single_worker
 
 
 @pytest.fixture(autouse=True)
@@ -29,15 +29,15 @@ def test_a_worker_tells_what_signal_came(came, told):
     with signals.interrupt:
         if came is not None:
             signal.raise_signal(came)
-    assert signals.own()[:2] == told
+    assert signals.to_send()[:2] == told
 
 
 def test_only_the_chief_tells_what_its_clock_says():
     chief, other = of(2, checkpoint_minutes=0.0), of(2, chief=False, checkpoint_minutes=0.0)
     chief.seconds_before = other.seconds_before = 1000.0
-    assert chief.own()[2] == 1.0
-    assert chief.own()[3] >= 1000.0
-    assert other.own()[2:] == [0.0, 0.0]
+    assert chief.to_send()[2] == 1.0
+    assert chief.to_send()[3] >= 1000.0
+    assert other.to_send()[2:] == [0.0, 0.0]
 
 
 def test_a_checkpoint_is_due_again_only_after_so_many_minutes(monkeypatch):
@@ -45,7 +45,7 @@ def test_a_checkpoint_is_due_again_only_after_so_many_minutes(monkeypatch):
     monkeypatch.setattr("ostinato.training.signals.time.perf_counter", lambda: now[0])
     signals, due = of(1, checkpoint_minutes=1.0), []
     for now[0] in (59.0, 60.0, 61.0, 119.0, 120.0):
-        signals.heed(signals.own())
+        signals.receive(signals.to_send())
         due.append(signals.save_due)
         if signals.save_due:
             signals.saved()
@@ -59,11 +59,11 @@ def test_the_clock_goes_on_where_the_session_before_stopped(monkeypatch):
     signals.seconds_before = 100.0
     now[0] = 7.5
     assert signals.session_seconds == 2.5
-    assert signals.heed(signals.own()) == 102.5
+    assert signals.receive(signals.to_send()) == 102.5
 
 
 def test_alone_it_stops_by_its_own_signal_at_once():
-    signals = Signals(alone(), 1.0)
+    signals = Signals(single_worker(), 1.0)
     with signals.interrupt:
         assert signals.stopped_by is None
         signal.raise_signal(signal.SIGTERM)
@@ -75,14 +75,14 @@ def test_of_several_each_stops_by_what_all_have_heard_of_and_not_by_its_own_befo
     with second.interrupt:
         signal.raise_signal(signal.SIGINT)
         assert second.stopped_by is None
-        summed = [sum(told) for told in zip(first.own(), second.own(), strict=True)]
-    assert {each.heed(summed) for each in (first, second)} == {summed[3]}
+        summed = [sum(told) for told in zip(first.to_send(), second.to_send(), strict=True)]
+    assert {each.receive(summed) for each in (first, second)} == {summed[3]}
     assert (first.stopped_by, second.stopped_by) == (signal.SIGINT, signal.SIGINT)
 
 
 def test_ctrl_c_is_heard_before_a_termination():
     signals = of(3)
-    signals.heed([1.0, 2.0, 0.0, 10.0])
+    signals.receive([1.0, 2.0, 0.0, 10.0])
     assert signals.stopped_by == signal.SIGINT
-    signals.heed([0.0, 0.0, 0.0, 11.0])
+    signals.receive([0.0, 0.0, 0.0, 11.0])
     assert signals.stopped_by == signal.SIGINT

@@ -1,4 +1,4 @@
-"""Several workers learn what one does, on the same global batches; and none waits for one that is gone."""
+"""Several workers learn what one does, on the same global batches; when one is lost, the others stop."""
 
 import itertools
 import json
@@ -12,13 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import ostinato
 from ostinato.cli.commands.launch import worker_environments
-from ostinato.errors import ConfigError
 from ostinato.runs.directory import open_run
-from ostinato.training.workers import alone, is_chief, join
+from ostinato.training.workers import single_worker
 
 from .. import hanging
 from ..variants import thorough
@@ -234,86 +232,9 @@ def test_ctrl_c_ends_a_worker_that_waits_for_the_others(book):
         assert waiting.wait(hanging.SECONDS) == -signal.SIGINT
 
 
-# What the environment says.
-
-
-@pytest.mark.parametrize(
-    ("config", "what"),
-    [
-        ("{", "cannot make out the cluster"),
-        ("[]", "cannot make out the cluster"),
-        ('{"cluster": {"worker": ["a:1", "b:1"]}}', "cannot make out the cluster"),
-        (
-            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
-            "no task worker 2",
-        ),
-        (
-            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": -1}}',
-            "no task worker -1",
-        ),
-        (
-            '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
-            "has ps; ostinato trains with workers only",
-        ),
-    ],
-    ids=itertools.count(),
-)
-def test_a_cluster_that_makes_no_sense_is_refused(monkeypatch, config, what):
-    monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(ConfigError, match=what):
-        join(None, pytest.fail)
-
-
-@pytest.mark.parametrize(
-    ("task", "chief"),
-    [({"type": "chief", "index": 0}, True), ({"type": "worker", "index": 0}, False), (None, True)],
-)
-def test_a_chief_comes_before_the_workers(monkeypatch, task, chief):
-    cluster = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": task}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster if task else {}))
-    assert is_chief() == chief
-
-
-def test_a_cluster_of_one_is_no_cluster(monkeypatch):
-    cluster = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    workers = join(None, pytest.fail)
-    assert (workers.count, workers.replica_count, workers.chief) == (1, 1, True)
-
-
-def test_devices_and_a_cluster_exclude_each_other(monkeypatch):
-    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
-    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    with pytest.raises(ConfigError, match="leave out --devices"):
-        join(2, pytest.fail)
-
-
-def test_a_slurm_step_is_a_cluster(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    step = {"STEP_NUM_TASKS": "3", "STEP_NODELIST": "n[1-2]", "STEP_TASKS_PER_NODE": "2,1", "PROCID": "2"}
-    for name, value in step.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    from ostinato.training import workers
-
-    cluster = workers._cluster()
-    assert cluster.cluster_spec().as_dict() == {"worker": ["n1:8888", "n1:8889", "n2:8888"]}
-    assert workers._place(cluster) == (2, 3)
-    monkeypatch.setenv("SLURM_PROCID", "0")
-    assert is_chief()
-
-
-def test_devices_that_make_no_sense_are_refused(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(ConfigError, match="expected 1 to 1024"):
-        join(0, pytest.fail)
-    tf.zeros(1)
-    with pytest.raises(ConfigError, match="before anything else of TensorFlow is used"):
-        join(2, pytest.fail)
-
-
-def test_one_worker_tells_itself():
-    workers = alone()
+def test_one_worker_broadcasts_to_itself():
+    workers = single_worker()
     assert workers.sum([1.5, 2.5]).tolist() == [1.5, 2.5]
-    assert workers.bytes_told_by(0, b"abcde") == b"abcde"
+    assert workers.broadcast_bytes(0, b"abcde") == b"abcde"
     assert [workers.rows(0, 7)] == [slice(0, 7)]
     workers.check_same("anything", b"abc")

@@ -1,6 +1,6 @@
-"""The `ostinato` command, and how everything that goes wrong is told: one line, and exit code 2.
+"""The `ostinato` command. Every error is one line, with exit code 2.
 
-A command's module is imported when it is asked for, so that help and errors come at once.
+The module of a command is imported only when it is used, so help and errors appear at once.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from ostinato.errors import ConfigWarning, EngineWarning, OstinatoError, RunWarn
 from ostinato.wording import nearest
 
 COMMANDS = {
-    "train": "Train a model; without a task's name a language model.",
+    "train": "Train a model; by default a language model.",
     "generate": "Write text with a trained language model.",
-    "predict": "Say what texts are, or translate them.",
+    "predict": "Classify or translate texts with a trained model.",
     "evaluate": "Measure a trained model exactly.",
     "neighbors": "Show the nearest and farthest words of a word in a classifier's embedding.",
-    "bench": "Measure what ostinato gains for a Keras model of yours, on this machine.",
+    "bench": "Measure how much faster your Keras model runs with ostinato, on this machine.",
     "launch": "Train with several worker processes on this machine.",
     "recipes": "List the recipes: settings that are known to work, by task.",
     "info": "Show versions, devices, and which engine runs recurrent layers here, and why.",
 }
-"""The commands in the order in which one meets them; `ostinato.cli.commands` has a module for each."""
+"""The commands, in the order of the help; `ostinato.cli.commands` has a module for each."""
 
 
 class Commands(TyperGroup):
-    """The commands, imported when they are asked for, and a hint for a name that is none."""
+    """The commands, imported when they are used, with a hint for an unknown name."""
 
     def list_commands(self, ctx: usage.Command) -> list[str]:
         return list(COMMANDS)
@@ -93,7 +93,7 @@ def _options(
 
 
 def main() -> None:
-    """Runs the command line and exits: 0 when all went well, 2 when asked something wrong, 130 on Ctrl-C."""
+    """Runs the command line and exits with 0 on success, 2 on an error, and 130 on Ctrl-C."""
     debug = "--debug" in sys.argv[1:2]
     try:
         with _warnings_in_one_line():
@@ -113,7 +113,7 @@ def main() -> None:
 
 @contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
-    """Inside the block, ostinato's warnings are printed as one line on standard error."""
+    """A context that prints each of ostinato's warnings as one line on standard error."""
     with warnings.catch_warnings():
         others = warnings.showwarning
 
@@ -128,7 +128,7 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 
 def _stop(message: str, debug: bool) -> None:
-    """Tells what went wrong, from within the `except` that caught it."""
+    """Prints an error and exits; called within the `except` block that caught it."""
     if debug:
         raise
     print(f"Error: {' '.join(message.split())}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Flags made from what they set: fields of configs, and parameters of a task's `source` and `output`."""
+"""Flags made from fields of configs, and from parameters of a task's `source` and `output`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _RESERVED = ("as_json", "texts", "vocabulary")
-"""Parameters of a task's functions that are not flags of their own."""
+"""Parameters of a task's functions that are not flags."""
 
 
 Values = dict[str, Any]
-"""What flags gave, by the name of the parameter."""
+"""Values of flags, by the name of the parameter."""
 Kind = Any
 """A type as it is annotated: a class, a union, a Literal."""
 
@@ -36,8 +36,8 @@ class Parameter(NamedTuple):
         kind: the type of its value.
         flag: how it is shown.
         help: a sentence or two.
-        default: without it; `...` where it must be given.
-        setting: whether it overrides a setting, which has its value from a recipe.
+        default: the default value; `...` if it must be given.
+        setting: whether it overrides a setting of a recipe.
     """
 
     name: str
@@ -88,7 +88,7 @@ def of_function(function: Callable[..., object]) -> tuple[list[Parameter], list[
 
 
 def union(flags: Iterable[Parameter]) -> list[Parameter]:
-    """The flags of several tasks: of those with one name the first."""
+    """The flags of several tasks; of flags with the same name, the first."""
     found: dict[str, Parameter] = {}
     for each in flags:
         found.setdefault(each.name, each)
@@ -109,7 +109,7 @@ def argument(parameter: Parameter) -> inspect.Parameter:
 
 
 def option(parameter: Parameter) -> inspect.Parameter:
-    """An option, as Typer reads it: None where it is not given."""
+    """An option, as Typer reads it: None if it is not given."""
     flag, kind = parameter.flag, _plain(parameter.kind)
     names = flag.names
     metavar = None
@@ -134,10 +134,10 @@ def own(name: str, kind: Kind, told: object, default: object = None) -> inspect.
 
 
 def values(parameters: Iterable[Parameter], given: Mapping[str, object]) -> Values:
-    """What was given, as settings have it: numbers with commas between become a tuple.
+    """The given values as settings; numbers separated by commas become a tuple.
 
     Raises:
-        ConfigError: they are not numbers.
+        ConfigError: when they are not numbers.
     """
     found = {}
     for each in parameters:
@@ -149,7 +149,7 @@ def values(parameters: Iterable[Parameter], given: Mapping[str, object]) -> Valu
             try:
                 value = tuple(element(part) for part in value.split(","))
             except ValueError:
-                example = "whole numbers, 256 or 256,128" if element is int else "numbers, 0.5 or 0.5,0.75"
+                example = "whole numbers, as in 256,128" if element is int else "numbers, as in 0.5,0.75"
                 raise ConfigError(f"{each.spelling} must be {example}, got {value}") from None
         found[each.name] = value
     return found

@@ -15,10 +15,10 @@ _Item = str | Exception | None
 
 
 def waiting_lines(stream: IO[bytes], name: str) -> Iterator[list[str]]:
-    """The lines of a stream in groups: all that wait to be read, so that a slow stream is answered at once.
+    """The lines of a stream, in groups of all that are ready, so a slow stream is answered at once.
 
     Raises:
-        SourceError: a line is not UTF-8, or has a NUL byte.
+        SourceError: when a line is not UTF-8, or has a NUL byte.
     """
     waiting: queue.Queue[_Item] = queue.Queue(8 * _TOGETHER)
     ended = threading.Event()

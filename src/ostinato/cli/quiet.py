@@ -1,4 +1,4 @@
-"""Importing TensorFlow without the log lines it writes before anyone can ask it not to."""
+"""Importing TensorFlow without the log lines of its import."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow and Keras; what they print meanwhile is shown only if the import fails.
+    """Imports TensorFlow and Keras; shows what they print only if the import fails.
 
     Raises:
         ConfigError: when TensorFlow is not installed.

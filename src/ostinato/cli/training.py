@@ -1,4 +1,4 @@
-"""What the commands that train share: whether to train at all, the progress, and the last words."""
+"""Shared by the commands that train: whether to train at all, the progress bar, and the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _only_checks: ContextVar[bool] = ContextVar("only_checks", default=False)
 
 @contextmanager
 def only_checking() -> Iterator[None]:
-    """While it lasts, commands that train check what they are asked, and do not train."""
+    """A context in which commands that train only check their options."""
     before = _only_checks.set(True)
     try:
         yield
@@ -30,7 +30,7 @@ def only_checking() -> Iterator[None]:
 
 
 def ready() -> bool:
-    """Whether to train, now that all is checked that can be without TensorFlow; it is imported then."""
+    """Whether to train, after all checks that need no TensorFlow; imports TensorFlow if so."""
     if _only_checks.get():
         return False
     import_tensorflow()
@@ -38,7 +38,7 @@ def ready() -> bool:
 
 
 def in_cluster() -> bool:
-    """Whether this process is one of several, of which each tells the others what is wrong with its files."""
+    """Whether this process is one of several workers, which report errors in their files to each other."""
     return bool(os.environ.get("TF_CONFIG")) or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
 
 
@@ -54,10 +54,10 @@ def progress() -> Iterator[ProgressView]:
         view.close()
 
 
-def tell(trained: TrainedRun, as_json: bool) -> None:
-    """Prints the path of a run and how to use it, or its last figures as one JSON object. The chief does."""
+def print_trained(trained: TrainedRun, as_json: bool) -> None:
+    """Prints, on the chief, the path of a run and how to use it, or its last figures as one JSON object."""
     from ostinato.tasks import registry
-    from ostinato.training.workers import is_chief
+    from ostinato.training.cluster import is_chief
 
     if not is_chief():
         return

@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one sentence, and what was probably meant."""
+"""Errors of a command line in one sentence, with the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 def sentence(error: Command) -> str:
-    """What a usage error says; of an option that there is not, which one was probably meant."""
+    """The message of a usage error; for an unknown option also the one that was probably meant."""
     name = getattr(error, "option_name", None)
     if name is None or not hasattr(error, "possibilities"):
         return error.format_message()
@@ -48,5 +48,5 @@ def click_command(
 
 
 def listed(name: str, text: str) -> Command:
-    """A command as far as the list of all commands shows it."""
+    """A command as the list of commands shows it."""
     return TyperCommand(name, help=text, rich_markup_mode="rich")

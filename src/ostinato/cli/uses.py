@@ -1,4 +1,4 @@
-"""The commands that use a run: their flags are those of all tasks, and a run's task takes its own."""
+"""The commands that use a run. They have the flags of all tasks; a run accepts those of its task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Checkpoint = Annotated[str, typer.Option(help="Use the `best` or the `last` chec
 
 
 def of_task(spec: TaskSpec, command: str) -> list[Parameter]:
-    """The flags that a task has for a command; none where it lacks the command."""
+    """The flags of a task for a command; none if it lacks the command."""
     return flags.of_function(spec.output[command])[1] if command in spec.output else []
 
 
@@ -29,7 +29,7 @@ def of_all_tasks(command: str) -> list[Parameter]:
 
 
 def with_flags(function: Callable[..., None], parameters: list[Parameter]) -> Callable[..., None]:
-    """A function whose last parameter, `given`, is what the flags of tasks gave.
+    """Adds the flags of tasks to a command, which receives their values as `given`.
 
     Args:
         function: of a command, with `given` as its last parameter.
@@ -48,10 +48,10 @@ def with_flags(function: Callable[..., None], parameters: list[Parameter]) -> Ca
 
 
 def checked(opened: OpenedRun, command: str, given: Values, *arguments: object, **options: object) -> Answer:
-    """What the run's task makes of its flags for a command; see `ostinato.tasks.base.TaskSpec`.
+    """The result of the task's own function for a command; see `ostinato.tasks.base.TaskSpec`.
 
     Raises:
-        ConfigError: a flag is another task's.
+        ConfigError: when a flag belongs to another task.
     """
     check_own(opened, given, lambda spec: of_task(spec, command))
     function = opened.spec.output[command]
@@ -71,7 +71,7 @@ def check_own(
         flags_of: the flags that a task has.
 
     Raises:
-        ConfigError: a flag is another task's.
+        ConfigError: when a flag belongs to another task.
     """
     own = {each.name for each in flags_of(opened.spec)}
     for name in given:
@@ -82,6 +82,6 @@ def check_own(
                 if name in [each.name for each in flags_of(spec)]
             ]
             raise ConfigError(
-                f"--{name.replace('_', '-')} is about runs of {' and '.join(others)}; "
+                f"--{name.replace('_', '-')} is for runs of {' and '.join(others)}; "
                 f"{opened.directory.path} is a {opened.directory.task} run"
             )

@@ -27,13 +27,13 @@ class Sampling(NamedTuple):
     def checked(self) -> Sampling:
         """Itself. Raises ConfigError when a value is out of range."""
         if not 0.0 <= self.temperature <= 100.0:
-            raise ConfigError(f"temperature = {self.temperature}: expected 0 (greedy) to 100")
+            raise ConfigError(f"temperature must be 0 (greedy) to 100, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"top_k = {self.top_k}: expected 1 or more")
+            raise ConfigError(f"top_k must be at least 1, got {self.top_k}")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
-            raise ConfigError(f"top_p = {self.top_p}: expected more than 0, at most 1")
+            raise ConfigError(f"top_p must be more than 0 and at most 1, got {self.top_p}")
         if not 1.0 <= self.repetition_penalty <= 100.0:
-            raise ConfigError(f"repetition_penalty = {self.repetition_penalty}: expected 1 (none) to 100")
+            raise ConfigError(f"repetition_penalty must be 1 (none) to 100, got {self.repetition_penalty}")
         return self
 
 
@@ -58,13 +58,13 @@ class Beam(NamedTuple):
     def checked(self, vocabulary_size: int) -> Beam:
         """Itself. Raises ConfigError when a value is out of range."""
         if not 1 <= self.size <= vocabulary_size:
-            raise ConfigError(f"beam = {self.size}: expected 1 to {vocabulary_size:,}, the vocabulary's size")
+            raise ConfigError(f"beam must be 1 to {vocabulary_size:,}, the vocabulary size, got {self.size}")
         if not 1 <= self.n_best <= self.size:
-            raise ConfigError(f"n_best = {self.n_best}: expected 1 to {self.size}, the beam's size")
+            raise ConfigError(f"n_best must be 1 to {self.size}, the beam size, got {self.n_best}")
         if not 0.0 <= self.length_penalty <= 10.0:
-            raise ConfigError(f"length_penalty = {self.length_penalty}: expected 0 to 10")
+            raise ConfigError(f"length_penalty must be 0 to 10, got {self.length_penalty}")
         if not 0.0 <= self.coverage_penalty <= 10.0:
-            raise ConfigError(f"coverage_penalty = {self.coverage_penalty}: expected 0 to 10")
+            raise ConfigError(f"coverage_penalty must be 0 to 10, got {self.coverage_penalty}")
         if not 0 <= self.no_repeat <= 100:
-            raise ConfigError(f"no_repeat = {self.no_repeat}: expected 0 (repeats allowed) to 100")
+            raise ConfigError(f"no_repeat must be 0 (repeats allowed) to 100, got {self.no_repeat}")
         return self

@@ -1,4 +1,4 @@
-"""Bernoulli outputs: a yes or no for each of several labels, independent of one another.
+"""Bernoulli outputs: an independent yes or no for each of several labels.
 
     p_k = 1 / (1 + exp(−s_k))                                    sigmoid of the score s_k
     loss = −Σ_k [t_k log p_k + (1 − t_k) log(1 − p_k)]           cross-entropy, in nats
@@ -48,11 +48,11 @@ def right_of_one(targets: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
     return (scores[:, 0] > 0) == (targets > 0)
 
 
-# Of trained networks, in NumPy.
+# For trained networks, in NumPy.
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
-    """Of a yes to every label, shape (rows, labels)."""
+    """The probability of every label, shape (rows, labels)."""
     return np.exp(-np.logaddexp(0.0, -scores))
 
 

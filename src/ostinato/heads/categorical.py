@@ -3,7 +3,7 @@
     p_k = exp(s_k) / Σ_j exp(s_j)        softmax of the scores s
     loss = −log p_target                 cross-entropy, in nats
 
-Not to be confused with `bernoulli`, where every class is a yes or no of its own.
+Not to be confused with `bernoulli`, where every class is an independent yes or no.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def loss(targets: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
 
 
 def smoothed_loss(targets: tf.Tensor, scores: tf.Tensor, smoothing: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """The summed cross-entropy with labels smoothed, and without (Szegedy et al. 2016, arXiv:1512.00567).
+    """The summed cross-entropy with and without label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
 
     Args:
         targets: class numbers, shape (rows,).
@@ -37,7 +37,7 @@ def smoothed_loss(targets: tf.Tensor, scores: tf.Tensor, smoothing: float) -> tu
     spread = smoothing / size
     labels = tf.one_hot(targets, size, on_value=1.0 - smoothing + spread, off_value=spread)
     smoothed = tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(labels, scores))
-    # The second without another softmax: the two differ by how far the target's score is above the mean.
+    # The second needs no further softmax: the two differ by the target's score minus the mean score.
     ahead = tf.gather(scores, targets, batch_dims=1) - tf.reduce_mean(scores, axis=-1)
     return smoothed, smoothed - smoothing * tf.reduce_sum(tf.stop_gradient(ahead))
 
@@ -47,11 +47,11 @@ def right(targets: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
     return tf.argmax(scores, axis=1, output_type=tf.int32) == targets
 
 
-# Of trained networks, in NumPy.
+# For trained networks, in NumPy.
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
-    """Of every class, shape (rows, classes)."""
+    """The probability of every class, shape (rows, classes)."""
     exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 

@@ -1,4 +1,4 @@
-"""Whether a run can be used, as far as that is known before TensorFlow is imported, which takes seconds."""
+"""Checks of a run before TensorFlow is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 _VERBS = {"neighbors": "show neighbors"}
-"""What a run does for a command, where the command is not a verb."""
+"""The verbs of commands that are not verbs themselves."""
 
 
 class OpenedRun(NamedTuple):
-    """A run whose network is not made yet.
+    """A run whose network is not built yet.
 
     Attributes:
-        directory: where it lies.
+        directory: the run directory.
         spec: its task.
         config: the task's settings.
-        saved: the checkpoint that was asked for, with its weights.
+        saved: the chosen checkpoint, with its weights.
     """
 
     directory: RunDirectory
@@ -39,7 +39,7 @@ class OpenedRun(NamedTuple):
 
     @property
     def facts(self) -> RunFacts:
-        """What a command checks its flags against."""
+        """The facts that a command checks its flags against."""
         return RunFacts(self.directory.path, self.config, self.directory.vocabulary)
 
     def loaded(self) -> TrainedRun:
@@ -50,15 +50,15 @@ class OpenedRun(NamedTuple):
 
 
 def open_to_use(path: str | os.PathLike[str], checkpoint: str, command: str | None = None) -> OpenedRun:
-    """A run that a command uses.
+    """Opens a run for a command.
 
     Args:
         path: the run directory.
         checkpoint: `best` or `last`.
-        command: of the command line; None is one that all tasks have.
+        command: a command of the command line; None is one that all tasks have.
 
     Raises:
-        ConfigError: the run's task has no such command, or `checkpoint` must be another.
+        ConfigError: the run's task lacks the command, or `checkpoint` is not valid.
         RunError: the path is not a run directory, is damaged, or was written by a newer version.
     """
     check_checkpoint(checkpoint)
@@ -71,14 +71,14 @@ def open_to_use(path: str | os.PathLike[str], checkpoint: str, command: str | No
 
 
 def check_start(path: str | os.PathLike[str], config_class: type[TaskConfig]) -> RunDirectory:
-    """Refuses a run that a training of another kind of network would start from.
+    """Checks that a training can start from a run.
 
     Args:
         path: the run directory.
-        config_class: of the new run's task.
+        config_class: the config of the new run's task.
 
     Raises:
-        ConfigError: the run is of another task.
+        ConfigError: the run has another task.
         RunError: the path is not a run directory, is damaged, or was written by a newer version.
     """
     directory = open_run(path)
@@ -90,7 +90,7 @@ def check_start(path: str | os.PathLike[str], config_class: type[TaskConfig]) ->
 
 
 def check_resume(path: str | os.PathLike[str]) -> None:
-    """Refuses a run that cannot go on. Raises RunError; SourceError when its source is not there any more."""
+    """Checks that a run can resume. Raises RunError, or SourceError when its source no longer exists."""
     directory = open_run(path)
     settings_of(directory)
     checkpoint, _ = directory.newest_checkpoint(())
@@ -102,12 +102,12 @@ def source_of(directory: RunDirectory) -> object:
     """A run's own source, opened again for `Task.read`.
 
     Raises:
-        SourceError: it is not there any more.
-        RunError: what describes it is damaged.
+        SourceError: when it no longer exists.
+        RunError: when its description is damaged.
     """
     spec, description = registry.spec(directory.task), directory.source.get("description")
     damaged = f"{directory.path / 'config.json'} is damaged: its source:"
-    # A person may give nothing, texts, or standard input; no description of a source is any of these.
+    # A user may give None, texts or standard input as a source; a saved description is never one of these.
     if not isinstance(description, dict | str) or description == "-":
         raise RunError(f"{damaged} {shown(repr(description))}")
     try:
@@ -117,14 +117,14 @@ def source_of(directory: RunDirectory) -> object:
 
 
 def check_checkpoint(which: str) -> None:
-    """Refuses what names no checkpoint. Raises ConfigError."""
+    """Raises ConfigError for a name other than `best` and `last`."""
     known = ("best", "last")
     if which not in known:
         raise ConfigError(f"checkpoint must be 'best' or 'last', got {which!r}{hint_after(which, known)}")
 
 
 def refusal(directory: RunDirectory, command: str) -> ConfigError:
-    """What to say of a run that a command cannot use."""
+    """The error for a run that a command cannot use."""
     able = [f"ostinato train {spec.command}" for spec in registry.specs() if command in spec.output]
     hint = f"; {' and '.join(able)} train{'' if len(able) > 1 else 's'} runs that can" if able else ""
     verb = _VERBS.get(command, command)
@@ -151,14 +151,14 @@ def settings_of(directory: RunDirectory) -> TaskConfig:
 def _check_package(
     directory: RunDirectory, what: str, name: str, known: tuple[str, ...], *, unknown: bool = False
 ) -> None:
-    """Refuses a run that needs what no installed package brings.
+    """Refuses a run that needs a task or cell that no installed package provides.
 
     Args:
         directory: the run.
-        what: it needs: "task" or "cell".
-        name: of it.
-        known: the names that there are.
-        unknown: refuse also what the run does not name a package of.
+        what: "task" or "cell".
+        name: the name of the task or cell.
+        known: the known names.
+        unknown: also refuse a name without a package in the run's config.
     """
     package = directory.packages.get(name)
     if name in known:

@@ -31,10 +31,10 @@ class TrainedRun:
     """A run directory with its task and its model.
 
     Attributes:
-        directory: where it lies.
+        directory: the run directory.
         task: for example a `LanguageModel`.
         model: the keras.Model with the trained weights.
-        step: the training step the weights are from.
+        step: the training step of the weights.
     """
 
     directory: RunDirectory
@@ -44,7 +44,7 @@ class TrainedRun:
 
     @cached_property
     def use(self) -> object:
-        """What the network can do; see `ostinato.tasks.base.Task.use`."""
+        """The use of the network; see `ostinato.tasks.base.Task.use`."""
         return self.task.use(self.model, self.directory.vocabulary)
 
     def generate(self, **options: object) -> list[str]:
@@ -52,73 +52,74 @@ class TrainedRun:
         `ostinato.tasks.language_model.answers`.
 
         Raises:
-            ConfigError: the task does not generate, or takes no such option.
+            ConfigError: when the task does not generate, or does not take an option.
         """
         use = self.use_that(Generates, "generate")
         self.check_options(use.generate, options)
         return use.generate(**options)
 
     def predict(self, texts: Iterable[str], **options: object) -> list[Answer]:
-        """Says what each text is, or translates it; see the `predictions` of the task's answers.
+        """Classifies or translates each text; see the `predictions` of the task's answers.
 
         Args:
             texts: any texts, for example a list.
-            **options: of a translator `beam`, an `ostinato.decoding.beam.Beam`.
+            **options: for a translator `beam`, an `ostinato.decoding.beam.Beam`.
 
         Returns:
-            One `Prediction` a text: label, probability, the probabilities of all labels, and what was odd. Of
-            a translator one `Translation`: the text, its score, the n best, and what was odd.
+            For each text a `Prediction`: label, probability, the probabilities of all labels, and whether the
+            text was cut or empty. For a translator a `Translation`: the text, its score, the n best
+            translations, and whether the source was cut, empty or unknown.
 
         Raises:
-            ConfigError: the task does not predict, or takes no such option.
+            ConfigError: when the task does not predict, or does not take an option.
         """
         return list(self.predictions(texts, **options))
 
     def predictions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]:
-        """`predict`, one after another while the texts come in, a few thousand at a time."""
+        """`predict` as an iterator, which reads a few thousand texts at a time."""
         use = self.use_that(Predicts, "predict")
         self.check_options(use.predictions, options)
         return use.predictions(texts, **options)
 
     def align(self, source: str, target: str) -> Answer:
-        """Where a translator looks while it reads a translation.
+        """The attention of a translator over a sentence and its translation.
 
         Args:
             source: a sentence.
-            target: its translation, the model's own or another.
+            target: its translation, by the model or by someone else.
 
         Raises:
-            ConfigError: the task does not translate, the model has no attention, or the source is empty.
+            ConfigError: when the task does not translate, the model has no attention, or the source is empty.
         """
         return self.use_that(Aligns, "align").align(source, target)
 
     def attribute(self, texts: Iterable[str], **options: object) -> list[Answer]:
-        """Says what each text is, and how each of its words moved that.
+        """Classifies each text, with the contribution of each word to the prediction.
 
         Args:
             texts: any texts, for example a list.
             **options: for example `steps`.
 
         Returns:
-            One `Attribution` a text: the prediction, and the words with what each contributed.
+            For each text an `Attribution`: the prediction, and the words with their contributions.
 
         Raises:
-            ConfigError: the task does not attribute, or takes no such option.
+            ConfigError: when the task does not attribute, or does not take an option.
         """
         return list(self.attributions(texts, **options))
 
     def attributions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]:
-        """`attribute`, one after another."""
+        """`attribute` as an iterator."""
         use = self.use_that(Attributes, "attribute")
         self.check_options(use.attributions, options)
         return use.attributions(texts, **options)
 
     def neighbors(self, word: str, count: int = 10) -> Answer:
-        """The words whose embeddings are nearest to a word's, and those farthest.
+        """The words with the nearest and the farthest embeddings.
 
         Raises:
-            ConfigError: the task has no embedding to ask.
-            EncodingError: the vocabulary lacks the word.
+            ConfigError: when the task has no word embedding.
+            EncodingError: when the vocabulary lacks the word.
         """
         return self.use_that(ComparesWords, "neighbors").neighbors(word, count)
 
@@ -128,14 +129,14 @@ class TrainedRun:
         return self.attribute(texts, **options)
 
     def use_that(self, can: type[_Capability], use: str) -> _Capability:
-        """The use of the network, which has a capability.
+        """The use of the network, checked to have a capability.
 
         Args:
             can: one of the protocols of `ostinato.tasks.base`.
-            use: what it is called in messages.
+            use: its name in messages.
 
         Raises:
-            ConfigError: it has not.
+            ConfigError: when the network lacks it.
         """
         if not isinstance(self.use, can):
             raise refusal(self.directory, use)
@@ -157,27 +158,27 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
 
     Args:
         path: the run directory.
-        checkpoint: `best` (by the first validation metric) or `last`. A `RunWarning` says when that is an
-            older one, since a newer one is damaged.
+        checkpoint: `best` (by the first validation metric) or `last`. If it is damaged, an older one is
+            loaded, with a `RunWarning`.
 
     Raises:
-        RunError: when it is no run, damaged, or of a newer version.
+        RunError: when the path is not a run, or the run is damaged or of a newer version.
     """
     check_checkpoint(checkpoint)
     directory = open_run(path)
-    settings_of(directory)  # what is wrong with them is told before the weights are read
+    settings_of(directory)  # reports wrong settings before the weights are read
     return from_checkpoint(directory, directory.weights(checkpoint))
 
 
 def from_checkpoint(
     directory: RunDirectory, saved: Checkpoint, model: keras.Model | None = None
 ) -> TrainedRun:
-    """A run with the weights of a checkpoint that is read already.
+    """A run with the weights of a loaded checkpoint.
 
     Args:
         directory: the run.
         saved: the checkpoint, with its weights.
-        model: the run's network, which then gets these weights; None makes a new one.
+        model: the run's network, which receives these weights; None builds a new one.
 
     Raises:
         RunError: when it is damaged.
@@ -190,19 +191,18 @@ def from_checkpoint(
 
 
 def build(task: Task, saved: Checkpoint, directory: RunDirectory) -> keras.Model:
-    """The network of a run's task, once it is certain that a checkpoint's weights are those of such a
-    network.
+    """The network of a run's task, built after a check that the checkpoint's weights fit it.
 
-    Were it made first, a config of a few bytes could ask for more memory than any machine has.
+    Without the check, a config of a few bytes could ask for more memory than any machine has.
 
     Args:
-        task: of the run.
-        saved: with its weights, which are not put into the network.
+        task: the task of the run.
+        saved: the checkpoint, whose weights are not assigned here.
         directory: the run.
 
     Raises:
-        RunError: when the weights are another network's, or the settings are those of none.
-        EngineError: when this machine lacks the engine that the run asks for, or OSTINATO_ENGINE is wrong.
+        RunError: when the weights belong to another network, or the settings do not make a network.
+        EngineError: when this machine lacks the engine of the run, or OSTINATO_ENGINE is wrong.
     """
     engines.choose(directory.task_config.get("engine", "auto"))
     vocabulary = directory.vocabulary

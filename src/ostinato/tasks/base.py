@@ -1,13 +1,13 @@
 """The contracts between a task and everything that trains, evaluates and uses it.
 
-    TaskSpec   what the registry and the command line know of a task, without TensorFlow
+    TaskSpec   the task for the registry and the command line, without TensorFlow
     Task       made from a config: reads data, builds a network, computes its loss and metrics
-    Data       what a task has read, in parts (training, validation, test)
+    Data       the data of a task, in parts (training, validation, test)
     Part       the batches of a part
     Evaluates, Generates, Predicts, Attributes, Aligns, ComparesWords
-               what a trained network can do: protocols of what `Task.use` returns
+               the abilities of a trained network: protocols of the object that `Task.use` returns
 
-A loss comes as sums, never as means, so that workers with unequal numbers of tokens add up exactly.
+Losses are sums, never means, so workers with unequal numbers of tokens add up exactly.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ if TYPE_CHECKING:
     from ostinato.tasks.config import TaskConfig
 
 Answer = Any
-"""What a network answers: a translation, a label with its probability, an alignment."""
+"""The answer of a network: a translation, a label with its probability, an alignment."""
 Network = Any
 """A keras.Model of the task's own class."""
 Source = Any
-"""What a task's `TaskSpec.source` returns."""
+"""The result of a task's `TaskSpec.source`."""
 Json = dict[str, Any]
 """A JSON object."""
 OnProgress = Callable[[int, "int | None"], None]
-"""Called with (bytes done, bytes in all or None) while a long source is read."""
+"""Called with (bytes done, total bytes or None) while a long source is read."""
 OnBatch = Callable[[int, int], None]
-"""Called with (batches done, batches in all)."""
+"""Called with (batches done, total batches)."""
 Batch = Mapping[str, Any]
-"""Arrays by name, as tensors once they reach a loss."""
+"""Arrays by name; a loss receives them as tensors."""
 PARTS = ("train", "validation", "test")
 
 
 class Loss(NamedTuple):
-    """What a batch adds to the loss.
+    """The loss of a batch, as sums.
 
     Attributes:
-        total: the summed loss, a scalar; in nats where it is a likelihood.
-        weight: what it is summed over, a scalar: total / weight is the mean.
+        total: the summed loss, a scalar; in nats if it is a likelihood.
+        weight: the number of things summed over, a scalar: total / weight is the mean.
         sums: further sums by name, scalars, for the metrics.
-        state: the recurrent state that the batch ended in; empty where no state is carried.
+        state: the recurrent state after the batch; empty if no state is carried.
     """
 
     total: tf.Tensor | float
@@ -63,9 +63,9 @@ class Metric(NamedTuple):
 
     Attributes:
         name: as in metrics.jsonl and on the command line, for example `bits_per_character`.
-        value: nan where it is undefined.
-        unit: what it is counted in, for example `nats per token`; empty for a plain number.
-        better: which way is better, `lower` or `higher`.
+        value: the value; nan if it is undefined.
+        unit: the unit, for example `nats per token`; empty for a plain number.
+        better: whether `lower` or `higher` values are better.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Metric(NamedTuple):
     better: Literal["lower", "higher"] = "lower"
 
     def beats(self, value: float | None) -> bool:
-        """Whether it is better than an earlier value; anything is better than none."""
+        """Whether it is better than an earlier value; always true without one."""
         if value is None:
             return True
         return self.value < value if self.better == "lower" else self.value > value
@@ -99,12 +99,12 @@ class Part(Protocol):
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch; of a part that is not trained on, batches in reading it once."""
+        """Batches in an epoch, or in reading the part once if it is not trained on."""
         ...
 
     @property
     def carries_state(self) -> bool:
-        """Whether a training batch begins with the state that the one before it ended in."""
+        """Whether a training batch starts with the last state of the previous batch."""
         return False
 
     @property
@@ -127,16 +127,16 @@ class Part(Protocol):
 
 
 class Data(Protocol):
-    """What a task has read. Nothing in it changes, and nothing in it is None."""
+    """The data of a task. It is immutable, and nothing in it is None."""
 
     @property
     def vocabulary(self) -> Json:
-        """What building and using the network needs to know of the data, JSON-able."""
+        """What the network needs to know of the data, as JSON."""
         ...
 
     @property
     def source(self) -> Json:
-        """{"description": what `TaskSpec.source` opens again, "sha256": of the content}, JSON-able."""
+        """{"description": for `TaskSpec.source` to open it again, "sha256": of the content}, as JSON."""
         ...
 
     @property
@@ -145,26 +145,26 @@ class Data(Protocol):
         return ()
 
     def part(self, name: str) -> Part | None:
-        """`train`, `validation` or `test`; None when it holds nothing."""
+        """The part `train`, `validation` or `test`; None when it is empty."""
         ...
 
 
 @runtime_checkable
 class ReadsInOrder(Protocol):
-    """Data that has an exact way of reading a part, other than the fast one of training."""
+    """Data with an exact way to read a part, besides the fast one of training."""
 
     def in_order(self, name: str) -> Part | None:
-        """The part from beginning to end, for an exact evaluation; None when it holds nothing."""
+        """The part from beginning to end, for an exact evaluation; None when it is empty."""
         ...
 
 
 class Task(Protocol):
-    """A job for a recurrent network. It is made from a config, `MyTask(config)`, and holds nothing else."""
+    """A task for recurrent networks. It is made from a config, `MyTask(config)`, and has no other state."""
 
     unit: str = "examples"
-    """What the weight of a loss counts."""
+    """The unit of the weight of a loss."""
     evaluated_first: tuple[str, ...] = ("test", "validation")
-    """An evaluation takes the first of these parts that the data has, unless told."""
+    """By default an evaluation takes the first of these parts that the data has."""
 
     def read(
         self,
@@ -177,14 +177,14 @@ class Task(Protocol):
         """Reads a source.
 
         Args:
-            source: what the task's `TaskSpec.source` returns.
-            vocabulary: of data read before, which is kept; None makes one from the training part.
-            whole: take the source as one part, `train`, instead of splitting it, to evaluate on all of it.
-            on_progress: told how much of a long source is read.
+            source: the result of the task's `TaskSpec.source`.
+            vocabulary: the vocabulary of earlier data, to keep; None makes one from the training part.
+            whole: take the source as one part, `train`, to evaluate on all of it.
+            on_progress: called while a long source is read.
 
         Raises:
-            SourceError: the source cannot be read, or holds too little.
-            EncodingError: it has symbols that the given vocabulary lacks.
+            SourceError: when the source cannot be read, or is too small.
+            EncodingError: when it has symbols that the given vocabulary lacks.
         """
         ...
 
@@ -192,22 +192,22 @@ class Task(Protocol):
         """The network. Equal configs and vocabularies build equal weights.
 
         Raises:
-            RunError: the vocabulary is damaged.
+            RunError: when the vocabulary is damaged.
         """
         ...
 
     def states(self, model: Network) -> tuple[StateSpec, ...]:
-        """The tensors of the recurrent state that batches carry; empty where every batch begins anew."""
+        """The tensors of the recurrent state that batches carry; empty if no state is carried."""
         return ()
 
     def loss(self, model: Network, batch: Batch, state: State, *, step: tf.Tensor | None = None) -> Loss:
-        """What a batch adds to the loss.
+        """The loss of a batch, as sums.
 
         Args:
             model: the keras.Model from `build`.
-            batch: of a part, as tensors.
-            state: a flat tuple of tensors, as `states` says.
-            step: the training step that dropout masks are drawn from; None evaluates without dropout.
+            batch: a batch of a part, as tensors.
+            state: a flat tuple of tensors, as in `states`.
+            step: the training step, for the dropout masks; None evaluates without dropout.
         """
         ...
 
@@ -216,15 +216,15 @@ class Task(Protocol):
         ...
 
     def use(self, model: Network, vocabulary: Json) -> object:
-        """What a trained network can do: an object with any of the protocols below."""
+        """An object with the abilities of a trained network: any of the protocols below."""
         return None
 
 
-# What a trained network can do; asked with `isinstance`.
+# The abilities of a trained network, checked with `isinstance`.
 
 
 class Evaluation(Protocol):
-    """What an evaluation found."""
+    """The result of an evaluation."""
 
     @property
     def part(self) -> str: ...
@@ -236,7 +236,7 @@ class Evaluation(Protocol):
 
 @runtime_checkable
 class Evaluates(Protocol):
-    """Finds more in an evaluation than the figures of `Task.loss` and `Task.metrics`."""
+    """Has an evaluation of its own, with more than the figures of `Task.loss` and `Task.metrics`."""
 
     def evaluate(
         self, data: Data, part: str, on_batch: OnBatch | None = None, **options: object
@@ -245,11 +245,11 @@ class Evaluates(Protocol):
         ...
 
     def evaluate_quickly(self, data: Data, part: str, on_batch: OnBatch | None = None) -> Evaluation:
-        """The same at the end of a training, where it may be less exact and faster."""
+        """A faster evaluation for the end of a training, which may be less exact."""
         ...
 
     def draw(self, evaluation: Evaluation, folder: Path) -> list[Path]:
-        """Draws an evaluation into files of a folder, and says which."""
+        """Draws an evaluation into files in a folder; returns their paths."""
         ...
 
 
@@ -262,7 +262,7 @@ class Generates(Protocol):
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Answers texts, one after another."""
+    """Answers texts in order."""
 
     def predictions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]: ...
 
@@ -276,29 +276,29 @@ class Attributes(Protocol):
 
 @runtime_checkable
 class Aligns(Protocol):
-    """Says where the network looked while it wrote."""
+    """Has an attention from target to source tokens."""
 
     def align(self, source: str, target: str) -> Answer: ...
 
 
 @runtime_checkable
 class ComparesWords(Protocol):
-    """Has an embedding in which words are near to each other or far."""
+    """Has a word embedding, in which words can be compared."""
 
     def neighbors(self, word: str, count: int = 10) -> Answer: ...
 
 
-# What the rest of the house knows of a task, without TensorFlow.
+# Tasks for the registry and the command line, without TensorFlow.
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known of a run before its network is made.
+    """The facts of a run before its network is built.
 
     Attributes:
         path: the run directory.
         config: the settings of its task.
-        vocabulary: of the data that it was trained on, JSON-able.
+        vocabulary: the vocabulary of its training data, as JSON.
     """
 
     path: Path
@@ -320,7 +320,7 @@ class Printer(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What a person gave as a source: arguments and options for `TaskSpec.source`."""
+    """A source as the user gave it: arguments and options for `TaskSpec.source`."""
 
     arguments: tuple[object, ...]
     options: Mapping[str, object] = field(default_factory=dict)
@@ -328,28 +328,28 @@ class Given:
 
 @dataclass(frozen=True)
 class Opened:
-    """What `TaskSpec.source` has returned."""
+    """A source that `TaskSpec.source` has opened."""
 
     source: Source
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task as the registry has it: `ostinato train COMMAND` and all that uses its runs.
+    """A task for the registry: `ostinato train COMMAND`, and the commands that use its runs.
 
-    Another package adds one by an entry point in the group `ostinato.tasks` that names such an object; see
+    Another package adds a task with an entry point in the group `ostinato.tasks` that names a `TaskSpec`; see
     examples/plugin.
 
     Attributes:
         command: the name on the command line; runs are called runs/COMMAND-001.
         config: the class of the settings. Its `task` names the task in run directories and recipes.
-        task: the class of the task, or "module:Class", since it needs TensorFlow and its settings do not.
-        source: turns what a person gave into what `Task.read` reads, without TensorFlow and, as far as
-            possible, without reading: `source(given, …, *, option=…)`. Its parameters are the arguments and
-            flags of the command line. It also takes the "description" of `Data.source` and, under the
-            keyword `vocabulary`, if it has one, the vocabulary of a run to evaluate.
-        output: what the command line asks and prints, by command. A function checks its flags against the
-            `RunFacts` before TensorFlow is imported, and returns what takes the result of `Task.use`:
+        task: the class of the task, or "module:Class", so that TensorFlow is imported only when needed.
+        source: opens a source of the user for `Task.read`, without TensorFlow and, if possible, without
+            reading it: `source(given, …, *, option=…)`. Its parameters are the arguments and flags of the
+            command line. It also takes the "description" of `Data.source` and, in the optional keyword
+            `vocabulary`, the vocabulary of a run to evaluate.
+        output: the flags and the output of the command line, by command. A function checks its flags against
+            the `RunFacts` before TensorFlow is imported, and returns a function of the result of `Task.use`:
 
                 predict(facts, *, texts, as_json, …)     → function of the use → `Printer`
                 generate(facts, *, as_json, …)           → function of the use → None, which prints
@@ -368,14 +368,14 @@ class TaskSpec:
     output: Mapping[str, Callable[..., Answer]] = field(default_factory=dict)
 
     def open(self, given: object, vocabulary: Json | None = None) -> Source:
-        """What `Task.read` reads.
+        """The opened source, for `Task.read`.
 
         Args:
             given: a source as `source` takes it, `Given` or `Opened`.
-            vocabulary: of a run to evaluate on it.
+            vocabulary: the vocabulary of a run to evaluate.
 
         Raises:
-            SourceError: there is no such source.
+            SourceError: when the source does not exist.
         """
         if isinstance(given, Opened):
             return given.source

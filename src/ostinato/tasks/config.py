@@ -1,7 +1,7 @@
-"""What the settings of every task and training have in common.
+"""What the settings of all tasks and of training have in common.
 
 A setting is declared once: a field with its type, its default, and a docstring. Recipe keys, flags with
-their help, and the tables of docs/settings.md are made from that.
+their help, and the tables of docs/settings.md are made from it.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from ostinato.errors import ConfigError, ConfigWarning, warn
 from ostinato.wording import did_you_mean, hint_after, quoted, shown
 
 Value = Any
-"""Of a setting."""
+"""The value of a setting."""
 Settings = dict[str, Value]
-"""Settings by name, not checked yet."""
+"""Settings by name, not yet checked."""
 
 
 @dataclass(frozen=True)
 class Flag:
-    """How the command line shows a setting: metadata of a field, `Annotated[int, Flag("Network")]`.
+    """How the command line shows a setting: metadata of a field, as in `Annotated[int, Flag("Network")]`.
 
     Attributes:
-        group: the heading that it stands under.
+        group: its heading in the help.
         common: whether `--help` shows it; `--help-all` shows every flag.
-        names: its flags; none means --name, and for a setting that is a yes or no --name/--no-name.
-        none: what the help says where the value is None.
-        training: whether it is asked only when training, of the flags of a source.
-        hidden: whether no help shows it, since it has another name now.
+        names: its flags; by default --name, and --name/--no-name for a bool.
+        none: what the help shows when the value is None.
+        training: for a flag of a source, whether only training takes it.
+        hidden: whether the help leaves it out, for example because it has been renamed.
     """
 
     group: str = "Settings"
@@ -52,12 +52,12 @@ COMMON_TRAINING = Flag("Training", common=True)
 
 
 class Config(pydantic.BaseModel):
-    """Settings: checked when made, never changed afterwards; unknown names and bad values are refused."""
+    """Settings: checked when created, and immutable. Raises ConfigError for unknown names and bad values."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     renamed: ClassVar[Mapping[str, tuple[str, Callable[[Value], Value]]]] = {}
-    """Settings of older versions: what each is called now, and its value then from its value before."""
+    """Settings of older versions: the new name of each, and a function from its old value to the new one."""
 
     def __init__(self, /, **settings: Value):
         try:
@@ -66,14 +66,15 @@ class Config(pydantic.BaseModel):
             raise ConfigError(_sentence(error, type(self))) from None
 
     def check_given(self, names: Collection[str]) -> None:
-        """Refuses settings that somebody gave and that mean nothing beside the others. Raises ConfigError."""
+        """Checks the settings that a user gave against all others. Raises ConfigError when one has no
+        effect."""
 
     @classmethod
     def migrated(cls, settings: Settings) -> Settings:
-        """The settings, with those of older versions under their names of now; a ConfigWarning tells.
+        """The settings, with those of older versions renamed; a ConfigWarning says so.
 
         Raises:
-            ConfigError: a setting is given under both of its names, or its older value makes no sense.
+            ConfigError: when a setting is given under both of its names, or its old value is not valid.
         """
         for old in settings.keys() & cls.renamed.keys():
             name, convert = cls.renamed[old]
@@ -99,26 +100,26 @@ class TaskConfig(Config):
 
     @property
     def draws_masks(self) -> bool:
-        """Whether training drops anything, or replaces it, at random."""
+        """Whether training drops or replaces anything at random."""
         settings = self.model_dump().items()
         return any(value for name, value in settings if name.endswith(("dropout", "_sampling")))
 
     def shown_settings(self) -> Settings:
-        """What the help shows as a recipe's values."""
+        """The values that the help shows for a recipe."""
         return self.model_dump()
 
 
-# Settings that several tasks have; each task says its own defaults.
+# Settings that several tasks share; each task sets its own defaults.
 
 
 def known_encoder(name: str) -> str:
-    """The name of an encoder that there is. Raises ValueError, to which pydantic adds the setting's name."""
+    """The name of an encoder, checked. Raises ValueError, to which `Config` adds the name of the setting."""
     from ostinato.data.encoders.registry import check_encoder
 
     try:
         check_encoder(name)
     except ConfigError as error:
-        raise ValueError(error) from None
+        raise ValueError(str(error).removeprefix("encoder ")) from None
     return name
 
 
@@ -126,63 +127,64 @@ EncoderName = Annotated[
     str,
     COMMON_DATA,
     pydantic.AfterValidator(known_encoder),
-    Field(description="What a token is: `char`, `byte`, `word` or `bpe`."),
+    Field(description="What a token is: `char`, `byte`, `word` or `bpe` (subwords)."),
 ]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Cell = Annotated[
     str,
     COMMON_NETWORK,
-    Field(description="The recurrence: `rnn`, `gru`, `lstm`, or another that `ostinato info` lists."),
+    Field(description="The recurrent cell: `rnn`, `gru`, `lstm`, or another that `ostinato info` lists."),
 ]
 Units = Annotated[
     tuple[int, ...],
     COMMON_NETWORK,
-    Field(description="Hidden units of each layer, from the bottom up: 256, or 256,128 for two layers."),
+    Field(description="Hidden units of each recurrent layer, bottom first: 256, or 256,128 for two layers."),
 ]
 Layers = Annotated[
     int | None,
     COMMON_NETWORK,
-    Field(ge=1, le=64, exclude=True, description="How many recurrent layers, where `units` is one number."),
+    Field(ge=1, le=64, exclude=True, description="Number of recurrent layers, when `units` is one number."),
 ]
 ResetAfter = Annotated[
     bool,
     Flag("Network", names=("--reset-after/--reset-before",)),
     Field(
-        description="Where a GRU's reset gate acts: after the recurrent product, as in Keras, or before it, "
-        "as in the textbook."
+        description="Where the reset gate of a GRU acts: after the recurrent product, as in Keras, or before "
+        "it, as in the original paper."
     ),
 ]
 Bidirectional = Annotated[bool, Flag("Network", common=True, names=("--bidirectional/--one-way",))]
 WordDropout = Annotated[
-    Fraction, NETWORK, Field(description="Fraction of the tokens whose whole embedding is dropped.")
+    Fraction, NETWORK, Field(description="Fraction of tokens whose whole embedding is dropped.")
 ]
 EmbeddingDropout = Annotated[
-    Fraction, NETWORK, Field(description="Fraction of the embeddings' entries that are dropped.")
+    Fraction, NETWORK, Field(description="Fraction of single embedding values that are dropped.")
 ]
 Dropout = Annotated[
     Fraction,
     COMMON_NETWORK,
     Field(
-        description="Fraction dropped between recurrent layers and, without `output_dropout`, after the last."
+        description="Fraction dropped between recurrent layers, and after the last one unless "
+        "`output_dropout` is set."
     ),
 ]
 RecurrentDropout = Annotated[
     Fraction,
     NETWORK,
     Field(
-        description="Fraction of its own past state that each recurrent layer drops, the same at all steps "
-        "(Gal & Ghahramani 2016, arXiv:1512.05287)."
+        description="Fraction of its previous state that each recurrent layer drops, with one mask for all "
+        "time steps (Gal & Ghahramani 2016, arXiv:1512.05287)."
     ),
 ]
 OutputDropout = Annotated[
     Fraction | None,
     Flag("Network", none="as --dropout"),
-    Field(description="Fraction dropped before the output layer; None takes `dropout`."),
+    Field(description="Fraction dropped before the output layer. Without it, `dropout` is used."),
 ]
 Engine = Annotated[
     str,
     NETWORK,
-    Field(description="How the recurrence runs over time: `auto`, `native`, `keras` or `scratch`."),
+    Field(description="The engine that runs recurrent layers: `auto`, `native`, `keras` or `scratch`."),
 ]
 Seed = Annotated[
     int,
@@ -190,7 +192,7 @@ Seed = Annotated[
     Field(
         ge=0,
         lt=2**31,
-        description="Random splits, initial weights, batches and dropout masks follow from it.",
+        description="The random seed of data splits, initial weights, batches and dropout masks.",
     ),
 ]
 
@@ -199,9 +201,7 @@ def _reset_after(reset_before: object) -> bool:
     try:
         return not pydantic.TypeAdapter(bool).validate_python(reset_before)
     except pydantic.ValidationError as error:
-        raise ConfigError(
-            f"reset_before = {shown(repr(reset_before))}: {_reason(error.errors()[0])}"
-        ) from None
+        raise ConfigError(_problem("reset_before", error.errors()[0])) from None
 
 
 class RecurrentConfig(TaskConfig):
@@ -220,7 +220,7 @@ class RecurrentConfig(TaskConfig):
         units = tuple(units) if isinstance(units, list | tuple) else (units,)
         if depth is not None:
             if not isinstance(depth, int) or not 1 <= depth <= 64:
-                raise ValueError(f"layers = {shown(repr(depth))}: expected 1 to 64")
+                raise ValueError(f"layers must be 1 to 64, got {shown(repr(depth))}")
             if len(units) not in (1, depth):
                 raise ValueError(
                     f"layers = {depth} contradicts units = {shown(str(list(units)))}, which names "
@@ -249,13 +249,11 @@ class RecurrentConfig(TaskConfig):
 
     def check_given(self, names: Collection[str]) -> None:
         settings = self.model_dump()
-        engines.check(
-            settings["engine"]
-        )  # a default is not checked, and OSTINATO_ENGINE may ask for none there is
+        # pydantic checks no defaults, and OSTINATO_ENGINE may name an unknown engine.
+        engines.check(settings["engine"])
         if "reset_after" in names and not layers.has_reset_gate(settings["cell"]):
             raise ConfigError(
-                f"--reset-after and --reset-before are about a reset gate, which the cell "
-                f"{settings['cell']!r} lacks"
+                f"--reset-after and --reset-before need a cell with a reset gate, got {settings['cell']!r}"
             )
 
     def shown_settings(self) -> Settings:
@@ -264,25 +262,64 @@ class RecurrentConfig(TaskConfig):
 
 
 def check_units(units: tuple[int, ...]) -> tuple[int, ...]:
-    """The units of each layer, when they make sense. Raises ValueError."""
+    """The units of each layer, checked. Raises ValueError when a number is out of range."""
     if not 1 <= len(units) <= 64 or not all(1 <= size <= 65536 for size in units):
-        raise ValueError("expected 1 to 64 layers of 1 to 65536 units each")
+        raise ValueError("must be 1 to 64 layers of 1 to 65,536 units each")
     return units
 
 
+# Errors.
+
+_LIMITS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+"""What pydantic calls a value out of range: how we say it, and where the limit is in the error's context."""
+_TYPES = {"bool": "true or false", "int": "a whole number", "float": "a number", "string": "text"}
+_TYPES |= {"tuple": "a list", "finite": "a finite number"}
+"""How pydantic's names of the wrong type begin, and what the value must be."""
+
+
 def _sentence(error: pydantic.ValidationError, config: type[Config]) -> str:
+    """The first problem of a config's values, in one sentence."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    *path, last = first["loc"] or ("",)
+    name = (
+        f"each of {'.'.join(map(str, path))}" if isinstance(last, int) else ".".join(map(str, first["loc"]))
+    )
     if first["type"] == "extra_forbidden":
         known = config.model_fields
         hint = did_you_mean(name, known) or f"known are {', '.join(known)}."
         return f"unknown setting {shown(repr(name))}; {hint}"
-    message = _reason(first)
-    if first["type"] == "literal_error" and "ctx" in first:
-        message += hint_after(first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"]))
-    return f"{quoted(name)} = {shown(repr(first['input']))}: {message}" if name else message
+    return _problem(name, first)
 
 
-def _reason(error: ErrorDetails) -> str:
+def _problem(name: str, error: ErrorDetails) -> str:
+    """What is wrong with one value: NAME must be …, got VALUE."""
+    value, message, hint = shown(repr(error["input"])), _demand(error), ""
+    if not name or (message.startswith("must be ") and ", got " in message):
+        return f"{quoted(name)} {message}".strip()
+    if not message.startswith("must "):
+        return f"{quoted(name)} = {value}: {message}"
+    if error["type"] == "literal_error":
+        hint = hint_after(error["input"], re.findall(r"'([^']*)'", message))
+    return f"{quoted(name)} {message}, got {value}{hint}"
+
+
+def _demand(error: ErrorDetails) -> str:
+    """What pydantic or one of our validators demands of a value, from "must" on where that is known."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _LIMITS:
+        words, key = _LIMITS[kind]
+        limit = context[key]
+        return f"must be {words} {int(limit) if limit == int(limit) else limit:,}"
+    if kind == "literal_error":
+        return f"must be {context['expected']}"
+    if kind == "string_too_short":
+        return "must not be empty"
+    if kind.partition("_")[0] in _TYPES:
+        return f"must be {_TYPES[kind.partition('_')[0]]}"
     message = error["msg"].removeprefix("Value error, ")
     return message[:1].lower() + message[1:]

@@ -31,7 +31,7 @@ def specs() -> tuple[TaskSpec, ...]:
     """All tasks, our own first.
 
     Raises:
-        ConfigError: another package's task does not load, or takes the name or command of one there is.
+        ConfigError: when a task of another package does not load, or has the name or command of another task.
     """
     found: list[TaskSpec] = [importlib.import_module(f"ostinato.tasks.{name}").SPEC for name in _OWN]
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
@@ -88,13 +88,13 @@ def make(config: TaskConfig) -> Task:
     if isinstance(kind, str):
         module, _, name = kind.partition(":")
         kind = vars(importlib.import_module(module))[name]
-    if Task not in kind.__mro__:  # it gets the defaults of what it leaves out
+    if Task not in kind.__mro__:  # adds the defaults of members that it leaves out
         kind = type(kind.__name__, (kind, Task), {})
     return cast("Callable[[TaskConfig], Task]", kind)(config)
 
 
 def package_of(config: TaskConfig) -> str | None:
-    """The package that brings a config's task, and its version; None for our own."""
+    """The name and version of the package with a config's task; None for our own tasks."""
     for point in importlib.metadata.entry_points(group=GROUP):
         if point.dist is not None and _loaded(point) is spec_of(config):
             return f"{point.dist.name} {point.dist.version}"

@@ -1,4 +1,4 @@
-"""How much of a training is done: its position, and the one budget that ends it."""
+"""The progress of a training: its position, and the budget that ends it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ _LARGEST_COUNT = 2**53  # beyond it floats, which fractions of a budget are, ski
 
 @dataclass
 class Position:
-    """Where a training stands; a checkpoint's manifest holds it.
+    """The position of a training; the manifest of a checkpoint has it.
 
     Attributes:
-        step: changes of the weights so far.
-        epoch: whole epochs done.
-        batch: batches done in the epoch under way.
-        seconds: on the clock so far, over all sessions.
-        evaluations: of the evaluations that the settings spread over the budget, how many are done or past.
-        evaluation_seconds: what the last evaluation took; `all_evaluations_seconds`, all together.
-        best_loss: the best value so far of the task's first validation metric, which is the loss in all tasks
-            here, and `best_step`, the step that had it.
+        step: training steps so far.
+        epoch: whole epochs so far.
+        batch: batches of the current epoch so far.
+        seconds: the time so far, over all sessions.
+        evaluations: how many of the planned evaluations are done or past.
+        evaluation_seconds: the time of the last evaluation.
+        all_evaluations_seconds: the time of all evaluations.
+        best_loss: the best value so far of the task's first validation metric, which is the loss in our
+            tasks.
+        best_step: the step of `best_loss`.
         evaluations_since_best: evaluations in a row without a better one.
         sums: training loss, weight and further sums since the last row of training metrics.
         step_seconds: time spent on the steps in `sums`.
-        metrics_bytes: how long metrics.jsonl was.
-        learning_rate: of the last step.
+        metrics_bytes: the length of metrics.jsonl.
+        learning_rate: the learning rate of the last step.
         ended: why the training is over, or None.
     """
 
@@ -59,7 +61,7 @@ class Position:
 
     @classmethod
     def from_json(cls, data: Json) -> Position:
-        """Raises RunError when the data is no position."""
+        """A position from JSON. Raises RunError when the data is not a position."""
         try:
             position = cls(**data)
         except TypeError as error:
@@ -85,7 +87,7 @@ def _is_amount(value: object) -> bool:
     return _is_count(value) or (type(value) is float and 0 <= value < math.inf)
 
 
-# What a field of each type of a position may hold, when anyone may have written it.
+# The valid values of a position's fields, by type, for files from strangers.
 _IS: dict[str, Callable[[object], bool]] = {
     "int": _is_count,
     "float": _is_amount,
@@ -98,11 +100,11 @@ _IS: dict[str, Callable[[object], bool]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """The one thing that ends a run: epochs, steps or minutes.
+    """The budget that ends a run: epochs, steps or minutes.
 
     Attributes:
         unit: `epochs`, `steps` or `minutes`.
-        amount: how many.
+        amount: the number of them.
         steps_per_epoch: batches in an epoch.
     """
 
@@ -123,7 +125,7 @@ class Budget:
         return f"{amount} {self.unit if self.amount != 1 else self.unit[:-1]}"
 
     def fraction(self, position: Position) -> float:
-        """How much of the budget is used, 0 to 1."""
+        """The fraction of the budget that is used, 0 to 1."""
         if self.unit == "minutes":
             return min(1.0, position.seconds / (60 * self.amount))
         steps = self.amount * (self.steps_per_epoch if self.unit == "epochs" else 1)
@@ -133,31 +135,32 @@ class Budget:
         """Whether the training is over.
 
         Args:
-            position: where it stands.
-            reserve: the seconds its last evaluation will take; minutes include it.
+            position: the progress of the training.
+            reserve: the seconds for the last evaluation, which a budget in minutes includes.
         """
         if self.unit == "minutes":
             return position.seconds + reserve >= 60 * self.amount
         return self.fraction(position) >= 1.0
 
     def reserve(self, expected: float, *, measured: bool) -> float:
-        """The seconds to leave for the last evaluation.
+        """The seconds to reserve for the last evaluation.
 
         Args:
-            expected: what an evaluation is expected to take.
-            measured: whether one was measured; else no more than all evaluations may take is left.
+            expected: the expected seconds of an evaluation.
+            measured: whether one was measured; if not, the reserve is at most the share of all evaluations.
         """
         return expected if measured else min(expected, _EVALUATING * 60 * self.amount)
 
     def affords_evaluation(self, position: Position, expected: float) -> bool:
-        """Whether there may be an evaluation that is not the last.
+        """Whether the budget allows an evaluation that is not the last.
 
-        All of a budget in minutes take at most a tenth of it: where they take long, there are fewer. The last
-        has its share set aside, and the others get theirs little by little, so that they are spread out.
+        In a budget in minutes, all evaluations together take at most a tenth; if they are slow, there are
+        fewer. The share of the last one is reserved, and the share of the others grows with time, which
+        spreads them out.
 
         Args:
-            position: where the training stands.
-            expected: the seconds that an evaluation is expected to take.
+            position: the progress of the training.
+            expected: the expected seconds of an evaluation.
         """
         if self.unit != "minutes":
             return True

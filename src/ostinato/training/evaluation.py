@@ -32,27 +32,27 @@ from ostinato.tasks.base import (
 )
 from ostinato.training.source import read_again
 from ostinato.training.step import as_tensors, signature_of
-from ostinato.training.workers import Workers, alone
+from ostinato.training.workers import Workers, single_worker
 
 if TYPE_CHECKING:
     import keras
 
 
 class Evaluator:
-    """Measures whole parts, with the state carried from batch to batch.
+    """Evaluates whole parts, with the state carried from batch to batch.
 
     Args:
         task, model: what is evaluated.
-        workers: each of which reads its rows of every batch; None is this process alone.
+        workers: the workers, each of which reads its rows of every batch; None is this process alone.
     """
 
     def __init__(self, task: Task, model: keras.Model, workers: Workers | None = None):
-        self._task, self._model, self._workers = task, model, workers or alone()
-        self.seconds = 0.0  # what the last one took, for budgets that must include the next
+        self._task, self._model, self._workers = task, model, workers or single_worker()
+        self.seconds = 0.0  # the time of the last evaluation, for budgets that must include the next
         self._losses: dict[bool, Callable[..., Loss]] = {}
 
     def _loss(self, part: Part) -> Callable[..., Loss]:
-        """The loss of a batch, traced once for all parts of fixed sizes, and once for all others."""
+        """The loss of a batch as a function, traced once for parts of fixed sizes and once for all others."""
         task, model = self._task, self._model
         fixed = part.signature is None
         if fixed not in self._losses:
@@ -64,11 +64,11 @@ class Evaluator:
         return self._losses[fixed]
 
     def __call__(self, part: Part, on_batch: OnBatch | None = None) -> tuple[Metrics, float]:
-        """The task's metrics over a part, and the weight (tokens) they are over.
+        """The task's metrics over a part, and their weight (such as the number of tokens).
 
         Args:
-            part: of the data.
-            on_batch: called with (batches done, batches in all).
+            part: a part of the data.
+            on_batch: called with (batches done, total batches).
         """
         found = self.unless_stopped(part, lambda: False, on_batch)
         if found is None:
@@ -78,7 +78,7 @@ class Evaluator:
     def unless_stopped(
         self, part: Part, stop: Callable[[], bool], on_batch: OnBatch | None = None
     ) -> tuple[Metrics, float] | None:
-        """The same, but None as soon as `stop` says so to any of the workers."""
+        """The same, or None as soon as `stop` returns True on any worker."""
         began, task, stopped, loss_of = time.perf_counter(), self._task, False, self._loss(part)
         shard = self._workers.shard
         state = initial_state(task.states(self._model), len(rows_of(shard, part.rows)))
@@ -87,14 +87,14 @@ class Evaluator:
             if stopped := stop():
                 break
             if any(np.ndim(value) and len(value) == 0 for value in batch.values()):
-                continue  # fewer rows than workers, and none for this one
+                continue  # fewer rows than workers, and no row for this one
             loss, weight, further, state = loss_of(as_tensors(batch), state)
             for name, value in {"loss": loss, "weight": weight, **further}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             if on_batch is not None:
                 on_batch(number + 1, part.steps)
         sums, stopped = self._of_all_workers(sums, stopped)
-        self.seconds = float(self._workers.told_by(0, [time.perf_counter() - began])[0])
+        self.seconds = float(self._workers.broadcast(0, [time.perf_counter() - began])[0])
         if stopped:
             return None
         loss, weight = sums.pop("loss"), sums.pop("weight")
@@ -104,8 +104,8 @@ class Evaluator:
         workers = self._workers
         if workers.count == 1:
             return sums, stopped
-        # Of a batch with too few rows for all, the last worker always has one.
-        names = json.loads(workers.bytes_told_by(workers.count - 1, json.dumps(list(sums)).encode()))
+        # If a batch has too few rows for all workers, the last one still has a row.
+        names = json.loads(workers.broadcast_bytes(workers.count - 1, json.dumps(list(sums)).encode()))
         *totals, stops = workers.sum([*(sums.get(name, 0.0) for name in names), float(stopped)])
         return dict(zip(names, map(float, totals), strict=True)), stops > 0
 
@@ -119,25 +119,25 @@ def evaluate(
     on_batch: OnBatch | None = None,
     **options: object,
 ) -> dict[str, float]:
-    """The figures over all of a part of the run's source, or over all of another source.
+    """The figures over a whole part of the run's source, or over the whole of another source.
 
     A language model reads from beginning to end with its state carried.
 
     Args:
-        path: the run directory, or a run that is loaded.
-        source: another source, all of which is read; None takes the run's own.
-        split: `train`, `validation` or `test`, of the run's own source; None is the validation part or, for a
-            classifier or translator that kept one, the test part.
-        checkpoint: `best` or `last`; of a run that is loaded it means nothing.
-        on_batch: called with (batches done, batches in all).
-        **options: of a translator `beam`, an `ostinato.decoding.beam.Beam`.
+        path: the run directory, or a loaded run.
+        source: another source, read as a whole; None is the run's own source.
+        split: `train`, `validation` or `test`, for the run's own source. None is the test part of a
+            classifier or translator that kept one, otherwise the validation part.
+        checkpoint: `best` or `last`; ignored for a loaded run.
+        on_batch: called with (batches done, total batches).
+        **options: for a translator `beam`, an `ostinato.decoding.beam.Beam`.
 
     Returns:
-        The task's metrics, and the number of tokens, texts or sentences they are over.
+        The task's metrics, and the number of tokens, texts or sentences.
 
     Raises:
         RunError: when the source has changed since training, or the run kept no such part.
-        ConfigError: when the task takes no such option.
+        ConfigError: when the task does not take an option.
     """
     run, data, name, part = _run_and_data(path, source, split, checkpoint, options)
     return _evaluation(run, data, name, part, on_batch, options).figures
@@ -198,9 +198,9 @@ def _evaluation(
 
 
 def evaluate_at_end(run: TrainedRun, data: Data, on_batch: OnBatch | None = None) -> None:
-    """Evaluates on the validation part at the end of a training, and draws that, where its task can.
+    """Evaluates on the validation part at the end of a training and draws the result, if the task can.
 
-    The test part stays unseen: whoever chooses settings by these pictures shall still have it.
+    The test part stays unseen, for those who choose settings by these pictures.
     """
     if isinstance(run.use, Evaluates) and data.part("validation") is not None:
         _draw(run.directory, run.use, run.use.evaluate_quickly(data, "validation", on_batch))

@@ -1,7 +1,7 @@
-"""What a training tells: one stream of events, and everybody who wants to know listens.
+"""The events of a training: one stream, for any number of listeners.
 
-The progress bar, metrics.jsonl, TensorBoard and a caller's own `on_event` are listeners; none is known to the
-loop.
+The progress bar, metrics.jsonl, TensorBoard and a caller's `on_event` are listeners. The loop knows none of
+them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Notice:
-    """A sentence for whoever watches: what is waited for, or that there is nothing to do."""
+    """A sentence for the user, for example that the training waits for other workers."""
 
     sentence: str
 
 
 @dataclass(frozen=True)
 class Started:
-    """The training begins, or goes on: from `step`, in the run at `path`; `unit` is what weights count."""
+    """The training starts or resumes at `step`, in the run at `path`; `unit` is the unit of loss weights."""
 
     path: Path
     step: int
@@ -37,7 +37,7 @@ class Started:
 
 @dataclass(frozen=True)
 class StepDone:
-    """One change of the weights; `fraction` of the budget is used, `loss` is this batch's mean in nats."""
+    """A training step is done: `fraction` of the budget is used, `loss` is the mean of this batch in nats."""
 
     step: int
     epoch: int
@@ -51,7 +51,7 @@ class StepDone:
 
 @dataclass(frozen=True)
 class Evaluating:
-    """An evaluation is under way: so many of its batches are done."""
+    """An evaluation is running: `done` of its `batches` are done."""
 
     done: int
     batches: int
@@ -59,7 +59,8 @@ class Evaluating:
 
 @dataclass(frozen=True)
 class Measured:
-    """A row of metrics.jsonl: `split` is `train` (since the last such row) or `validation` (all of it)."""
+    """A row of metrics.jsonl: its `split` is `train` (since the previous such row) or `validation` (the
+    whole)."""
 
     row: Row
 

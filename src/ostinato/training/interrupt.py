@@ -1,4 +1,4 @@
-"""Ctrl-C, or a scheduler's SIGTERM, during a training: the step under way is finished, and all is saved."""
+"""Ctrl-C or SIGTERM during a training: the current step is finished, and everything is saved."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """Within this context a first Ctrl-C or SIGTERM is only noted; a second one stops at once.
+    """A context in which the first Ctrl-C or SIGTERM is only noted; a second one stops at once.
 
     Attributes:
-        signal: the first one that came, or None.
+        signal: the first signal, or None.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Interrupt:
         ] = {}
 
     def __enter__(self) -> Interrupt:
-        # Python delivers signals to the main thread only, and lets only that thread choose what they do.
+        # Python delivers signals to the main thread only, and only that thread can set their handlers.
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._request) for number in _SIGNALS}
         return self
@@ -36,7 +36,7 @@ class Interrupt:
 
     @property
     def requested(self) -> bool:
-        """Whether one came."""
+        """Whether a signal came."""
         return self.signal is not None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
@@ -46,5 +46,5 @@ class Interrupt:
 
 
 def stop(number: int) -> BaseException:
-    """What ends the program after a signal: KeyboardInterrupt, or an exit with code 143 after SIGTERM."""
+    """The exception that ends the program after a signal: KeyboardInterrupt, or exit code 143 for SIGTERM."""
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)

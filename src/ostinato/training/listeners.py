@@ -1,4 +1,4 @@
-"""Who listens to a training: metrics.jsonl, TensorBoard, and a picture of the losses at the end."""
+"""Listeners of a training: metrics.jsonl, TensorBoard, and a picture of the losses at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MetricsFile:
 
 
 class TensorBoard:
-    """Writes every row as TensorBoard scalars, one folder a split."""
+    """Writes every row as TensorBoard scalars, with one folder for each split."""
 
     def __init__(self, run: RunDirectory):
         self._run = run
@@ -46,12 +46,12 @@ class TensorBoard:
         with self._writers[row["split"]].as_default():
             for name, value in row.items():
                 if name not in ("step", "split"):
-                    # TensorBoard holds float32; the perplexity of a training that diverges may be beyond it.
+                    # TensorBoard stores float32; the perplexity of a diverging training may be larger.
                     tf.summary.scalar(name, min(value, float(tf.float32.max)), step=row["step"])
 
 
 class Report:
-    """Draws report/loss.png, and accuracy.png where there is one, when a training ends or is interrupted."""
+    """Draws report/loss.png, and accuracy.png if there is an accuracy, when a training ends."""
 
     def __init__(self, run: RunDirectory, unit: str = "tokens"):
         self._run, self._unit = run, unit
@@ -61,7 +61,7 @@ class Report:
             self.draw()
 
     def draw(self) -> None:
-        """Draws what metrics.jsonl holds."""
+        """Draws the rows of metrics.jsonl."""
         rows = self._run.rows()
         if rows:
             with atomic.writing(self._run.report), atomic.placed_in(self._run.report) as report:

@@ -1,11 +1,12 @@
 """The training loop, for every task.
 
-It reads from top to bottom as the story of a run: set up, take a batch, learn, measure, evaluate, save,
-until the budget is used up. Everything it must remember between two steps is in its `Snapshot`, so that a
-training which was killed goes on as if it had not been.
+It reads from top to bottom as the story of a run: set up, take a batch, learn, measure, evaluate, save, until
+the budget is used up. Everything it must remember between two steps is in its `Snapshot`, so a training that
+was killed resumes as if it had never stopped.
 
-Several workers each run this loop and stay in step. What they decide by (the loss, the time, whether somebody
-pressed Ctrl-C) is the same for all, since it was summed over all or told by the chief.
+Each of several workers runs this loop, and all stay in step. The values that they decide by (the loss, the
+time, whether Ctrl-C was pressed) are equal on all of them: they are summed over all, or broadcast by the
+chief.
 """
 
 from __future__ import annotations
@@ -31,24 +32,25 @@ from ostinato.training.schedules import learning_rate
 from ostinato.training.signals import Signals
 from ostinato.training.snapshot import Snapshot
 from ostinato.training.step import as_tensors, make_train_step
-from ostinato.training.workers import Workers, alone
+from ostinato.training.workers import Workers, single_worker
 
 if TYPE_CHECKING:
     import keras
 
 
 class Trainer:
-    """A training under way.
+    """A running training.
 
     Args:
         task, data, model: what is trained; the model is built in the scope of the workers' strategy.
-        config: how to train.
-        run: where the chief saves.
-        emit: told every event; on the chief only.
-        workers: who trains together; None is this process alone.
+        config: the settings of the training.
+        run: the directory that the chief saves into.
+        emit: called with every event, on the chief only.
+        workers: the workers that train together; None is this process alone.
 
     Raises:
-        ConfigError: when patience has nothing to go by, or a batch fewer rows than there are replicas.
+        ConfigError: when patience is set without a validation part, or a batch has fewer rows than there are
+            replicas.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Trainer:
         if part is None:
             raise ConfigError("there is nothing to train on")
         self._task, self._model, self._config, self._run, self._part = task, model, config, run, part
-        self._workers = workers = workers or alone()
+        self._workers = workers = workers or single_worker()
         self._emit = emit if workers.chief else lambda event: None
         self._budget = Budget.of(config, part.steps)
         self._snapshot = Snapshot(task, model, part, config, run, workers)
@@ -76,8 +78,8 @@ class Trainer:
             raise ConfigError("patience needs a validation part; set a validation fraction above 0")
         if part.rows < workers.replica_count:
             raise ConfigError(
-                f"a batch has {part.rows} rows, too few for {workers.replica_count} replicas; take "
-                "a larger --batch, or fewer of them"
+                f"a batch has {part.rows} rows, too few for {workers.replica_count} replicas; set "
+                "a larger --batch, or fewer devices"
             )
         self._signals = Signals(workers, config.checkpoint_minutes)
         self._measuring = Measuring(
@@ -85,11 +87,11 @@ class Trainer:
         )
 
     def checkpoint(self) -> Checkpoint:
-        """Everything needed to go on from here; every worker must ask for it at the same step."""
+        """Everything needed to resume from here; every worker must call this at the same step."""
         return self._snapshot.checkpoint()
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes back to a checkpoint. Raises RunError when it is another network's."""
+        """Goes back to a checkpoint. Raises RunError when it belongs to another network."""
         self._snapshot.restore(checkpoint)
         self._signals.seconds_before = self._snapshot.position.seconds
 
@@ -98,8 +100,8 @@ class Trainer:
 
         Raises:
             TrainingError: when the loss is no longer finite; the last good checkpoint is kept.
-            KeyboardInterrupt: after Ctrl-C; the step under way is finished and saved first.
-            SystemExit: the same after SIGTERM.
+            KeyboardInterrupt: after Ctrl-C; the current step is finished and saved first.
+            SystemExit: after SIGTERM; the current step is finished and saved first.
         """
         position, budget, signals = self._snapshot.position, self._budget, self._signals
         measuring = self._measuring
@@ -109,7 +111,7 @@ class Trainer:
                 self._save()
             batches, stopped_by = self._batches(), None
             while position.ended is None:
-                # An evaluation that was broken off comes before anything else.
+                # An evaluation that was interrupted comes before anything else.
                 if not measuring.evaluation_due():
                     self._learn(*next(batches))
                 over = budget.used_up(position, measuring.reserve())
@@ -118,7 +120,7 @@ class Trainer:
                 due = over or measuring.evaluation_due()
                 if due:
                     measuring.evaluate(over)
-                stopped_by = signals.stopped_by  # asked once: what comes after it is for the next step
+                stopped_by = signals.stopped_by  # read once: a later signal is for the next step
                 if due or stopped_by or signals.save_due:
                     self._save()
                 if stopped_by:
@@ -149,7 +151,7 @@ class Trainer:
         self._signals.saved()
 
     def _batches(self) -> Iterator[tuple[Batch, ...]]:
-        """Batches from the position on, epoch after epoch; of each the rows of this worker's replicas."""
+        """Batches from the position on, epoch after epoch: for each replica of this worker, its rows."""
         position, workers = self._snapshot.position, self._workers
         while True:
             shards = (
@@ -172,7 +174,7 @@ class Trainer:
             snapshot.states,
             tf.constant(position.step),
             tf.constant(rate, tf.float32),
-            tf.constant(self._signals.own(), tf.float32),
+            tf.constant(self._signals.to_send(), tf.float32),
         )
         snapshot.states = learned.states
         loss, weight, norm = float(learned.loss), float(learned.weight), float(learned.norm)
@@ -182,8 +184,8 @@ class Trainer:
         position.batch += 1
         for name, value in {"loss": loss, "weight": weight, **learned.sums}.items():
             position.sums[name] = position.sums.get(name, 0.0) + float(value)
-        signals = learned.signals.numpy() if self._workers.count > 1 else self._signals.own()
-        position.seconds = self._signals.heed(signals)
+        signals = learned.signals.numpy() if self._workers.count > 1 else self._signals.to_send()
+        position.seconds = self._signals.receive(signals)
         position.step_seconds += time.perf_counter() - began
         fraction = budget.fraction(position)
         left = self._signals.session_seconds * (1 - fraction) / fraction if fraction else None

@@ -1,4 +1,4 @@
-"""What a training measures: training metrics, evaluations on the validation part, and the best of them."""
+"""The measurements of a training: training metrics, validation metrics, and the best result."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Measuring:
     Args:
         task, model, data: what is trained.
         config, budget: how it is trained.
-        snapshot: where the training stands.
-        signals, workers: by which an evaluation is broken off.
-        emit: told the rows.
+        snapshot: the progress of the training.
+        signals, workers: interrupt an evaluation.
+        emit: called with the rows.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Measuring:
     # Training.
 
     def training_row_due(self) -> bool:
-        """Whether training metrics are to be logged, so many batches into an epoch or at its end."""
+        """Whether training metrics must be logged: every `log_every` batches, and at the end of an epoch."""
         position = self._snapshot.position
         return position.batch % self._config.log_every == 0 or position.batch == self._budget.steps_per_epoch
 
     def measure_training(self) -> None:
-        """Logs the metrics over the batches since the last such row."""
+        """Logs the metrics over the batches since the previous row of training metrics."""
         position = self._snapshot.position
         sums = dict(position.sums)
         loss, weight = sums.pop("loss"), sums.pop("weight")
@@ -65,7 +65,7 @@ class Measuring:
     # Validation.
 
     def evaluation_due(self) -> bool:
-        """Whether there is a validation part, and another of the evaluations has come."""
+        """Whether there is a validation part, and its next evaluation is due."""
         position = self._snapshot.position
         if self._validation is None:
             return False
@@ -75,14 +75,15 @@ class Measuring:
         return self._budget.affords_evaluation(position, self._expected_seconds())
 
     def reserve(self) -> float:
-        """The seconds to leave for the last evaluation, when the budget is in minutes."""
+        """The seconds to reserve for the last evaluation, when the budget is in minutes."""
         if self._validation is None or self._budget.unit != "minutes":
             return 0.0
         measured = self._snapshot.position.evaluation_seconds > 0
         return self._budget.reserve(self._expected_seconds(), measured=measured)
 
     def _expected_seconds(self) -> float:
-        """What an evaluation takes: as the last one; before the first, as long as training on its rows."""
+        """The expected time of an evaluation: that of the last one or, at first, of training on as many
+        rows."""
         position = self._snapshot.position
         if position.evaluation_seconds or not position.step or self._validation is None:
             return position.evaluation_seconds
@@ -91,7 +92,7 @@ class Measuring:
         return position.seconds / position.step * part.steps * rows
 
     def evaluate(self, over: bool) -> None:
-        """Evaluates on the validation part; when that is broken off, the position stays, and it is still due.
+        """Evaluates on the validation part. If that is interrupted, it is still due afterwards.
 
         Args:
             over: whether the budget is used up.
@@ -99,7 +100,7 @@ class Measuring:
         if self._validation is not None and not self._validated(*self._validation):
             return
         position, patience = self._snapshot.position, self._config.patience
-        # One that came late, as it may in a budget in minutes, counts for the next when that is nearer.
+        # A late evaluation, as a budget in minutes may have, counts as the next one if that is nearer.
         late = 0.5 if self._budget.unit == "minutes" else 1e-9
         position.evaluations = math.floor(self._budget.fraction(position) * self._config.evaluations + late)
         if over:
@@ -108,14 +109,14 @@ class Measuring:
             position.ended = "stopped early"
 
     def _validated(self, part: Part, evaluator: Evaluator) -> bool:
-        """Logs the validation metrics, and notes whether they are the best; False when broken off."""
+        """Logs the validation metrics, and notes whether they are the best; False if interrupted."""
         position = self._snapshot.position
         found = evaluator.unless_stopped(
             part,
             lambda: self._signals.interrupt.requested,
             lambda done, batches: self._emit(Evaluating(done, batches)),
         )
-        position.seconds = self._signals.heed(self._workers.sum(self._signals.own()))
+        position.seconds = self._signals.receive(self._workers.sum(self._signals.to_send()))
         if found is None:
             return False
         metrics, weight = found

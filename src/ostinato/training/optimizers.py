@@ -1,9 +1,9 @@
 """SGD, Adam and AdamW on TensorFlow's fused update ops.
 
-The update rules are Keras' (the tests hold them equal). They are written out here for three reasons: one
-fused op a weight takes about half the time of Keras' dozen small ones; gradients arrive already reduced over
-replicas, which a Keras optimizer would reduce again; and the slots are plain named variables, which a
-checkpoint saves as they are.
+The update rules are those of Keras, and the tests compare them. They are written out here for three reasons.
+One fused op for each weight takes about half the time of Keras' dozen small ones. Gradients arrive already
+reduced over replicas; a Keras optimizer would reduce them again. And the slots are plain named variables,
+which a checkpoint saves as they are.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _SLOTS = {"sgd": (), "adam": ("momentum", "velocity"), "adamw": ("momentum", "ve
 
 
 class Optimizer:
-    """Changes weights by their gradients.
+    """Updates weights by their gradients.
 
     Args:
-        config: names the rule.
+        config: names the update rule.
         names: stable names of the weights.
-        weights: trainable variables of a Keras model.
+        weights: the trainable variables of a Keras model.
     """
 
     def __init__(self, config: TrainingConfig, names: Sequence[str], weights: Sequence[keras.Variable]):
@@ -49,9 +49,9 @@ class Optimizer:
         """One step.
 
         Args:
-            gradients: one a weight, of its shape.
+            gradients: one for each weight, of its shape.
             learning_rate: scalar float32.
-            step: how many steps came before this one, scalar integer.
+            step: the number of steps before this one, scalar integer.
         """
         slots = iter(self.slots.values())
         count = tf.cast(step, tf.float64) + 1.0

@@ -1,4 +1,4 @@
-"""Showing a training to whoever waits for it: a bar on a terminal, plain lines anywhere else."""
+"""Shows the progress of a training: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SMOOTHING = 0.95
 
 
 def clock(seconds: float) -> str:
-    """Seconds as people read them: 7 s, 2:05, 1:02:05."""
+    """Seconds for people: 7 s, 2:05, 1:02:05."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -27,7 +27,7 @@ def clock(seconds: float) -> str:
 
 
 class _Narrower:
-    """What it is made of, on a line with room for the ^C that a terminal shows, which else would break it."""
+    """Narrows its content by three columns, since the ^C that a terminal shows would break a full line."""
 
     def __init__(self, content: RenderableType):
         self._content = content
@@ -42,10 +42,10 @@ class _Bars(Progress):
 
 
 class ProgressView:
-    """Listens to a training and shows where it stands.
+    """Listens to a training and shows its progress.
 
     Args:
-        stream: where to show it, usually standard error.
+        stream: the output, usually standard error.
     """
 
     def __init__(self, stream: TextIO):
@@ -63,7 +63,7 @@ class ProgressView:
         self._ended = False
 
     def reading(self, done: int, total: int | None) -> None:
-        """Shows how much of a long source is read; called by `prepare`."""
+        """Shows how much of a long source is read."""
         if not self._live or (total or done) < 64 << 20:
             return
         now = time.perf_counter()
@@ -90,10 +90,10 @@ class ProgressView:
             self._ended = True
             self._end(event)
         elif isinstance(event, Saved):
-            pass  # nobody waits for that
+            pass  # not shown
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -107,7 +107,7 @@ class ProgressView:
         for note in event.notes:
             self._say(note)
         if self._live:
-            # Of tokens, e to the loss is the perplexity; of whole texts it means nothing.
+            # The exponential of the loss is the perplexity of tokens; for whole texts it has no meaning.
             perplexity = "perplexity {task.fields[perplexity]:.2f}  " if self._unit == "tokens" else ""
             columns = (
                 TextColumn("step {task.fields[step]:,}"),
@@ -147,7 +147,8 @@ class ProgressView:
         self._progress.refresh()
 
     def _evaluating(self, event: Evaluating) -> None:
-        """Shows how far an evaluation is: in the training's bar, or after the training in one of its own."""
+        """Shows the progress of an evaluation: in the bar of the training or, after it, in a bar of its
+        own."""
         self._evaluated = True
         now = time.perf_counter()
         if not self._live or now - self._shown_at < _SECONDS_BETWEEN_UPDATES:
@@ -169,12 +170,12 @@ class ProgressView:
     def _measured(self, event: Measured) -> None:
         row = event.row
         if row["split"] == "train":
-            # On a terminal the bar shows the training loss already; elsewhere an epoch may take a blink.
+            # On a terminal the bar shows the training loss already; elsewhere epochs may be very short.
             if self._live or row["seconds"] - self._seconds_at_last_line < _SECONDS_BETWEEN_LINES:
                 return
             self._seconds_at_last_line = row["seconds"]
         per_second = f"{self._unit}_per_second"
-        # An evaluation only reads, so that its speed says nothing of how fast the training is.
+        # The speed of an evaluation is not that of the training.
         speed = f"{row[per_second]:,.0f} {self._unit}/s  " if row["split"] == "train" else ""
         figures = "  ".join(
             f"{name.replace('_', ' ')} {value:.3f}"

@@ -26,7 +26,7 @@ _LARGEST = 1 << 20  # bytes; a recipe has some hundred
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings for a task and its training; what is left out has the config's own default."""
+    """Settings for a task and its training; settings that are left out have the config's default."""
 
     name: str
     description: str
@@ -35,15 +35,15 @@ class Recipe:
 
 
 def names(task: str) -> list[str]:
-    """The recipes there are for a task, `default` among them."""
+    """The names of a task's recipes, including `default`."""
     return sorted({"default", *_texts(task)})
 
 
 def read_recipe(task: str, name: str) -> Recipe:
-    """A recipe of the package that brings the task; without one, `default` leaves every setting as it is.
+    """A recipe from the task's package; if there is no `default`, it is the defaults of all settings.
 
     Raises:
-        ConfigError: for an unknown name, suggesting the nearest.
+        ConfigError: when the name is unknown; suggests the nearest.
     """
     known = names(task)
     if name not in known:
@@ -66,10 +66,10 @@ def _texts(task: str) -> dict[str, str]:
 
 
 def read_recipe_file(task: str, path: Path) -> Recipe:
-    """A recipe of the user's own.
+    """A recipe from a file of the user.
 
     Raises:
-        ConfigError: when it cannot be read, is not TOML, or has a key or table that no recipe has.
+        ConfigError: when it cannot be read, is not TOML, or has an unknown key or table.
     """
     try:
         text = read_plain(path, _LARGEST).decode("utf-8")
@@ -97,10 +97,10 @@ def parse_recipe(task: str, text: str, name: str) -> Recipe:
 
 
 def to_toml(description: str, task: TaskConfig, training: TrainingConfig) -> str:
-    """A recipe of all settings that are not None; `parse_recipe` reads it again.
+    """TOML of all settings that are not None, which `parse_recipe` reads again.
 
     Args:
-        description: what it is for.
+        description: the purpose of the recipe.
         task, training: the settings.
     """
     return tomli_w.dumps(

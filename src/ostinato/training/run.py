@@ -1,4 +1,4 @@
-"""Starting a training, and going on with one; the whole of it from Python.
+"""Training a new run, and resuming one that was stopped, from Python.
 
 run = ostinato.train(LanguageModelConfig(units=128), "book.txt", training=TrainingConfig(epochs=3))
 print(run.generate(prompt="The ", length=200)[0])
@@ -28,15 +28,16 @@ from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load
 from ostinato.tasks import registry
 from ostinato.tasks.base import Data, Json, OnProgress, Task
 from ostinato.tasks.config import RecurrentConfig, TaskConfig
-from ostinato.training import handover
+from ostinato.training.broadcast import broadcast_run
 from ostinato.training.budget import Position
+from ostinato.training.cluster import join
 from ostinato.training.config import TrainingConfig
 from ostinato.training.evaluation import evaluate_at_end
 from ostinato.training.events import Evaluating, Event, Listener, Notice
 from ostinato.training.listeners import MetricsFile, Report, TensorBoard
 from ostinato.training.loop import Trainer
 from ostinato.training.source import read_again
-from ostinato.training.workers import Workers, join
+from ostinato.training.workers import Workers
 
 if TYPE_CHECKING:
     import keras
@@ -56,55 +57,55 @@ def train(
 ) -> TrainedRun:
     """Trains a new run.
 
-    Where `TF_CONFIG` or Slurm names several workers, each of them calls this with the same arguments, before
-    anything else of TensorFlow is used; see docs/distributed.md.
+    Where `TF_CONFIG` or Slurm describes several workers, each of them calls this with the same arguments,
+    before any other use of TensorFlow; see docs/distributed.md.
 
     Args:
         config: the task's settings, for example a `LanguageModelConfig`.
         source: a path, the name of a corpus, or an iterable of texts; None is the default corpus.
         training: how to train; None trains one epoch.
-        out: the run directory; None takes runs/lm-001 and so on.
-        overwrite: replace a run that is there.
-        init_from: start from the weights of this run; its vocabulary is kept.
-        devices: devices to share each batch among: GPUs or, where there are none, parts of the CPU. None is
-            one, or on several workers all their GPUs.
-        on_event: told every event of `ostinato.training.events`; on the chief only.
-        on_progress: told (bytes read, bytes in all or None) while a long source is read.
+        out: the run directory; None takes the next free one: runs/lm-001 and so on.
+        overwrite: replace an existing run.
+        init_from: start from the weights of this run, and keep its vocabulary.
+        devices: how many devices share each batch: GPUs or, without any, parts of the CPU. None is one or,
+            with several workers, all their GPUs.
+        on_event: called with every event of `ostinato.training.events`, on the chief only.
+        on_progress: called with (bytes read, total bytes or None) while a long source is read.
 
     Returns:
-        The run, with the best weights. A classifier's or translator's are evaluated on the validation
-        part (a translator's greedily) and drawn into the run's report folder. On a worker that is
-        not the chief, the run with its last weights; its directory is the chief's.
+        The run, with its best weights. A classifier or translator is also evaluated on the validation part
+        (a translator with greedy search), with pictures in the run's report folder. On the other workers, the
+        run has its last weights, and its directory is the chief's.
 
     Raises:
-        OstinatoError: for settings, sources and paths that do not work; nothing is written then. Also when
-            another worker is gone; the run can be resumed then.
+        OstinatoError: when a setting, source or path is not valid; nothing is written then. Also when another
+            worker is lost; the run can be resumed then.
         KeyboardInterrupt: after Ctrl-C, when everything is saved.
-        SystemExit: the same after SIGTERM.
+        SystemExit: after SIGTERM, when everything is saved.
     """
     spec, task, training = (
         registry.spec_of(config),
         registry.make(config),
         training or TrainingConfig(epochs=1),
     )
-    workers = join(devices, _sentence_teller(on_event))
-    with workers.attended(), ExitStack() as locks:
+    workers = join(devices, _notifier(on_event))
+    with workers.stopping_when_one_is_lost(), ExitStack() as locks:
         workers.check_same("the arguments", b"train")
-        with workers.together():
+        with workers.all_or_none():
             path = Path(out) if out is not None else next_path(spec.command)
             if workers.chief:
                 check_free(path, overwrite=overwrite)
                 refuse_if_locked(path)
             base = None if init_from is None else _base(init_from, config)
             data = _read(task, spec.open(source), base, on_progress)
-        with workers.together(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
-            # Keras adds advice to whatever stops a layer from being built.
+        with workers.all_or_none(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
+            # Keras warns with advice when a layer cannot be built; the error says enough.
             warnings.simplefilter("ignore", UserWarning)
             vocabulary = data.vocabulary
             model = task.build(vocabulary)
         notes = data.notes
         if base is not None:
-            with workers.together():
+            with workers.all_or_none():
                 weights.assign(model, weights.to_arrays(base.model), origin=str(base.directory.path))
             notes = (*notes, f"starting from the weights of {base.directory.path}, step {base.step}")
         run = RunDirectory(
@@ -117,17 +118,17 @@ def train(
             _packages(config),
         )
         workers.check_same("the settings, source or first weights", _fingerprint(run, model))
-        trainer = Trainer(task, data, model, training, run, _teller(run, task, on_event), workers)
+        trainer = Trainer(task, data, model, training, run, _emitter(run, task, on_event), workers)
         first = trainer.checkpoint()
-        with workers.together():
+        with workers.all_or_none():
             if workers.chief:
                 with ExitStack() as replaced:
                     if overwrite and (path / "config.json").exists():
-                        replaced.enter_context(RunLock.acquire(path, _sentence_teller(on_event)))
+                        replaced.enter_context(RunLock.acquire(path, _notifier(on_event)))
                     run.create(first, overwrite=overwrite)
                 locks.enter_context(RunLock.acquire(path))
         with _enough_memory():
-            ended = trainer.train((*notes, *_company(workers)))
+            ended = trainer.train((*notes, *_workers_note(workers)))
         return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)
 
 
@@ -138,64 +139,65 @@ def resume(
     on_event: Listener | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainedRun:
-    """Goes on with a training that was interrupted or killed, as if it had not been.
+    """Resumes a training that was interrupted or killed; it ends as if it had never stopped.
 
-    A run that is finished is only loaded. Another number of workers and devices may go on where some
-    stopped; with more than one, weights are equal but for rounding.
+    A run that is finished is only loaded. The number of workers and devices may differ from before; with more
+    than one, the weights are equal up to rounding.
 
     Args:
-        path: the run directory; of several workers only the chief reads it, and hands it to the others.
+        path: the run directory; of several workers only the chief reads it and broadcasts it to the others.
         devices, on_event, on_progress: as for `train`.
 
     Raises:
-        RunError: when it is no run, damaged, trained by another process right now, or its source has changed.
-        SourceError: when its source cannot be read any more.
-        TrainingError: when another worker is gone.
+        RunError: when the path is not a run, when the run is damaged or another process trains it, or when
+            its source has changed.
+        SourceError: when the source can no longer be read.
+        TrainingError: when another worker is lost.
         KeyboardInterrupt: after Ctrl-C, when everything is saved.
-        SystemExit: the same after SIGTERM.
+        SystemExit: after SIGTERM, when everything is saved.
     """
-    tell = _sentence_teller(on_event)
-    workers = join(devices, tell)
-    with workers.attended(), ExitStack() as locks:
+    notify = _notifier(on_event)
+    workers = join(devices, notify)
+    with workers.stopping_when_one_is_lost(), ExitStack() as locks:
         workers.check_same("the arguments", b"resume")
         found, problems = None, []
-        with workers.together():
+        with workers.all_or_none():
             if workers.chief:
                 run = open_run(path)
                 checkpoint, _ = run.newest_checkpoint(())
                 if Position.from_json(checkpoint.position).ended is not None:
                     checkpoint, _ = run.newest_checkpoint(("weights",))
                 if Position.from_json(checkpoint.position).ended is None:
-                    locks.enter_context(RunLock.acquire(run.path, tell))
+                    locks.enter_context(RunLock.acquire(run.path, notify))
                     checkpoint, problems = run.newest_checkpoint()
                 found = run, checkpoint
-        run, checkpoint = handover.hand_over(found, workers)
+        run, checkpoint = broadcast_run(found, workers)
         position = Position.from_json(checkpoint.position)
         if position.ended is not None:
-            tell(f"{run.path} is finished; there is nothing to resume")
+            notify(f"{run.path} is finished; there is nothing to resume")
             return _finished(run, checkpoint, workers)
-        with workers.together(), workers.strategy.scope(), _enough_memory():
+        with workers.all_or_none(), workers.strategy.scope(), _enough_memory():
             task = registry.make(settings_of(run))
             training = _settings(run)
             data = read_again(task, run, on_progress)
             model = build(task, checkpoint, run)
-        trainer = Trainer(task, data, model, training, run, _teller(run, task, on_event), workers)
-        with workers.together():
+        trainer = Trainer(task, data, model, training, run, _emitter(run, task, on_event), workers)
+        with workers.all_or_none():
             trainer.restore(checkpoint)
             if workers.chief:
                 run.cut_metrics(position.metrics_bytes)
                 older = {step for step in checkpoints.steps(run.checkpoints) if step <= checkpoint.step}
                 checkpoints.remove_all_but(run.checkpoints, {*older})
-        notes = [f"{problem}; going on from step {checkpoint.step} instead" for problem in problems]
+        notes = [f"{problem}; resuming at step {checkpoint.step} instead" for problem in problems]
         if run.masks == 1 and settings_of(run).draws_masks:
             notes.append("an older version began this run; it continues with other dropout masks")
         with _enough_memory():
-            ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_company(workers)))
+            ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_workers_note(workers)))
         return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)
 
 
 def _packages(config: TaskConfig) -> dict[str, str]:
-    """The other packages that a run needs, by the name of the task or cell that they bring."""
+    """The further packages that a run needs, by the name of the task or cell that each provides."""
     needed = {config.task: registry.package_of(config)}
     if isinstance(config, RecurrentConfig):
         cell = str(config.model_dump()["cell"])
@@ -204,17 +206,17 @@ def _packages(config: TaskConfig) -> dict[str, str]:
 
 
 def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Workers) -> TrainedRun:
-    """A run that needs no more training: the chief's with its best weights, the others' with the last."""
+    """A run that is finished already: on the chief with its best weights, on the others with the last."""
     if workers.chief:
         trained = load(run.path)
-        if not (run.report / "loss.png").exists():  # it was killed in between
+        if not (run.report / "loss.png").exists():  # killed after the last step
             Report(run, trained.task.unit).draw()
         return trained
     return from_checkpoint(run, checkpoint)
 
 
 def _base(path: str | os.PathLike[str], config: TaskConfig) -> TrainedRun:
-    """The run to start from. Raises ConfigError when it is of another task."""
+    """The run to start from. Raises ConfigError when it has another task."""
     base = load(path)
     if base.directory.task != config.task:
         raise ConfigError(f"{base.directory.path} is a {base.directory.task} run, not a {config.task} run")
@@ -242,7 +244,7 @@ def _settings(run: RunDirectory) -> TrainingConfig:
 
 
 def _fingerprint(run: RunDirectory, model: keras.Model) -> bytes:
-    """A digest of all that must be equal on every worker before the first step."""
+    """A digest of everything that must be equal on every worker before the first step."""
     versions = [ostinato.__version__, tf.__version__]
     settings = [run.task, run.task_config, run.training, run.source["sha256"], run.vocabulary, versions]
     digest = hashlib.sha256(atomic.to_json(settings))
@@ -251,8 +253,8 @@ def _fingerprint(run: RunDirectory, model: keras.Model) -> bytes:
     return digest.digest()
 
 
-def _company(workers: Workers) -> tuple[str, ...]:
-    """A note of who trains, unless it is one process alone."""
+def _workers_note(workers: Workers) -> tuple[str, ...]:
+    """A note of how many workers and devices train, where there are several."""
     if workers.replica_count == 1:
         return ()
     replicas = workers.replica_count // workers.count
@@ -261,40 +263,41 @@ def _company(workers: Workers) -> tuple[str, ...]:
 
 
 def _trained(run: TrainedRun, data: Data, workers: Workers, on_event: Listener | None) -> TrainedRun:
-    """The run at the end of its training: the chief's has the best weights, evaluated; others wait."""
-    with workers.together():
+    """The run at the end of its training. The chief loads the best weights and evaluates; the others wait."""
+    with workers.all_or_none():
         if workers.chief:
-            # Replicas' variables are tied to their strategy; else no network has to be made again.
+            # The variables of several replicas are tied to their strategy, so the network is built anew.
             model = run.model if workers.replica_count == 1 else None
             run = from_checkpoint(run.directory, run.directory.weights("best"), model)
-            tell: Listener = on_event or (lambda event: None)
-            evaluate_at_end(run, data, lambda done, batches: tell(Evaluating(done, batches)))
+            emit: Listener = on_event or (lambda event: None)
+            evaluate_at_end(run, data, lambda done, batches: emit(Evaluating(done, batches)))
     return run
 
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """Turns running out of memory into one sentence."""
+    """A context that reports running out of memory in one sentence."""
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise TrainingError(
-            "there is not enough memory for this network; take fewer --units or --layers, or a smaller "
+            "there is not enough memory for this network; set fewer --units or --layers, or a smaller "
             "--batch or --seq-len"
         ) from None
 
 
-def _teller(run: RunDirectory, task: Task, on_event: Listener | None) -> Callable[[Event], None]:
-    """Tells an event to all who listen."""
+def _emitter(run: RunDirectory, task: Task, on_event: Listener | None) -> Callable[[Event], None]:
+    """A function that passes an event to all listeners."""
     listeners: list[Listener] = [MetricsFile(run), TensorBoard(run), Report(run, task.unit)]
     listeners += [] if on_event is None else [on_event]
 
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         for listener in listeners:
             listener(event)
 
-    return tell
+    return emit
 
 
-def _sentence_teller(on_event: Listener | None) -> Callable[[str], None]:
+def _notifier(on_event: Listener | None) -> Callable[[str], None]:
+    """A function that sends a sentence as a `Notice`."""
     return lambda sentence: None if on_event is None else on_event(Notice(sentence))

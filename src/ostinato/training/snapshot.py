@@ -1,7 +1,8 @@
 """Everything that a training must remember between two steps, and its checkpoints.
 
-The position, the weights, the optimizer's slots, the seeds of cells that draw for themselves, and the
-recurrent state. A checkpoint holds all of it: a training that was killed goes on as if it had not been.
+This is the position, the weights, the optimizer's slots, the seeds of cells with random numbers of their own,
+and the recurrent state. A checkpoint has all of it, so a training that was killed resumes as if it had never
+stopped.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class Snapshot:
     Args:
         task, model: what is trained.
         part: the training part.
-        config: how to train.
-        run: where the chief saves.
-        workers: who trains together.
+        config: the settings of the training.
+        run: the directory that the chief saves into.
+        workers: the workers that train together.
 
     Attributes:
-        position: where the training stands.
+        position: the progress of the training.
         states: the recurrent state of each of this worker's replicas.
-        optimizer: with its slots.
+        optimizer: the optimizer with its slots.
         part: the training part.
     """
 
@@ -64,12 +65,12 @@ class Snapshot:
         self.begin_states()
 
     def begin_states(self) -> None:
-        """Sets the recurrent state of every row to what it is before the first step."""
+        """Sets the recurrent state of every row to its initial value."""
         shares = (self._workers.rows(replica, self.part.rows) for replica in self._workers.replicas)
         self.states = tuple(initial_state(self._specs, share.stop - share.start) for share in shares)
 
     def checkpoint(self) -> Checkpoint:
-        """Everything needed to go on from here; every worker must ask for it at the same step.
+        """Everything needed to resume from here; every worker must call this at the same step.
 
         Raises:
             TrainingError: when a weight is no longer finite.
@@ -86,7 +87,7 @@ class Snapshot:
         return Checkpoint(self.position.step, self.position.to_json(), groups)
 
     def _whole_state(self) -> list[np.ndarray]:
-        """The recurrent state of all rows of the global batch, whichever replica they are on."""
+        """The recurrent state of all rows of the global batch, gathered from all replicas."""
         workers, rows = self._workers, self.part.rows
         whole = []
         for parts in zip(*self.states, strict=True):
@@ -108,7 +109,7 @@ class Snapshot:
         newest = checkpoints.steps(folder)[-self._config.keep :]
         kept = {*newest, position.best_step}
         for step in newest:
-            # Should a newer one be damaged, an older one still finds the best it knew.
+            # If a newer checkpoint is damaged, an older one still finds the best one of its time.
             with suppress(RunError):
                 kept.add(Position.from_json(checkpoints.load(folder, step, groups=()).position).best_step)
         checkpoints.remove_all_but(folder, kept)
@@ -118,7 +119,7 @@ class Snapshot:
         """Goes back to a checkpoint.
 
         Raises:
-            RunError: when it is another network's.
+            RunError: when it belongs to another network.
         """
         groups = checkpoint.groups
         weights.assign(self._model, groups["weights"], origin=str(self._run.path))
@@ -150,7 +151,7 @@ class Snapshot:
         return RunError(f"the checkpoint of {self._run.path} is damaged: {what}")
 
     def diverged(self, what: str, step: int) -> TrainingError:
-        """The error of a training whose figures are no longer finite; names the last good checkpoint."""
+        """The error for a value that is no longer finite; names the last good checkpoint."""
         return TrainingError(
             f"{what} is no longer finite at step {step} with learning rate "
             f"{self.position.learning_rate:g}; the last good checkpoint, of step "

@@ -1,4 +1,4 @@
-"""The source of a run, read again: to go on with its training, or to evaluate it."""
+"""Reading the source of a run again, to resume its training or to evaluate it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ostinato.tasks.base import Data, OnProgress, Task
 
 @runtime_checkable
 class Named(Protocol):
-    """A source that messages can name."""
+    """A source with a name for messages."""
 
     name: str
 
@@ -21,8 +21,8 @@ def read_again(task: Task, run: RunDirectory, on_progress: OnProgress | None) ->
     """Reads a run's own source again.
 
     Raises:
-        RunError: it has changed, or what describes it is damaged.
-        SourceError: it cannot be read any more.
+        RunError: when it has changed, or its description is damaged.
+        SourceError: when it can no longer be read.
     """
     expected = run.source.get("sha256")
     source = source_of(run)

@@ -1,4 +1,4 @@
-"""Learning from a batch, as one `tf.function`."""
+"""The training step: gradients and a change of the weights, as one `tf.function`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ostinato.cells.base import State
 from ostinato.tasks.base import Batch, Task
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
-from ostinato.training.workers import Workers, alone
+from ostinato.training.workers import Workers, single_worker
 
 if TYPE_CHECKING:
     import keras
@@ -27,10 +27,10 @@ def as_tensors(batch: Batch) -> dict[str, tf.Tensor]:
 def signature_of(
     task: Task, model: keras.Model, batch: Mapping[str, tf.TensorSpec] | None
 ) -> list[object] | None:
-    """What a function of (batch, state) takes when sizes differ from batch to batch; None when they do not.
+    """The input signature of a function of (batch, state) whose sizes differ; None when all sizes are equal.
 
-    One trace serves all sizes then. Were each size, or the first, traced for itself, TensorFlow would round
-    differently in it, and a resumed training would end with other weights than one that was never stopped.
+    With it one trace serves all sizes. TensorFlow rounds differently in a trace for one size, and a resumed
+    training would end with other weights than one that was never stopped.
     """
     if batch is None:
         return None
@@ -39,13 +39,15 @@ def signature_of(
 
 
 class Learned(NamedTuple):
-    """What a change of the weights tells: of the whole global batch, but for the states.
+    """The results of a training step, over the whole global batch except for the states.
 
     Attributes:
-        loss: in nats, summed; `weight` is what the mean is over, `sums` are the task's further sums.
-        norm: of the mean gradient, before it is clipped.
+        loss: the summed loss, in nats.
+        weight: what the loss is summed over: loss / weight is the mean.
+        sums: further sums of the task.
+        norm: the norm of the mean gradient, before clipping.
         states: the new recurrent state of each of this worker's replicas.
-        signals: those of all workers, summed.
+        signals: the signals of all workers, summed.
     """
 
     loss: tf.Tensor
@@ -66,17 +68,17 @@ def make_train_step(
 ) -> Callable[..., Learned]:
     """(batches, states, step, learning rate, signals) → `Learned`, changing the weights.
 
-    There is a batch and a state for each of this worker's replicas. Their sums of loss, weight and gradients,
-    and the numbers that workers signal to one another, are added up over all replicas in one message; the
-    mean is clipped once.
+    There is one batch and one state for each of this worker's replicas. The sums of loss, weight and
+    gradients and the signals of the workers are added up over all replicas in one message; the mean gradient
+    is clipped once.
 
     Args:
-        task, model: what learns.
+        task, model: what is trained.
         signature: the type of every batch; None when all have the same sizes.
-        optimizer, config: how.
-        workers: who learns together; None is this process alone.
+        optimizer, config: how it is trained.
+        workers: the workers that train together; None is this process alone.
     """
-    workers = workers or alone()
+    workers = workers or single_worker()
     weights, strategy, local = list(model.trainable_variables), workers.strategy, len(workers.replicas)
 
     def learn(batches, states, step: tf.Tensor, learning_rate: tf.Tensor, signals: tf.Tensor):
@@ -119,7 +121,7 @@ def make_train_step(
 
 
 def _added_up(values: _Structure) -> _Structure:
-    """float32 tensors of any structure, added up over all replicas as one vector: one message a step."""
+    """float32 tensors of any structure, added up over all replicas as one vector in one message."""
     parts = tf.nest.flatten(values)
     flat = tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
     total = tf.distribute.get_replica_context().all_reduce("sum", flat)

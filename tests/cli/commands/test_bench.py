@@ -107,6 +107,10 @@ def test_a_model_without_recurrent_layers_is_refused(ostinato, folder):
 
 def test_shapes_that_do_not_fit_are_refused(ostinato, model):
     assert "2,5,3 does not fit the input" in refused(ostinato("bench", model, "--input", "2,5,3"))
-    assert "--input 2,x: expected" in refused(ostinato("bench", model, "--input", "2,x"))
-    assert "--input 2,0: expected" in refused(ostinato("bench", model, "--input", "2,0"))
+    assert "must be sizes above 0 separated by commas, as in 32,100,8, got 2,x" in refused(
+        ostinato("bench", model, "--input", "2,x")
+    )
+    assert "must be sizes above 0 separated by commas, as in 32,100,8, got 2,0" in refused(
+        ostinato("bench", model, "--input", "2,0")
+    )
     assert "rounds" in refused(ostinato("bench", model, "--rounds", "0"))

@@ -123,7 +123,10 @@ def test_the_help_has_an_example_and_says_what_it_is_not_for(ostinato, monkeypat
         (["--wrokers", "2", "train"], "No such option: --wrokers"),
         ([], "there is no command for the workers; give one, as in ostinato launch --workers 2 -- train"),
         (["--workers", "2", "--"], "there is no command for the workers"),
-        (["--", "generate", "runs/lm-001"], "the command is train …, not 'generate'; for example ostinato"),
+        (
+            ["--", "generate", "runs/lm-001"],
+            "the command of the workers must be train …, got 'generate'; for example ostinato",
+        ),
         (["--", "train", "lm", "--unts", "3"], "No such option: --unts; did you mean '--units'?"),
         (["--", "train", "gone.txt"], "there is no file or folder 'gone.txt'"),
         (["--", "train", "lm", "-"], "standard input can be read only once; give a file"),

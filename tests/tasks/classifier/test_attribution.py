@@ -288,5 +288,5 @@ def test_what_cannot_be_attributed_is_refused():
     ready = prepared()
     with pytest.raises(ConfigError, match="texts must be a list of texts, got a string"):
         attributions(ready, "great")
-    with pytest.raises(ConfigError, match="steps must be 1 or more, got 0"):
+    with pytest.raises(ConfigError, match="steps must be at least 1, got 0"):
         attributions(ready, ["great"], steps=0)

@@ -9,16 +9,16 @@ from ostinato.tasks.classifier import ClassifierConfig
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"max_tokens": 0}, "expected 1 to 1,000,000 tokens, or auto"),
-        ({"max_tokens": "long"}, "expected 1 to 1,000,000 tokens, or auto"),
-        ({"max_tokens": True}, "expected 1 to 1,000,000 tokens, or auto"),
-        ({"units": [8, 0]}, "expected 1 to 64 layers"),
+        ({"max_tokens": 0}, "max_tokens must be 1 to 1,000,000 or 'auto'"),
+        ({"max_tokens": "long"}, "max_tokens must be 1 to 1,000,000 or 'auto'"),
+        ({"max_tokens": True}, "max_tokens must be 1 to 1,000,000 or 'auto'"),
+        ({"units": [8, 0]}, "units must be 1 to 64 layers"),
         ({"units": [8, 4], "layers": 3}, "layers = 3 contradicts"),
-        ({"pooling": "sum"}, "pooling = 'sum'"),
+        ({"pooling": "sum"}, "pooling must be 'last', 'mean', 'max' or 'attention', got 'sum'"),
         ({"cell": "grue"}, "cell must be one of .*, got 'grue'"),
         ({"engine": "scratch"}, "cannot skip padding"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),
-        ({"class_weights": "balanced", "label_separator": "|"}, "one label each"),
+        ({"class_weights": "balanced", "label_separator": "|"}, "one label for each text"),
     ],
 )
 def test_settings_that_do_not_work_are_refused(changes, says):

@@ -277,7 +277,7 @@ def test_what_cannot_be_translated_is_refused(learned):
         learned.predict("Go.")
     with pytest.raises(ConfigError, match="one of the texts is a int, not a string"):
         learned.predict(["Go.", 3])
-    with pytest.raises(ConfigError, match="n_best = 3: expected 1 to 2"):
+    with pytest.raises(ConfigError, match="n_best must be 1 to 2, the beam size, got 3"):
         learned.predict(["Go."], beam=Beam(size=2, n_best=3))
 
 

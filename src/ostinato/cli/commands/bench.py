@@ -33,7 +33,7 @@ def bench(
             "--input",
             metavar="BATCH,TIME,…",
             help="Shape of the model's input, batch included, for example 32,100,8; once for each input.",
-            show_default="the model's own, with batch 32 and 100 time steps where it leaves them open",
+            show_default="the model's own, with batch 32 and 100 time steps if it leaves them open",
         ),
     ] = None,
     train: Annotated[
@@ -41,19 +41,18 @@ def bench(
         typer.Option("--train", help="Also measure training: the loss and its gradients for all weights."),
     ] = False,
     rounds: Annotated[
-        int, typer.Option(min=1, help="How often to time each of the two; figures are medians.")
+        int, typer.Option(min=1, help="How often to time each model; figures are medians.")
     ] = 7,
     memory: Annotated[
-        bool, typer.Option("--memory/--no-memory", help="Measure memory too, in two processes more.")
+        bool, typer.Option("--memory/--no-memory", help="Also measure memory, in two more processes.")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
 ) -> None:
-    """Measures what ostinato gains for a Keras model of yours, on this machine.
+    """Measures how much faster your Keras model runs with ostinato, on this machine.
 
-    The model runs as Keras runs it, and with its SimpleRNN, GRU and LSTM layers
-    replaced by ostinato's, in turn on the same made-up inputs: how long each
-    takes, how much memory, and how far their results differ. To use the
-    faster one: [bold]model = ostinato.accelerate("model.keras")[/bold].
+    The model runs twice on the same random inputs: as Keras runs it, and with its SimpleRNN, GRU and LSTM
+    layers replaced by ostinato's. Printed are the time and memory of each, and the largest difference between
+    their results. To use the faster model: [bold]model = ostinato.accelerate("model.keras")[/bold].
 
     Example: ostinato bench model.keras
 
@@ -72,7 +71,7 @@ def bench(
 
     shown = Progress(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty())
     with shown as progress, warnings.catch_warnings():
-        # Keras warns of optimizers it cannot restore and the like, of which no figure here depends.
+        # Keras warns of optimizers that it cannot restore; no figure here depends on them.
         warnings.simplefilter("ignore", UserWarning)
         bar = progress.add_task("loading")
         figures = compare(
@@ -98,7 +97,7 @@ def _sizes(shape: str) -> tuple[int, ...]:
         sizes = ()
     if not sizes or min(sizes) < 1:
         raise typer.BadParameter(
-            f"--input {shape}: expected sizes above 0 with commas between, as in 32,100,8"
+            f"--input must be sizes above 0 separated by commas, as in 32,100,8, got {shape}"
         )
     return sizes
 

@@ -43,15 +43,15 @@ def evaluate(
     source: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Evaluate on all of this text, table or file of pairs instead of a part of the run's own. A "
-            "translator also takes a second file with the translations."
+            help="Evaluate on the whole of this text, table or file of pairs, instead of a part of the run's "
+            "own source. A translator also takes a second file with the translations."
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
             help="The part of the run's own source: train, validation or test.",
-            show_default="validation; of a classifier or translator that kept one: test",
+            show_default="validation; for a classifier or translator with a test part: test",
         ),
     ] = None,
     checkpoint: uses.Checkpoint = "best",
@@ -60,9 +60,9 @@ def evaluate(
 ) -> None:
     """Measures a trained model exactly.
 
-    A language model over every token, with the state carried from beginning to end; a classifier over every
-    text, with a confusion matrix and the mistakes it was most sure of; a translator over every sentence, with
-    BLEU and chrF of its translations.
+    A language model is evaluated on every token, with the state carried from beginning to end. A classifier
+    is evaluated on every text, with a confusion matrix and its most confident mistakes. A translator is
+    evaluated on every sentence, with BLEU and chrF of its translations.
 
     Example: ostinato evaluate runs/lm-001 --json
 
@@ -72,7 +72,7 @@ def evaluate(
     """
     if split is not None and source:
         raise typer.BadParameter(
-            "--split names a part of the run's own source; leave it out when giving a SOURCE"
+            "--split chooses a part of the run's own source; leave out --split or the SOURCE"
         )
     if split not in (None, *PARTS):
         raise typer.BadParameter(
@@ -104,15 +104,15 @@ def evaluate(
 
 
 def _source(opened: OpenedRun, given: list[str], options: Values) -> Opened | None:
-    """The source to evaluate on; None is the run's own, once it is certain that it is still there.
+    """The source to evaluate on; None is the run's own source, checked to exist.
 
     Raises:
-        ConfigError: the run's task takes no so many files.
-        SourceError: the source is not there.
+        ConfigError: when the run's task does not take so many files.
+        SourceError: when the source does not exist.
     """
     if not given:
         if options:
-            raise typer.BadParameter(f"--{next(iter(options)).replace('_', '-')} is about a SOURCE; give one")
+            raise typer.BadParameter(f"--{next(iter(options)).replace('_', '-')} needs a SOURCE; give one")
         source_of(opened.directory)
         return None
     arguments, _ = flags.of_function(opened.spec.source)

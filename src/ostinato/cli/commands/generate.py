@@ -27,7 +27,7 @@ def generate(
     ] = False,
     given: Values | None = None,
 ) -> None:
-    """Writes text with a trained language model, onto standard output as it is written.
+    """Writes text with a trained language model, and prints it as it is written.
 
     Example: ostinato generate runs/lm-001 --prompt "The " --temperature 0.6
 

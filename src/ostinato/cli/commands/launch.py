@@ -25,7 +25,7 @@ _THREADS = ("OSTINATO_THREADS", "TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
 def command() -> Command:
     """What Click runs."""
-    # What follows the worker's command belongs to it, options too.
+    # Options after the command of the workers belong to that command.
     return click_command(launch, allow_interspersed_args=False)
 
 
@@ -35,8 +35,7 @@ def launch(
         list[str] | None,
         typer.Argument(
             metavar="train …",
-            help="The training, as it would follow ostinato, after launch's own options; the -- before it "
-            "may be left out.",
+            help="The training command, after the options of launch; the -- before it is optional.",
             show_default=False,
         ),
     ] = None,
@@ -47,26 +46,22 @@ def launch(
             min=0,
             max=_LONGEST_GRACE,
             metavar="SECONDS",
-            help="How long a worker that is told to stop may take before it is killed.",
+            help="How long a worker may take to stop before it is killed.",
         ),
     ] = 15,
 ) -> None:
     """Trains with several worker processes on this machine, to try out and test distributed training.
 
-    Every worker runs the same command, and finds in TF_CONFIG who the others
-    are: ports of 127.0.0.1. They share the processors, so expect no speed from
-    it. On a real cluster leave launch out: whatever starts the workers there
-    sets TF_CONFIG itself, and each runs ostinato train; see
-    docs/distributed.md.
+    Every worker runs the same command and finds the others in TF_CONFIG, as ports of 127.0.0.1. They share
+    the processors, so this is not faster. Do not use launch on a real cluster: there the scheduler sets
+    TF_CONFIG, and each worker runs ostinato train; see docs/distributed.md.
 
-    Each line that a worker prints gets its number in front, [0] or [1] and so
-    on, on standard output as on standard error; so does the JSON object of
-    train --json, which is what follows "[0] " on standard output.
+    Each line of a worker is printed after its number, [0] or [1] and so on, on standard output and standard
+    error. The JSON object of train --json follows "[0] " on standard output.
 
-    When a worker fails, the others are stopped, and launch ends with its exit
-    code, or with 128 + N where signal N killed it. Ctrl-C reaches every
-    worker, which saves its run and ends; a second Ctrl-C kills them. On Linux
-    the workers end, too, when launch itself is killed; elsewhere they go on.
+    When a worker fails, the others are stopped, and launch ends with its exit code, or with 128 + N if signal
+    N killed it. Ctrl-C makes every worker save and end; a second Ctrl-C kills them. On Linux the workers also
+    end when launch itself is killed; elsewhere they continue.
 
     Example: ostinato launch --workers 2 -- train lm book.txt --steps 200
 
@@ -98,8 +93,7 @@ def _check(command: Sequence[str]) -> None:
         raise typer.BadParameter(f"there is no command for the workers; give one, as in {_EXAMPLE}")
     if command[0] != "train":
         raise typer.BadParameter(
-            f"several workers can only train together, so the command is train …, not {command[0]!r}; "
-            f"for example {_EXAMPLE}"
+            f"the command of the workers must be train …, got {command[0]!r}; for example {_EXAMPLE}"
         )
     if "-" in command:
         raise typer.BadParameter(

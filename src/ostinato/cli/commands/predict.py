@@ -28,20 +28,21 @@ def predict(
     run: Annotated[Path, typer.Argument(help="The run directory, for example runs/classify-001.")],
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TEXT…", help="Texts; - reads standard input, one text a line."),
+        typer.Argument(metavar="TEXT…", help="Texts; - reads standard input, one text on each line."),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Read texts from a file, one a line.")
+        Path | None, typer.Option(metavar="FILE", help="Read texts from a file, one on each line.")
     ] = None,
     checkpoint: uses.Checkpoint = "best",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each text.")] = False,
     given: Values | None = None,
 ) -> None:
-    """Says what texts are, or translates them: a line for each as soon as it is known.
+    """Classifies or translates texts, and prints each result at once.
 
-    A classifier prints the label and its probability. With --attribute the text follows, with what each word
-    contributed to the score of the label: in colours (green for it, red against it) on a terminal, else as
-    numbers. A translator prints the translation; with --n-best several, each after its score.
+    A classifier prints the label and its probability. With --attribute it also prints the text with the
+    contribution of each word to the score of the label: on a terminal in colours (green for the label, red
+    against it), elsewhere as numbers. A translator prints the translation; with --n-best it prints several,
+    each after its score.
 
     Example: ostinato predict runs/classify-001 "This film is a joy from start to end."
 

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ostinato.cli import flags, usage
 from ostinato.cli.flags import Parameter, own
-from ostinato.cli.training import in_cluster, progress, ready, tell
+from ostinato.cli.training import in_cluster, print_trained, progress, ready
 from ostinato.cli.usage import Command
 from ostinato.errors import ConfigError, RunError
 from ostinato.tasks import registry
@@ -24,8 +24,8 @@ from ostinato.wording import nearest
 
 _RESUME_ALONE = "--resume takes every setting from the run; leave out the task and its options"
 _DEVICES = typer.Option(
-    help="Share each batch among so many devices: GPUs or, where there are none, parts of the CPU. The "
-    "processes of a cluster are named by TF_CONFIG or Slurm instead.",
+    help="Divide each batch among so many devices: GPUs or, without any, parts of the CPU. In a cluster, "
+    "TF_CONFIG or Slurm names the processes instead.",
     show_default="1",
     min=1,
     max=1024,
@@ -33,7 +33,7 @@ _DEVICES = typer.Option(
 
 
 class Tasks(TyperGroup):
-    """A command for each task; `ostinato train …` without a task's name is that of the first one."""
+    """A command for each task; `ostinato train …` without the name of a task runs the first one."""
 
     def list_commands(self, ctx: Command) -> list[str]:
         return [spec.command for spec in registry.specs()]
@@ -56,7 +56,7 @@ class Tasks(TyperGroup):
         return super().parse_args(ctx, args)
 
     def _meant(self, name: str, tasks: list[str]) -> str | None:
-        """The task that a name stands for, which is neither a task, an option nor a source."""
+        """The task that was probably meant by a name that is neither a task, an option nor a source."""
         from ostinato.data.sources.named import NAMED
 
         if name.startswith("-") or name in NAMED or os.path.exists(name):
@@ -65,7 +65,7 @@ class Tasks(TyperGroup):
 
 
 class TaskCommand(TyperCommand):
-    """A command whose settings come from recipes: its help shows their values, and --help-all every flag."""
+    """A command with settings from recipes; its help shows their values, and --help-all shows every flag."""
 
     spec: TaskSpec
     settings: list[Parameter]
@@ -92,14 +92,14 @@ def command() -> Command:
 def train(
     ctx: typer.Context,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted or killed.")
+        Path | None, typer.Option(metavar="RUN", help="Resume a run that was interrupted or killed.")
     ] = None,
     devices: Annotated[int | None, _DEVICES] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --resume: print one JSON object at the end.")
     ] = False,
 ) -> None:
-    """Trains a model; without a task's name a language model, see [bold]ostinato train lm --help[/bold].
+    """Trains a model; by default a language model, see [bold]ostinato train lm --help[/bold].
 
     Every setting comes from a recipe (ostinato recipes); a flag overrides it.
     """
@@ -117,7 +117,7 @@ def train(
 
     with progress() as view:
         trained = training.resume(resume, devices=devices, on_event=view, on_progress=view.reading)
-    tell(trained, as_json)
+    print_trained(trained, as_json)
 
 
 # A task's command.
@@ -180,16 +180,14 @@ def _run_flags(spec: TaskSpec) -> list[inspect.Parameter]:
         own(
             "config",
             Path | None,
-            typer.Option(
-                metavar="FILE.toml", help="Settings from a recipe file of your own.", show_default=False
-            ),
+            typer.Option(metavar="FILE.toml", help="Settings from your own recipe file.", show_default=False),
         ),
         own(
             "save_recipe",
             Path | None,
             typer.Option(
                 metavar="FILE.toml",
-                help="Keep all settings of this training as a recipe file.",
+                help="Save all settings of this training as a recipe file.",
                 show_default=False,
             ),
         ),
@@ -214,13 +212,13 @@ def train_task(
     settings: list[Parameter],
     given: Settings,
 ) -> None:
-    """Checks what is asked, trains, shows how it goes, and tells what came of it.
+    """Checks the options, trains with a progress bar, and prints the result.
 
     Args:
         spec: the task.
-        arguments, of_source: what its source takes.
-        settings: the flags of its settings, and of training.
-        given: by name; None where something was not given.
+        arguments, of_source: the arguments and flags of its source.
+        settings: the flags of its settings and of training.
+        given: the values by name; None for those that were not given.
     """
     _check_choices(given)
     config, training = _settings(spec, settings, given)
@@ -251,11 +249,11 @@ def train_task(
             on_event=view,
             on_progress=view.reading,
         )
-    tell(trained, given["as_json"])
+    print_trained(trained, given["as_json"])
 
 
 def _check_choices(given: Settings) -> None:
-    """Refuses two budgets, or two places that the settings come from."""
+    """Refuses two budgets, and two sources of settings."""
     budgets = [f"--{name}" for name in BUDGETS if given[name] is not None]
     if len(budgets) > 1:
         raise typer.BadParameter(f"a run has one budget; choose one of {', '.join(budgets)}")
@@ -293,7 +291,7 @@ def _settings(
 
 
 def _check_places(given: Settings, config: TaskConfig) -> None:
-    """Refuses a run to start from that cannot be used, and a place where no run can be written."""
+    """Refuses a starting run that cannot be used, and a path where no run can be written."""
     from ostinato.runs.directory import check_free
     from ostinato.runs.opened import check_start
 
@@ -305,7 +303,7 @@ def _check_places(given: Settings, config: TaskConfig) -> None:
 
 
 def _check_writable(path: Path) -> None:
-    """Refuses a path where no folder can be made."""
+    """Refuses a path where no folder can be created."""
     place = Path(os.path.abspath(path)).parent
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
@@ -328,7 +326,7 @@ def _save_recipe(path: Path, config: TaskConfig, training: TrainingConfig, *, ov
 
 
 def show_recipes(spec: TaskSpec, settings: Iterable[Parameter], params: list[Command]) -> None:
-    """Sets the default that the help shows of each setting to its values in the recipes."""
+    """Makes the help show, as the default of each setting, its values in the recipes."""
     from ostinato.training.recipes import names
 
     recipes = {name: settings_of_recipe(spec, name) for name in ("default", *names(spec.config.task))}
@@ -343,7 +341,7 @@ def show_recipes(spec: TaskSpec, settings: Iterable[Parameter], params: list[Com
 
 
 def settings_of_recipe(spec: TaskSpec, recipe: str) -> Settings:
-    """What a recipe sets of a task and its training, and the defaults where it says nothing, by flag."""
+    """The settings of a recipe by flag, with defaults for those that it leaves out."""
     from ostinato.training.recipes import read_recipe
 
     read = read_recipe(spec.config.task, recipe)
@@ -354,7 +352,7 @@ def settings_of_recipe(spec: TaskSpec, recipe: str) -> Settings:
 
 
 def _shown(param: Command, value: object, none: str) -> str:
-    """The value as it is typed; `none` says what None means."""
+    """The value as a user types it; `none` is the text for None."""
     if value is None:
         return none
     if isinstance(value, bool):

@@ -35,12 +35,12 @@ _PREDICTION_BATCH = 256
 
 
 class Answers:
-    """What a trained classifier says.
+    """The answers of a trained classifier.
 
     Args:
         model: the network.
         config: its settings.
-        words: what it knows of texts and labels.
+        words: its vocabulary of texts and labels.
     """
 
     def __init__(self, model: RecurrentClassifier, config: ClassifierConfig, words: ClassifierVocabulary):
@@ -53,8 +53,8 @@ class Answers:
 
         Args:
             data: the texts and labels.
-            part: `train`, `validation` or `test`, one that the data has.
-            on_batch: called with (batches done, batches in all).
+            part: `train`, `validation` or `test`; the data must have it.
+            on_batch: called with (batches done, total batches).
         """
         chosen, examples, labels = data.part(part), data.examples, self._words.labels
         if chosen is None:
@@ -87,7 +87,7 @@ class Answers:
     evaluate_quickly = evaluate
 
     def draw(self, evaluation: Evaluation, folder: Path) -> list[Path]:
-        """Draws an evaluation into PNG files of a folder, and says which."""
+        """Draws an evaluation into PNG files in a folder; returns their paths."""
         from ostinato.tasks.classifier import pictures
 
         return pictures.draw(evaluation, folder)
@@ -110,10 +110,10 @@ class Answers:
         ]
 
     def predictions(self, texts: Iterable[str]) -> Iterator[Prediction]:
-        """What the network says about each text, in their order, a few thousand at a time.
+        """A prediction for each text, in order, a few thousand at a time.
 
         Args:
-            texts: any texts; a single string is a mistake.
+            texts: any texts; a single string is an error.
 
         Raises:
             ConfigError: when `texts` is a string, or something in it is not.
@@ -157,23 +157,23 @@ class Answers:
 
     @property
     def _shares_padding(self) -> bool:
-        """Whether all texts of a batch begin with padding that leaves nothing but a state behind."""
+        """Whether all texts of a batch begin with padding that affects only the state."""
         config = self._config
         reads_first = not config.masked and config.padding == "pre" and not config.bidirectional
         return reads_first and config.pooling == "last" and config.engine != "scratch"
 
     def attributions(self, texts: Iterable[str], steps: int = STEPS) -> Iterator[Attribution]:
-        """How each word of each text moved what `predictions` says about it; see `attribution`.
+        """The contribution of each word of each text to its prediction; see `attribution`.
 
         Args:
-            texts: any texts; a single string is a mistake.
-            steps: how many intervals the integral is cut into; more are more exact.
+            texts: any texts; a single string is an error.
+            steps: the number of intervals of the integral; more are more exact.
 
         Raises:
             ConfigError: when `texts` is a string, something in it is not, or there are no steps.
         """
         if steps < 1:
-            raise ConfigError(f"steps must be 1 or more, got {steps}")
+            raise ConfigError(f"steps must be at least 1, got {steps}")
         texts = texts if isinstance(texts, str) else list(texts)
         for text, prediction in zip(texts, self.predictions(texts), strict=True):
             yield self._attributor.attribution(text, prediction, steps)

@@ -1,9 +1,9 @@
-"""How each word moved a decision: integrated gradients.
+"""The contribution of each word to a prediction: integrated gradients.
 
     contribution of token i = e_i · ∫₀¹ ∂F(α e) / ∂e_i dα
 
-e are the embedded tokens and F the score of what was decided for. What all tokens contribute adds up to
-F(e) − F(0), the score of the text less that of a baseline whose every token has the embedding zero.
+e are the embedded tokens, and F is the score of the prediction. The contributions of all tokens add up to
+F(e) − F(0): the score of the text minus that of a baseline, in which every embedding is zero.
 
 Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks", arXiv:1703.01365. Not to be
 confused with attention weights, nor with the plain gradient times the input, which do not add up to anything.
@@ -29,11 +29,11 @@ from ostinato.tasks.classifier.predictions import Prediction
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 
 STEPS = 64
-"""Intervals that the way from the baseline to the text is cut into, before some are halved."""
+"""Intervals of the path from the baseline to the text, before some are halved."""
 _GROWTH = 16
-"""How many times as many intervals there may be after that."""
+"""The largest factor by which halving may increase the number of intervals."""
 _TOLERANCE = 1.5e-4
-"""How far an interval may be from adding up, as a part of how much the score changes on the whole way."""
+"""The largest error of an interval, as a fraction of the change of the score on the whole path."""
 _FLAT, _NARROWEST = 1e-3, 2.0**-22
 """A change of the score, and a width of an interval, that drown in the rounding of float32 below."""
 _TOKENS_TOGETHER = 1 << 15
@@ -44,22 +44,22 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Attribution:
-    """How each word of a text moved what was decided about it.
+    """The contribution of each word of a text to its prediction.
 
-    The score in question is the logit of the label that was chosen. Of two labels, which share one logit, it
-    is that logit, with its sign changed for the first; where several labels were chosen it is the sum of
-    their logits, and where none was, the logit of the likeliest.
+    The score is the logit of the predicted label. Two labels share one logit, which changes its sign for the
+    first label. If several labels were predicted, the score is the sum of their logits; if none was, it is
+    the logit of the most likely label.
 
     Attributes:
-        prediction: what was decided.
-        towards: the label, or the labels joined, that a positive contribution speaks for: the one of the
-            prediction, or the likeliest where no label was chosen.
-        contributions: the words that were read, in order, and how much of `score - baseline` came from each.
-            A word is what stands between white space, after normalisation and without characters that the
-            encoder does not know; what was cut off is not among them. Empty for an empty text.
-        baseline: the score when the embedding of every token is zero; of padding that is read it stays what
-            it is, so that padding contributes nothing. Zero for an empty text.
-        score: the score of the text; zero for an empty text, whose decision is not the network's.
+        prediction: the prediction.
+        towards: the label, or joined labels, that positive contributions speak for: those of the prediction
+            or, if no label was predicted, the most likely one.
+        contributions: the words that were read, in order, each with its share of `score - baseline`. A word
+            is the text between white space, normalized and without characters that the encoder does not know.
+            Text that was cut off is not included. Empty for an empty text.
+        baseline: the score when the embedding of every token is zero, except that of padding that is read,
+            which therefore contributes nothing. Zero for an empty text.
+        score: the score of the text; zero for an empty text, whose prediction does not use the network.
     """
 
     prediction: Prediction
@@ -70,17 +70,17 @@ class Attribution:
 
     @property
     def gap(self) -> float:
-        """How much of `score - baseline` the contributions leave over, or go beyond it.
+        """`score - baseline` minus the sum of the contributions.
 
-        It is small unless the score leaps on the way from the baseline to the text, as that of a long
-        recurrence may: no gradient in float32 tells which words make it leap, so that none gets any of that.
+        It is small unless the score jumps on the path from the baseline to the text, as that of a long
+        recurrence may. No float32 gradient tells which words cause the jump, so it is assigned to none.
         """
         total = sum(contribution for _, contribution in self.contributions)
         return abs(total - (self.score - self.baseline))
 
     @property
     def adds_up(self) -> bool:
-        """Whether the gap is small: at most a twentieth of what was moved."""
+        """Whether the gap is small: at most a twentieth of the absolute contributions."""
         moved = sum(abs(contribution) for _, contribution in self.contributions)
         return self.gap <= max(moved, abs(self.score - self.baseline)) / 20
 
@@ -93,12 +93,12 @@ class Attribution:
 
 
 class Attributor:
-    """Attributes the decisions of one classifier to the words of a text.
+    """Attributes the predictions of a classifier to the words of a text.
 
     Args:
         model: a trained network.
         config: its settings.
-        words: what it knows of texts and labels.
+        words: its vocabulary of texts and labels.
     """
 
     def __init__(self, model: RecurrentClassifier, config: ClassifierConfig, words: ClassifierVocabulary):

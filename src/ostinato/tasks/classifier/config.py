@@ -1,4 +1,4 @@
-"""What a classifier reads, and the network it trains."""
+"""The settings of a classifier: its data and its network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ostinato.tasks.config import COMMON_DATA, COMMON_TRAINING, DATA, NETWORK, T
 
 
 class ClassifierConfig(config.RecurrentConfig):
-    """A text classifier, trained from a table of texts and labels: two labels, many, or several for each
-    text.
+    """A text classifier, trained on a table of texts and labels. A text has one of two or more labels, or
+    several at once.
 
     Example: ostinato train classify reviews.csv --test-fraction 0.2
 
@@ -25,35 +25,37 @@ class ClassifierConfig(config.RecurrentConfig):
 
     encoder: config.EncoderName = "word"
     normalize: Annotated[Literal["none", "letters"], DATA] = "none"
-    """`letters` keeps a–z in lower case and single spaces only; `none` keeps the text as it is."""
+    """How texts are normalized: `letters` keeps only a–z in lower case and single spaces, `none` keeps them
+    as they are."""
     min_count: Annotated[int, DATA] = Field(default=1, ge=1)
-    """Rarer words become `<unk>` (word encoder)."""
+    """Words that occur less often become `<unk>` (word encoder only)."""
     vocabulary_size: Annotated[int, DATA] = Field(default=10_000, ge=257, le=1_000_000)
-    """How many words or subwords to know at most, counted on the training part; others become `<unk>`."""
+    """Largest number of words or subwords in the vocabulary; the most frequent ones of the training part are
+    kept."""
     max_tokens: Annotated[int | Literal["auto"], COMMON_DATA] = "auto"
-    """Longer texts are cut to so many tokens; `auto` takes the mean length of the training texts and two
-    standard deviations, as the tutorial does."""
+    """Longer texts are cut to so many tokens; `auto` is the mean length of the training texts plus two
+    standard deviations."""
     truncation: Annotated[Literal["pre", "post"], DATA] = "pre"
     """Where a longer text is cut: `pre` keeps its end, `post` its beginning."""
     masked: Annotated[bool, Flag("Data", names=("--masked/--unmasked",))] = True
-    """Whether the network skips padding. If so, batches hold texts of about equal length; if not, padding is
-    read like a word, and every text is padded to `max_tokens`."""
+    """Whether the network skips padding. If it does not, every text is padded to `max_tokens`, and padding is
+    read like a word."""
     padding: Annotated[Literal["pre", "post"], DATA] = "pre"
-    """Where padding stands when it is read: `pre` or `post`. Skipped padding makes no difference."""
+    """Where padding goes when the network reads it: `pre` before the text, `post` after it."""
     label_separator: Annotated[str | None, COMMON_DATA] = Field(default=None, min_length=1)
-    """What stands between the labels of a text that has several; None takes each label as a whole."""
+    """The text between several labels of one row, for example `;`. By default a row has one label."""
     validation_fraction: Annotated[Fraction, DATA] = 0.1
-    """The part of the texts kept for validation, unless a validation table is given."""
+    """Fraction of the texts kept for validation, unless a validation table is given."""
     test_fraction: Annotated[Fraction, COMMON_DATA] = 0.0
-    """The part of the texts kept for testing; it is cut first."""
+    """Fraction of the texts kept for testing, taken before the validation part."""
     cell: config.Cell = "gru"
     units: config.Units = (64,)
     layers: config.Layers = None
     reset_after: config.ResetAfter = True
     bidirectional: config.Bidirectional = False
-    """A second network of each layer reads from the end; outputs are joined."""
+    """Whether each layer also reads the text backwards; the outputs of both directions are concatenated."""
     pooling: Annotated[Literal["last", "mean", "max", "attention"], NETWORK] = "last"
-    """What the decision is made from: the `last` state, the `mean` or `max` of all outputs, or their mean
+    """What the label is predicted from: the `last` state, the `mean` or `max` of all outputs, or their mean
     weighted by `attention` (Yang et al. 2016, "Hierarchical attention networks")."""
     embedding: Annotated[int, NETWORK] = Field(default=64, ge=1, le=65536)
     """Size of the token embedding."""
@@ -64,10 +66,10 @@ class ClassifierConfig(config.RecurrentConfig):
     output_dropout: config.OutputDropout = None
     engine: config.Engine = "auto"
     class_weights: Annotated[Literal["none", "balanced"], TRAINING] = "none"
-    """`balanced` weighs each text in the training loss by how rare its label is, so that all labels together
-    weigh the same; `none` weighs all texts the same."""
+    """The weight of a text in the training loss: `balanced` gives every label the same total weight, `none`
+    gives every text the same weight."""
     batch: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
-    """Texts in a batch."""
+    """Number of texts in a batch."""
     seed: config.Seed = 0
 
     @property
@@ -78,7 +80,9 @@ class ClassifierConfig(config.RecurrentConfig):
     def check_given(self, names: Collection[str]) -> None:
         super().check_given(names)
         if {"validation", "validation_fraction"} <= {*names}:
-            raise ConfigError("--validation and --validation-fraction both give the part; choose one")
+            raise ConfigError(
+                "--validation and --validation-fraction both set the validation part; choose one"
+            )
 
     @field_validator("max_tokens", mode="before")
     @classmethod
@@ -87,7 +91,7 @@ class ClassifierConfig(config.RecurrentConfig):
             max_tokens = int(max_tokens)
         number = max_tokens if isinstance(max_tokens, int) and not isinstance(max_tokens, bool) else 0
         if max_tokens != "auto" and not 1 <= number <= 1_000_000:
-            raise ValueError("expected 1 to 1,000,000 tokens, or auto")
+            raise ValueError("must be 1 to 1,000,000 or 'auto'")
         return max_tokens
 
     @model_validator(mode="after")
@@ -95,7 +99,9 @@ class ClassifierConfig(config.RecurrentConfig):
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction leave nothing to train on")
         if self.engine == "scratch" and self.masked:
-            raise ValueError("engine = 'scratch' cannot skip padding; set masked to false, or take another")
+            raise ValueError(
+                "engine = 'scratch' cannot skip padding; set masked to false, or choose another engine"
+            )
         if self.class_weights != "none" and self.label_separator is not None:
-            raise ValueError("class_weights are for texts with one label each; leave out label_separator")
+            raise ValueError("class_weights need one label for each text; leave out label_separator")
         return self

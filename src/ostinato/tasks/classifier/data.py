@@ -29,7 +29,7 @@ class Tables:
 
     Attributes:
         table: the texts and labels.
-        validation: its rows are the validation part; None cuts one off `table`.
+        validation: the table of the validation part; None takes that part from `table`.
     """
 
     table: Table
@@ -37,7 +37,7 @@ class Tables:
 
     @property
     def name(self) -> str:
-        """What messages call them."""
+        """The name in messages."""
         return self.table.name
 
     @property
@@ -54,23 +54,23 @@ class Tables:
 def open_source(
     source: Annotated[
         object,
-        "A .csv, .tsv or .jsonl file (or its .gz) with one column of texts and one of labels, a folder with "
-        "a folder per label and a file per text, or imdb.",
+        "A .csv, .tsv or .jsonl file (or its .gz) with one column of texts and one of labels; a folder with "
+        "one folder for each label and one file for each text; or imdb.",
     ],
     *,
     text: Annotated[
-        str | None, COMMON_DATA, "The column of the texts; without it, it is guessed, and said."
+        str | None, COMMON_DATA, "The column of the texts. By default it is guessed and printed."
     ] = None,
     label: Annotated[
-        str | None, COMMON_DATA, "The column of the labels; without it, it is guessed, and said."
+        str | None, COMMON_DATA, "The column of the labels. By default it is guessed and printed."
     ] = None,
     skip_bad_rows: Annotated[bool, DATA, "Leave out rows without a text or a label."] = False,
     validation: Annotated[
-        object, Flag("Data", common=True, training=True), "A table of its own for validation."
+        object, Flag("Data", common=True, training=True), "A separate table for validation."
     ] = None,
     vocabulary: Json | None = None,
 ) -> Tables:
-    """Tables that are not read yet.
+    """Opens tables, which are not read yet.
 
     Args:
         source: see above; in Python also (text, label) pairs, a DataFrame, a `Table`, `Tables`, or what

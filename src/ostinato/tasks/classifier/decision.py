@@ -1,4 +1,4 @@
-"""How a classifier's scores become losses and probabilities: by the head that its labels ask for."""
+"""The head of a classifier, which turns scores into losses and probabilities, chosen by its labels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def decision_of(several: bool, outputs: int) -> Decision:
 
     Args:
         several: whether a text may have several labels.
-        outputs: scores that the network gives: one for a choice of two.
+        outputs: the number of scores, which is one for two labels.
     """
     if several:
         return _SEVERAL

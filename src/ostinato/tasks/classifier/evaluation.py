@@ -1,4 +1,4 @@
-"""What an evaluation of a classifier found: the figures, who was taken for whom, and the worst mistakes."""
+"""The evaluation of a classifier: figures, confusion matrix, and the most confident mistakes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MISTAKES = 10
 
 @dataclass(frozen=True)
 class Mistake:
-    """A text with a wrong decision.
+    """A text with a wrong prediction.
 
     Attributes:
-        place: where it stands: "reviews.csv, line 7".
+        place: its place in the source: "reviews.csv, line 7".
         text: the text.
-        label: what it is.
-        chosen: what it was taken for.
-        probability: how sure the classifier was of that.
+        label: the true label.
+        chosen: the predicted label.
+        probability: the probability of the predicted label.
     """
 
     place: str
@@ -32,10 +32,10 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What a classifier decided over n texts.
+    """The predictions of a classifier for n texts.
 
     Attributes:
-        examples: the texts' numbers, shape (n,).
+        examples: the indices of the texts, shape (n,).
         truth: bool, shape (n, labels).
         chosen: bool, shape (n, labels).
         probabilities: float64, shape (n, labels).
@@ -54,17 +54,17 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        part: what was evaluated: `train`, `validation`, `test`, or another source's name.
+        part: what was evaluated: `train`, `validation`, `test`, or the name of another source.
         figures: `loss` in nats, `accuracy` (all labels of a text right), `macro_f1`, `roc_auc`,
             `calibration_error`, and `examples`, the number of texts.
         labels: the labels, in the order of the columns below.
-        decisions: every decision.
-        confusion: how often each label (row) was taken for each (column); None where a text may have several.
-        mistakes: the wrong decisions the classifier was most sure of.
-        notes: what should be known of the table, such as how many rows were left out.
+        decisions: every prediction.
+        confusion: counts of true label (row) and predicted label (column); None if a text may have several.
+        mistakes: the most confident wrong predictions.
+        notes: notes on the table, such as how many rows were left out.
     """
 
     part: str
@@ -77,7 +77,7 @@ class Evaluation:
 
 
 def sureness(decisions: Decisions, *, several: bool) -> np.ndarray:
-    """The probability of each decision as a whole, shape (n,).
+    """The probability of each whole prediction, shape (n,).
 
     Args:
         decisions: n of them.
@@ -89,10 +89,10 @@ def sureness(decisions: Decisions, *, several: bool) -> np.ndarray:
 
 
 def figures_of(decisions: Decisions, *, several: bool) -> dict[str, float]:
-    """All figures but the loss.
+    """All figures except the loss.
 
-    With several labels a text, the calibration error is over every label's yes or no. A ROC-AUC that does not
-    exist, since every text has the same label, is nan.
+    If a text may have several labels, the calibration error is over the yes or no of every label. ROC-AUC is
+    nan if every text has the same label.
     """
     if several:
         sure = np.maximum(decisions.probabilities, 1 - decisions.probabilities).ravel()

@@ -1,4 +1,4 @@
-"""The labels of a classifier, and how the network's scores decide for them."""
+"""The labels of a classifier, and how they follow from the network's scores."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels there are, and how scores decide for them.
+    """The labels, and how they follow from scores.
 
     Attributes:
-        names: of the labels, in the order of the scores.
-        separator: what stands between the labels of a text that has several; None when each text has one.
+        names: the names of the labels, in the order of the scores.
+        separator: the text between several labels of one text; None if each text has one label.
     """
 
     names: tuple[str, ...]
@@ -26,11 +26,11 @@ class Labels:
 
     @property
     def scores(self) -> int:
-        """How many the network gives: one for a yes or no, else one a label."""
+        """The number of scores: one for two labels, otherwise one for each label."""
         return len(self.names) if self.several or len(self.names) > 2 else 1
 
     def chosen(self, probabilities: np.ndarray) -> np.ndarray:
-        """Which labels are decided for, bool, shape (rows, labels)."""
+        """Which labels are predicted, bool, shape (rows, labels)."""
         if self.several:
             return probabilities >= 0.5
         return np.eye(len(self.names), dtype=bool)[probabilities.argmax(axis=1)]

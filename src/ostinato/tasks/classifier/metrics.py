@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 BINS = 15
-"""Into how many bins of confidence the calibration error sorts decisions (Guo et al. 2017)."""
+"""The number of confidence bins of the calibration error (Guo et al. 2017)."""
 
 
 def confusion_matrix(truth: np.ndarray, chosen: np.ndarray, classes: int) -> np.ndarray:
-    """How often each class was taken for each.
+    """Counts of true and predicted classes.
 
     Args:
         truth: class numbers, shape (n,).
@@ -29,7 +29,7 @@ def confusion_matrix(truth: np.ndarray, chosen: np.ndarray, classes: int) -> np.
 def macro_f1(truth: np.ndarray, chosen: np.ndarray) -> float:
     """The mean over classes of F1 = 2 · precision · recall / (precision + recall).
 
-    A class that is neither there nor chosen is left out.
+    Classes that are neither true nor predicted anywhere are left out.
 
     Args:
         truth: bool, shape (n, classes): which classes each example has.
@@ -42,10 +42,10 @@ def macro_f1(truth: np.ndarray, chosen: np.ndarray) -> float:
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
-    """How often an example of a class scores above one that is not of it; ties count half.
+    """How often an example of a class scores above an example of another class; ties count half.
 
-    The area under the ROC curve, by ranks (Mann & Whitney 1947). With several classes the mean over those
-    that some examples have and some have not; nan when there is none.
+    This is the area under the ROC curve, by ranks (Mann & Whitney 1947). With several classes it is the mean
+    over classes that some examples have and others do not; nan if there is none.
 
     Args:
         truth: bool, shape (n, classes) or (n,).
@@ -79,7 +79,7 @@ def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def reliability(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How often decisions of about the same confidence are right.
+    """How often predictions of about the same confidence are right.
 
     Args:
         right: bool, shape (n,).

@@ -34,8 +34,10 @@ def predict(
     *,
     texts: Sequence[str] | None = None,
     as_json: bool = False,
-    attribute: Annotated[bool, _CLASSIFIERS, "Show how each word moved the decision."] = False,
-    html: Annotated[Path | None, _CLASSIFIERS, "Write that as a web page, too."] = None,
+    attribute: Annotated[
+        bool, _CLASSIFIERS, "Show how much each word contributed to the prediction."
+    ] = False,
+    html: Annotated[Path | None, _CLASSIFIERS, "Write the contributions of the words to a web page."] = None,
     explain: Annotated[bool, Flag("Classifiers", hidden=True), "The older name of --attribute."] = False,
 ) -> Callable[[Answers], Printer]:
     """Checks where the web page goes, and returns what prints predictions. Raises ConfigError."""
@@ -49,14 +51,14 @@ def predict(
 
 
 class PredictionPrinter:
-    """Prints a line for every text, counts what was odd, and tells it at the end.
+    """Prints a line for every text, and at the end how many were cut or empty.
 
     Args:
-        answers: of a trained classifier.
-        facts: of its run.
+        answers: the answers of a trained classifier.
+        facts: the facts of its run.
         as_json: whether a line is a JSON object.
-        attribute: whether to show how each word moved the decision.
-        html: where to write that as a web page, too.
+        attribute: whether to show the contributions of the words.
+        html: the file of a web page with the contributions.
     """
 
     def __init__(

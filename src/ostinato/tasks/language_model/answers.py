@@ -1,4 +1,4 @@
-"""Using a language model: the texts that it writes."""
+"""Using a language model: writing texts."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ class Answers:
         no_repeat: int = 0,
         on_text: Callable[[str], None] | None = None,
     ) -> list[str]:
-        """Writes text: draws token after token, or with a beam searches the likeliest continuation.
+        """Writes text: samples token after token or, with a beam, searches for the most likely continuation.
 
         Args:
             prompt: what the text begins with; without one it begins as after a line break.
             length: how many tokens to write.
-            count: how many texts to write at once; with a beam, so many of the likeliest, the best first.
+            count: how many texts to write at once; with a beam, the most likely ones, the best first.
             temperature, top_k, top_p, repetition_penalty: see `ostinato.decoding.sampling.Sampling`, whose
                 defaults None takes.
-            seed: the same seed writes the same texts; None draws one.
-            beam: continuations that a search keeps side by side; None draws instead.
-            no_repeat: with a beam, no sequence of so many tokens is written twice; 0 allows all.
-            on_text: called with each further piece of the first text while it is written; with a beam, once.
+            seed: the same seed writes the same texts; None draws a seed.
+            beam: the beam size of a search; None samples instead.
+            no_repeat: with a beam, no sequence of so many tokens occurs twice; 0 allows repeats.
+            on_text: called with each new piece of the first text; with a beam, once.
 
         Returns:
             `count` texts, each with the prompt at its beginning; with a beam and `no_repeat`, fewer where no
@@ -112,26 +112,26 @@ class Answers:
         return texts
 
     def _likeliest(self, start: np.ndarray, length: int, beam: Beam) -> np.ndarray:
-        """The likeliest continuations of `start`, ids of shape (at most n_best, length), the best first."""
-        # One graph serves any count.
+        """The most likely continuations of `start`, ids of shape (at most n_best, length), the best first."""
+        # One graph serves every count.
         searcher = self._searcher(beam._replace(n_best=beam.size))
         found = searcher.find(start[np.newaxis], self._model.stack.initial_state(1), length=length)
         tokens = found.tokens.numpy()[0, np.isfinite(found.scores[0])]
         if not len(tokens):
             raise ConfigError(
-                f"no_repeat = {beam.no_repeat}: no text of {length} tokens without repeats was found; "
-                "ask for fewer tokens, or allow more repeats"
+                f"found no text of {length} tokens with no_repeat = {beam.no_repeat}; set a shorter length, "
+                "or a larger no_repeat"
             )
         return tokens[: beam.n_best]
 
     def _writer(self, how: Sampling) -> Writer:
-        """What draws in this way: traced once, however many texts it writes."""
+        """The sampler with these options, traced once."""
         if how not in self._writers:
             self._writers[how] = Writer(self._step, self._encoder.size, how, self._banned)
         return self._writers[how]
 
     def _searcher(self, how: Beam) -> Searcher:
-        """What searches in this way: traced once, however many texts it finds."""
+        """The beam search with these options, traced once."""
         if how not in self._searchers:
             self._searchers[how] = Searcher(self._step, self._encoder.size, how, self._banned)
         return self._searchers[how]
@@ -141,5 +141,5 @@ class Answers:
 
     @property
     def _banned(self) -> tuple[int, ...]:
-        """What is never written: the token for the unknown."""
+        """Tokens that are never written: the unknown token."""
         return () if self._encoder.unknown is None else (self._encoder.unknown,)

@@ -23,11 +23,11 @@ _EVALUATION_WINDOW = 1024
 def open_source(
     source: Annotated[
         str | os.PathLike[str] | Iterable[str] | Corpus | Json | None,
-        "A text file, .gz, folder or 'glob*' of files, - for standard input, or a corpus by name: pydoc (the "
-        "default: Python's own language reference), timemachine, tinyshakespeare.",
+        "A text file, a .gz, a folder, a 'glob*' of files, - for standard input, or the name of a corpus: "
+        "pydoc (the default, Python's own language reference), timemachine or tinyshakespeare.",
     ] = None,
 ) -> Corpus:
-    """A text that is not read yet.
+    """Opens a text, which is not read yet.
 
     Args:
         source: see above; in Python also an iterable of texts, a `Corpus`, or what describes one.
@@ -63,7 +63,7 @@ class LanguagePart:
 
     @property
     def carries_state(self) -> bool:
-        """Whether rows read on where they stopped."""
+        """Whether rows continue where they ended in the previous batch."""
         return self.config.sampling == "sequential"
 
     def batches(
@@ -141,7 +141,7 @@ class LanguageData:
         )
 
     def in_order(self, name: str) -> LanguagePart | None:
-        """All of a part as one row: every token has everything before it as context."""
+        """The whole part as one row: every token has everything before it as context."""
         return self._in_order(self._ids[name], 1, _EVALUATION_WINDOW)
 
     def _in_order(self, ids: np.ndarray, batch: int, seq_len: int) -> LanguagePart | None:

@@ -16,7 +16,7 @@ from ostinato.tasks.language_model.writing import how_to_write
 if TYPE_CHECKING:
     from ostinato.tasks.language_model.answers import Answers
 
-_TEXTS, _DRAWING, _SEARCHING = Flag("Texts"), Flag("Drawing"), Flag("Searching instead")
+_TEXTS, _DRAWING, _SEARCHING = Flag("Texts"), Flag("Sampling"), Flag("Beam search")
 
 
 def generate(
@@ -28,36 +28,36 @@ def generate(
     temperature: Annotated[
         float | None,
         _DRAWING,
-        f"Lower is safer, higher is wilder; 0 always takes the likeliest token. Without it "
+        "Sampling temperature: higher values vary more, and 0 always takes the most likely token. By default "
         f"{Sampling().temperature:g}.",
     ] = None,
-    top_k: Annotated[int | None, _DRAWING, "Draw from the k likeliest tokens only."] = None,
+    top_k: Annotated[int | None, _DRAWING, "Sample from the k most likely tokens only."] = None,
     top_p: Annotated[
-        float | None, _DRAWING, "Draw from the likeliest tokens that together have this probability."
+        float | None, _DRAWING, "Sample from the most likely tokens with this total probability only."
     ] = None,
     repetition_penalty: Annotated[
-        float | None, _DRAWING, "Above 1, tokens already written become less likely."
+        float | None, _DRAWING, "Values above 1 make tokens that were already written less likely."
     ] = None,
     seed: Annotated[
-        int | None, _DRAWING, "The same seed writes the same text; without one it differs every time."
+        int | None, _DRAWING, "The random seed: the same seed writes the same text. By default it is drawn."
     ] = None,
     beam: Annotated[
         int | None,
         _SEARCHING,
-        "Search the likeliest text with a beam of so many; --count takes the best of them.",
+        "Search for the most likely text with a beam of this size, instead of sampling.",
     ] = None,
     no_repeat: Annotated[
-        int, _SEARCHING, "With --beam, write no sequence of so many tokens twice; 0 allows all."
+        int, _SEARCHING, "With --beam, no sequence of so many tokens occurs twice; 0 allows repeats."
     ] = 0,
     as_json: bool = False,
 ) -> Callable[[Answers], None]:
-    """Checks how texts are to be written.
+    """Checks the options of text generation.
 
     Returns:
-        What writes them, onto standard output while they are written.
+        A function that writes the texts to standard output.
 
     Raises:
-        ConfigError: for a value out of range, or flags that exclude each other.
+        ConfigError: when a value is out of range, or flags exclude each other.
         EncodingError: when the prompt has symbols that the model never saw.
     """
     options = {name: value for name, value in locals().items() if name not in ("facts", "as_json")}

@@ -1,4 +1,4 @@
-"""How text is to be written: settings that go together, checked before there is a network."""
+"""The options of text generation, checked before the network is built."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def how_to_write(
     beam: int | None,
     no_repeat: int,
 ) -> Sampling | Beam:
-    """How the next tokens are drawn, or searched.
+    """The options of sampling or of a beam search, checked.
 
     Args:
-        size: tokens in the vocabulary.
+        size: the vocabulary size.
         length, count, temperature, top_k, top_p, repetition_penalty, seed, beam, no_repeat: as for
             `LanguageModel.generate`.
 
@@ -33,9 +33,9 @@ def how_to_write(
         ConfigError: for a value out of range, or options that exclude each other.
     """
     if not 1 <= length <= 10_000_000:
-        raise ConfigError(f"length = {length}: expected 1 to 10 million tokens")
+        raise ConfigError(f"length must be 1 to 10 million tokens, got {length}")
     if not 1 <= count <= 10_000:
-        raise ConfigError(f"count = {count}: expected 1 to 10,000 texts")
+        raise ConfigError(f"count must be 1 to 10,000 texts, got {count}")
     chosen = {
         "temperature": temperature,
         "top_k": top_k,
@@ -45,13 +45,13 @@ def how_to_write(
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if beam is None:
         if no_repeat:
-            raise ConfigError("no_repeat belongs to a beam search: give beam, too")
+            raise ConfigError("no_repeat needs a beam search; give beam, too")
         return Sampling(**chosen).checked()
     if draws := [*chosen, *(["seed"] if seed is not None else [])]:
-        raise ConfigError(f"a beam search draws nothing: leave out beam, or {', '.join(draws)}")
+        raise ConfigError(f"a beam search does not sample; leave out beam, or {', '.join(draws)}")
     if length > _LONGEST_SEARCH:
-        raise ConfigError(f"length = {length}: a beam search writes {_LONGEST_SEARCH:,} tokens at most")
+        raise ConfigError(f"length must be at most {_LONGEST_SEARCH:,} tokens with a beam, got {length}")
     if count > beam >= 1:
-        raise ConfigError(f"count = {count}: a beam of {beam} finds no more than {beam}")
-    # All continuations have one length, so that a penalty for it would change nothing.
+        raise ConfigError(f"count must be at most {beam}, the beam size, got {count}")
+    # All continuations have the same length, so a length penalty would have no effect.
     return Beam(beam, length_penalty=0.0, no_repeat=no_repeat, n_best=count).checked(size)

@@ -1,4 +1,4 @@
-"""Using a translator: translations of sentences, evaluations, and where the decoder looked while it wrote."""
+"""Using a translator: translations of sentences, evaluations, and alignments."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _BATCH = 64
 
 
 class Answers:
-    """What a trained translator writes; the functions it runs are traced once for each beam.
+    """The answers of a trained translator; its functions are traced once for each beam.
 
     Args:
         model: the network.
-        task: it belongs to.
+        task: the task of the network.
         words: the vocabulary of both sides.
     """
 
@@ -44,8 +44,8 @@ class Answers:
         """A translation of each text, in their order, some thousand at a time.
 
         Args:
-            texts: sentences; a single string is a mistake.
-            beam: how translations are searched; None takes the usual beam, `Beam()`.
+            texts: sentences; a single string is an error.
+            beam: the options of the search; None is `Beam()`.
 
         Raises:
             ConfigError: when `texts` is a string, or something in it is not; a setting of the beam is out of
@@ -64,9 +64,9 @@ class Answers:
 
         Args:
             data: the pairs.
-            part: `train`, `validation` or `test`, one that the data has.
-            on_batch: called with (batches done, batches in all).
-            beam: how translations are searched; None takes the usual beam.
+            part: `train`, `validation` or `test`; the data must have it.
+            on_batch: called with (batches done, total batches).
+            beam: the options of the search; None is `Beam()`.
         """
         chosen, examples, model, task = data.part(part), data.examples, self._model, self._task
         if chosen is None:
@@ -90,11 +90,11 @@ class Answers:
     def evaluate_quickly(
         self, data: TranslatorData, part: str, on_batch: OnBatch | None = None
     ) -> Evaluation:
-        """`evaluate` as it is done at the end of every training: greedily, which is a few times faster."""
+        """`evaluate` with greedy search, for the end of every training; it is a few times faster."""
         return self.evaluate(data, part, on_batch, beam=Beam(size=1))
 
     def draw(self, evaluation: Evaluation, folder: Path) -> list[Path]:
-        """Draws an evaluation into a PNG file of a folder, and says which."""
+        """Draws an evaluation into PNG files in a folder; returns their paths."""
         from ostinato.tasks.translator import pictures
 
         return pictures.draw(evaluation, folder)
@@ -166,7 +166,7 @@ class Answers:
         return translate
 
     def align(self, source: str, target: str) -> Alignment:
-        """Where the decoder looks while it reads a translation.
+        """The attention of the decoder over a sentence and its translation.
 
         Args:
             source: a sentence.

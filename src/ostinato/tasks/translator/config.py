@@ -1,4 +1,4 @@
-"""What a translator reads and writes, and the network it trains."""
+"""The settings of a translator: its data and its network."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SideEncoder = Annotated[str, COMMON_DATA, AfterValidator(_known_encoder)]
 
 
 class TranslatorConfig(config.RecurrentConfig):
-    """A translator, trained from sentence pairs: a network that reads a sentence and writes another one.
+    """A translator, trained on sentence pairs: a network that reads a sentence and writes another one.
 
-    It learns anything of that kind: from one language to another, from written dates to ISO dates, from
-    letters to sounds.
+    It can learn any such task: from one language to another, from written dates to ISO dates, from letters to
+    sounds.
 
     Example: ostinato train translate pairs.tsv --test-fraction 0.05
 
@@ -41,48 +41,51 @@ class TranslatorConfig(config.RecurrentConfig):
     task: ClassVar[str] = "translator"
 
     source_encoder: SideEncoder = "auto"
-    """What a token of the source is: `char`, `byte`, `word` or `bpe`; `auto` takes characters for scripts
-    without spaces between words, else words."""
+    """What a token of the source is: `char`, `byte`, `word` or `bpe`; `auto` chooses `char` for scripts
+    without spaces between words, otherwise `word`."""
     target_encoder: SideEncoder = "auto"
-    """The same of the target, where `auto` takes bpe in place of words, so that nothing is unknown."""
+    """What a token of the target is: `char`, `byte`, `word` or `bpe`; `auto` chooses `char` for scripts
+    without spaces between words, otherwise `bpe`."""
     source_vocabulary: Annotated[int, DATA] = Field(default=8_000, ge=257, le=1_000_000)
-    """How many words or subwords of the source to know at most."""
+    """Largest number of words or subwords in the vocabulary of the source."""
     target_vocabulary: Annotated[int, DATA] = Field(default=8_000, ge=257, le=1_000_000)
-    """The same of the target."""
+    """Largest number of words or subwords in the vocabulary of the target."""
     joint_vocabulary: Annotated[bool, Flag("Data", names=("--joint-vocabulary/--own-vocabularies",))] = False
-    """One vocabulary and one embedding for both sides; both then have the source's encoder."""
+    """Whether source and target share one vocabulary, one embedding and the encoder of the source."""
     min_count: Annotated[int, DATA] = Field(default=1, ge=1)
-    """Rarer words and characters become `<unk>`, counted on the training part."""
+    """Words and characters that occur less often in the training part become `<unk>`."""
     unicode: Annotated[Literal["nfkc", "nfc", "none"], DATA] = "nfkc"
-    """How both sides are normalised: `nfkc`, `nfc` or `none`."""
+    """The Unicode normalization of source and target: `nfkc`, `nfc` or `none`."""
     lowercase: Annotated[Literal["none", "source", "both"], DATA] = "none"
-    """What is lower-cased: `none`, `source` or `both`."""
+    """Which side is lower-cased: `none`, `source` or `both`."""
     max_tokens: Annotated[int, COMMON_DATA] = Field(default=60, ge=1, le=100_000)
-    """Pairs with more tokens on a side are left out of training; longer sources are cut when they are
-    translated."""
+    """Pairs with more tokens on a side are left out of training; longer sentences are cut before
+    translation."""
     validation_fraction: Annotated[Fraction, DATA] = 0.05
-    """The part of the sources kept for validation, about."""
+    """Approximate fraction of the pairs kept for validation. Pairs with the same source stay together."""
     test_fraction: Annotated[Fraction, COMMON_DATA] = 0.0
-    """The part kept for testing, about. Where a pair belongs follows from its source alone."""
+    """Approximate fraction of the pairs kept for testing. Pairs with the same source stay together."""
     cell: config.Cell = "gru"
     units: config.Units = (256,)
     layers: config.Layers = None
     decoder_units: Annotated[tuple[int, ...] | None, Flag("Network", none="as --units")] = None
-    """Hidden units of each layer of the decoder; None takes the encoder's."""
+    """Hidden units of each layer of the decoder. By default they are those of the encoder."""
     reset_after: config.ResetAfter = True
     bidirectional: config.Bidirectional = False
-    """A second network of each layer of the encoder reads from the end."""
+    """Whether each layer of the encoder also reads the source backwards."""
     bridge: Annotated[Literal["auto", "copy", "dense", "zeros"], NETWORK] = "auto"
-    """How the decoder's first state is made from the encoder's last: `copy`; `dense`, through a tanh layer;
-    `zeros`; `auto` copies where sizes allow it, else takes a layer."""
+    """How the initial state of the decoder follows from the last state of the encoder: `copy`, `dense` (a
+    tanh layer) or `zeros`; `auto` copies if the sizes match, and uses a layer if not."""
     attention: Annotated[Literal["none", "additive", "multiplicative"], COMMON_NETWORK] = "multiplicative"
-    """`none`; `additive` (Bahdanau et al. 2014); `multiplicative` (Luong et al. 2015)."""
+    """The attention of the decoder: `none`, `additive` (Bahdanau et al. 2014) or `multiplicative` (Luong et
+    al. 2015)."""
     input_feeding: Annotated[bool, NETWORK] = False
-    """With multiplicative attention, feed what it found to the next step."""
+    """Whether multiplicative attention also feeds its result to the next decoder step (Luong et al. 2015)."""
     embedding: Annotated[int, NETWORK] = Field(default=256, ge=1, le=65536)
-    """Size of the embeddings of both sides."""
+    """Size of the token embeddings of source and target."""
     tied: Annotated[bool, Flag("Network", names=("--tied/--untied",))] = False
-    """The output layer shares the target embedding's weights (Press & Wolf 2017, arXiv:1608.05859)."""
+    """Whether the output layer shares the weights of the target embedding (Press & Wolf 2017,
+    arXiv:1608.05859)."""
     word_dropout: config.WordDropout = 0.0
     embedding_dropout: config.EmbeddingDropout = 0.0
     dropout: config.Dropout = 0.0
@@ -90,16 +93,15 @@ class TranslatorConfig(config.RecurrentConfig):
     output_dropout: config.OutputDropout = None
     engine: config.Engine = "auto"
     label_smoothing: Annotated[Fraction, TRAINING] = 0.0
-    """The probability that is spread over all tokens in the training loss (Szegedy et al. 2016,
+    """Label smoothing: the probability that the training loss spreads over all tokens (Szegedy et al. 2016,
     arXiv:1512.00567)."""
     scheduled_sampling: Annotated[float, TRAINING] = Field(default=0.0, ge=0, le=1)
-    """The fraction of target tokens that are replaced, in training, by what the network itself would have
-    written there (Bengio et al. 2015, arXiv:1506.03099; in two passes as in Mihaylova & Martins 2019,
-    arXiv:1906.07651)."""
+    """Fraction of target tokens that training replaces with the network's own predictions (Bengio et al.
+    2015, arXiv:1506.03099; in two passes as in Mihaylova & Martins 2019, arXiv:1906.07651)."""
     scheduled_sampling_steps: Annotated[int, TRAINING] = Field(default=1000, ge=1)
-    """Over so many steps that fraction rises from 0."""
+    """Number of steps over which scheduled sampling rises from 0 to its full fraction."""
     batch: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
-    """Pairs in a batch."""
+    """Number of sentence pairs in a batch."""
     seed: config.Seed = 0
 
     @property
@@ -109,19 +111,19 @@ class TranslatorConfig(config.RecurrentConfig):
 
     @property
     def features(self) -> int:
-        """Width of what the output layer reads."""
+        """The size of the output layer's input."""
         return self.embedding if self.tied else self.decoder_sizes[-1]
 
     @property
     def bridged(self) -> Literal["copy", "dense", "zeros"]:
-        """The bridge, `auto` resolved."""
+        """The bridge, with `auto` resolved."""
         if self.bridge != "auto":
             return self.bridge
         return "copy" if self._copies else "dense"
 
     @property
     def _copies(self) -> bool:
-        """Whether the decoder's layers are as wide as what the encoder's end in."""
+        """Whether the layers of the decoder are as wide as the final states of the encoder."""
         ends = [size * (1 + self.bidirectional) for size in self.units]
         first = len(ends) - len(self.decoder_sizes)
         return [ends[max(0, first + depth)] for depth in range(len(self.decoder_sizes))] == [
@@ -144,7 +146,7 @@ class TranslatorConfig(config.RecurrentConfig):
             raise ValueError("validation_fraction and test_fraction leave nothing to train on")
         if self.input_feeding and self.attention != "multiplicative":
             raise ValueError(
-                "input_feeding belongs to attention = 'multiplicative'; additive attention feeds its context "
+                "input_feeding needs attention = 'multiplicative'; additive attention feeds its context "
                 "anyway"
             )
         if self.bridge == "copy" and not self._copies:
@@ -152,7 +154,10 @@ class TranslatorConfig(config.RecurrentConfig):
                 "bridge = 'copy' needs decoder layers as wide as the encoder's (both directions together)"
             )
         if self.tied and self.attention == "none" and self.decoder_sizes[-1] != self.embedding:
-            raise ValueError("tied without attention needs a last decoder layer as wide as the embedding")
+            raise ValueError(
+                f"without attention, tied needs a last decoder layer of {self.embedding} units, the size of "
+                f"the embedding, got {self.decoder_sizes[-1]}"
+            )
         if self.engine == "scratch":
-            raise ValueError("engine = 'scratch' cannot skip padding; take another")
+            raise ValueError("engine = 'scratch' cannot skip padding; choose another engine")
         return self

@@ -29,14 +29,14 @@ _MOST_GROWTH = 100_000  # a word whose translation is as long as any that traini
 def open_source(
     source: Annotated[
         object,
-        "A file (or its .gz) with a sentence, a TAB and its translation on every line; or a file of "
-        "sentences, whose translations are in TARGET.",
+        "A file (or its .gz) with a sentence, a TAB and its translation on every line; or a file with one "
+        "sentence on every line, if TARGET has the translations.",
     ],
     target: Annotated[object, "A file with the translation of each line of SOURCE."] = None,
     *,
     skip_bad_rows: Annotated[bool, DATA, "Leave out lines that are not a pair."] = False,
 ) -> Pairs:
-    """Sentence pairs that are not read yet.
+    """Opens sentence pairs, which are not read yet.
 
     Args:
         source: see above; in Python also a tuple of two paths, (source, target) pairs, `Pairs`, or what

@@ -1,4 +1,4 @@
-"""The decoder of a translator: recurrent layers that write a sentence, looking at what was read."""
+"""The decoder of a translator: recurrent layers that write a sentence, with attention to the source."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ostinato.tasks.translator.config import TranslatorConfig
 
 
 class Memory(NamedTuple):
-    """What the encoder made of a batch of sentences.
+    """The encoder's results for a batch of sentences.
 
     Attributes:
         outputs: of its top layer at every token, shape (batch, source, width).
-        keys: what queries are compared with, shape (batch, source, units); the outputs without attention.
+        keys: the attention keys, shape (batch, source, units); without attention, the outputs.
         summary: the top layer's last outputs, shape (batch, width).
         mask: which tokens there are, bool, shape (batch, source).
     """

@@ -1,4 +1,4 @@
-"""What an evaluation of a translator found: BLEU and chrF by sacrebleu, by length, and samples.
+"""The evaluation of a translator: BLEU and chrF by sacrebleu, BLEU by length, and samples.
 
 BLEU: Papineni et al. 2002; chrF: Popović 2015; that figures can only be compared where the same tokeniser and
 settings made them, which a signature states: Post 2018, arXiv:1804.08771.
@@ -26,12 +26,12 @@ _ANALYSERS = {"ja-mecab": ("Japanese", "ja"), "ko-mecab": ("Korean", "ko")}
 
 @dataclass(frozen=True)
 class OfLength:
-    """How good the translations of sources of some lengths are.
+    """BLEU of the sources with lengths in some range.
 
     Attributes:
-        shortest, longest: the lengths, both included.
-        sentences: how many there are.
-        bleu: of their translations together.
+        shortest, longest: the range of lengths, both included.
+        sentences: the number of sources.
+        bleu: the BLEU of their translations.
     """
 
     shortest: int
@@ -42,7 +42,7 @@ class OfLength:
 
 @dataclass(frozen=True)
 class Sample:
-    """A source, what it should become, and what it became."""
+    """A source with its reference and its translation."""
 
     source: str
     reference: str
@@ -51,17 +51,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        part: what was evaluated: `train`, `validation`, `test`, or another source's name.
+        part: what was evaluated: `train`, `validation`, `test`, or the name of another source.
         figures: `bleu` and `chrf`, 0 to 100; `loss` in nats per target token and `perplexity`, both given the
             reference's tokens before it; and `sentences`, the number of pairs.
-        signatures: sacrebleu's, of `bleu` and of `chrf`: name them beside the figures.
-        length_unit: what the lengths of sources are counted in: `words` or `characters`.
-        lengths: BLEU by the length of the source, the shortest first, each with about as many sentences.
-        samples: some pairs from all over the part, the same in every evaluation of it.
-        notes: what should be known of the figures.
+        signatures: sacrebleu's signatures of `bleu` and `chrf`, to be given with the figures.
+        length_unit: the unit of source lengths: `words` or `characters`.
+        lengths: BLEU by the length of the source, shortest first, each over about the same number of
+            sentences.
+        samples: some pairs from the whole part, the same in every evaluation.
+        notes: notes on the figures.
     """
 
     part: str

@@ -21,8 +21,9 @@ class RecurrentTranslator(keras.Model):
 
     Args:
         config: the network's settings.
-        source_size: how many different source tokens there are, the special ones among them.
-        target_size: the same of the target. With a joint vocabulary both sides share one embedding.
+        source_size: the size of the source vocabulary, with the special tokens.
+        target_size: the size of the target vocabulary, with the special tokens. With a joint vocabulary both
+            sides share one embedding.
 
     Source: Sutskever et al. 2014, arXiv:1409.3215; Dive into Deep Learning, sections 10.6 and 10.7.
     """
@@ -95,7 +96,7 @@ class RecurrentTranslator(keras.Model):
         return Memory(outputs, keys, summary, mask), state
 
     def _bridge(self, states: list[State], parts: int) -> State:
-        """The decoder's first state, from those that the encoder ended in.
+        """The initial state of the decoder, from the final states of the encoder.
 
         A layer of the decoder gets that of the encoder's layer which is as far from the top; where the
         decoder is the deeper one, its lowest layers share the encoder's lowest.

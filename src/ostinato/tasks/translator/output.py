@@ -1,4 +1,4 @@
-"""What the command line asks of a translator, and how it prints translations and evaluations."""
+"""The command line of a translator: its flags, and how it prints translations and evaluations."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 _TRANSLATORS = Flag("Translators")
 _USUAL = Beam()
 
-BeamSize = Annotated[int, _TRANSLATORS, "Hypotheses kept at every step; 1 is greedy search."]
-LengthPenalty = Annotated[float, _TRANSLATORS, "Above 0, longer translations score better (Wu et al. 2016)."]
+BeamSize = Annotated[int, _TRANSLATORS, "Beam size: hypotheses kept at every step; 1 is greedy search."]
+LengthPenalty = Annotated[float, _TRANSLATORS, "Values above 0 favour longer translations (Wu et al. 2016)."]
 CoveragePenalty = Annotated[
     float,
     _TRANSLATORS,
-    "Above 0, translations that looked at all of the source score better (Wu et al. 2016).",
+    "Values above 0 favour translations that attend to the whole source (Wu et al. 2016).",
 ]
 NoRepeat = Annotated[
-    int, _TRANSLATORS, "No so many tokens in a row occur twice in a translation; 0 allows them."
+    int, _TRANSLATORS, "No sequence of so many tokens occurs twice in a translation; 0 allows repeats."
 ]
 
 
@@ -50,13 +50,13 @@ def predict(
     coverage_penalty: CoveragePenalty = _USUAL.coverage_penalty,
     no_repeat: NoRepeat = _USUAL.no_repeat,
     attention: Annotated[
-        bool, _TRANSLATORS, "Show where the network looked while it wrote each token."
+        bool, _TRANSLATORS, "Show which source tokens the network attended to for each target token."
     ] = False,
     attention_image: Annotated[
-        Path | None, _TRANSLATORS, "Draw that as a PNG file, of a single text."
+        Path | None, _TRANSLATORS, "Draw the attention of a single text into this PNG file."
     ] = None,
 ) -> Callable[[Answers], Printer]:
-    """Checks how translations are to be searched, and returns what prints them.
+    """Checks the options of the search, and returns what prints the translations.
 
     Raises:
         ConfigError: for a value out of range, or attention that there is not.
@@ -81,7 +81,7 @@ def evaluate(
     coverage_penalty: CoveragePenalty = _USUAL.coverage_penalty,
     no_repeat: NoRepeat = _USUAL.no_repeat,
 ) -> tuple[dict[str, object], Callable[[Evaluation], None]]:
-    """How translations are searched, and what prints BLEU by length and samples. Raises ConfigError."""
+    """Checks the options of the search; returns them, and what prints the details. Raises ConfigError."""
     search = _checked(facts, Beam(beam, length_penalty, coverage_penalty, no_repeat))
     return {"beam": search}, show_evaluation
 
@@ -91,15 +91,15 @@ def _checked(facts: RunFacts, beam: Beam) -> Beam:
 
 
 class TranslationPrinter:
-    """Prints the translation of every text, counts what was odd, and tells it at the end.
+    """Prints the translation of every text, and at the end how many were cut, empty or unknown.
 
     Args:
-        answers: of a trained translator.
-        max_tokens: of a text that are translated at most.
-        beam: how translations are searched.
-        as_json: whether a text gets a JSON object.
-        attention: whether to show where the decoder looked.
-        image: where to draw that, of a single text.
+        answers: the answers of a trained translator.
+        max_tokens: the largest number of tokens that is translated.
+        beam: the options of the search.
+        as_json: whether to print a JSON object for each text.
+        attention: whether to show the attention.
+        image: the file to draw the attention of a single text into.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class TranslationPrinter:
             self._said += 1
 
     def end(self) -> None:
-        """Tells what was odd on standard error."""
+        """Prints how many texts were cut, empty or unknown, on standard error."""
         for count, what in (
             (self._cut, f"longer than {self._max_tokens:,} tokens; only the beginning was translated"),
             (self._empty, "empty, and so is what became of it"),
@@ -141,7 +141,7 @@ class TranslationPrinter:
                 )
 
     def _alignment(self, text: str, translation: Translation) -> Alignment | None:
-        """Where the decoder looked, perhaps drawn; None where nobody asks, or nothing was translated."""
+        """The attention, also drawn if asked for; None if it is not needed or nothing was translated."""
         if not self._attention and self._image is None:
             return None
         if translation.empty or translation.unknown:
@@ -202,7 +202,7 @@ def _one_line(text: str) -> str:
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
-    """What the figures rest on, BLEU by the length of the source, and samples."""
+    """Prints the signatures, BLEU by the length of the source, and samples."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""What a translator makes of a sentence, and where the decoder looked while it wrote."""
+"""A translation of a sentence, and the attention of the decoder."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Translation:
-    """What a translator makes of a sentence.
+    """The translation of a sentence.
 
     Attributes:
         text: the best translation.
         score: its log-probability, penalties applied; nan where there is none.
-        candidates: the n best, the best first.
-        tokens: how long the source is.
-        cut: whether it is longer than what the model saw, so that only its beginning was translated.
-        empty: whether there is nothing in it; the translation is then empty.
-        unknown: whether no token of it is known; it is then repeated as it is.
+        candidates: the n best translations, the best first.
+        tokens: the number of source tokens.
+        cut: whether the source was too long, and only its beginning was translated.
+        empty: whether the source is empty; the translation is then empty too.
+        unknown: whether no token of the source is known; it is then repeated as it is.
     """
 
     text: str
@@ -40,11 +40,11 @@ class Translation:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where the decoder looked while it wrote a translation.
+    """The attention of the decoder for one translation.
 
     Attributes:
-        source: the source's tokens.
-        target: the translation's tokens, its end included.
+        source: the source tokens.
+        target: the target tokens, with the end token.
         weights: shape (target, source); each row sums to one.
     """
 

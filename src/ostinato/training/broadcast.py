@@ -1,7 +1,7 @@
-"""What the chief hands to the other workers when a training goes on: the run, and the checkpoint it read.
+"""Broadcasts the run and the checkpoint that the chief read, when several workers resume a training.
 
-They would not all see the same files: not every cluster has a folder that all machines share, and one that is
-shared over a network may show an older checkpoint to one machine than to another.
+Workers do not read the files themselves. A cluster may have no shared folder, and a network file system may
+show one machine an older checkpoint than another.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from ostinato.runs.directory import RunDirectory
 from ostinato.training.workers import Workers
 
 
-def hand_over(
+def broadcast_run(
     found: tuple[RunDirectory, Checkpoint] | None, workers: Workers
 ) -> tuple[RunDirectory, Checkpoint]:
-    """What the chief found, on every worker.
+    """The chief's run and checkpoint, on every worker.
 
     Args:
-        found: the run and its checkpoint; None on the others.
-        workers: all of which must ask.
+        found: the chief's run and checkpoint; None on the other workers.
+        workers: every one of them must call this.
     """
     if workers.count > 1:
-        return _unpack(workers.bytes_told_by(0, b"" if found is None else _pack(*found)))
+        return _unpack(workers.broadcast_bytes(0, b"" if found is None else _pack(*found)))
     assert found is not None
     return found
 
