@@ -16,7 +16,7 @@ ARRAYS = ("source", "source_lengths", "target", "target_lengths")
 
 
 def test_a_joint_vocabulary_lower_cases_both_sides_or_none():
-    with pytest.raises(ConfigError, match="both sides are made lower-case or none is"):
+    with pytest.raises(ConfigError, match="lowercase must be none or both with a joint vocabulary"):
         prepared(joint_vocabulary=True, lowercase="source")
 
 
