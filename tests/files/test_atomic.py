@@ -100,3 +100,12 @@ def test_a_disk_without_room_keeps_the_old_file_and_nothing_half_written(tmp_pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"loss": "old"}
+
+
+def test_a_file_is_safe_before_it_replaces_another_and_leaves_nothing_beside_it(tmp_path, disk):
+    path = tmp_path / "recipe.toml"
+    for content in (b"old", b"a newer one"):
+        files.replace(path, content)
+        assert path.read_bytes() == content
+    assert (disk.renamed, disk.too_early) == ([path, path], [])
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,6 +1,6 @@
 """A dropout mask follows from the seed, the step, the site and the global row, and from nothing else."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def key(seed: int = 0, step: int = 0, first_row: int = 0) -> DropoutKey:
     return DropoutKey(tf.constant(seed), tf.constant(step), tf.constant(first_row))
 
 
-def mask(shape: tuple[int, ...], rate: float = 0.5, site: str = "one", **which: int) -> np.ndarray:
+def mask(shape: tuple[int, ...], rate: float = 0.5, site: str = "a", **which: int) -> np.ndarray:
     return dropout(tf.ones(shape), rate, key(**which), site=site).numpy()
 
 
@@ -49,10 +49,20 @@ def test_they_join_also_where_the_draw_is_split_over_threads():
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("changed", [{"seed": 1}, {"step": 1}, {"first_row": 1}, {"site": "two"}])
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"step": 1}, {"first_row": 1}, {"site": "b"}])
 def test_another_seed_step_row_or_site_draws_another_mask(changed):
     share_equal = np.mean(mask((10, 10, 10)) == mask((10, 10, 10), **changed))
     assert 0.4 < share_equal < 0.6
+
+
+def test_each_step_of_a_loop_over_time_draws_a_mask_of_its_own():
+    def at(time: int | None) -> np.ndarray:
+        here = key()._replace(time=None if time is None else tf.constant(time))
+        return dropout(tf.ones((10, 100)), 0.5, here, site="a").numpy()
+
+    np.testing.assert_array_equal(at(2), at(2))
+    for one, other in combinations((None, 0, 1, 2, 1000), 2):
+        assert 0.4 < np.mean(at(one) == at(other)) < 0.6
 
 
 def test_no_two_rows_have_the_same_mask():
@@ -70,21 +80,21 @@ def test_the_rate_is_about_right_and_the_rest_is_scaled_up(rate, seed):
 
 def test_nothing_is_dropped_in_evaluation_or_at_rate_zero():
     x = tf.random.stateless_normal((3, 4, 5), seed=(1, 2))
-    assert dropout(x, 0.5, None, site="one") is x
-    assert dropout(x, 0.0, key(), site="one") is x
+    assert dropout(x, 0.5, None, site="a") is x
+    assert dropout(x, 0.0, key(), site="a") is x
 
 
 def test_gradients_flow_through_what_is_kept():
     x = tf.random.stateless_normal((3, 4, 5), seed=(1, 2))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = tf.reduce_sum(dropout(x, 0.4, key(), site="one"))
+        y = tf.reduce_sum(dropout(x, 0.4, key(), site="a"))
     np.testing.assert_allclose(tape.gradient(y, x), mask((3, 4, 5), 0.4), rtol=1e-6)
 
 
 def test_a_graph_with_unknown_sizes_draws_the_same_mask():
     graph = tf.function(
-        lambda x, step: dropout(x, 0.5, DropoutKey(tf.constant(0), step, tf.constant(0)), site="one"),
+        lambda x, step: dropout(x, 0.5, DropoutKey(tf.constant(0), step, tf.constant(0)), site="a"),
         input_signature=[tf.TensorSpec([None, None, 3]), tf.TensorSpec([], tf.int32)],
     )
     np.testing.assert_array_equal(graph(tf.ones((4, 5, 3)), tf.constant(9)), mask((4, 5, 3), step=9))
@@ -104,7 +114,7 @@ def layer(cell: str, engine: str = "auto", rate: float = 0.4, **options):
     return layer
 
 
-def run(layer, x, which: DropoutKey | None, site: str = "nine", **options) -> tf.Tensor:
+def run(layer, x, which: DropoutKey | None, site: str = "layer", **options) -> tf.Tensor:
     with recurrent_masks(layer, x, which, site=site):
         return layer(x, training=which is not None, **options)
 
@@ -126,7 +136,7 @@ KINDS = pytest.mark.parametrize(("cell", "options"), CELLS, ids=["rnn", "gru", "
 def test_each_gate_of_an_lstm_sees_its_own_part_of_the_past_at_all_steps():
     lstm, x = layer("lstm"), inputs().numpy()
     kernel, recurrent_kernel, bias = lstm.get_weights()
-    drop = np.split(mask((4, 20), 0.4, site="nine", step=7), 4, axis=1)
+    drop = np.split(mask((4, 20), 0.4, site="layer", step=7), 4, axis=1)
     h = c = np.zeros((4, 5))
     for step in range(6):
         parts = zip(np.split(recurrent_kernel, 4, axis=1), drop, strict=True)
@@ -140,7 +150,7 @@ def test_each_gate_of_an_lstm_sees_its_own_part_of_the_past_at_all_steps():
 @pytest.mark.parametrize("engine", ["native", "keras"])
 def test_each_gate_of_a_gru_that_resets_before_sees_its_own_part_of_the_past_and_so_do_the_gradients(engine):
     gru, x, units = layer("gru", engine, reset_after=False), inputs(), 5
-    drop = tf.split(mask((4, 3 * units), 0.4, site="nine", step=7), 3, axis=1)
+    drop = tf.split(mask((4, 3 * units), 0.4, site="layer", step=7), 3, axis=1)
     assert not any(np.array_equal(one, other) for one, other in pairwise([*drop, drop[0]]))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
@@ -195,7 +205,7 @@ def test_another_step_or_site_drops_others_and_an_evaluation_none(cell, options,
     first, again = run(one, x, key(step=2)), run(one, x, key(step=2))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, run(one, x, key(step=3)))
-    assert not np.allclose(first, run(one, x, key(step=2), site="ten"))
+    assert not np.allclose(first, run(one, x, key(step=2), site="other"))
     without = layer(cell, engine, rate=0.0, **options)
     np.testing.assert_allclose(run(one, x, None), without(x), atol=1e-6)
 
@@ -226,7 +236,7 @@ def test_a_graph_with_unknown_sizes_runs_as_eager_code(cell, options):
 
 def test_afterwards_a_layer_draws_by_itself_again_even_if_it_failed():
     one, x = layer("gru"), inputs()
-    with pytest.raises(ValueError, match="expected 7"), recurrent_masks(one, x, key(), site="nine"):
+    with pytest.raises(ValueError, match="expected 7"), recurrent_masks(one, x, key(), site="layer"):
         raise ValueError("expected 7")
     assert "get_recurrent_dropout_mask" not in vars(one.cell)
     assert not np.allclose(one(x, training=True), one(x, training=True))
@@ -239,7 +249,7 @@ def test_token_ids_drop_what_their_one_hot_vectors_drop(cell):
     state = [h, h] if cell == "lstm" else [h]
     one_hot = tf.one_hot(ids, 3)
     expected = run(one, one_hot, key(), initial_state=state)
-    with recurrent_masks(one, ids, key(), site="nine"):
+    with recurrent_masks(one, ids, key(), site="layer"):
         found = one.over_ids(ids, 3, initial_state=state, training=True)
     for part, expected_part in zip(found, expected, strict=True):
         np.testing.assert_allclose(part, expected_part, atol=1e-6)

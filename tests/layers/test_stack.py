@@ -80,12 +80,12 @@ def test_two_halves_with_the_state_carried_equal_one_go(cell, cut):
 
 
 def test_dropout_acts_between_the_layers_and_nowhere_else():
-    stack, x = RecurrentStack("gru", (8, 6, 4), dropout=0.5), sequence()
+    stack, x = RecurrentStack("gru", (8, 6, 4), dropout=0.5, name="deep"), sequence()
     state = stack.initial_state(3)
     in_evaluation, in_training = stack(x, state), stack(x, state, KEY)
     assert_equal(in_evaluation, by_hand(stack, x, state))
     dropped = by_hand(
-        stack, x, state, drop=lambda x, depth: dropout(x, 0.5, KEY, site=f"{stack.name}/layer_{depth}/input")
+        stack, x, state, drop=lambda x, depth: dropout(x, 0.5, KEY, site=f"deep/layer_{depth}/input")
     )
     assert_equal(in_training, dropped)
     assert not np.allclose(in_training[0], in_evaluation[0])
@@ -95,13 +95,13 @@ def test_dropout_acts_between_the_layers_and_nowhere_else():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_dropout_within_the_layers_is_drawn_at_a_site_for_each(cell):
-    stack, x = RecurrentStack(cell, (8, 8), recurrent_dropout=0.5), sequence()
+    stack, x = RecurrentStack(cell, (8, 8), recurrent_dropout=0.5, name="deep"), sequence()
     state = random_state(stack)
     in_training, in_evaluation = stack(x, state, KEY), stack(x, state)
     assert_equal(in_evaluation, by_hand(stack, x, state))
     for depth, layer in enumerate(stack.layers):
         parts, state = state[: len(layer.state_size)], state[len(layer.state_size) :]
-        with recurrent_masks(layer, x, KEY, site=f"{stack.name}/layer_{depth}/recurrent"):
+        with recurrent_masks(layer, x, KEY, site=f"deep/layer_{depth}/recurrent"):
             x, *_ = layer(x, initial_state=parts, training=True)
     np.testing.assert_allclose(in_training[0], x, atol=1e-6)
     assert not np.allclose(in_training[0], in_evaluation[0])

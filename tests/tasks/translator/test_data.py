@@ -16,7 +16,7 @@ ARRAYS = ("source", "source_lengths", "target", "target_lengths")
 
 
 def test_a_joint_vocabulary_lower_cases_both_sides_or_none():
-    with pytest.raises(ConfigError, match="lowercase must be none or both"):
+    with pytest.raises(ConfigError, match="lowercase must be none or both with a joint vocabulary"):
         prepared(joint_vocabulary=True, lowercase="source")
 
 
@@ -121,6 +121,16 @@ def test_translations_may_grow_as_much_as_any_in_training_did():
     assert ready.data.words.growth == 7
     again = Ready(ready.config, [("one two", "x" * 99)], vocabulary=ready.data.vocabulary, whole=True)
     assert again.data.words.growth == 7
+
+
+def test_a_run_that_starts_from_another_lets_translations_grow_as_much_as_either_did():
+    def pairs(growth: int) -> list[tuple[str, str]]:
+        return [("one", "x" * (FREE_TOKENS + growth)), ("two", "y")]
+
+    for before, after in ((7, 3), (3, 7)):
+        other = prepared(pairs(before), validation_fraction=0.0)
+        ready = Ready(other.config, pairs(after), vocabulary=other.data.vocabulary)
+        assert (other.data.words.growth, ready.data.words.growth) == (before, 7)
 
 
 @pytest.mark.parametrize(
