@@ -89,6 +89,7 @@ def replace(path: Path, data: bytes) -> None:
         with writing(path):
             write_synced(partial_path, data)
             os.replace(partial_path, path)
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):
             partial_path.unlink(missing_ok=True)
