@@ -5,8 +5,8 @@
 e are the embedded tokens, and F is the score of the prediction. The contributions of all tokens add up to
 F(e) − F(0): the score of the text minus that of a baseline, in which every embedding is zero.
 
-Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks", arXiv:1703.01365. Not to be
-confused with attention weights, nor with the plain gradient times the input, which do not add up to anything.
+Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks", arXiv:1703.01365. Attention
+weights and the plain gradient times the input are different quantities: they do not add up to the score.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ostinato.tasks.classifier.predictions import Prediction
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 
 STEPS = 64
-"""Intervals of the path from the baseline to the text, before some are halved."""
+"""The number of intervals of the path from the baseline to the text, before some are halved."""
 _GROWTH = 16
 """The largest factor by which halving may increase the number of intervals."""
 _TOLERANCE = 1.5e-4
 """The largest error of an interval, as a fraction of the change of the score on the whole path."""
 _FLAT, _NARROWEST = 1e-3, 2.0**-22
-"""A change of the score, and a width of an interval, that drown in the rounding of float32 below."""
+"""Smaller changes of the score, and narrower intervals, are lost in the rounding of float32."""
 _TOKENS_TOGETHER = 1 << 15
 
 _BEFORE_A_WORD = re.compile(r"(?<=\S)(?=[ \t\n\r]+\S)")
@@ -52,8 +52,8 @@ class Attribution:
 
     Attributes:
         prediction: the prediction.
-        towards: the label, or joined labels, that positive contributions speak for: those of the prediction
-            or, if no label was predicted, the most likely one.
+        towards: the label, or joined labels, that positive contributions support: the predicted ones or, if
+            no label was predicted, the most likely one.
         contributions: the words that were read, in order, each with its share of `score - baseline`. A word
             is the text between white space, normalized and without characters that the encoder does not know.
             Text that was cut off is not included. Empty for an empty text.
@@ -72,8 +72,8 @@ class Attribution:
     def gap(self) -> float:
         """`score - baseline` minus the sum of the contributions.
 
-        It is small unless the score jumps on the path from the baseline to the text, as that of a long
-        recurrence may. No float32 gradient tells which words cause the jump, so it is assigned to none.
+        It is small unless the score jumps on the path from the baseline to the text, as it may in a long
+        recurrence. Float32 gradients do not show which words cause the jump, so no word gets it.
         """
         total = sum(contribution for _, contribution in self.contributions)
         return abs(total - (self.score - self.baseline))
@@ -97,21 +97,21 @@ class Attributor:
 
     Args:
         model: a trained network.
-        config: its settings.
-        words: its vocabulary of texts and labels.
+        config: the settings of the network.
+        words: the vocabulary of the network.
     """
 
     def __init__(self, model: RecurrentClassifier, config: ClassifierConfig, words: ClassifierVocabulary):
         self._model, self._config, self._words = model, config, words
 
     def attribution(self, text: str, prediction: Prediction, steps: int = STEPS) -> Attribution:
-        """What each word of a text contributed to its prediction.
+        """The contribution of each word of a text to its prediction.
 
         Args:
             text: any text.
-            prediction: what the classifier says about it.
-            steps: intervals that the way from the baseline to the text is cut into; more make the gap
-                smaller.
+            prediction: the prediction for the text.
+            steps: the number of intervals of the path from the baseline to the text; more intervals make the
+                gap smaller.
         """
         encoder, labels, max_tokens = self._words.encoder, self._words.labels, self._words.max_tokens
         probabilities = np.array(list(prediction.probabilities.values()))
@@ -141,17 +141,18 @@ class Attributor:
 def integrated_gradients(
     model: RecurrentClassifier, tokens: np.ndarray, direction: np.ndarray, steps: int = STEPS
 ) -> tuple[np.ndarray, float, float]:
-    """What each token contributed to a score.
+    """The contribution of each token to a score.
 
-    The scores at both ends of an interval say what all tokens together contribute in it. Where the trapezoids
-    between their gradients are far from that, as where a recurrence tips over from one answer to another, the
-    interval is halved.
+    The scores at both ends of an interval give the contribution of all tokens together in it. If the
+    trapezoidal rule over the gradients is far from that, as where a recurrence switches from one answer to
+    another, the interval is halved.
 
     Args:
         model: a trained model.
-        tokens: a text without padding that would be skipped, shape (time,), int32; 0 is padding that is read.
-        direction: the score is the product of the logits with it, shape (outputs,), float32.
-        steps: intervals to begin with; rough ones are halved until there are sixteen times as many.
+        tokens: a text, shape (time,), int32; 0 is padding that is read. Padding that is skipped is left out.
+        direction: float32, shape (outputs,); the score is its dot product with the logits.
+        steps: the number of intervals at first. Inexact ones are halved until there are sixteen times as
+            many.
 
     Returns:
         The contributions, float64, shape (time,), zero for padding; the score of the baseline; and the score
@@ -174,7 +175,7 @@ def integrated_gradients(
         points = np.insert(points, halved + 1, between)
         scores = np.insert(scores, halved + 1, more)
         products = np.insert(products, halved + 1, their_products, axis=0)
-    # Gradients at the ends of a leap that float32 cannot see into say nothing of what happens within.
+    # In a jump narrower than float32 can resolve, the gradients at both ends are meaningless.
     each[rough & (widths <= _NARROWEST)] = 0.0
     return each.sum(axis=0), float(scores[0]), float(scores[-1])
 
@@ -182,7 +183,7 @@ def integrated_gradients(
 def _along(
     model: RecurrentClassifier, tokens: np.ndarray, direction: np.ndarray, points: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The scores at points of the way, (points,), and gradients times embeddings, (points, time)."""
+    """The scores at points of the path, (points,), and gradients times embeddings, (points, time)."""
     together = max(1, _TOKENS_TOGETHER // len(tokens))
     pieces = [
         _path(model)(
@@ -198,10 +199,10 @@ def _along(
 
 @lru_cache(maxsize=1)
 def _path(model: RecurrentClassifier) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-    """The function of points on the way to a text, traced once for texts of every length.
+    """The function of points on the path to a text, traced once for texts of every length.
 
-    It returns the score at every point, shape (points,), and the tokens' gradients there times their
-    embeddings, shape (points, time).
+    It returns the score at every point, shape (points,), and the gradients of the tokens at that point times
+    their embeddings, shape (points, time).
     """
 
     @tf.function(
@@ -227,21 +228,21 @@ def _path(model: RecurrentClassifier) -> Callable[..., tuple[tf.Tensor, tf.Tenso
 
 
 def words_of(encoder: Encoder, text: str, tokens: int) -> tuple[list[str], np.ndarray]:
-    """The words of a text as an encoder reads it, and to which of them its tokens belong.
+    """The words of a text as an encoder reads it, and the word that each token belongs to.
 
-    White space belongs to the word after it, at the end of the text to the word before it.
+    White space belongs to the word after it or, at the end of the text, to the word before it.
 
     Args:
-        encoder: any.
-        text: any text that is not empty for it.
-        tokens: how many tokens `encode_text` makes of it.
+        encoder: the encoder.
+        text: a text with at least one token.
+        tokens: the number of tokens that `encode_text` makes of it.
 
     Returns:
-        The words, and the place of each token's word among them, shape (tokens,).
+        The words, and the index of the word of each token, shape (tokens,).
     """
     if encoder.fixed_alphabet:
-        text = encoder.decode(encode_text(encoder, text))  # without what it does not know
-    # No encoder joins characters across such a place, so that encoding the pieces equals encoding the whole.
+        text = encoder.decode(encode_text(encoder, text))  # without unknown characters
+    # No encoder joins characters across these places, so encoding the pieces equals encoding the whole.
     pieces = _BEFORE_A_WORD.split(normalize_text(text, encoder.normalize))
     sizes = [len(encode_text(encoder, pieces[0])), *(len(encoder.encode(piece)) for piece in pieces[1:])]
     word_of = np.searchsorted(np.cumsum(sizes), np.arange(tokens), side="right")

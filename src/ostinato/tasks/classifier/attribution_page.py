@@ -1,4 +1,4 @@
-"""Attributions as a web page: each word coloured by what it contributed."""
+"""Attributions as a web page: each word is coloured by its contribution."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ostinato.tasks.classifier.attribution import Attribution
 
 
 def page(attributions: Sequence[Attribution], title: str) -> str:
-    """A complete HTML page, without scripts and without anything from elsewhere.
+    """A complete HTML page without scripts or external resources.
 
     Args:
-        attributions: of any number of texts.
-        title: what they are about, for example the run's path.
+        attributions: the attributions of any number of texts.
+        title: the title of the page, for example the path of the run.
     """
     texts = "\n".join(map(_section, attributions))
     return _PAGE.format(style=_STYLE, title=escape(title), texts=texts)

@@ -1,4 +1,4 @@
-"""Attributions on a terminal: words in colours, or with their contributions where there are none."""
+"""Attributions on a terminal: words in colours or, without colours, with their contributions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from ostinato.tasks.classifier.attribution import Attribution
 
 _FOR, _AGAINST = (64, 192, 96), (240, 96, 88)
-"""The colours, red, green and blue, of words that speak for a label and against it."""
+"""The (red, green, blue) colours of words for a label and against it."""
 _FAINT = 0.05
-"""Words that contribute less than this part of the greatest contribution have no colour."""
+"""Words with less than this fraction of the greatest contribution have no colour."""
 
 
 def show(attribution: Attribution) -> None:
-    """The words of a text in colours, or with their contributions in brackets where there are none."""
+    """Prints the words of a text in colours or, without colours, with their contributions in brackets."""
     from rich.console import Console
     from rich.text import Text
 
@@ -38,7 +38,7 @@ def show(attribution: Attribution) -> None:
 
 
 def _colour(strength: float) -> str:
-    """The style of a word: the greener the more it speaks for the label, the redder the more against it."""
+    """The style of a word: green for the label, red against it, stronger for a greater contribution."""
     if abs(strength) < _FAINT:
         return ""
     full = _FOR if strength > 0 else _AGAINST

@@ -80,8 +80,8 @@ def sureness(decisions: Decisions, *, several: bool) -> np.ndarray:
     """The probability of each whole prediction, shape (n,).
 
     Args:
-        decisions: n of them.
-        several: whether a text may have several labels; these are then taken as independent.
+        decisions: the predictions of n texts.
+        several: whether a text may have several labels, which are then taken as independent.
     """
     if several:
         return np.where(decisions.chosen, decisions.probabilities, 1 - decisions.probabilities).prod(axis=1)
@@ -91,8 +91,8 @@ def sureness(decisions: Decisions, *, several: bool) -> np.ndarray:
 def figures_of(decisions: Decisions, *, several: bool) -> dict[str, float]:
     """All figures except the loss.
 
-    If a text may have several labels, the calibration error is over the yes or no of every label. ROC-AUC is
-    nan if every text has the same label.
+    If a text may have several labels, every label counts as one yes-or-no decision in the calibration error.
+    ROC-AUC is nan if every text has the same label.
     """
     if several:
         sure = np.maximum(decisions.probabilities, 1 - decisions.probabilities).ravel()

@@ -1,6 +1,6 @@
-"""How good a classifier is: figures over (truth, probability) pairs.
+"""The metrics of a classifier.
 
-Written out in NumPy, a few lines each: scikit-learn and SciPy would be a large dependency for four formulas.
+They are written in NumPy: scikit-learn and SciPy would be large dependencies for four formulas.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ def confusion_matrix(truth: np.ndarray, chosen: np.ndarray, classes: int) -> np.
     Args:
         truth: class numbers, shape (n,).
         chosen: class numbers, shape (n,).
-        classes: how many there are.
+        classes: the number of classes.
 
     Returns:
-        int64, shape (classes, classes): a row is what is true, a column what was chosen.
+        int64, shape (classes, classes): a row is a true class, a column a predicted class.
     """
     pairs = truth.astype(np.int64) * classes + chosen
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
@@ -32,7 +32,7 @@ def macro_f1(truth: np.ndarray, chosen: np.ndarray) -> float:
     Classes that are neither true nor predicted anywhere are left out.
 
     Args:
-        truth: bool, shape (n, classes): which classes each example has.
+        truth: bool, shape (n, classes): the classes of each example.
         chosen: bool, shape (n, classes).
     """
     hits = (truth & chosen).sum(axis=0)
@@ -42,14 +42,15 @@ def macro_f1(truth: np.ndarray, chosen: np.ndarray) -> float:
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:
-    """How often an example of a class scores above an example of another class; ties count half.
+    """The area under the ROC curve, from ranks (Mann & Whitney 1947).
 
-    This is the area under the ROC curve, by ranks (Mann & Whitney 1947). With several classes it is the mean
-    over classes that some examples have and others do not; nan if there is none.
+    It is the fraction of (positive, negative) pairs of examples in which the positive one has the higher
+    score; ties count half. With several classes it is the mean over the classes that have positive and
+    negative examples, or nan if there are none.
 
     Args:
         truth: bool, shape (n, classes) or (n,).
-        scores: shape as truth; only their order counts.
+        scores: the same shape; only their order matters.
     """
     truth, scores = truth.reshape(len(truth), -1), scores.reshape(len(scores), -1)
     areas = []
@@ -68,7 +69,7 @@ def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
     """False and true positive rates over all thresholds, from (0, 0) to (1, 1).
 
     Args:
-        truth: bool, shape (n,), with both values in it.
+        truth: bool, shape (n,), with at least one True and one False.
         scores: shape (n,).
     """
     order = np.argsort(-scores, kind="stable")
@@ -79,15 +80,15 @@ def roc_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def reliability(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How often predictions of about the same confidence are right.
+    """The accuracy of predictions by their confidence.
 
     Args:
-        right: bool, shape (n,).
-        confidence: the probability given to what was decided, shape (n,).
+        right: whether each prediction is right, bool, shape (n,).
+        confidence: the probability of each prediction, shape (n,).
 
     Returns:
-        Of each of `BINS` equal bins of confidence: how many decisions fall into it, their mean confidence,
-        and the fraction that is right (zeros where there is none).
+        For each of `BINS` equal bins of confidence: the number of predictions, their mean confidence, and
+        their accuracy. The last two are zero for an empty bin.
     """
     places = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     count = np.bincount(places, minlength=BINS)
@@ -97,13 +98,13 @@ def reliability(right: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, 
 
 
 def calibration_error(right: np.ndarray, confidence: np.ndarray) -> float:
-    """The expected calibration error: the mean distance of confidence and accuracy over bins.
+    """The expected calibration error: the mean distance between confidence and accuracy over bins.
 
-    Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599.
+    Source: Guo et al. 2017, "On calibration of modern neural networks", arXiv:1706.04599.
 
     Args:
-        right: bool, shape (n,).
-        confidence: the probability given to what was decided, shape (n,).
+        right: whether each prediction is right, bool, shape (n,).
+        confidence: the probability of each prediction, shape (n,).
     """
     count, mean_confidence, accuracy = reliability(right, confidence)
     return float((count * np.abs(mean_confidence - accuracy)).sum() / count.sum())

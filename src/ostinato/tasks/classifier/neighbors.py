@@ -1,4 +1,4 @@
-"""Which words the embedding has learned to be alike, as TensorFlow Tutorial #20 (Pedersen) looks at it."""
+"""The nearest words in the embedding, as in TensorFlow Tutorial #20 (Pedersen)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ostinato.errors import EncodingError
 def neighbors(
     encoder: Encoder, vectors: np.ndarray, word: str, count: int = 10
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """The tokens whose embeddings are nearest to a word's, and those farthest from it.
+    """The tokens whose embeddings are nearest to that of a word, and those farthest from it.
 
     Args:
-        encoder: knows the tokens.
-        vectors: their embeddings, shape (tokens, embedding).
+        encoder: the encoder of the run.
+        vectors: the embeddings of its tokens, shape (tokens, embedding).
         word: a token of the vocabulary, without the space before it.
-        count: how many of each.
+        count: the number of tokens in each list.
 
     Returns:
-        (token, cosine) pairs, the nearest first; and the farthest first.
+        Two lists of (token, cosine): the nearest first, and the farthest first.
 
     Raises:
-        EncodingError: when the vocabulary has no such token.
+        EncodingError: if the vocabulary has no such token.
     """
     names = [symbol.strip() or symbol for symbol in encoder.symbols]
     asked = token_of(encoder, word)
@@ -47,8 +47,8 @@ def neighbors(
 
 
 def token_of(encoder: Encoder, word: str) -> str:
-    """The token that a word is. Raises EncodingError when the vocabulary has none."""
-    # Words have the space before them, and what follows one without a space is another token.
+    """The token of a word. Raises EncodingError if the vocabulary has none."""
+    # The token of a word includes the space before it; the word without a space is another token.
     asked = next((symbol for symbol in (f" {word}", word) if symbol in encoder.symbols), None)
     if asked is None:
         raise EncodingError(

@@ -1,4 +1,4 @@
-"""The classifier's network: tokens in, a score for every label out."""
+"""The network of the classifier: it reads tokens and returns a score for every label."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _FAR_BELOW = -1e9
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentClassifier(keras.Model):
-    """Tokens to scores, through an embedding, a stack of recurrent layers and a pooling over time.
+    """An embedding, a stack of recurrent layers, a pooling over time and an output layer.
 
     Args:
-        config: the network's settings.
-        vocabulary_size: how many different tokens there are, padding not among them.
-        outputs: how many scores: one for a yes or no, else one a label.
+        config: the settings of the network.
+        vocabulary_size: the number of different tokens, without padding.
+        outputs: the number of scores: one for two labels, otherwise one per label.
         former_names: whether the encoder has its former class name, by which Keras finds its weights in a
             `.keras` file of an older version.
     """
@@ -86,8 +86,8 @@ class RecurrentClassifier(keras.Model):
 
         Args:
             tokens: ids, shape (batch, time), int32; 0 is padding.
-            lengths: how many tokens of each row there are before its padding, shape (batch,), int32; None
-                reads padding as well.
+            lengths: the number of tokens before the padding in each row, shape (batch,), int32; None reads
+                the padding, too.
             key: draws the dropout masks; None for evaluation.
 
         Returns:
@@ -97,7 +97,7 @@ class RecurrentClassifier(keras.Model):
         return self.decide(self.embedding(tokens), mask, key)
 
     def after_padding(self, steps: tf.Tensor) -> list[State]:
-        """The states after so many steps of padding that is read, of one row: tensors (1, units)."""
+        """The states of one row after this many steps of padding: tensors (1, units)."""
         return self.reader(self.embedding(tf.fill([1, steps], PADDING)))[1]
 
     def decide(
@@ -107,13 +107,13 @@ class RecurrentClassifier(keras.Model):
         key: DropoutKey | None = None,
         state: list[State] | None = None,
     ) -> tf.Tensor:
-        """All of `call` but the embedding.
+        """Scores embedded tokens: `call` without the embedding.
 
         Args:
             x: embedded tokens, shape (batch, time, embedding).
-            mask: False where a token is padding to be skipped, shape (batch, time); None reads all.
+            mask: False for padding that is skipped, shape (batch, time); None reads everything.
             key: as for `call`.
-            state: of each layer, what it has read already; None begins with zeros.
+            state: the initial state of each layer; None means zeros.
 
         Returns:
             Logits, shape (batch, outputs).
@@ -127,7 +127,7 @@ class RecurrentClassifier(keras.Model):
         return self.output_layer(dropout(self._pool(x, mask), rate, key, site="output"))
 
     def _pool(self, x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-        """One vector a text, (batch, features), of the outputs (batch, time, features), or of the last."""
+        """One vector per text, (batch, features), from all outputs (batch, time, features) or the last one."""
         pooling = self.config.pooling
         if pooling == "last":
             return x
@@ -145,11 +145,11 @@ class RecurrentClassifier(keras.Model):
         return tf.reduce_sum(x * shares, axis=1) / tf.where(total > 0, total, 1.0)
 
     def make_weights(self) -> None:
-        """Makes all weights, by reading two tokens."""
+        """Makes all weights by reading two tokens."""
         self(tf.zeros((1, 2), tf.int32), tf.constant([2]) if self.config.masked else None)
 
     def build_from_config(self, config: object) -> None:
-        """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
+        """Makes all weights before Keras reads them from a `.keras` file; input shapes do not suffice."""
         self.make_weights()
 
     def get_config(self) -> Settings:
@@ -163,6 +163,6 @@ class RecurrentClassifier(keras.Model):
 
     @classmethod
     def from_config(cls, config: Settings, custom_objects: KerasOption = None) -> RecurrentClassifier:
-        """A network with this configuration; files of older versions do not say which names they use."""
+        """A network with this configuration; `former_names` is missing in files of older versions."""
         settings: Settings = {"former_names": True} | config
         return cls(**settings)

@@ -1,4 +1,4 @@
-"""Texts cut and padded to one length."""
+"""Cuts and pads texts to one length."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import numpy as np
 from ostinato.tasks.classifier.config import ClassifierConfig
 
 PADDING = 0
-"""The id of padding; an encoder's ids come after it."""
+"""The id of padding; the ids of an encoder follow it."""
 
 
 def padded_texts(
     config: ClassifierConfig, max_tokens: int, rows: list[np.ndarray], longest: int, *, whole: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Texts cut and padded to one length: ids, shape (rows, time), and their lengths, (rows,).
+    """Cuts and pads texts to one length.
 
-    Skipped padding is always at the end, where it costs the engine nothing: a recurrence that skips it
-    ends in the same state wherever it stands.
+    Padding that is skipped is always at the end, where it costs the engine nothing. Its place does not change
+    the final state.
 
     Args:
-        config: says what is cut, and where padding stands.
-        max_tokens: of a text that are read at most.
+        config: the settings of truncation and padding.
+        max_tokens: the most tokens of a text that are read.
         rows: the ids of each text.
-        longest: how many tokens of the longest are read.
-        whole: pad to `max_tokens` where padding is read.
+        longest: the number of tokens that are read of the longest text.
+        whole: pad to `max_tokens` if padding is read.
+
+    Returns:
+        The ids, int32, shape (rows, time), and the lengths of the texts, int32, shape (rows,).
     """
     time = max_tokens if whole and not config.masked else max(1, longest)
     tokens = np.full((len(rows), time), PADDING, np.int32)

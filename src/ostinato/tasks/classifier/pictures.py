@@ -1,4 +1,4 @@
-"""An evaluation drawn: who is taken for whom, the ROC curve, and whether probabilities can be believed."""
+"""Pictures of an evaluation: the confusion matrix, the ROC curve and the reliability diagram."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ostinato.tasks.classifier.evaluation import Evaluation, sureness
 from ostinato.tasks.classifier.metrics import reliability, roc_curve
 
 _MOST_NAMED = 30
-"""More labels than this are drawn without their names and numbers."""
+"""A confusion matrix with more labels is drawn without names and numbers."""
 
 
 def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Draws all that there is to draw.
+    """Draws all pictures of an evaluation.
 
     Args:
-        evaluation: of one part.
-        folder: where the PNG files go; it must exist. A file of the same name is replaced.
+        evaluation: the evaluation of one part.
+        folder: the folder for the PNG files, which must exist. Files of the same name are replaced.
 
     Returns:
         confusion-PART.png (unless a text may have several labels), roc-PART.png, reliability-PART.png.
     """
     drawn = []
     with warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn as boxes; the printed matrix has its name.
+        # Characters that the font lacks are drawn as boxes; the printed matrix shows the names.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         if evaluation.confusion is not None:
             drawn.append(folder / f"confusion-{evaluation.part}.png")
@@ -38,11 +38,11 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def draw_confusion(confusion: np.ndarray, labels: tuple[str, ...], path: Path) -> None:
-    """Draws a confusion matrix: rows are what is true, shaded by the fraction of their row.
+    """Draws a confusion matrix: a row is a true label, and a cell is shaded by its fraction of the row.
 
     Args:
         confusion: counts, shape (labels, labels).
-        labels: their names.
+        labels: the names of the labels.
         path: the PNG file to write.
     """
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def draw_confusion(confusion: np.ndarray, labels: tuple[str, ...], path: Path) -
 
 
 def draw_roc(evaluation: Evaluation, path: Path) -> None:
-    """Draws the ROC curve, of the second label if there are two, else one for each of the first ten."""
+    """Draws the ROC curve of the second label if there are two, otherwise those of the first ten labels."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 4.6), dpi=120, layout="constrained")
@@ -89,7 +89,7 @@ def draw_roc(evaluation: Evaluation, path: Path) -> None:
 
 
 def draw_reliability(evaluation: Evaluation, path: Path) -> None:
-    """Draws how often decisions are right beside how sure the classifier was of them."""
+    """Draws the accuracy of predictions over their probability."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 4.6), dpi=120, layout="constrained")

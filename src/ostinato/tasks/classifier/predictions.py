@@ -1,4 +1,4 @@
-"""What a classifier says about a text, and the network's scores that it rests on."""
+"""Predictions of a classifier, and the scores of the network."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ostinato.tasks.classifier.network import RecurrentClassifier
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says about a text.
+    """The prediction for a text.
 
     Attributes:
-        label: the likeliest label; where a text may have several, all with a probability of at least one
+        label: the most likely label. If a text may have several, all labels with a probability of at least one
             half, joined as in the training table.
-        probability: of that decision (several labels are taken as independent).
-        probabilities: of every label.
-        tokens: how long the text is.
-        cut: whether it is longer than what the network reads.
-        empty: whether there is nothing in it to read; the probabilities are then those of the training texts.
+        probability: the probability of `label`; several labels are taken as independent.
+        probabilities: the probability of every label.
+        tokens: the length of the text in tokens.
+        cut: whether the text is longer than the network reads.
+        empty: whether the text has no tokens; the probabilities are then the shares in the training texts.
     """
 
     label: str
@@ -35,11 +35,11 @@ class Prediction:
 
 
 class Scorer:
-    """Scores texts with one model; the functions it runs are traced once.
+    """Scores texts with one model, whose functions are traced once.
 
     Args:
         model: a trained model.
-        config: its settings.
+        config: the settings of the model.
     """
 
     def __init__(self, model: RecurrentClassifier, config: ClassifierConfig):
@@ -51,9 +51,9 @@ class Scorer:
 
         Args:
             tokens: ids, shape (rows, time).
-            lengths: of the texts, (rows,).
-            before: steps of padding that all rows begin with and `tokens` leaves out; they are read once for
-                all rows.
+            lengths: the lengths of the texts, shape (rows,).
+            before: the number of padding steps at the beginning of all rows, which are not in `tokens`. They
+                are read once for all rows.
         """
         if before:
             scores = self._after_padding(tf.constant(tokens), tf.constant(before))
@@ -63,7 +63,7 @@ class Scorer:
 
     @staticmethod
     def _scorers(model: RecurrentClassifier, *, masked: bool) -> tuple[Callable[..., tf.Tensor], ...]:
-        """Without and with padding before the tokens."""
+        """The functions that score texts without and with padding before the tokens."""
         ids, sizes, number = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 1, 0))
 
         @tf.function(input_signature=[ids, sizes])

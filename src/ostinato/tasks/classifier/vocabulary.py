@@ -1,4 +1,4 @@
-"""What predicting needs to know of the training texts: the encoder, the labels, and how long texts are."""
+"""The vocabulary of a classifier: the encoder, the labels and the length of texts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ostinato.tasks.base import Json
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.labels import Labels
 
-_MOST_TOKENS, _MOST_PADDED = 2**31 - 1, 1_000_000  # of a text; where it is padded, all of them are made
+_MOST_TOKENS, _MOST_PADDED = 2**31 - 1, 1_000_000  # of a text; padded texts have all of them in memory
 
 
 @dataclass(frozen=True, eq=False)
 class ClassifierVocabulary:
-    """What a classifier keeps of the texts that it was trained on.
+    """What a classifier keeps of its training texts.
 
     Attributes:
-        encoder: what makes ids of a text.
-        labels: the labels, and how scores decide for them.
-        max_tokens: of a text that are read at most.
-        prior: the share of each label in training, float64 (labels,).
-        columns: of the training table: the text's and the label's; None where it has none.
+        encoder: turns a text into ids.
+        labels: the labels, and how they are chosen from scores.
+        max_tokens: the most tokens of a text that are read.
+        prior: the share of each label in the training texts, float64, shape (labels,).
+        columns: the text column and the label column of the training table; None if it has no columns.
         skip_bad_rows: whether rows without a text or a label were left out.
     """
 
@@ -37,7 +37,7 @@ class ClassifierVocabulary:
     skip_bad_rows: bool
 
     def to_json(self) -> Json:
-        """What `from_json` makes an equal vocabulary of."""
+        """The vocabulary as JSON, for `from_json`."""
         return {
             "encoder": self.encoder.to_json(),
             "labels": list(self.labels.names),
@@ -49,10 +49,10 @@ class ClassifierVocabulary:
 
     @classmethod
     def from_json(cls, config: ClassifierConfig, vocabulary: Json) -> ClassifierVocabulary:
-        """The vocabulary of a run, which anyone may have written.
+        """The vocabulary of a run, read from a file that is not trusted.
 
         Raises:
-            RunError: it is damaged.
+            RunError: if it is damaged.
         """
         try:
             encoder, labels = vocabulary["encoder"], vocabulary["labels"]
@@ -85,7 +85,7 @@ class ClassifierVocabulary:
 
 
 def columns_of(vocabulary: Json) -> tuple[str, str] | None:
-    """The columns of the table that a run was trained on. Raises RunError when they are damaged."""
+    """The columns of the training table of a run. Raises RunError if they are damaged."""
     if "columns" not in vocabulary:
         raise damaged("it has no 'columns'")
     columns = vocabulary["columns"]
