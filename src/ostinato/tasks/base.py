@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 Answer = Any
 """The answer of a network: a translation, a label with its probability, an alignment."""
 Network = Any
-"""A keras.Model of the task's own class."""
+"""A keras.Model of the class of the task."""
 Source = Any
-"""The result of a task's `TaskSpec.source`."""
+"""The result of `TaskSpec.source`."""
 Json = dict[str, Any]
 """A JSON object."""
 OnProgress = Callable[[int, "int | None"], None]
@@ -47,7 +47,7 @@ class Loss(NamedTuple):
 
     Attributes:
         total: the summed loss, a scalar; in nats if it is a likelihood.
-        weight: the number of things summed over, a scalar: total / weight is the mean.
+        weight: the number of summed losses, a scalar; total / weight is the mean.
         sums: further sums by name, scalars, for the metrics.
         state: the recurrent state after the batch; empty if no state is carried.
     """
@@ -59,7 +59,7 @@ class Loss(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """A figure that people read.
+    """A figure for people.
 
     Attributes:
         name: as in metrics.jsonl and on the command line, for example `bits_per_character`.
@@ -74,14 +74,14 @@ class Metric(NamedTuple):
     better: Literal["lower", "higher"] = "lower"
 
     def beats(self, value: float | None) -> bool:
-        """Whether it is better than an earlier value; always true without one."""
+        """Whether it is better than an earlier value; true if there is none."""
         if value is None:
             return True
         return self.value < value if self.better == "lower" else self.value > value
 
 
 Metrics = tuple[Metric, ...]
-"""The first one of the validation part chooses the best checkpoint."""
+"""The first metric of the validation part selects the best checkpoint."""
 
 
 def as_figures(metrics: Metrics) -> dict[str, float]:
@@ -109,7 +109,7 @@ class Part(Protocol):
 
     @property
     def signature(self) -> Mapping[str, tf.TensorSpec] | None:
-        """The type of every batch, with None for sizes that differ; None when all batches have the same."""
+        """The type of every batch, with None for sizes that vary; None if all batches have the same type."""
         return None
 
     def batches(
@@ -118,7 +118,7 @@ class Part(Protocol):
         """The batches from number `start` on: a pure function of its arguments.
 
         Args:
-            epoch: which epoch of training; None reads the part once, in order, for evaluation.
+            epoch: the epoch of training; None reads the part once, in order, for evaluation.
             start: the number of the first batch.
             shard: (index, count): only the rows [index · rows / count, (index + 1) · rows / count) of every
                 global batch. "first_row" in each batch is the number of its first row in the global batch.
@@ -131,7 +131,7 @@ class Data(Protocol):
 
     @property
     def vocabulary(self) -> Json:
-        """What the network needs to know of the data, as JSON."""
+        """What the network needs to know about the data, as JSON."""
         ...
 
     @property
@@ -145,16 +145,16 @@ class Data(Protocol):
         return ()
 
     def part(self, name: str) -> Part | None:
-        """The part `train`, `validation` or `test`; None when it is empty."""
+        """The part `train`, `validation` or `test`; None if it is empty."""
         ...
 
 
 @runtime_checkable
 class ReadsInOrder(Protocol):
-    """Data with an exact way to read a part, besides the fast one of training."""
+    """Data that can be read exactly, besides the fast way of training."""
 
     def in_order(self, name: str) -> Part | None:
-        """The part from beginning to end, for an exact evaluation; None when it is empty."""
+        """The part from beginning to end, for an exact evaluation; None if it is empty."""
         ...
 
 
@@ -164,7 +164,7 @@ class Task(Protocol):
     unit: str = "examples"
     """The unit of the weight of a loss."""
     evaluated_first: tuple[str, ...] = ("test", "validation")
-    """By default an evaluation takes the first of these parts that the data has."""
+    """By default, an evaluation uses the first of these parts that the data has."""
 
     def read(
         self,
@@ -177,14 +177,14 @@ class Task(Protocol):
         """Reads a source.
 
         Args:
-            source: the result of the task's `TaskSpec.source`.
-            vocabulary: the vocabulary of earlier data, to keep; None makes one from the training part.
+            source: the result of `TaskSpec.source`.
+            vocabulary: the vocabulary of earlier data; None makes one from the training part.
             whole: take the source as one part, `train`, to evaluate on all of it.
             on_progress: called while a long source is read.
 
         Raises:
-            SourceError: when the source cannot be read, or is too small.
-            EncodingError: when it has symbols that the given vocabulary lacks.
+            SourceError: if the source cannot be read, or is too small.
+            EncodingError: if it has symbols that the given vocabulary lacks.
         """
         ...
 
@@ -192,7 +192,7 @@ class Task(Protocol):
         """The network. Equal configs and vocabularies build equal weights.
 
         Raises:
-            RunError: when the vocabulary is damaged.
+            RunError: if the vocabulary is damaged.
         """
         ...
 
@@ -212,7 +212,7 @@ class Task(Protocol):
         ...
 
     def metrics(self, sums: Loss) -> Metrics:
-        """The figures that people read, from the sums over any number of batches, as floats."""
+        """The figures for people, from sums over any number of batches, as floats."""
         ...
 
     def use(self, model: Network, vocabulary: Json) -> object:
@@ -236,7 +236,7 @@ class Evaluation(Protocol):
 
 @runtime_checkable
 class Evaluates(Protocol):
-    """Has an evaluation of its own, with more than the figures of `Task.loss` and `Task.metrics`."""
+    """Has its own evaluation, with more than the figures of `Task.loss` and `Task.metrics`."""
 
     def evaluate(
         self, data: Data, part: str, on_batch: OnBatch | None = None, **options: object
@@ -245,7 +245,7 @@ class Evaluates(Protocol):
         ...
 
     def evaluate_quickly(self, data: Data, part: str, on_batch: OnBatch | None = None) -> Evaluation:
-        """A faster evaluation for the end of a training, which may be less exact."""
+        """A faster evaluation for the end of training, which may be less exact."""
         ...
 
     def draw(self, evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -262,14 +262,14 @@ class Generates(Protocol):
 
 @runtime_checkable
 class Predicts(Protocol):
-    """Answers texts in order."""
+    """Answers texts, in their order."""
 
     def predictions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]: ...
 
 
 @runtime_checkable
 class Attributes(Protocol):
-    """Says how much each part of an input contributed to the answer."""
+    """Computes the contribution of each part of an input to the answer."""
 
     def attributions(self, texts: Iterable[str], **options: object) -> Iterator[Answer]: ...
 
@@ -283,7 +283,7 @@ class Aligns(Protocol):
 
 @runtime_checkable
 class ComparesWords(Protocol):
-    """Has a word embedding, in which words can be compared."""
+    """Has a word embedding to compare words in."""
 
     def neighbors(self, word: str, count: int = 10) -> Answer: ...
 
@@ -358,7 +358,7 @@ class TaskSpec:
                                                             `Evaluation`, which prints what is not a figure)
 
             `texts` are those on the command line, or None. Every further parameter is a flag,
-            `name: Annotated[type, Flag(group), "help"] = default`, and so are those of `source`.
+            `name: Annotated[type, Flag(group), "help"] = default`, as in `source`.
     """
 
     command: str
@@ -375,7 +375,7 @@ class TaskSpec:
             vocabulary: the vocabulary of a run to evaluate.
 
         Raises:
-            SourceError: when the source does not exist.
+            SourceError: if the source does not exist.
         """
         if isinstance(given, Opened):
             return given.source

@@ -24,12 +24,12 @@ class IndependentExamples:
     """A `Part` in which an epoch has every example once, and no state is carried.
 
     Attributes:
-        numbers: of the examples in this part, int64 (examples,).
-        batch: examples in a batch.
+        numbers: the numbers of the examples in this part, int64, shape (examples,).
+        batch: the number of examples in a batch.
         signature: the type of a batch.
-        batch_numbers: of an epoch, or of None for evaluation: the numbers of the examples in each batch; a
-            pure function.
-        make_batch: (numbers of a global batch, first row, row behind the last, whether it is trained on) →
+        batch_numbers: a pure function of an epoch, or of None for evaluation. It yields the numbers of the
+            examples in each batch.
+        make_batch: (numbers of a global batch, first row, row after the last, whether it is for training) →
             the batch of these rows.
     """
 
@@ -53,7 +53,7 @@ class IndependentExamples:
     def batches(
         self, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
     ) -> Iterator[Batch]:
-        """See `ostinato.tasks.base.Part`; one batch, in training not always the last, may have fewer rows."""
+        """See `ostinato.tasks.base.Part`; one batch may have fewer rows, in training not always the last."""
         for numbers in islice(self.batch_numbers(epoch), start, None):
             mine = rows_of(shard, len(numbers))
             yield self.make_batch(numbers, mine.start, mine.stop, epoch is not None)

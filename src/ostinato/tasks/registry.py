@@ -31,7 +31,7 @@ def specs() -> tuple[TaskSpec, ...]:
     """All tasks, our own first.
 
     Raises:
-        ConfigError: when a task of another package does not load, or has the name or command of another task.
+        ConfigError: if a task of another package does not load, or has the name or command of another task.
     """
     found: list[TaskSpec] = [importlib.import_module(f"ostinato.tasks.{name}").SPEC for name in _OWN]
     for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
@@ -47,10 +47,10 @@ def specs() -> tuple[TaskSpec, ...]:
 
 
 def spec(name: str) -> TaskSpec:
-    """The task of a name, as run directories and recipes have it.
+    """The task with a name, as in run directories and recipes.
 
     Raises:
-        RunError: there is no such task.
+        RunError: if there is no such task.
     """
     for each in specs():
         if each.config.task == name:
@@ -62,7 +62,7 @@ def spec_of(config: TaskConfig) -> TaskSpec:
     """The task that a config belongs to.
 
     Raises:
-        ConfigError: it is not a task's config.
+        ConfigError: if it is not the config of a task.
     """
     for each in specs():
         if isinstance(config, each.config):
@@ -80,7 +80,7 @@ def make(config: TaskConfig) -> Task:
     """The task of a config; imports TensorFlow.
 
     Raises:
-        ConfigError: it is not a task's config.
+        ConfigError: if it is not the config of a task.
     """
     from ostinato.tasks.base import Task
 
@@ -88,13 +88,13 @@ def make(config: TaskConfig) -> Task:
     if isinstance(kind, str):
         module, _, name = kind.partition(":")
         kind = vars(importlib.import_module(module))[name]
-    if Task not in kind.__mro__:  # adds the defaults of members that it leaves out
+    if Task not in kind.__mro__:  # adds the defaults of missing members
         kind = type(kind.__name__, (kind, Task), {})
     return cast("Callable[[TaskConfig], Task]", kind)(config)
 
 
 def package_of(config: TaskConfig) -> str | None:
-    """The name and version of the package with a config's task; None for our own tasks."""
+    """The name and version of the package with the task of a config; None for our own tasks."""
     for point in importlib.metadata.entry_points(group=GROUP):
         if point.dist is not None and _loaded(point) is spec_of(config):
             return f"{point.dist.name} {point.dist.version}"

@@ -127,7 +127,7 @@ class RecurrentClassifier(keras.Model):
         return self.output_layer(dropout(self._pool(x, mask), rate, key, site="output"))
 
     def _pool(self, x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-        """One vector per text, (batch, features), from all outputs (batch, time, features) or the last one."""
+        """One vector per text, (batch, features), from all outputs (batch, time, features) or the last."""
         pooling = self.config.pooling
         if pooling == "last":
             return x

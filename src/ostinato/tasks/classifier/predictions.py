@@ -17,8 +17,8 @@ class Prediction:
     """The prediction for a text.
 
     Attributes:
-        label: the most likely label. If a text may have several, all labels with a probability of at least one
-            half, joined as in the training table.
+        label: the most likely label. If a text may have several, all labels with a probability of at least
+            one half, joined as in the training table.
         probability: the probability of `label`; several labels are taken as independent.
         probabilities: the probability of every label.
         tokens: the length of the text in tokens.

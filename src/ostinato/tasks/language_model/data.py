@@ -1,4 +1,4 @@
-"""A text as a language model reads it: ids in windows, in parallel rows or in order."""
+"""The text of a language model: ids in windows, in parallel rows or in order."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def open_source(
         "pydoc (the default, Python's own language reference), timemachine or tinyshakespeare.",
     ] = None,
 ) -> Corpus:
-    """Opens a text, which is not read yet.
+    """Opens a text without reading it.
 
     Args:
-        source: see above; in Python also an iterable of texts, a `Corpus`, or what describes one.
+        source: see above; in Python also an iterable of texts, a `Corpus`, or the description of one.
 
     Raises:
-        SourceError: there is no such source.
+        SourceError: if the source does not exist.
     """
     if isinstance(source, dict):
         return reopen(source)
@@ -45,12 +45,12 @@ class LanguagePart:
     """A `Part` of a text: rows of windows.
 
     Attributes:
-        ids: of the part, shape (ids,).
-        characters: how many characters each id stands for, float32 (vocabulary,).
-        config: how the text is read.
+        ids: the ids of the part, shape (ids,).
+        characters: the number of characters of each token, float32, shape (vocabulary,).
+        config: the settings of the task.
         rows, seq_len: the shape of a batch.
-        steps: batches in an epoch, or in reading the part once.
-        signature: None: all batches have one shape.
+        steps: the number of batches in an epoch, or in reading the part once.
+        signature: None, because all batches have the same shape.
     """
 
     ids: np.ndarray = field(repr=False)
@@ -63,16 +63,16 @@ class LanguagePart:
 
     @property
     def carries_state(self) -> bool:
-        """Whether rows continue where they ended in the previous batch."""
+        """Whether each row continues that of the previous batch."""
         return self.config.sampling == "sequential"
 
     def batches(
         self, *, epoch: int | None = None, start: int = 0, shard: tuple[int, int] = (0, 1)
     ) -> Iterator[Batch]:
-        """Batches of {"tokens", "targets", "weights", "characters"} of shape (rows, seq_len), and
+        """Batches of {"tokens", "targets", "weights", "characters"}, each of shape (rows, seq_len), and
         "first_row".
 
-        Without an epoch every token but the first is a target exactly once.
+        Without an epoch, every token except the first is a target exactly once.
         """
         config, first = self.config, rows_of(shard, self.rows).start
         if epoch is None:
@@ -108,8 +108,8 @@ class LanguageData:
     """A text as ids; see `ostinato.tasks.base.Data`.
 
     Attributes:
-        config: how the text is read.
-        encoder: what made the ids.
+        config: the settings of the task.
+        encoder: the encoder that made the ids.
     """
 
     config: LanguageModelConfig
@@ -121,16 +121,16 @@ class LanguageData:
 
     @property
     def vocabulary(self) -> Json:
-        """The encoder."""
+        """The encoder as JSON."""
         return self.encoder.to_json()
 
     @property
     def source(self) -> Json:
-        """Where the text came from, and its hash."""
+        """The description of the source, and the hash of the text."""
         return {"description": self._corpus.describe(), "sha256": self._content}
 
     def part(self, name: str) -> LanguagePart | None:
-        """A part as training reads it; of validation the first `validation_tokens`."""
+        """A part as training reads it; only the first `validation_tokens` of validation."""
         ids, config = self._ids[name], self.config
         if name != "train":
             ids = ids[: config.validation_tokens] if name == "validation" else ids
@@ -145,7 +145,7 @@ class LanguageData:
         return self._in_order(self._ids[name], 1, _EVALUATION_WINDOW)
 
     def _in_order(self, ids: np.ndarray, batch: int, seq_len: int) -> LanguagePart | None:
-        """Read once, with at most so many rows, and windows of at most this length."""
+        """Ids that are read once, with at most `batch` rows and windows of at most `seq_len` tokens."""
         if len(ids) < 2:
             return None
         seq_len = min(seq_len, len(ids) - 1)
@@ -164,8 +164,8 @@ def read(
     """Reads a text; see `ostinato.tasks.base.Task.read`.
 
     Raises:
-        SourceError: it cannot be read, or a part of it is shorter than one window.
-        EncodingError: it has symbols that the given vocabulary lacks.
+        SourceError: if the text cannot be read, or a part is shorter than one window.
+        EncodingError: if it has symbols that the given vocabulary lacks.
     """
     tokens = _tokens(config, source, vocabulary, on_progress)
     if whole:
@@ -201,7 +201,7 @@ def _tokens(
 
 
 def _plan(ids: np.ndarray, config: LanguageModelConfig, part: str) -> windows.Windows:
-    """The shape of an epoch. Raises SourceError when the part is shorter than one window."""
+    """The shape of an epoch. Raises SourceError if the part is shorter than one window."""
     return windows.plan(
         len(ids),
         batch=config.batch,

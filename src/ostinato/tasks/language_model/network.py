@@ -1,4 +1,4 @@
-"""The language model's network: tokens in, scores for the next token out, state in and out."""
+"""The network of the language model: it reads tokens and a state, and scores the next tokens."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ostinato.tasks.language_model.config import LanguageModelConfig
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentLanguageModel(keras.Model):
-    """Tokens to scores for the next token, through a stack of recurrent layers.
+    """An embedding or one-hot input, a stack of recurrent layers, and an output layer.
 
     Args:
-        config: the network's settings.
-        vocabulary_size: how many different tokens there are.
+        config: the settings of the network.
+        vocabulary_size: the number of different tokens.
     """
 
     def __init__(self, config: LanguageModelConfig | Settings, vocabulary_size: int, **kwargs: KerasOption):
@@ -78,11 +78,11 @@ class RecurrentLanguageModel(keras.Model):
         return self.output_layer(y), state
 
     def make_weights(self) -> None:
-        """Makes all weights, by reading one token."""
+        """Makes all weights by reading one token."""
         self(tf.zeros((1, 1), tf.int32), self.stack.initial_state(1))
 
     def build_from_config(self, config: object) -> None:
-        """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
+        """Makes all weights before Keras reads them from a `.keras` file; input shapes do not suffice."""
         self.make_weights()
 
     def get_config(self) -> Settings:

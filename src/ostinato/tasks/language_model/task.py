@@ -21,7 +21,7 @@ from ostinato.tasks.language_model.network import RecurrentLanguageModel
 
 @dataclass(frozen=True)
 class LanguageModel(Task):
-    """The task: see `ostinato.tasks.base.Task` for what each method promises."""
+    """The task; see `ostinato.tasks.base.Task` for the methods."""
 
     config: LanguageModelConfig
 
@@ -69,7 +69,7 @@ class LanguageModel(Task):
         return Loss(tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state)
 
     def metrics(self, sums: Loss) -> Metrics:
-        """Mean loss in nats per token, perplexity, and bits per character."""
+        """The mean loss in nats per token, the perplexity, and the bits per character."""
         total, characters = float(sums.total), float(sums.sums["characters"])
         mean = total / float(sums.weight)
         bits = total / math.log(2) / characters if characters else math.nan

@@ -6,7 +6,7 @@ from ostinato.decoding.choices import Beam, Sampling
 from ostinato.errors import ConfigError
 
 _LONGEST_SEARCH = 100_000
-"""Tokens; a step of a search takes time in proportion to it."""
+"""Tokens; the time of a step of the search grows with the length."""
 
 
 def how_to_write(
@@ -30,7 +30,7 @@ def how_to_write(
             `LanguageModel.generate`.
 
     Raises:
-        ConfigError: for a value out of range, or options that exclude each other.
+        ConfigError: if a value is out of range, or options exclude each other.
     """
     if not 1 <= length <= 10_000_000:
         raise ConfigError(f"length must be 1 to 10 million tokens, got {length}")

@@ -1,4 +1,4 @@
-"""Sentence pairs as a translator reads them: parts, and batches of ids."""
+"""The sentence pairs of a translator: parts, and batches of ids."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 FREE_TOKENS = 10
-"""So many more tokens than its length accounts for may any translation have."""
-_MOST_GROWTH = 100_000  # a word whose translation is as long as any that training takes
+"""A translation may have this many tokens more than `growth` times its source length."""
+_MOST_GROWTH = 100_000  # one source token with the longest target that training takes
 
 
 def open_source(
@@ -36,16 +36,16 @@ def open_source(
     *,
     skip_bad_rows: Annotated[bool, DATA, "Leave out lines that are not a pair."] = False,
 ) -> Pairs:
-    """Opens sentence pairs, which are not read yet.
+    """Opens sentence pairs without reading them.
 
     Args:
-        source: see above; in Python also a tuple of two paths, (source, target) pairs, `Pairs`, or what
-            describes them.
+        source: see above; in Python also a tuple of two paths, (source, target) pairs, `Pairs`, or their
+            description.
         target: a file with the translation of each line of SOURCE.
         skip_bad_rows: leave out lines that are not a pair.
 
     Raises:
-        SourceError: there is no such source.
+        SourceError: if the source does not exist.
     """
     if isinstance(source, Pairs):
         return source
@@ -54,11 +54,12 @@ def open_source(
 
 @dataclass(frozen=True, eq=False)
 class TranslatorVocabulary:
-    """What a translator keeps of the pairs that it was trained on.
+    """What a translator keeps of its training pairs.
 
     Attributes:
-        source, target: how a sentence of each side becomes ids.
-        growth: how many target tokens there are for a source token, at most, but for `FREE_TOKENS` of them.
+        source, target: turn a sentence of each side into ids.
+        growth: the largest number of target tokens per source token in training, after `FREE_TOKENS` target
+            tokens were subtracted.
     """
 
     source: Sentences
@@ -66,15 +67,15 @@ class TranslatorVocabulary:
     growth: float
 
     def to_json(self) -> Json:
-        """What `from_json` makes an equal vocabulary of."""
+        """The vocabulary as JSON, for `from_json`."""
         return {"source": self.source.to_json(), "target": self.target.to_json(), "growth": self.growth}
 
     @classmethod
     def from_json(cls, vocabulary: Json) -> TranslatorVocabulary:
-        """The vocabulary of a run, which anyone may have written.
+        """The vocabulary of a run, read from a file that is not trusted.
 
         Raises:
-            RunError: it is damaged.
+            RunError: if it is damaged.
         """
         try:
             source, target, growth = (vocabulary[key] for key in ("source", "target", "growth"))
@@ -90,9 +91,9 @@ class TranslatorData:
     """Sentence pairs as ids; see `ostinato.tasks.base.Data`.
 
     Attributes:
-        config: how they are read.
+        config: the settings of the task.
         words: the vocabulary of both sides.
-        pairs: where they came from.
+        pairs: the source of the pairs.
         examples: the ids.
         notes: sentences for the user.
     """
@@ -105,16 +106,16 @@ class TranslatorData:
 
     @property
     def vocabulary(self) -> Json:
-        """All that translating needs to know of the training pairs."""
+        """The vocabulary as JSON."""
         return self.words.to_json()
 
     @property
     def source(self) -> Json:
-        """Where the pairs came from, and their hash."""
+        """The description of the source, and the hash of the pairs."""
         return {"description": self.pairs.description, "sha256": self.examples.hash}
 
     def part(self, name: str) -> IndependentExamples | None:
-        """The pairs of a part; batches are of about equal target, then of equal source length."""
+        """The pairs of a part. Pairs in a batch have similar target lengths, then similar source lengths."""
         order, config = self.examples.part(name), self.config
         if not len(order):
             return None
@@ -135,8 +136,8 @@ class TranslatorData:
     def _batch(self, numbers: np.ndarray, first: int, stop: int) -> Batch:
         """{"source", "source_lengths", "target", "target_lengths", "first_row"} of these pairs.
 
-        Ids are (rows, time), time being that of the longest sentence in the global batch; targets begin with
-        BOS and end with EOS, and their lengths count both.
+        Ids have the shape (rows, time), where time is the length of the longest sentence in the global batch.
+        Targets begin with BOS and end with EOS, and their lengths include both.
         """
         examples, cut = self.examples, self.config.max_tokens
         sources, targets = examples.lengths[numbers].max(axis=0)
@@ -162,7 +163,7 @@ def read(
     """Reads sentence pairs; see `ostinato.tasks.base.Task.read`.
 
     Raises:
-        SourceError: they cannot be read, or none is left to train on.
+        SourceError: if they cannot be read, or no pair is left to train on.
     """
     known = None if vocabulary is None else TranslatorVocabulary.from_json(vocabulary)
     examples = prepare_pairs(
@@ -183,7 +184,7 @@ def read(
     )
     growth = 1.0 if known is None else known.growth
     if not whole:
-        # The growth of a run that training starts from is kept where it is the larger one.
+        # If training starts from another run, the larger growth is kept.
         sources, targets = examples.lengths[examples.part("train")].T
         growth = max(growth, float(((targets - FREE_TOKENS) / np.maximum(sources, 1)).max()))
     words = TranslatorVocabulary(examples.source_sentences, examples.target_sentences, growth)
@@ -204,7 +205,7 @@ def signature() -> dict[str, tf.TensorSpec]:
 
 
 def _notes(examples: PairExamples) -> tuple[str, ...]:
-    """What the user should know: the sides, the parts, what is left out."""
+    """Notes for the user: the vocabularies, the parts, and what was left out."""
     source, target = examples.source_sentences, examples.target_sentences
     counts = {part: len(examples.part(part)) for part in PARTS}
     sizes = [f"{count:,} for {part}" for part, count in counts.items() if count]

@@ -1,4 +1,4 @@
-"""The decoder of a translator: recurrent layers that write a sentence, with attention to the source."""
+"""The decoder of a translator: recurrent layers with attention to the source."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Memory(NamedTuple):
     """The encoder's results for a batch of sentences.
 
     Attributes:
-        outputs: of its top layer at every token, shape (batch, source, width).
+        outputs: the outputs of its top layer at every token, shape (batch, source, width).
         keys: the attention keys, shape (batch, source, units); without attention, the outputs.
-        summary: the top layer's last outputs, shape (batch, width).
-        mask: which tokens there are, bool, shape (batch, source).
+        summary: the last outputs of the top layer, shape (batch, width).
+        mask: False for padding, bool, shape (batch, source).
     """
 
     outputs: tf.Tensor
@@ -38,7 +38,7 @@ def embedded(
     *,
     site: str,
 ) -> tf.Tensor:
-    """Embedded tokens, (batch, time, embedding), of which words and entries are dropped in training."""
+    """Embedded tokens, (batch, time, embedding), with dropout of words and entries in training."""
     x = embedding(tokens)
     if config.word_dropout and key is not None:
         x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site=f"{site}/words")
@@ -46,24 +46,25 @@ def embedded(
 
 
 def dense(units: int, seed: int, name: str, **options: KerasOption) -> keras.layers.Dense:
-    """A linear layer whose initial weights are drawn from a seed."""
+    """A dense layer whose initial weights are drawn from a seed."""
     initializer: KerasOption = keras.initializers.GlorotUniform(seed=seed)
     return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **options)
 
 
 class Decoder(keras.layers.Layer):
-    """Recurrent layers over the target's tokens, an attention, and a score for every next token.
+    """Recurrent layers over the target tokens, an attention, and a score for every next token.
 
-    Without attention every step is fed the encoder's summary (Cho et al. 2014, arXiv:1406.1078; Dive into
-    Deep Learning, section 10.7). With additive attention a step is fed the context that the top layer's state
-    before it finds (Bahdanau et al. 2014, arXiv:1409.0473). With multiplicative attention the context is what
-    the outputs find (Luong et al. 2015, arXiv:1508.04025), so that the layers run over the whole sentence in
-    one call; unless input feeding hands each step what the one before it found.
+    Without attention, the summary of the encoder is an input of every step (Cho et al. 2014,
+    arXiv:1406.1078; Dive into Deep Learning, section 10.7). With additive attention, the query is the last
+    state of the top layer, and the context is an input of the step (Bahdanau et al. 2014, arXiv:1409.0473).
+    With multiplicative attention, the queries are the outputs (Luong et al. 2015, arXiv:1508.04025). The
+    layers then run over the whole sentence in one call, unless input feeding makes the result of a step an
+    input of the next.
 
     Args:
-        config: the network's settings.
-        vocabulary_size: how many different target tokens there are, the special ones among them.
-        seed: where the initial weights are drawn from.
+        config: the settings of the network.
+        vocabulary_size: the number of different target tokens, with the special tokens.
+        seed: the seed of the initial weights.
     """
 
     def __init__(self, config: TranslatorConfig, vocabulary_size: int, *, seed: int, **options: KerasOption):
@@ -94,7 +95,7 @@ class Decoder(keras.layers.Layer):
             self.output_layer = dense(vocabulary_size, seed + 220, "output")
 
     def build(self, input_shape: object = None) -> None:
-        """Makes the weights that are used apart from `call` too, by the encoder and in `scores`."""
+        """Makes the weights that the encoder and `scores` use outside of `call`."""
         config, width = self.config, self.config.units[-1] * (1 + self.config.bidirectional)
         self.embedding.build()
         if self.attends:
@@ -110,24 +111,24 @@ class Decoder(keras.layers.Layer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Of the layers' states, and of what input feeding hands on."""
+        """The names of the states of the layers and, with input feeding, of the features that are fed."""
         return (*self.stack.state_names, *(("fed",) if self.config.input_feeding else ()))
 
     def call(
         self, tokens: tf.Tensor, memory: Memory, state: State, key: DropoutKey | None = None
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
-        """Reads target tokens, each after those before it.
+        """Reads target tokens.
 
         Args:
-            tokens: ids, shape (batch, time), int32: the sentence from its beginning mark on.
-            memory: of the same sentences; or, for one token each (time = 1), of fewer: the rows of a
-                sentence then stand together, as the hypotheses of a beam do.
+            tokens: ids, shape (batch, time), int32: the sentence from BOS on.
+            memory: of the same sentences. If time is 1 it may be of fewer sentences, each with several
+                adjacent rows, such as the hypotheses of a beam.
             state: a flat tuple of (batch, …) tensors.
             key: draws the dropout masks; None for evaluation.
 
         Returns:
-            What `scores` takes, shape (batch, time, features); the new state; and the weights of the
-            attention, shape (batch, time, source), zeros where there is none.
+            The features for `scores`, shape (batch, time, features); the new state; and the weights of the
+            attention, shape (batch, time, source), which are zero without attention.
         """
         config = self.config
         x = embedded(self.embedding, tokens, config, key, site="target_embedding")
@@ -147,13 +148,13 @@ class Decoder(keras.layers.Layer):
         return dropout(features, rate, key, site="output"), state, weights
 
     def scores(self, features: tf.Tensor) -> tf.Tensor:
-        """Of every next token, before the softmax: (…, features) to (…, vocabulary)."""
+        """The logits of every next token: (…, features) to (…, vocabulary)."""
         if self.config.tied:
             return tf.matmul(features, self.embedding.embeddings, transpose_b=True) + self.output_bias
         return self.output_layer(features)
 
     def _find(self, queries: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Tensor]:
-        """Contexts, (rows, time, width), and weights, (rows, time, source); queries: (rows, time, units)."""
+        """Contexts (rows, time, width) and weights (rows, time, source) of queries (rows, time, units)."""
         rows, sentences = tf.shape(queries)[0], tf.shape(memory.mask)[0]
         together = tf.reshape(queries, [sentences, -1, queries.shape[-1]])
         context, weights = self.attention(together, memory.keys, memory.outputs, mask=memory.mask)
@@ -165,7 +166,7 @@ class Decoder(keras.layers.Layer):
     def _step_by_step(
         self, x: tf.Tensor, memory: Memory, state: State, key: DropoutKey | None
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
-        """`call` where a step needs what the one before it found."""
+        """`call` if a step needs the attention or the features of the step before."""
         if x.shape[1] == 1:
             return self._step(x, memory, state, key)
         time = tf.shape(x)[1]
@@ -186,7 +187,7 @@ class Decoder(keras.layers.Layer):
     def _step(
         self, x: tf.Tensor, memory: Memory, state: State, key: DropoutKey | None
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
-        """One step: x of shape (rows, 1, embedding)."""
+        """One step; x has the shape (rows, 1, embedding)."""
         if self.config.attention == "additive":
             top = state[len(self.stack.state_names) - len(state_sizes(self.stack.layers[-1]))]
             context, weights = self._find(top[:, tf.newaxis], memory)

@@ -1,7 +1,7 @@
 """The evaluation of a translator: BLEU and chrF by sacrebleu, BLEU by length, and samples.
 
-BLEU: Papineni et al. 2002; chrF: Popović 2015; that figures can only be compared where the same tokeniser and
-settings made them, which a signature states: Post 2018, arXiv:1804.08771.
+BLEU: Papineni et al. 2002; chrF: Popović 2015. Figures are comparable only with the same tokeniser and
+settings, which the signature states: Post 2018, arXiv:1804.08771.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ANALYSERS = {"ja-mecab": ("Japanese", "ja"), "ko-mecab": ("Korean", "ko")}
 
 @dataclass(frozen=True)
 class OfLength:
-    """BLEU of the sources with lengths in some range.
+    """BLEU over the sources in a range of lengths.
 
     Attributes:
         shortest, longest: the range of lengths, both included.
@@ -56,8 +56,8 @@ class Evaluation:
     Attributes:
         part: what was evaluated: `train`, `validation`, `test`, or the name of another source.
         figures: `bleu` and `chrf`, 0 to 100; `loss` in nats per target token and `perplexity`, both given the
-            reference's tokens before it; and `sentences`, the number of pairs.
-        signatures: sacrebleu's signatures of `bleu` and `chrf`, to be given with the figures.
+            earlier tokens of the reference; and `sentences`, the number of pairs.
+        signatures: the signatures of `bleu` and `chrf` by sacrebleu, to be quoted with the figures.
         length_unit: the unit of source lengths: `words` or `characters`.
         lengths: BLEU by the length of the source, shortest first, each over about the same number of
             sentences.
@@ -78,8 +78,8 @@ def compared(part: str, pairs: list[tuple[str, str, str]], figures: dict[str, fl
     """Compares translations with their references.
 
     Args:
-        part: what is evaluated.
-        pairs: (source, reference, translation), at least one.
+        part: what was evaluated.
+        pairs: one or more (source, reference, translation).
         figures: `loss` and `perplexity`.
     """
     from sacrebleu.metrics.bleu import BLEU
@@ -87,7 +87,7 @@ def compared(part: str, pairs: list[tuple[str, str, str]], figures: dict[str, fl
 
     sources, references, translations = map(list, zip(*pairs, strict=True))
     tokenizer, notes = tokenizer_for(references)
-    # Forced, sacrebleu does not warn of texts that look tokenised; the figures are the same.
+    # With force=True sacrebleu does not warn about texts that look tokenised; the figures are the same.
     bleu, chrf = BLEU(tokenize=tokenizer, force=True), CHRF()
     scores = {
         "bleu": bleu.corpus_score(translations, [references]).score,
@@ -115,11 +115,11 @@ def compared(part: str, pairs: list[tuple[str, str, str]], figures: dict[str, fl
 
 
 def tokenizer_for(texts: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    """The sacrebleu tokeniser of the script that most of some references are in.
+    """The sacrebleu tokeniser for the main script of some texts.
 
     Returns:
-        `ja-mecab` where there is kana, `ko-mecab` where there is Hangul, `char` in place of either when it is
-        not installed, `zh` where there is Han alone, else `13a`; and notes that say what is not installed.
+        `ja-mecab` for kana, `ko-mecab` for Hangul, `zh` for Han alone, otherwise `13a`; and notes. If the
+        first or the second is not installed, `char` and a note that says so.
     """
     from sacrebleu.metrics.bleu import BLEU
 
@@ -135,7 +135,7 @@ def tokenizer_for(texts: Iterable[str]) -> tuple[str, tuple[str, ...]]:
         return "zh", ()
     try:
         BLEU(tokenize=wanted)
-    except (RuntimeError, AssertionError):  # it is not there, or its dictionary is another
+    except (RuntimeError, AssertionError):  # not installed, or with another dictionary
         language, extra = _ANALYSERS[wanted]
         note = (
             f"BLEU is over characters: sacrebleu's tokeniser of {language} is not installed; "
@@ -146,7 +146,7 @@ def tokenizer_for(texts: Iterable[str]) -> tuple[str, tuple[str, ...]]:
 
 
 def _cjk_share(texts: list[str]) -> float:
-    """The part of all letters that are Han, kana or Hangul; a word of another script has several letters."""
+    """The fraction of letters that are Han, kana or Hangul."""
     letters = sum(sum(map(str.isalpha, text)) for text in texts)
     return sum(_count(script, texts) for script in (_KANA, _HANGUL, _HAN)) / max(letters, 1)
 
@@ -156,7 +156,7 @@ def _count(script: re.Pattern[str], texts: list[str]) -> int:
 
 
 def _buckets(sizes: np.ndarray) -> list[tuple[int, int]]:
-    """Ranges of lengths, both ends included, with about as many of `sizes` in each."""
+    """Ranges of lengths, both ends included, with about the same number of `sizes` in each."""
     ends = np.unique(np.quantile(sizes, np.linspace(0, 1, _BUCKETS + 1)[1:], method="inverted_cdf")).tolist()
     starts = [int(sizes.min()), *(end + 1 for end in ends[:-1])]
     return list(zip(starts, ends, strict=True))

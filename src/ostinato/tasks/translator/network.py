@@ -1,4 +1,4 @@
-"""The translator's network: a sentence in, the scores of another one out."""
+"""The network of the translator: it reads a sentence and scores the tokens of its translation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentTranslator(keras.Model):
-    """An encoder that reads a sentence, a bridge to the state of a decoder, and the decoder that writes.
+    """An encoder, a bridge from its final state to the decoder, and the decoder.
 
     Args:
-        config: the network's settings.
+        config: the settings of the network.
         source_size: the size of the source vocabulary, with the special tokens.
         target_size: the size of the target vocabulary, with the special tokens. With a joint vocabulary both
             sides share one embedding.
@@ -66,7 +66,7 @@ class RecurrentTranslator(keras.Model):
         ]
 
     def build(self, input_shape: object = None) -> None:
-        """Makes the decoder's weights that the encoder needs; the others are made in the first call."""
+        """Makes the weights of the decoder that the encoder needs; the first call makes the others."""
         self.decoder.build()
         self.built = True
 
@@ -77,11 +77,11 @@ class RecurrentTranslator(keras.Model):
 
         Args:
             source: ids, shape (batch, time), int32, padding at the end.
-            lengths: how many there are of each, shape (batch,), int32.
+            lengths: the number of tokens of each sentence, shape (batch,), int32.
             key: draws the dropout masks; None for evaluation.
 
         Returns:
-            What the decoder looks at, and the state it begins with.
+            The memory for the decoder, and its initial state.
         """
         config = self.config
         mask = tf.sequence_mask(lengths, tf.shape(source)[1])
@@ -98,8 +98,8 @@ class RecurrentTranslator(keras.Model):
     def _bridge(self, states: list[State], parts: int) -> State:
         """The initial state of the decoder, from the final states of the encoder.
 
-        A layer of the decoder gets that of the encoder's layer which is as far from the top; where the
-        decoder is the deeper one, its lowest layers share the encoder's lowest.
+        Layers are matched from the top. If the decoder is deeper, its lowest layers all get the state of the
+        lowest encoder layer.
         """
         bridged, first = [], len(states) - len(self.config.decoder_sizes)
         for depth in range(len(self.config.decoder_sizes)):
@@ -123,30 +123,30 @@ class RecurrentTranslator(keras.Model):
         target: tf.Tensor,
         key: DropoutKey | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Reads sentences, and their translations as far as they are known (teacher forcing).
+        """Reads sentences and their translations (teacher forcing).
 
         Args:
             source: ids, shape (batch, source), int32, padding at the end.
-            lengths: how many source tokens there are, shape (batch,), int32.
-            target: ids, shape (batch, target), int32: each translation from its beginning mark on.
+            lengths: the number of tokens of each source, shape (batch,), int32.
+            target: ids, shape (batch, target), int32: each translation from BOS on.
             key: draws the dropout masks; None for evaluation.
 
         Returns:
-            What `decoder.scores` makes the scores of the next tokens from, shape (batch, target, features);
-            and the attention's weights, shape (batch, target, source).
+            The features for `decoder.scores`, shape (batch, target, features), and the weights of the
+            attention, shape (batch, target, source).
         """
         memory, state = self.read(source, lengths, key)
         features, _, weights = self.decoder(target, memory, state, key)
         return features, weights
 
     def make_weights(self) -> None:
-        """Makes all weights, by reading two tokens on each side."""
+        """Makes all weights by reading two tokens on each side."""
         tokens = tf.fill((1, 2), BOS)
         features, _ = self(tokens, tf.constant([2]), tokens)
         self.decoder.scores(features)
 
     def build_from_config(self, config: object) -> None:
-        """Makes all weights before Keras reads them from a `.keras` file; shapes alone do not say how to."""
+        """Makes all weights before Keras reads them from a `.keras` file; input shapes do not suffice."""
         self.make_weights()
 
     def get_config(self) -> Settings:

@@ -1,4 +1,4 @@
-"""An evaluation and an alignment drawn: BLEU by length, and where the decoder looked."""
+"""Pictures of an evaluation and of an alignment: BLEU by length, and the attention of the decoder."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _FONTS = (
     "Malgun Gothic",
     "Unifont",
 )
-"""Fonts of Chinese, Japanese or Korean; those that are installed fill in what the usual font lacks."""
+"""Fonts for Chinese, Japanese or Korean; those that are installed have what the usual font lacks."""
 _MOST_INCHES = 40.0
 _LEAST_SHOWN, _MOST_SHOWN = 0.1, 4
-"""Of a target token the text shows source tokens with at least this weight, and at most so many."""
+"""For each target token, the text shows source tokens with at least this weight, and at most this many."""
 
 
 def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Draws all that there is to draw.
+    """Draws BLEU by the length of the source.
 
     Args:
-        evaluation: of one part.
-        folder: where the PNG file goes; it must exist. A file of the same name is replaced.
+        evaluation: the evaluation of one part.
+        folder: the folder for the PNG file, which must exist. A file of the same name is replaced.
 
     Returns:
         bleu-by-length-PART.png.
@@ -64,14 +64,14 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
 
 
 def draw_alignment(alignment: Alignment, path: Path) -> bool:
-    """Draws an alignment: a row a target token, a column a source token, darker where more was looked at.
+    """Draws an alignment: a row is a target token, a column a source token; darker means a greater weight.
 
     Args:
-        alignment: of one sentence.
+        alignment: the alignment of one sentence.
         path: the PNG file to write.
 
     Returns:
-        Whether the installed fonts have every character; the others are drawn as boxes.
+        Whether the installed fonts have every character; missing ones are drawn as boxes.
     """
     from matplotlib.figure import Figure
 
@@ -92,7 +92,7 @@ def draw_alignment(alignment: Alignment, path: Path) -> bool:
 
 @contextmanager
 def _all_fonts() -> Iterator[list[warnings.WarningMessage]]:
-    """The usual font, and after it those installed that have more scripts; gives the warnings meanwhile."""
+    """Adds installed fonts with more scripts to the usual one; yields the list of warnings in the block."""
     import matplotlib
     from matplotlib import font_manager
 
@@ -104,7 +104,7 @@ def _all_fonts() -> Iterator[list[warnings.WarningMessage]]:
 
 
 def alignment_text(alignment: Alignment) -> str:
-    """An alignment in lines: each target token, and the source tokens it looked at with their weights."""
+    """An alignment as text: a line per target token, with its main source tokens and their weights."""
     from rich.cells import cell_len
 
     sources, targets = (_names(tokens) for tokens in (alignment.source, alignment.target))
@@ -119,5 +119,5 @@ def alignment_text(alignment: Alignment) -> str:
 
 
 def _names(tokens: tuple[str, ...]) -> list[str]:
-    """Tokens as they are shown, control characters escaped."""
+    """Tokens as they are shown, with control characters escaped."""
     return [printable(token) for token in tokens]

@@ -21,7 +21,7 @@ from ostinato.tasks.translator.network import RecurrentTranslator
 
 @dataclass(frozen=True)
 class Translator(Task):
-    """The task: see `ostinato.tasks.base.Task` for what each method promises."""
+    """The task; see `ostinato.tasks.base.Task` for the methods."""
 
     config: TranslatorConfig
 
@@ -46,9 +46,9 @@ class Translator(Task):
     def loss(
         self, model: RecurrentTranslator, batch: Batch, state: State, *, step: tf.Tensor | None = None
     ) -> Loss:
-        """Cross-entropy of every target token, its end included, given those before it.
+        """The cross-entropy of every target token, with the end token, given the tokens before it.
 
-        In training the label smoothing is in the loss, but not in the metrics.
+        Label smoothing is part of the training loss, but not of the metrics.
         """
         key, smoothing = None, 0.0
         if step is not None:
@@ -58,7 +58,7 @@ class Translator(Task):
         if key is not None and self.config.scheduled_sampling:
             given = self._sampled(model, batch, given, key)
         features, _ = model(batch["source"], batch["source_lengths"], given, key)
-        # Padding is left out before the largest product of all, that with the vocabulary.
+        # Padding is left out before the largest matrix product, the one with the vocabulary.
         there = tf.where(tf.sequence_mask(batch["target_lengths"] - 1, tf.shape(nexts)[1]))
         scores = model.decoder.scores(tf.gather_nd(features, there))
         wanted = tf.gather_nd(nexts, there)
@@ -71,7 +71,7 @@ class Translator(Task):
     def _sampled(
         self, model: RecurrentTranslator, batch: Batch, given: tf.Tensor, key: DropoutKey
     ) -> tf.Tensor:
-        """Target tokens, (rows, time), some of them replaced by what the network would have written there."""
+        """Target tokens, (rows, time), of which some are replaced by the prediction of the network."""
         config = self.config
         features, _ = model(batch["source"], batch["source_lengths"], given, None)
         scores = model.decoder.scores(features[:, :-1])
@@ -82,7 +82,7 @@ class Translator(Task):
         return tf.stop_gradient(tf.concat([given[:, :1], mixed], axis=1))
 
     def metrics(self, sums: Loss) -> Metrics:
-        """Mean cross-entropy in nats per target token, without smoothing, and perplexity."""
+        """The mean cross-entropy in nats per target token, without smoothing, and the perplexity."""
         mean = float(sums.sums["nats"]) / float(sums.weight)
         return (
             Metric("loss", mean, "nats per token"),

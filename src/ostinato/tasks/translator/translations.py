@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the best translations of a sentence; `score` is its log-probability, penalties applied."""
+    """One of the best translations of a sentence; `score` is its log-probability with penalties."""
 
     text: str
     score: float
@@ -21,12 +21,12 @@ class Translation:
 
     Attributes:
         text: the best translation.
-        score: its log-probability, penalties applied; nan where there is none.
-        candidates: the n best translations, the best first.
+        score: its log-probability with penalties; nan for an empty or unknown source.
+        candidates: the n best translations, best first.
         tokens: the number of source tokens.
-        cut: whether the source was too long, and only its beginning was translated.
+        cut: whether the source was too long, so only its beginning was translated.
         empty: whether the source is empty; the translation is then empty too.
-        unknown: whether no token of the source is known; it is then repeated as it is.
+        unknown: whether no token of the source is known; the translation is then a copy of the source.
     """
 
     text: str
