@@ -1,4 +1,4 @@
-"""Flags made from fields of configs, and from parameters of a task's `source` and `output`."""
+"""Flags from the fields of configs, and from the parameters of `TaskSpec.source` and `TaskSpec.output`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _RESERVED = ("as_json", "texts", "vocabulary")
-"""Parameters of a task's functions that are not flags."""
+"""Parameters of the functions of a task that are not flags."""
 
 
 Values = dict[str, Any]
-"""Values of flags, by the name of the parameter."""
+"""Values of flags by the name of the parameter."""
 Kind = Any
-"""A type as it is annotated: a class, a union, a Literal."""
+"""An annotated type: a class, a union, a Literal."""
 
 
 class Parameter(NamedTuple):
     """A parameter of a command.
 
     Attributes:
-        name: in Python.
-        kind: the type of its value.
-        flag: how it is shown.
+        name: the name in Python.
+        kind: the type of the value.
+        flag: the names and the place of the flag in the help.
         help: a sentence or two.
         default: the default value; `...` if it must be given.
         setting: whether it overrides a setting of a recipe.
@@ -49,7 +49,7 @@ class Parameter(NamedTuple):
 
     @property
     def spelling(self) -> str:
-        """As it is typed: --learning-rate."""
+        """The flag on the command line: --learning-rate."""
         names = self.flag.names or (f"--{self.name.replace('_', '-')}",)
         return names[-1].split("/")[0]
 
@@ -68,7 +68,7 @@ def _of_field(name: str, field: FieldInfo) -> Parameter:
 
 
 def of_function(function: Callable[..., object]) -> tuple[list[Parameter], list[Parameter]]:
-    """The arguments and the flags of a task's function; its first parameter counts as an argument, too."""
+    """The arguments and the flags of a function of a task; the first parameter counts as an argument."""
     hints = _hints(function)
     arguments, flags = [], []
     for parameter in inspect.signature(function).parameters.values():
@@ -109,7 +109,7 @@ def argument(parameter: Parameter) -> inspect.Parameter:
 
 
 def option(parameter: Parameter) -> inspect.Parameter:
-    """An option, as Typer reads it: None if it is not given."""
+    """An option, as Typer reads it; None if it is not given."""
     flag, kind = parameter.flag, _plain(parameter.kind)
     names = flag.names
     metavar = None
@@ -137,7 +137,7 @@ def values(parameters: Iterable[Parameter], given: Mapping[str, object]) -> Valu
     """The given values as settings; numbers separated by commas become a tuple.
 
     Raises:
-        ConfigError: when they are not numbers.
+        ConfigError: if they are not numbers.
     """
     found = {}
     for each in parameters:
@@ -168,7 +168,7 @@ def _shown_default(parameter: Parameter) -> str | bool:
 
 
 def _hints(function: Callable[..., object]) -> dict[str, Kind]:
-    """The types of its parameters; what it returns may have a type that needs TensorFlow."""
+    """The types of the parameters; without the result, whose type may need TensorFlow."""
     if not isinstance(function, types.FunctionType):
         return {}
     parameters = types.FunctionType(function.__code__, function.__globals__)
@@ -181,7 +181,7 @@ def _annotated(hint: Kind) -> bool:
 
 
 def _members(kind: Kind) -> list[Kind]:
-    """The types of a union but None; of anything else itself."""
+    """The types of a union without None; for any other type, the type itself."""
     kind = typing.get_args(kind)[0] if _annotated(kind) else kind
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return [inner for each in typing.get_args(kind) if each is not type(None) for inner in _members(each)]
@@ -189,7 +189,7 @@ def _members(kind: Kind) -> list[Kind]:
 
 
 def _plain(kind: Kind) -> Kind:
-    """The type that Click converts to, the words of a Literal as a tuple, else str for pydantic."""
+    """The type that Click converts to; the words of a Literal as a tuple; otherwise str, for pydantic."""
     members = _members(kind)
     if len(members) == 1 and typing.get_origin(members[0]) is Literal:
         return typing.get_args(members[0])
@@ -197,7 +197,7 @@ def _plain(kind: Kind) -> Kind:
 
 
 def _element(kind: Kind) -> Callable[[str], float] | None:
-    """The type of a tuple's numbers."""
+    """The type of the numbers of a tuple; None if it is not a tuple."""
     for member in _members(kind):
         if typing.get_origin(member) is tuple:
             return typing.get_args(member)[0]

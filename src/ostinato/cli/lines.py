@@ -1,4 +1,4 @@
-"""The lines of a file or of standard input, as they come in."""
+"""The lines of a file or of standard input, as they arrive."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ostinato.errors import SourceError
 
 _TOGETHER = 1024
 _Item = str | Exception | None
-"""A line, what went wrong, or the end."""
+"""A line, an error, or None at the end."""
 
 
 def waiting_lines(stream: IO[bytes], name: str) -> Iterator[list[str]]:
-    """The lines of a stream, in groups of all that are ready, so a slow stream is answered at once.
+    """The lines of a stream, in groups of those that are ready, so a slow stream is answered at once.
 
     Raises:
-        SourceError: when a line is not UTF-8, or has a NUL byte.
+        SourceError: if a line is not UTF-8, or contains a NUL byte.
     """
     waiting: queue.Queue[_Item] = queue.Queue(8 * _TOGETHER)
     ended = threading.Event()

@@ -1,4 +1,4 @@
-"""Importing TensorFlow without the log lines of its import."""
+"""Imports TensorFlow without the log lines of its import."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import tempfile
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow and Keras; shows what they print only if the import fails.
+    """Imports TensorFlow and Keras; shows their output only if the import fails.
 
     Raises:
-        ConfigError: when TensorFlow is not installed.
+        ConfigError: if TensorFlow is not installed.
     """
     from ostinato.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""The commands that use a run. They have the flags of all tasks; a run accepts those of its task."""
+"""The commands that use a run. They have the flags of all tasks; a run accepts only those of its task."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Checkpoint = Annotated[str, typer.Option(help="Use the `best` or the `last` chec
 
 
 def of_task(spec: TaskSpec, command: str) -> list[Parameter]:
-    """The flags of a task for a command; none if it lacks the command."""
+    """The flags of a task for a command; empty if the task lacks the command."""
     return flags.of_function(spec.output[command])[1] if command in spec.output else []
 
 
 def of_all_tasks(command: str) -> list[Parameter]:
-    """The flags that any task has for a command."""
+    """The flags of all tasks for a command."""
     return flags.union(each for spec in registry.specs() for each in of_task(spec, command))
 
 
@@ -32,8 +32,8 @@ def with_flags(function: Callable[..., None], parameters: list[Parameter]) -> Ca
     """Adds the flags of tasks to a command, which receives their values as `given`.
 
     Args:
-        function: of a command, with `given` as its last parameter.
-        parameters: of the tasks.
+        function: the function of a command, with `given` as its last parameter.
+        parameters: the flags of the tasks.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[:-1]
     names = {each.name for each in parameters}
@@ -48,10 +48,10 @@ def with_flags(function: Callable[..., None], parameters: list[Parameter]) -> Ca
 
 
 def checked(opened: OpenedRun, command: str, given: Values, *arguments: object, **options: object) -> Answer:
-    """The result of the task's own function for a command; see `ostinato.tasks.base.TaskSpec`.
+    """The result of the function of the task for a command; see `ostinato.tasks.base.TaskSpec`.
 
     Raises:
-        ConfigError: when a flag belongs to another task.
+        ConfigError: if a flag belongs to another task.
     """
     check_own(opened, given, lambda spec: of_task(spec, command))
     function = opened.spec.output[command]
@@ -63,15 +63,15 @@ def checked(opened: OpenedRun, command: str, given: Values, *arguments: object, 
 def check_own(
     opened: OpenedRun, given: Iterable[str], flags_of: Callable[[TaskSpec], list[Parameter]]
 ) -> None:
-    """Refuses flags that a run's task does not have.
+    """Refuses flags that the task of a run does not have.
 
     Args:
         opened: the run.
-        given: names of flags.
-        flags_of: the flags that a task has.
+        given: the names of the flags.
+        flags_of: returns the flags of a task.
 
     Raises:
-        ConfigError: when a flag belongs to another task.
+        ConfigError: if a flag belongs to another task.
     """
     own = {each.name for each in flags_of(opened.spec)}
     for name in given:

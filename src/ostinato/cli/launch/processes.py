@@ -1,4 +1,4 @@
-"""Processes that train together on this machine: started, shown, stopped."""
+"""Runs the worker processes of a training on this machine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ostinato.errors import OstinatoError
 
 _READ = 1 << 16
 _FULL_PIPE = 1 << 20
-"""Bytes that a pipe holds at the most, unless root has raised Linux' limit."""
+"""The most bytes that a pipe holds, unless root has raised the limit of Linux."""
 _LAST_WORDS = 1.0
-"""Seconds for which a launcher that was told to stop waits for a reader of the last lines."""
+"""Seconds that a launcher waits, after a signal to stop, until its last lines can be written."""
 _STDOUT, _STDERR = 1, 2
 _PR_SET_PDEATHSIG = 1
 
@@ -28,21 +28,21 @@ _PR_SET_PDEATHSIG = 1
 def run_workers(
     commands: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]], grace: float
 ) -> int:
-    """Runs a process for each command until all have ended; their lines go to standard output and error.
+    """Runs a process for each command until all have ended; copies their lines to standard output and error.
 
-    Call it from the main thread, where signals are heard, while there is no other: between fork and exec a
-    worker runs Python, which could wait for a lock that another thread held.
+    Call it from the main thread, which receives signals, and while there is no other thread: between fork and
+    exec a worker runs Python, which could wait forever for a lock of another thread.
 
     Args:
-        commands: program and arguments of each worker.
-        environments: their environments.
-        grace: seconds between telling workers to stop and killing them.
+        commands: the program and the arguments of each worker.
+        environments: the environment of each worker.
+        grace: seconds between the signal to stop and killing the workers.
 
     Returns:
-        The exit code: 0, the first failing worker's, or 128 + the number of a signal.
+        The exit code: 0, that of the first worker that failed, or 128 + the number of a signal.
 
     Raises:
-        OstinatoError: a process cannot be started.
+        OstinatoError: if a process cannot be started.
     """
     with _signals_as_bytes() as signals:
         workers = _Workers(signals, grace)
@@ -55,12 +55,12 @@ def run_workers(
 
 @contextmanager
 def _signals_as_bytes() -> Iterator[int]:
-    """Gives a pipe to read from, into which a signal is written as its number."""
+    """Yields the reading end of a pipe into which each signal is written as its number."""
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
     previous_pipe = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    # What was ignored when the launcher began, as nohup and a shell's & do, stays ignored.
+    # Signals that were ignored at the start, as by nohup or `&` in a shell, stay ignored.
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     heard = [each for each in stops if signal.getsignal(each) != signal.SIG_IGN]
     previous = {each: signal.signal(each, lambda *_: None) for each in (*heard, signal.SIGCHLD)}
@@ -75,9 +75,9 @@ def _signals_as_bytes() -> Iterator[int]:
 
 
 class Lines:
-    """Makes whole lines, each with a prefix, of bytes that come in pieces.
+    """Joins pieces of output into whole lines, each with a prefix.
 
-    A line ends with a line feed, with a carriage return (as a progress bar's does), or with both.
+    A line ends with a line feed, a carriage return (as in a progress bar), or both.
     """
 
     def __init__(self, prefix: bytes):
@@ -87,7 +87,7 @@ class Lines:
 
     def feed(self, piece: bytes) -> bytes:
         """The lines that a piece completes."""
-        # The carriage return before this piece has ended its line; the line feed after it ends no other.
+        # The carriage return at the end of the last piece has ended the line already.
         if self._after_return and piece.startswith(b"\n"):
             piece, self._after_return = piece[1:], False
         if piece:
@@ -101,13 +101,13 @@ class Lines:
         return b"".join(b"%b%b\n" % (self._prefix, line) for line in others)
 
     def end(self) -> bytes:
-        """The last line, if it has not ended."""
+        """The last line, if it has no end."""
         last, self._begun = bytes(self._begun), bytearray()
         return b"%b%b\n" % (self._prefix, last) if last else b""
 
 
 class _Source(NamedTuple):
-    """One of the two outputs of a worker: who writes, where it is read, and where its lines go."""
+    """One of the two outputs of a worker: the worker, its pipe, and where its lines are written."""
 
     worker: int
     pipe: IO[bytes]
@@ -116,10 +116,10 @@ class _Source(NamedTuple):
 
 
 class _Workers:
-    """The running workers, and what they have printed and nobody has read yet.
+    """The running workers, and the lines of them that are not written yet.
 
-    One thread does it all. It never waits for whoever reads its output, so that a pager holds up neither
-    Ctrl-C nor the end of the grace period; while lines are unwritten, no more is read, and the workers wait.
+    There is one thread. It never blocks on its output, so a pager delays neither Ctrl-C nor the end of the
+    grace period. While lines are unwritten nothing more is read, and the workers wait.
     """
 
     def __init__(self, signals: int, grace: float):
@@ -135,7 +135,7 @@ class _Workers:
         first_of_all = _end_with_launcher()
         for index, (command, environment) in enumerate(zip(commands, environments, strict=True)):
             try:
-                # A session of its own: Ctrl-C on a terminal reaches only the launcher, which passes it on.
+                # In its own session: Ctrl-C on a terminal reaches only the launcher, which forwards it.
                 process = subprocess.Popen(
                     command,
                     env=environment,
@@ -157,7 +157,7 @@ class _Workers:
                 self._sources[pipe.fileno()] = _Source(index, pipe, sink, Lines(b"[%d] " % index))
 
     def watch(self) -> int:
-        """Passes on lines and signals until all workers have ended and all is written; the exit code."""
+        """Forwards lines and signals until all workers have ended and all is written; the exit code."""
         while self._running or self._unwritten:
             readable, writable, _ = select.select(
                 [self._signals] if self._unwritten else [self._signals, *self._sources],
@@ -184,7 +184,7 @@ class _Workers:
         return self._code
 
     def kill(self) -> None:
-        """Leaves nothing behind, whatever went wrong."""
+        """Kills the running workers and closes all pipes."""
         self._kill()
         for process in self._running.values():
             process.wait()
@@ -192,7 +192,7 @@ class _Workers:
             source.pipe.close()
 
     def _patience(self) -> float | None:
-        """Seconds until something is to be done even if nothing happens."""
+        """Seconds until something must be done even without an event; None if nothing is due."""
         if not self._running:
             return _LAST_WORDS if self._told else None
         return None if self._deadline is None or self._killed else max(0.0, self._deadline - time.monotonic())
@@ -207,10 +207,10 @@ class _Workers:
             self._stop(number, 128 + number)
 
     def _end(self, index: int, code: int) -> None:
-        """A worker has ended: writes what it left in its pipes, and stops the others if it failed."""
+        """Reads the rest of the output of a worker that has ended; stops the others if it failed."""
         del self._running[index]
         for source in [each for each in self._sources.values() if each.worker == index]:
-            # A process that the worker started may hold the pipe open, and write into it, for ever.
+            # A process that the worker started may keep the pipe open, and write into it, forever.
             for _ in range(_FULL_PIPE // _READ):
                 if not self._read(source):
                     break
@@ -222,7 +222,7 @@ class _Workers:
             self._stop(signal.SIGTERM, code if code > 0 else 128 - code)
 
     def _read(self, source: _Source) -> bool:
-        """Takes what a worker has printed, if anything; whether there may be more."""
+        """Reads output of a worker, if there is any; returns whether there may be more."""
         try:
             piece = os.read(source.pipe.fileno(), _READ)
         except BlockingIOError:
@@ -246,7 +246,7 @@ class _Workers:
             self._unwritten.append((sink, memoryview(lines)))
 
     def _write(self) -> None:
-        """Writes as much of the oldest lines as is sure not to block; no others before they are complete."""
+        """Writes as much of the oldest lines as cannot block; later lines wait until these are complete."""
         sink, lines = self._unwritten[0]
         try:
             written = os.write(sink, lines[: select.PIPE_BUF])
@@ -273,8 +273,8 @@ class _Workers:
 
     def _signal(self, number: int) -> None:
         for process in self._running.values():
-            # To its process group, so that what a worker has started ends with it. macOS refuses where it has
-            # just ended.
+            # To its process group, so the children of a worker end with it. macOS refuses if the worker has just
+            # ended.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
 
@@ -287,7 +287,7 @@ def _name(number: int) -> str:
 
 
 def _end_with_launcher() -> Callable[[], None] | None:
-    """What a worker does first of all, so that it does not outlive a launcher that was killed: Linux only."""
+    """The first function in a worker, which ends it if the launcher is killed; only on Linux."""
     if sys.platform != "linux":
         return None
     import ctypes
@@ -298,6 +298,6 @@ def _end_with_launcher() -> Callable[[], None] | None:
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, *arguments)
         if os.getppid() != launcher:
-            os._exit(1)  # it was killed before this was asked
+            os._exit(1)  # the launcher was killed before the call of prctl
 
     return ask
