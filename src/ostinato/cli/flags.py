@@ -34,7 +34,7 @@ class Parameter(NamedTuple):
     Attributes:
         name: the name in Python.
         kind: the type of the value.
-        flag: the names and the place of the flag in the help.
+        flag: how the command line shows it.
         help: a sentence or two.
         default: the default value; `...` if it must be given.
         setting: whether it overrides a setting of a recipe.

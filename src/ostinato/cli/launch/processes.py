@@ -273,8 +273,8 @@ class _Workers:
 
     def _signal(self, number: int) -> None:
         for process in self._running.values():
-            # To its process group, so the children of a worker end with it. macOS refuses if the worker has just
-            # ended.
+            # To its process group, so the children of a worker end with it. macOS refuses if the worker has
+            # just ended.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
 
