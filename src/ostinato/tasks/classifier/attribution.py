@@ -73,7 +73,7 @@ class Attribution:
         """`score - baseline` minus the sum of the contributions.
 
         It is small unless the score jumps on the path from the baseline to the text, as it may in a long
-        recurrence. Float32 gradients do not show which words cause the jump, so no word gets it.
+        recurrence. Float32 gradients do not show which words cause the jump, so it is assigned to no word.
         """
         total = sum(contribution for _, contribution in self.contributions)
         return abs(total - (self.score - self.baseline))

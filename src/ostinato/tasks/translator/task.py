@@ -71,7 +71,7 @@ class Translator(Task):
     def _sampled(
         self, model: RecurrentTranslator, batch: Batch, given: tf.Tensor, key: DropoutKey
     ) -> tf.Tensor:
-        """Target tokens, (rows, time), of which some are replaced by the prediction of the network."""
+        """Target tokens, (rows, time); some are replaced by the predictions of the network."""
         config = self.config
         features, _ = model(batch["source"], batch["source_lengths"], given, None)
         scores = model.decoder.scores(features[:, :-1])
