@@ -31,14 +31,14 @@ def in_a_process(code, *arguments, **options):
 
 def test_every_registered_name_is_known_with_its_module():
     registered = re.compile(
-        r'register_keras_serializable\(package="ostinato"(?:, name="\w+")?\)\n'
-        r"(?:@\w+\n)*(?:class|def) _?(\w+)"
+        r'register_keras_serializable\(package="ostinato"(?:, name="(\w+)")?\)\n'
+        r"(?:@\w+\n)*(?:class|def) (\w+)"
     )
     package = pathlib.Path(ostinato.__file__).parent
     found = {
-        f"ostinato>{name}": ".".join(["ostinato", *path.relative_to(package).with_suffix("").parts])
+        f"ostinato>{name or own}": ".".join(["ostinato", *path.relative_to(package).with_suffix("").parts])
         for path in package.rglob("*.py")
-        for name in registered.findall(path.read_text())
+        for name, own in registered.findall(path.read_text())
     }
     assert len(found) >= 10
     assert found == registration.MODULES

@@ -269,7 +269,7 @@ def test_what_is_no_run_is_refused_by_every_command(refused, folder, run, reader
         (["evaluate", "run", "text.txt", "--split", "train"], "leave out --split or the SOURCE"),
         (["evaluate", "run", "gone.txt"], "there is no file or folder 'gone.txt'"),
         (["evaluate", "run", "strange.txt"], "were not in the training text: '☃'"),
-        (["evaluate", "run", "tiny.txt"], "only one token"),
+        (["evaluate", "run", "tiny.txt"], "the source is too short"),
         (["train", "--resume", "run", "--steps", "5"], "--steps"),
         (["train", "--resume", "run", "lm"], "--resume takes every setting from the run"),
     ],

@@ -385,7 +385,7 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
         (["evaluate", "run", "a", "b"], "is a language_model run; it is evaluated without b"),
         (
             ["evaluate", "run", "a", "--skip-bad-rows"],
-            "about runs of ostinato train classify and ostinato train translate; run is a language_model run",
+            "for runs of ostinato train classify and ostinato train translate; run is a language_model run",
         ),
         (["generate", "translator"], "is a translator run, which cannot generate"),
         (["neighbors", "translator", "run"], "is a translator run, which cannot show neighbors"),
@@ -399,7 +399,10 @@ def test_lines_that_are_no_text_are_refused_by_number(refused, translator, typed
             ["train", "translate", "text.txt", "--attention", "dot"],
             "attention must be 'none', 'additive' or 'multiplicative', got 'dot'",
         ),
-        (["train", "translate", "text.txt", "--reset-before", "--cell", "lstm"], "the cell 'lstm' lacks"),
+        (
+            ["train", "translate", "text.txt", "--reset-before", "--cell", "lstm"],
+            "need a cell with a reset gate, got 'lstm'",
+        ),
         (["train", "translate", "text.txt", "--epochs", "1", "--steps", "1"], "a run has one budget"),
         (["train", "translate", "text.txt", "--recipe", "textbok"], "did you mean 'textbook'?"),
     ],

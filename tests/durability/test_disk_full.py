@@ -376,13 +376,13 @@ thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
         # and with them checkpoints, come every five steps.
         ("weights", 2, "full", "run/checkpoints/step-000000005", 0),
         thorough("weights", 3, "full but for a page", "run/checkpoints/step-000000010", 5),
-        ("optimizer", 3, "limited", "run/checkpoints/step-000000010", 5),
+        thorough("optimizer", 3, "limited", "run/checkpoints/step-000000010", 5),
         thorough("manifest", 2, "full", "run/checkpoints/step-000000000", 0),  # only its position changes
         thorough("manifest", 4, "full", "run/checkpoints/step-000000010", 5),
         ("checkpoint", 4, "no more files", "run/checkpoints/step-000000010", 5),
         thorough("metrics across pages", 1, "full", "run/metrics.jsonl", None),
         ("metrics", 9, "limited", "run/metrics.jsonl", 5),
-        ("TensorBoard", 6, "full", "run/tensorboard", 0),  # the first of the validation part
+        thorough("TensorBoard", 6, "full", "run/tensorboard", 0),  # the first of the validation part
         thorough("TensorBoard", 8, "limited", "run/tensorboard", 5),
         ("report", 1, "full", "run/report", 20),
         thorough("report", 1, "limited", "run/report", 20),

@@ -15,10 +15,13 @@ import pytest
 from ostinato.errors import RunError
 from ostinato.runs.directory import open_run
 
+from ..variants import thorough
 from .processes import Killer, Place
 from .readers import differences, torn
 from .trainings import TASKS
 from .trials import KILLED
+
+FIRST, *OTHERS = TASKS
 
 SHARES = 8
 HALF_A_CHECKPOINT = "half run/checkpoints/.writing-N/optimizer.safetensors"
@@ -26,7 +29,7 @@ HALF_A_REMOVAL = "unlink run/checkpoints/.removing-N/manifest.json"
 OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [FIRST, *map(thorough, OTHERS)])
 def test_a_run_killed_at_an_instant_and_within_a_write_equals_one_that_was_not(
     trial, references, draw, tally, task
 ):

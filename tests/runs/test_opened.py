@@ -73,7 +73,7 @@ def test_a_checkpoint_is_the_best_or_the_last(finished_run, which):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task_config": {"units": 0}}, r"config\.json is damaged: units = \(0,\)"),
+        ({"task_config": {"units": 0}}, r"config\.json is damaged: units must be 1 to 64 layers"),
         ({"task_config": {"colour": 1}}, r"config\.json is damaged: unknown setting 'colour'"),
         ({"task": "painter"}, "unknown task 'painter'; this version has language_model"),
         (

@@ -142,7 +142,7 @@ def test_a_recipe_can_set_it(name):
 @TASKS
 @pytest.mark.parametrize("rate", [-0.1, 1.0, "much"])
 def test_a_rate_that_is_none_is_refused(name, rate):
-    with pytest.raises(ConfigError, match="recurrent_dropout = "):
+    with pytest.raises(ConfigError, match="recurrent_dropout must be"):
         config_of(name, recurrent_dropout=rate)
 
 

@@ -101,5 +101,5 @@ def test_balanced_classes_weigh_the_same_in_training_and_not_in_evaluation():
 def test_what_is_no_classification_is_refused():
     with pytest.raises(SourceError, match="got only one label"):
         prepared([("a", "x"), ("b", "x")])
-    with pytest.raises(SourceError, match="which training has never seen"):
+    with pytest.raises(SourceError, match="which is not in training"):
         prepared(Tables(open_table(PAIRS), open_table([("film", "?"), ("fun", "-")])))

@@ -36,7 +36,11 @@ def test_probabilities_are_those_of_the_head_and_decide_as_its_scores_do(labels,
     else:
         np.testing.assert_allclose(found.sum(axis=1), 1.0)
     right = decision_for(labels).right(
-        tf.constant(labels.chosen(found).astype(np.float32) if labels is SEVERAL else found.argmax(axis=1)),
+        tf.constant(
+            labels.chosen(found).astype(np.float32)
+            if labels is SEVERAL
+            else found.argmax(axis=1).astype(np.int32)
+        ),
         tf.constant(scores, tf.float32),
     )
     assert right.numpy().all()
