@@ -50,8 +50,13 @@ class Parameter(NamedTuple):
     @property
     def spelling(self) -> str:
         """The flag on the command line: --learning-rate."""
-        names = self.flag.names or (f"--{self.name.replace('_', '-')}",)
+        names = self.flag.names or (dashed(self.name),)
         return names[-1].split("/")[0]
+
+
+def dashed(name: str) -> str:
+    """The flag of a name in Python: --learning-rate for learning_rate."""
+    return f"--{name.replace('_', '-')}"
 
 
 def of_config(config: type[Config]) -> list[Parameter]:
@@ -62,8 +67,7 @@ def of_config(config: type[Config]) -> list[Parameter]:
 def _of_field(name: str, field: FieldInfo) -> Parameter:
     flag = next((each for each in field.metadata if isinstance(each, Flag)), Flag())
     if _plain(field.annotation) is bool and not flag.names:
-        dashed = name.replace("_", "-")
-        flag = replace(flag, names=(f"--{dashed}/--no-{dashed}",))
+        flag = replace(flag, names=(f"{dashed(name)}/{dashed(f'no_{name}')}",))
     return Parameter(name, field.annotation, flag, " ".join((field.description or "").split()), setting=True)
 
 
@@ -116,7 +120,7 @@ def option(parameter: Parameter) -> inspect.Parameter:
     if isinstance(kind, tuple):
         metavar, kind = "|".join(kind), str
     if kind is bool and not names:
-        names = (f"--{parameter.name.replace('_', '-')}",)
+        names = (dashed(parameter.name),)
     told = typer.Option(
         *names,
         help=parameter.help,

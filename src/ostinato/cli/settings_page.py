@@ -30,7 +30,7 @@ def _table(config: type[Config]) -> str:
     rows = ["| key | flag | default | |", "|---|---|---|---|"]
     for each in flags.of_config(config):
         field = config.model_fields[each.name]
-        names = each.flag.names or (f"--{each.name.replace('_', '-')}",)
+        names = each.flag.names or (flags.dashed(each.name),)
         shown = "`, `".join(names)
         text = each.help.replace("|", "\\|")
         rows.append(f"| `{each.name}` | `{shown}` | {_shown(field.default)} | {text} |")

@@ -82,6 +82,6 @@ def check_own(
                 if name in [each.name for each in flags_of(spec)]
             ]
             raise ConfigError(
-                f"--{name.replace('_', '-')} is for runs of {' and '.join(others)}; "
+                f"{flags.dashed(name)} is for runs of {' and '.join(others)}; "
                 f"{opened.directory.path} is a {opened.directory.task} run"
             )

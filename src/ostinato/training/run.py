@@ -23,7 +23,7 @@ from ostinato.files.lock import RunLock, refuse_if_locked
 from ostinato.layers import registry as cells
 from ostinato.runs import checkpoints, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
-from ostinato.runs.opened import settings_of
+from ostinato.runs.opened import check_start, settings_of
 from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load
 from ostinato.tasks import registry
 from ostinato.tasks.base import Data, Json, OnProgress, Task
@@ -83,11 +83,8 @@ def train(
         KeyboardInterrupt: after Ctrl-C, when everything is saved.
         SystemExit: after SIGTERM, when everything is saved.
     """
-    spec, task, training = (
-        registry.spec_of(config),
-        registry.make(config),
-        training or TrainingConfig(epochs=1),
-    )
+    spec, task = registry.spec_of(config), registry.make(config)
+    training = training or TrainingConfig(epochs=1)
     workers = join(devices, _notifier(on_event))
     with workers.stopping_when_one_is_lost(), ExitStack() as locks:
         workers.check_same("the arguments", b"train")
@@ -96,7 +93,7 @@ def train(
             if workers.chief:
                 check_free(path, overwrite=overwrite)
                 refuse_if_locked(path)
-            base = None if init_from is None else _base(init_from, config)
+            base = None if init_from is None else load(check_start(init_from, type(config)))
             data = _read(task, spec.open(source), base, on_progress)
         with workers.all_or_none(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
             # Keras warns with advice when a layer cannot be built; the error says enough.
@@ -177,8 +174,8 @@ def resume(
             notify(f"{run.path} is finished; there is nothing to resume")
             return _finished(run, checkpoint, workers)
         with workers.all_or_none(), workers.strategy.scope(), _enough_memory():
-            task = registry.make(settings_of(run))
-            training = _settings(run)
+            config, training = settings_of(run), _settings(run)
+            task = registry.make(config)
             data = read_again(task, run, on_progress)
             model = build(task, checkpoint, run)
         trainer = Trainer(task, data, model, training, run, _emitter(run, task, on_event), workers)
@@ -189,7 +186,7 @@ def resume(
                 older = {step for step in checkpoints.steps(run.checkpoints) if step <= checkpoint.step}
                 checkpoints.remove_all_but(run.checkpoints, {*older})
         notes = [f"{problem}; resuming at step {checkpoint.step} instead" for problem in problems]
-        if run.masks == 1 and settings_of(run).draws_masks:
+        if run.masks == 1 and config.draws_masks:
             notes.append("an older version began this run; it continues with other dropout masks")
         with _enough_memory():
             ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_workers_note(workers)))
@@ -213,14 +210,6 @@ def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Wo
             Report(run, trained.task.unit).draw()
         return trained
     return from_checkpoint(run, checkpoint)
-
-
-def _base(path: str | os.PathLike[str], config: TaskConfig) -> TrainedRun:
-    """The run to start from. Raises ConfigError when it has another task."""
-    base = load(path)
-    if base.directory.task != config.task:
-        raise ConfigError(f"{base.directory.path} is a {base.directory.task} run, not a {config.task} run")
-    return base
 
 
 def _read(task: Task, source: object, base: TrainedRun | None, on_progress: OnProgress | None) -> Data:

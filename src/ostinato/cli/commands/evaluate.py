@@ -112,7 +112,7 @@ def _source(opened: OpenedRun, given: list[str], options: Values) -> Opened | No
     """
     if not given:
         if options:
-            raise typer.BadParameter(f"--{next(iter(options)).replace('_', '-')} needs a SOURCE; give one")
+            raise typer.BadParameter(f"{flags.dashed(next(iter(options)))} needs a SOURCE; give one")
         source_of(opened.directory)
         return None
     arguments, _ = flags.of_function(opened.spec.source)

@@ -335,8 +335,8 @@ def show_recipes(spec: TaskSpec, settings: Iterable[Parameter], params: list[Com
     for param in params:
         if param.name in usual:
             value = _shown(param, usual[param.name], none[param.name])
-            own = {name: _shown(param, read[param.name], none[param.name]) for name, read in others.items()}
-            differing = [f"{name}: {shown}" for name, shown in own.items() if shown != value]
+            each = {name: _shown(param, read[param.name], none[param.name]) for name, read in others.items()}
+            differing = [f"{name}: {shown}" for name, shown in each.items() if shown != value]
             param.show_default = "; ".join([value, *differing])
 
 
