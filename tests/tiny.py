@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -36,3 +37,12 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
                 make(folder)
             (folder / "made").touch()
     return folder
+
+
+def change(path, **changes):
+    """Changes settings in the config.json of a run: objects key by key, everything else as a whole."""
+    file = path / "config.json"
+    config = json.loads(file.read_text())
+    for name, value in changes.items():
+        config[name] = config[name] | value if isinstance(value, dict) else value
+    file.write_text(json.dumps(config))

@@ -16,17 +16,11 @@ from ostinato.runs.weights import to_arrays
 from ostinato.tasks.classifier import ClassifierConfig
 from ostinato.tasks.language_model import LanguageModelConfig
 
+from ..tiny import change
+
 KEPT = Path(__file__).parents[1] / "golden" / "kept"
 # The word of then for `reset_after`.
 pytestmark = pytest.mark.filterwarnings("ignore:the setting reset_before")
-
-
-def change(path, **changes):
-    file = path / "config.json"
-    config = json.loads(file.read_text())
-    for name, value in changes.items():
-        config[name] = config[name] | value if isinstance(value, dict) else value
-    file.write_text(json.dumps(config))
 
 
 def test_an_opened_run_knows_its_task_settings_and_weights(finished_run):

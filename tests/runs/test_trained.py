@@ -12,13 +12,7 @@ from ostinato.errors import ConfigError, EngineError, RunError, RunWarning
 from ostinato.runs import checkpoints
 from ostinato.runs.weights import to_arrays
 
-
-def change(path, **changes):
-    file = path / "config.json"
-    config = json.loads(file.read_text())
-    for name, value in changes.items():
-        config[name] = config[name] | value if isinstance(value, dict) else value
-    file.write_text(json.dumps(config))
+from ..tiny import change
 
 
 def test_the_best_and_the_last_checkpoint_load_as_they_were_saved(finished_run):
