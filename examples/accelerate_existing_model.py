@@ -15,23 +15,23 @@ import numpy as np
 
 import ostinato
 
-WORDS, LENGTH = 1000, 250
+WORDS = 1000
 
 
-def made_up_reviews(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Word ids, (count, LENGTH), zero where there is none, and 1.0 for each kind review, (count, 1)."""
+def made_up_reviews(count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Word ids, (count, length), zero where there is none, and 1.0 for each kind review, (count, 1)."""
     random = np.random.default_rng(0)
-    reviews = random.integers(1, WORDS, (count, LENGTH))
-    reviews[np.arange(LENGTH) < random.integers(0, LENGTH // 2, (count, 1))] = 0
+    reviews = random.integers(1, WORDS, (count, length))
+    reviews[np.arange(length) < random.integers(0, length // 2, (count, 1))] = 0
     kind, unkind = (reviews > WORDS * 0.8).sum(axis=1), ((reviews > 0) & (reviews < WORDS * 0.2)).sum(axis=1)
     return reviews, (kind > unkind).astype("float32")[:, None]
 
 
-def stock_model() -> keras.Model:
+def stock_model(length: int) -> keras.Model:
     """Three GRUs of Keras, one above the other."""
     model = keras.Sequential(
         [
-            keras.Input((LENGTH,)),
+            keras.Input((length,)),
             keras.layers.Embedding(WORDS, 8),
             keras.layers.GRU(16, return_sequences=True),
             keras.layers.GRU(8, return_sequences=True),
@@ -46,9 +46,11 @@ def stock_model() -> keras.Model:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare a Keras model with its accelerated copy.")
     parser.add_argument("--reviews", type=int, default=4000)
-    reviews, kind = made_up_reviews(parser.parse_args().reviews)
+    parser.add_argument("--length", type=int, default=250, help="the words of a review, padding included")
+    options = parser.parse_args()
+    reviews, kind = made_up_reviews(options.reviews, options.length)
 
-    model = stock_model()
+    model = stock_model(options.length)
     accelerated = ostinato.accelerate(model)
     print(ostinato.report(accelerated))
 

@@ -1,10 +1,9 @@
 """What every test shares: quiet TensorFlow, a cache of its own, and reproducible property tests."""
 
+import gc
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -15,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 import ostinato
 
+from . import forks
 from .disk import Disk
 from .variants import THOROUGH
 
@@ -84,6 +84,13 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_collection_finish(session):
+    """Spares every collection of garbage the millions of objects that TensorFlow leaves for good."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
     """Every test reads and writes a cache folder of its own."""
@@ -120,12 +127,8 @@ def without_library(tmp_path_factory):
     shutil.copytree(package, folder / "ostinato", ignore=built)
 
     def run(code, *arguments, **environment):
-        return subprocess.run(
-            [sys.executable, "-c", _AS_INSTALLED + code, *map(str, arguments)],
-            env=os.environ | {"PYTHONPATH": str(folder)} | environment,
-            capture_output=True,
-            text=True,
-        )
+        environment = os.environ | {"PYTHONPATH": str(folder)} | environment
+        return forks.run("-c", _AS_INSTALLED + code, *arguments, env=environment)
 
     run.package = folder / "ostinato"
     return run

@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 import warnings
 
 import keras
@@ -17,6 +15,7 @@ from ostinato.acceleration import accelerate as module
 from ostinato.errors import ConfigError
 from ostinato.layers import GRU, LSTM, SimpleRNN
 
+from .. import forks
 from ..variants import examples, thorough
 
 layers = keras.layers
@@ -346,8 +345,7 @@ def test_a_restored_models_file_opens_without_ostinato(tmp_path):
     train(model, x, y)
     ostinato.to_keras(model).save(tmp_path / "stock.keras")
     np.save(tmp_path / "x.npy", x)
-    command = [sys.executable, "-c", WITHOUT_OSTINATO, tmp_path / "stock.keras", tmp_path / "x.npy"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forks.run("-c", WITHOUT_OSTINATO, tmp_path / "stock.keras", tmp_path / "x.npy")
     assert done.returncode == 0, done.stderr
     printed, _, iterations = done.stdout.rpartition(" ")
     np.testing.assert_allclose(json.loads(printed), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)

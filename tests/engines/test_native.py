@@ -5,8 +5,6 @@ The oracle is the stock Keras layer in float64, with the same float32 numbers as
 
 import concurrent.futures
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import keras
@@ -19,6 +17,7 @@ from hypothesis import strategies as st
 from ostinato import layers
 from ostinato.engines import native
 
+from .. import forks
 from ..variants import examples
 
 OUTPUTS, GRADIENTS = 1e-5, 1e-4
@@ -386,8 +385,7 @@ def test_a_saved_model_computes_and_trains_after_loading(tmp_path):
         "loaded = tf.saved_model.load(sys.argv[1])\n"
         "print(loaded.run(tf.ones((2, 3, 4))).shape)"
     )
-    run = [sys.executable, "-c", code, str(tmp_path / "saved")]
-    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == "(2, 3, 6)"
+    assert forks.run("-c", code, tmp_path / "saved", check=True).stdout.strip() == "(2, 3, 6)"
 
 
 @needs_library
@@ -615,5 +613,5 @@ halves = next(iter(strategy.experimental_distribute_dataset(rows)))
 np.testing.assert_allclose(both(halves), gradient(tf.constant(x)), atol=1e-5)
 print("equal")
 """
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    printed = forks.run("-c", code)
     assert printed.stdout.strip() == "equal", printed.stderr[-3000:]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .. import forks
+
 PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 INTERRUPTED = """
 import signal
@@ -61,15 +63,8 @@ def run(tmp_path_factory):
     environment = os.environ | {"PYTHONPATH": str(folder / "packages")}
 
     def run(program: str, *arguments: str, code: int = 0) -> str:
-        if program == "ostinato":
-            program = "from ostinato.cli import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        command = forks.OSTINATO if program == "ostinato" else ("-c", program)
+        done = forks.run(*command, *arguments, cwd=folder, env=environment)
         assert done.returncode == code, done.stderr
         return done.stdout if code == 0 else done.stderr
 
@@ -108,8 +103,6 @@ def test_it_resumes_exactly_and_is_used_from_python_and_the_command_line(run, tr
 
 def test_a_run_of_it_is_refused_in_one_sentence_where_it_is_not_installed(run, trained):
     where = run("import os; print(os.getcwd())").strip()
-    program = "from ostinato.cli import main; main()"
-    command = [sys.executable, "-c", program, "evaluate", f"{where}/whole"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forks.run(*forks.OSTINATO, "evaluate", f"{where}/whole")
     assert done.returncode == 2
     assert "needs the task series of the package ostinato-series 1.0, which is not installed" in done.stderr

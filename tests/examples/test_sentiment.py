@@ -1,18 +1,17 @@
 """The example trains, and scores its eight sentences."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from .. import forks
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sentiment.py"
 
 
 def test_it_learns_from_made_up_reviews_and_says_how_kind_each_sentence_is():
-    command = [sys.executable, EXAMPLE, "--epochs", "8"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = forks.run(EXAMPLE, "--epochs", "8", check=True).stdout
     (accuracy,) = re.findall(r"^test loss [\d.]+, accuracy ([\d.]+)%$", printed, re.M)
     assert float(accuracy) > 90
     sentences = re.findall(r"^  ([\d.]+)  (.+)$", printed, re.M)
@@ -25,7 +24,5 @@ def test_it_reads_a_table(tmp_path):
     rows = ["a great warm film,1\n", "a dull awful film,0\n"] * 30
     table = tmp_path / "reviews.csv"
     table.write_text("text,label\n" + "".join(rows))
-    printed = subprocess.run(
-        [sys.executable, EXAMPLE, table, "--epochs", "1"], capture_output=True, text=True, check=True
-    ).stdout
+    printed = forks.run(EXAMPLE, table, "--epochs", "1", check=True).stdout
     assert "probability of '1':" in printed

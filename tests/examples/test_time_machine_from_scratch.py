@@ -1,9 +1,9 @@
 """The textbook's example runs as it stands."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from .. import forks
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "time_machine_from_scratch.py"
 
@@ -11,8 +11,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "time_machine_from_scratch.py
 def test_perplexity_falls_and_a_sample_is_printed(tmp_path):
     text = tmp_path / "melody.txt"
     text.write_text("Round and round, and round again; the same five words. " * 60)
-    command = [sys.executable, EXAMPLE, "gru", text, "--epochs", "10"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    printed = forks.run(EXAMPLE, "gru", text, "--epochs", "10", check=True).stdout.splitlines()
     perplexities = [float(value) for value in re.findall(r"perplexity ([\d.]+)", "\n".join(printed))]
     assert len(perplexities) == 2
     assert perplexities[1] < perplexities[0] < 28
@@ -20,8 +19,7 @@ def test_perplexity_falls_and_a_sample_is_printed(tmp_path):
 
 
 def test_without_a_file_it_reads_the_python_reference():
-    command = [sys.executable, EXAMPLE, "rnn", "--epochs", "1"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = forks.run(EXAMPLE, "rnn", "--epochs", "1", check=True).stdout
     assert "epoch 1: perplexity" in printed
 
 

@@ -1,18 +1,17 @@
 """The example learns to write dates, and whatever pairs it is given."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from .. import forks
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "translate.py"
 
 
 def printed(*arguments) -> str:
-    command = [sys.executable, EXAMPLE, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return forks.run(EXAMPLE, *arguments, check=True).stdout
 
 
 def test_it_learns_dates_and_draws_where_it_looked(tmp_path):

@@ -1,8 +1,5 @@
 """No export holds an op of the native engine, which no other program has; what `to_keras` gives does not."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -12,6 +9,8 @@ import ostinato
 from ostinato import layers
 from ostinato.engines import native
 from ostinato.errors import EngineError
+
+from .. import forks
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
 SPEC = tf.TensorSpec((None, None, 3))
@@ -162,5 +161,5 @@ def test_what_is_restored_or_ran_on_kerass_loop_opens_where_there_is_no_ostinato
     with_lengths = keras.Model([x, lengths], layers.LSTM(4)(x, lengths=lengths))
     ostinato.to_keras(with_lengths).save(tmp_path / "lengths.keras")
     np.save(tmp_path / "lengths.npy", with_lengths([X, np.array([5, 2])]))
-    done = subprocess.run([sys.executable, "-c", ALONE, tmp_path], capture_output=True, text=True)
+    done = forks.run("-c", ALONE, tmp_path)
     assert done.returncode == 0, done.stderr

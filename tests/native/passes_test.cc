@@ -241,7 +241,7 @@ void check_threads(Cell cell, bool reset_after, int64_t batch, int64_t units, bo
   Case t;
   Layer& l = t.layer;
   l.cell = cell, l.reset_after = reset_after;
-  l.batch = batch, l.time = 7, l.features = 20, l.units = units;
+  l.batch = batch, l.time = 4, l.features = 20, l.units = units;
   const int64_t width = t.gates() * units;
   t.x = normal(batch * l.time * l.features, 1);
   t.h0 = normal(batch * units, 1), t.c0 = normal(batch * units, 1);
@@ -297,11 +297,13 @@ void check_denormals() {
 
 int main(int argc, char** argv) {
   const int cases = argc > 1 ? std::atoi(argv[1]) : 200;
+  const bool all = argc > 2;
   set_threads(1);
   for (int i = 0; i < cases; ++i) check_against_naive(drawn());
   for (const int64_t batch : {1, 5, 64})
     for (const int64_t units : {70, 160})
       for (const bool drops : {false, true}) {
+        if (!all && drops != ((batch == 5) != (units == 160))) continue;
         check_threads(Cell::kLstm, true, batch, units, drops);
         check_threads(Cell::kGru, true, batch, units, drops);
         check_threads(Cell::kGru, false, batch, units, drops);

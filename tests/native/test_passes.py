@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ..variants import thorough
+
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "src" / "ostinato" / "kernels"
 X86 = {
@@ -59,10 +61,10 @@ def build(tmp_path_factory):
     return compile_with
 
 
-def run(program, isa, cases):
+def run(program, isa, cases, *more):
     environment = os.environ | {"OSTINATO_ISA": isa, "TSAN_OPTIONS": "halt_on_error=1"}
     environment.pop("OSTINATO_THREADS", None)
-    done = subprocess.run([str(program), str(cases)], env=environment, capture_output=True, text=True)
+    done = subprocess.run([str(program), str(cases), *more], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.startswith(f"{isa}: "), done.stdout
 
@@ -81,8 +83,9 @@ def test_so_they_do_with_all_instructions_that_the_machine_has(build):
     chosen = [isa for isa in ISAS if supported(isa)]
     program = build("address,undefined", chosen)
     for isa in chosen:
-        run(program, isa, 60)
+        run(program, isa, 60, "all")
 
 
-def test_the_threads_race_for_nothing(build):
-    run(build("thread", [widest()]), widest(), 5)
+@pytest.mark.parametrize("more", [(), thorough(("all",))])
+def test_the_threads_race_for_nothing(build, more):
+    run(build("thread", [widest()]), widest(), 5, *more)

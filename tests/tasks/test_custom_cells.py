@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 
 import keras
@@ -17,6 +16,7 @@ from ostinato.layers import recurrent
 from ostinato.runs import weights
 from ostinato.runs.directory import open_run
 
+from .. import forks
 from ..variants import thorough
 
 PACKAGE = '''
@@ -239,8 +239,7 @@ def test_another_process_reads_the_run(package, tmp_path):
     run = ostinato.train(config, source, training=ostinato.TrainingConfig(steps=1), out=tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "tensorboard")
     environment = os.environ | {"PYTHONPATH": str(package)}
-    command = [sys.executable, "-c", READ, str(tmp_path / "run"), str(tmp_path / "read.npz")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = forks.run("-c", READ, tmp_path / "run", tmp_path / "read.npz", env=environment)
     assert done.returncode == 0, done.stderr
     read = dict(np.load(tmp_path / "read.npz"))
     expected = {name.replace("/", ":"): array for name, array in weights.to_arrays(run.model).items()}

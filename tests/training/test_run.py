@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from ostinato.runs.weights import to_arrays
 from ostinato.training.events import Ended, Measured, Notice, Saved, Started, StepDone
 from ostinato.training.step import as_tensors
 
+from .. import forks
 from ..ready import Ready
 from ..tiny import made_once
 
@@ -39,7 +38,6 @@ ROW_KEYS = [
     "seconds",
 ]
 TIMES = ("tokens_per_second", "seconds")
-OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 
 
 def timeless(rows: list[dict]) -> list[dict]:
@@ -278,9 +276,9 @@ def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(start, text_f
     settings = "[training]\nsteps = 300\nlog_every = 1\nevaluations = 4\ncheckpoint_minutes = 0\n"
     (tmp_path / "settings.toml").write_text(settings)
     network = ["--cell", "gru", "--units", "8", "--seq-len", "30", "--batch", "4", "--output-dropout", "0.2"]
-    command = [OSTINATO, "train", "lm", str(text_file), "--config", "settings.toml", "--out", "run", *network]
+    command = ["train", "lm", str(text_file), "--config", "settings.toml", "--out", "run", *network]
     instant = random.Random(5).randint(1, 60)
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = forks.Fork([*forks.OSTINATO, *command], cwd=tmp_path)
     metrics = tmp_path / "run" / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= instant):
         time.sleep(0.001)

@@ -1,8 +1,5 @@
 """What a step learns from a batch."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +10,7 @@ from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.step import as_tensors, make_train_step
 
+from .. import forks
 from ..ready import Ready
 from ..tiny import text
 
@@ -102,5 +100,5 @@ print("equal")
 
 
 def test_two_replicas_with_half_the_rows_each_learn_what_one_worker_learns():
-    done = subprocess.run([sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True)
+    done = forks.run("-c", TWO_REPLICAS)
     assert done.stdout == "equal\n", done.stderr

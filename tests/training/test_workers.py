@@ -1,12 +1,9 @@
 """Several workers learn what one does, on the same global batches; when one is lost, the others stop."""
 
-import itertools
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,10 +15,9 @@ from ostinato.cli.commands.launch import worker_environments
 from ostinato.runs.directory import open_run
 from ostinato.training.workers import single_worker
 
-from .. import hanging
+from .. import forks, hanging
 from ..variants import thorough
 
-OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 SCENARIOS_SCRIPT = str(Path(__file__).with_name("train_scenarios.py"))
 
 RANDOM = np.random.default_rng(5)
@@ -61,19 +57,14 @@ SCENARIOS = {
 }
 
 
-INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-INTERRUPTIBLE += "from ostinato.cli import main; main()"
-
-
-def start_workers(commands: list[list[str]], folder: Path) -> list[subprocess.Popen]:
+def start_workers(commands: list[list[str]], folder: Path) -> list[forks.Fork]:
     """Processes of one cluster on the loopback; each writes into FOLDER/N.log."""
     folder.mkdir(exist_ok=True)
-    environments = worker_environments(len(commands), os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
-    workers = []
-    for index, (command, environment) in enumerate(zip(commands, environments, strict=True)):
-        with open(folder / f"{index}.log", "wb") as log:
-            workers.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-    return workers
+    environments = worker_environments(len(commands), os.environ)
+    return [
+        forks.Fork(command, env=environment, log=folder / f"{index}.log")
+        for index, (command, environment) in enumerate(zip(commands, environments, strict=True))
+    ]
 
 
 def told(folder: Path) -> str:
@@ -102,16 +93,22 @@ def assert_close(path: Path, expected: Path) -> None:
                 )
 
 
-def check_scenarios(tmp_path, scenarios):
-    (tmp_path / "scenarios.json").write_text(json.dumps(scenarios))
-    command = [sys.executable, SCENARIOS_SCRIPT, str(tmp_path / "scenarios.json")]
-    alone = subprocess.Popen([*command, str(tmp_path / "alone")])
-    devices = subprocess.Popen([*command, str(tmp_path / "devices"), "3"])
-    assert [alone.wait(), devices.wait()] == [0, 0]
-    workers = start_workers([[*command, str(tmp_path / "workers")]] * 2, tmp_path / "logs")
+def check_scenarios(tmp_path, scenarios, with_workers, with_devices):
+    """Trains scenarios alone, and those named with two workers and with three devices of one."""
+
+    def command(who, names, *devices):
+        chosen = tmp_path / f"{who}.json"
+        chosen.write_text(json.dumps({name: scenarios[name] for name in names}))
+        return [SCENARIOS_SCRIPT, str(chosen), str(tmp_path / who), *devices]
+
+    alone = forks.Fork(command("alone", scenarios))
+    devices = forks.Fork(command("devices", with_devices, "3"))
+    assert [alone.wait(), devices.wait()] == [0, 0], alone.err.read_text() + devices.err.read_text()
+    workers = start_workers([command("workers", with_workers)] * 2, tmp_path / "logs")
     assert [worker.wait() for worker in workers] == [0, 0], told(tmp_path / "logs")
     different = {}
-    for who, name in itertools.product(("workers", "devices"), scenarios):
+    pairs = [("workers", name) for name in with_workers] + [("devices", name) for name in with_devices]
+    for who, name in pairs:
         try:
             assert_close(tmp_path / who / name, tmp_path / "alone" / name)
         except AssertionError as error:
@@ -120,15 +117,15 @@ def check_scenarios(tmp_path, scenarios):
 
 
 def test_two_workers_and_three_devices_end_with_the_weights_of_one(tmp_path):
-    # One test for all, since two test processes that shared them would each train everything.
     few = TRAINING | {"steps": 12, "log_every": 5}
-    dropping = ("lm-dropout", "translator-dropout")
-    check_scenarios(tmp_path, {name: (*SCENARIOS[name][:3], few) for name in dropping})
+    names = ("lm-dropout", "translator-dropout")
+    scenarios = {name: (*SCENARIOS[name][:3], few) for name in names}
+    check_scenarios(tmp_path, scenarios, with_workers=names[:1], with_devices=names[1:])
 
 
 @pytest.mark.thorough
 def test_so_they_do_after_fifty_steps_whatever_the_task_and_its_dropout(tmp_path):
-    check_scenarios(tmp_path, SCENARIOS)
+    check_scenarios(tmp_path, SCENARIOS, SCENARIOS, SCENARIOS)
 
 
 # Workers that are gone, stopped, or were never the same.
@@ -138,7 +135,8 @@ def train_command(out: Path, *options: str) -> list[str]:
     """Long enough to be caught in the middle, with many checkpoints."""
     settings = ["--units", "8", "--seq-len", "8", "--batch", "6", "--validation-fraction", "0.1"]
     settings += ["--optimizer", "sgd", "--lr", "0.1", "--steps", "300", "--evaluations", "60"]
-    return [OSTINATO, "train", "lm", str(out.parent / "book.txt"), "--out", str(out), *settings, *options]
+    given = ["train", "lm", str(out.parent / "book.txt"), "--out", str(out)]
+    return [*forks.OSTINATO, *given, *settings, *options]
 
 
 @pytest.fixture
@@ -153,11 +151,11 @@ def whole(tmp_path_factory):
     """A run of one worker that nothing happened to."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "book.txt").write_text(TEXT)
-    subprocess.run(train_command(folder / "run"), check=True, capture_output=True)
+    forks.run(*train_command(folder / "run"), check=True)
     return folder / "run"
 
 
-def wait_for_step(run: Path, step: int, workers: list[subprocess.Popen], folder: Path) -> None:
+def wait_for_step(run: Path, step: int, workers: list[forks.Fork], folder: Path) -> None:
     def is_there():
         if (run / "config.json").exists() and any(row["step"] >= step for row in open_run(run).rows()):
             return True
@@ -196,7 +194,7 @@ def test_one_that_is_terminated_stops_all_and_three_go_on(book, whole):
     workers[1].terminate()
     assert [worker.wait(hanging.SECONDS) for worker in workers] == [143, 143], told(book / "logs")
     assert "terminated and saved at step" in (book / "logs" / "0.log").read_text()
-    again = start_workers([[OSTINATO, "train", "--resume", str(book / "run")]] * 3, book / "again")
+    again = start_workers([[*forks.OSTINATO, "train", "--resume", str(book / "run")]] * 3, book / "again")
     assert [worker.wait() for worker in again] == [0, 0, 0], told(book / "again")
     assert_close(book / "run", whole)
 
@@ -205,7 +203,7 @@ def test_one_that_is_terminated_stops_all_and_three_go_on(book, whole):
 def test_workers_that_were_asked_something_else_are_refused_by_all(book, which):
     other = train_command(book / "run", "--seed", "5")
     if which == "command":
-        other = [OSTINATO, "train", "--resume", str(book / "run")]
+        other = [*forks.OSTINATO, "train", "--resume", str(book / "run")]
     commands = [train_command(book / "run"), other]
     workers = start_workers(commands, book / "logs")
     assert [worker.wait() for worker in workers] == [2, 2]
@@ -218,18 +216,11 @@ def test_workers_that_were_asked_something_else_are_refused_by_all(book, which):
 
 def test_ctrl_c_ends_a_worker_that_waits_for_the_others(book):
     _, environment = worker_environments(2, os.environ)
-    waiting = subprocess.Popen(
-        # A shell's background job begins with Ctrl-C ignored; this one is not.
-        [sys.executable, "-c", INTERRUPTIBLE, *train_command(book / "run")[1:]],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with waiting:
-        assert waiting.stderr.readline() == "worker 1 of 2: waiting for the others\n"
-        time.sleep(1)
-        waiting.send_signal(signal.SIGINT)
-        assert waiting.wait(hanging.SECONDS) == -signal.SIGINT
+    waiting = forks.Fork(train_command(book / "run"), env=environment)
+    hanging.wait_until(lambda: waiting.err.read_text() == "worker 1 of 2: waiting for the others\n")
+    time.sleep(1)
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(hanging.SECONDS) == -signal.SIGINT
 
 
 def test_one_worker_broadcasts_to_itself():

@@ -14,6 +14,8 @@ from ostinato.runs import checkpoints
 from ostinato.training.events import StepDone
 from ostinato.training.recipes import read_recipe
 
+from ... import forks
+
 OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 
 
@@ -77,13 +79,13 @@ def test_flags_alone_mean_the_language_model_on_the_default_corpus(ostinato, fol
 
 
 def test_a_bare_train_is_the_default_recipe_on_the_default_corpus_and_ctrl_c_ends_it_well(folder):
-    process = subprocess.Popen([OSTINATO, "train"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = forks.Fork((*forks.OSTINATO, "train"))
     begun = Path("runs/lm-001/metrics.jsonl")
     while process.poll() is None and not begun.exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert (process.returncode, out) == (130, "")
+    assert (process.wait(), process.out.read_text()) == (130, "")
+    err = process.err.read_text()
     *_, saved, hint = err.splitlines()
     assert saved.startswith("interrupted and saved at step ")
     assert hint == "go on with: ostinato train --resume runs/lm-001"
