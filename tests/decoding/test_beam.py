@@ -160,7 +160,7 @@ def greedy(toy: Network, row: int, limit: int, end: int | None, no_repeat: int) 
     end=ENDS,
     no_repeat=st.integers(0, 3),
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(15, thorough=25))
 def test_a_beam_of_one_is_greedy_search(seed, limits, end, no_repeat):
     toy = network(seed, steps=8)
     found = toy.search(Beam(size=1, no_repeat=no_repeat), limits, end)
@@ -170,7 +170,7 @@ def test_a_beam_of_one_is_greedy_search(seed, limits, end, no_repeat):
 
 
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 6), beam=BEAMS, limits=LIMITS, end=ENDS)
-@settings(max_examples=25)
+@settings(max_examples=examples(15, thorough=25))
 def test_whatever_a_narrow_beam_finds_has_the_score_of_its_tokens(seed, size, beam, limits, end):
     toy, beam = network(seed), beam._replace(size=size, n_best=min(size, beam.n_best))
     found = toy.search(beam, limits, end)
@@ -187,7 +187,7 @@ def test_whatever_a_narrow_beam_finds_has_the_score_of_its_tokens(seed, size, be
 
 
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 5), beam=BEAMS, end=ENDS)
-@settings(max_examples=10)
+@settings(max_examples=examples(6, thorough=10))
 def test_a_row_is_searched_as_if_it_were_alone(seed, size, beam, end):
     toy, limits = network(seed, steps=6), [2, 6, 4]
     beam = beam._replace(size=size, n_best=min(size, beam.n_best))

@@ -184,7 +184,7 @@ def test_equal_seeds_draw_equal_weights_and_no_two_layers_the_same():
 def test_its_config_builds_it_again():
     rates = {"dropout": 0.2, "recurrent_dropout": 0.3, "seed": 9}
     layer = RecurrentEncoder(
-        "lstm", (5, 3), bidirectional=True, return_sequences=False, options={"engine": "keras"}, **rates
+        "rnn", (5, 3), bidirectional=True, return_sequences=False, options={"engine": "keras"}, **rates
     )
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert copy.get_config() == layer.get_config()
