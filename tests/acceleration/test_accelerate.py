@@ -19,7 +19,7 @@ from .. import forks
 from ..variants import examples, thorough
 
 layers = keras.layers
-BATCH, TIME, SYMBOLS = 4, 5, 9
+BATCH, TIME, SYMBOLS = 4, 3, 9
 FIXTURES = pathlib.Path(__file__).parents[1] / "interop" / "keras" / "fixtures"
 
 
@@ -28,13 +28,15 @@ def batches(seed=0, features=None):
     x = random.integers(0, SYMBOLS, (2 * BATCH, TIME))
     if features:
         x = random.normal(size=(2 * BATCH, TIME, features)).astype("float32")
-        x[::2, 3:] = 0.0
+        x[::2, 2:] = 0.0
     return x, random.normal(size=(2 * BATCH, 1)).astype("float32")
 
 
 def train(model, x, y, epochs=2):
-    fitted = model.fit(x, y, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0)
-    return fitted.history["loss"]
+    """The losses of the steps, which take a third of the time of `fit`."""
+    model.reset_metrics()
+    halves = [(x[:BATCH], y[:BATCH]), (x[BATCH:], y[BATCH:])] * epochs
+    return [model.train_on_batch(*half) for half in halves]
 
 
 def kinds(model):
@@ -73,7 +75,7 @@ def models(draw):
         )
         stack.append(layers.Bidirectional(layer) if draw(st.booleans()) and not layer.go_backwards else layer)
     model = keras.Sequential([*stack, layers.Dense(1)])
-    model.compile(draw(st.sampled_from(["adam", "rmsprop"])), "mse")
+    model.compile(draw(st.sampled_from(["adam", "rmsprop"])), "mse", run_eagerly=True)
     return model, batches(draw(st.integers(0, 99)), None if tokens else 3)
 
 
@@ -106,7 +108,7 @@ def test_the_listing_of_the_books_needs_one_more_line():
     model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="binary_crossentropy", metrics=["accuracy"])
     model = ostinato.accelerate(model)
     random = np.random.default_rng(0)
-    x, y = random.integers(0, 1000, (32, 50)), random.integers(0, 2, (32, 1))
+    x, y = random.integers(0, 1000, (32, 12)), random.integers(0, 2, (32, 1))
     history = model.fit(x, y, epochs=2, verbose=0).history
     assert kinds(model) == [GRU] * 3
     assert set(history) == {"loss", "accuracy"}
@@ -118,7 +120,7 @@ def test_the_optimizer_goes_on_with_its_momentums_and_the_original_stays():
     model = keras.Sequential(
         [keras.Input((TIME,)), layers.Embedding(SYMBOLS, 3), layers.LSTM(4), layers.Dense(1)]
     )
-    model.compile(keras.optimizers.Adam(0.02, use_ema=True), "mse", metrics=["mae"])
+    model.compile(keras.optimizers.Adam(0.02, use_ema=True), "mse", metrics=["mae"], run_eagerly=True)
     train(model, x, y)
     model.optimizer.learning_rate = 0.01
     copy = ostinato.accelerate(model)
@@ -141,7 +143,7 @@ def test_dropout_draws_the_same_masks():
     model = keras.Sequential(
         [layers.Embedding(SYMBOLS, 3), layers.GRU(4, dropout=0.3, recurrent_dropout=0.2), layers.Dense(1)]
     )
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)
     train(model, x, y, epochs=1)
     assert_trains_alike(model, ostinato.accelerate(model), x, y)
 
@@ -237,7 +239,7 @@ class Reader(keras.Model):
 def test_a_model_of_ones_own_class_has_its_layers_replaced():
     x, y = batches(features=3)
     model = Reader(4)
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", run_eagerly=True)
     train(model, x, y, epochs=1)
     copy = ostinato.accelerate(model)
     assert isinstance(copy, Reader)
@@ -260,7 +262,7 @@ def test_layers_and_functions_that_keras_does_not_know_are_copied():
     model = keras.Sequential(
         [keras.Input((TIME, 3)), Halved(), layers.GRU(3), layers.Dense(1, gentle), layers.Lambda(gentle)]
     )
-    model.compile("sgd", loss, metrics=[loss])
+    model.compile("sgd", loss, metrics=[loss], run_eagerly=True)
     copy = ostinato.accelerate(model)
     assert type(copy.layers[0]) is Halved
     assert_trains_alike(model, copy, x, y)
@@ -341,7 +343,7 @@ def test_a_restored_models_file_opens_without_ostinato(tmp_path):
             layers.Dense(1),
         ]
     )
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", run_eagerly=True)
     train(model, x, y)
     ostinato.to_keras(model).save(tmp_path / "stock.keras")
     np.save(tmp_path / "x.npy", x)
@@ -356,7 +358,7 @@ def test_a_restored_models_file_opens_without_ostinato(tmp_path):
 def test_a_file_is_as_good_as_its_model(name, tmp_path):
     x, y = batches(features=3)
     model = nested()
-    model.compile("adam", "mean_squared_error")
+    model.compile("adam", "mean_squared_error", run_eagerly=True)
     train(model, x, y)
     model.save(tmp_path / name)
     copy = ostinato.accelerate(tmp_path / name)

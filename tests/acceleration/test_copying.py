@@ -21,7 +21,7 @@ from ostinato.layers import GRU, LSTM, SimpleRNN
 from ..variants import one_each, thorough
 
 layers = keras.layers
-TIME = 5
+TIME = 2
 pytestmark = pytest.mark.filterwarnings("ignore:.*gains nothing", "ignore:The structure of `inputs`")
 
 
@@ -37,8 +37,10 @@ def sequence(*parts, features=3):
     return keras.Sequential([keras.Input((TIME, features)), *parts, layers.LSTM(4), layers.Dense(1)])
 
 
-def fitted(model, x, y, epochs=2):
-    return model.fit(x, y, batch_size=3, epochs=epochs, shuffle=False, verbose=0).history
+def trained(model, x, y, steps=2):
+    """The metrics after each step. Steps of their own take a third of the time of an epoch of `fit`."""
+    model.reset_metrics()
+    return [model.train_on_batch(x, y, return_dict=True) for _ in range(steps)]
 
 
 def assert_same_outputs(model, copy, x):
@@ -48,11 +50,13 @@ def assert_same_outputs(model, copy, x):
 
 def assert_trains_alike(model, copy, x, y):
     assert_same_outputs(model, copy, x)
-    ours, theirs = fitted(copy, x, y), fitted(model, x, y)
-    assert list(ours) == list(theirs)
-    for name in ours:
-        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-6)
+    for ours, theirs in zip(trained(copy, x, y), trained(model, x, y), strict=True):
+        assert list(ours) == list(theirs)
+        for name in ours:
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-6)
     assert_same_outputs(model, copy, x)
+    for ours, theirs in zip(copy.optimizer.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
 # State outside of variables
@@ -88,9 +92,9 @@ def discretization():
 
 
 def batch_normalization():
-    model = sequence(layers.BatchNormalization(), layers.GRU(3, return_sequences=True))
-    model.compile("adam", "mse")
-    fitted(model, numbers(), targets())
+    model = sequence(layers.BatchNormalization())
+    model.compile("adam", "mse", run_eagerly=True)
+    trained(model, numbers(), targets())
     return model, numbers()
 
 
@@ -156,11 +160,12 @@ def own_statistics():
 
 
 STATES = [
-    *(normalization, given_statistics, nested_normalization, distributed_normalization, discretization),
-    *(batch_normalization, spectral, integer_lookup, string_lookup, feature_space, own_statistics),
+    *(normalization, distributed_normalization, discretization, batch_normalization, spectral),
+    *(string_lookup, feature_space, own_statistics),
+    *map(thorough, (given_statistics, nested_normalization, integer_lookup)),
     pytest.param(lambda: texts(), id="text"),
     pytest.param(lambda: texts(output_mode="tf_idf"), id="tf_idf"),
-    pytest.param(lambda: texts(output_mode="multi_hot", ngrams=2), id="multi_hot"),
+    thorough(lambda: texts(output_mode="multi_hot", ngrams=2), id="multi_hot"),
 ]
 
 
@@ -173,9 +178,9 @@ def test_state_outside_of_variables_is_copied(make):
 
 
 @pytest.mark.parametrize(
-    ("make", "ending"), one_each([normalization, nested_normalization, discretization], ["keras", "h5"])
+    ("ending", "make"), one_each(["keras", "h5"], [normalization, nested_normalization, discretization])
 )
-def test_state_outside_of_variables_comes_with_a_file(make, ending, tmp_path):
+def test_state_outside_of_variables_comes_with_a_file(ending, make, tmp_path):
     model, x = make()
     model.save(tmp_path / f"model.{ending}")
     stock = keras.models.load_model(tmp_path / f"model.{ending}")
@@ -189,11 +194,12 @@ def test_a_copy_that_adapts_anew_leaves_the_original_alone():
     copy.layers[0].adapt(100 * numbers(seed=3))
     np.testing.assert_array_equal(model(x), before)
     words, texts_ = texts()
+    before = words(texts_)
     copy = ostinato.accelerate(words)
     copy.layers[0].adapt(["five six"])
     assert "one" in words.layers[0].get_vocabulary()
     assert "one" not in copy.layers[0].get_vocabulary()
-    assert_same_outputs(words, ostinato.accelerate(words), texts_)
+    np.testing.assert_array_equal(words(texts_), before)
 
 
 # The original's own functions and objects
@@ -309,6 +315,16 @@ class Descent(keras.optimizers.SGD):
 
 
 COMPILED = {
+    "all at once": lambda: {
+        "loss": Asymmetric(20.0),
+        "metrics": [Worst(5.0, name="a"), Worst(2.0, name="b"), "mae"],
+        "weighted_metrics": [Worst(5.0, name="c")],
+        "optimizer": keras.optimizers.Adam(Halving(0.1), use_ema=True),
+    },
+    "method as a loss, and an optimizer": lambda: {
+        "loss": Asymmetric(3.0).call,
+        "optimizer": Descent(0.01, 3.0),
+    },
     "loss without get_config": lambda: {"loss": Asymmetric(20.0)},
     "loss with a default argument": lambda: {"loss": Defaulted(20.0)},
     "loss made by a factory": lambda: {"loss": lambda true, predicted: 7.0 * (true - predicted) ** 2},
@@ -332,7 +348,7 @@ COMPILED = {
 @pytest.mark.parametrize(
     "options",
     [
-        (pytest.param if number % 3 == 0 else thorough)(options, id=name)
+        (pytest.param if number < 2 else thorough)(options, id=name)
         for number, (name, options) in enumerate(COMPILED.items())
     ],
 )
@@ -340,7 +356,7 @@ def test_what_a_model_is_compiled_with_is_copied_as_it_is(options):
     model = sequence()
     options = {"optimizer": "adam", "run_eagerly": True, **options()}
     model.compile(**options)
-    fitted(model, numbers(), targets(), epochs=1)
+    trained(model, numbers(), targets(), steps=1)
     copy = ostinato.accelerate(model)
     assert copy.loss is model.loss
     assert not {id(each) for each in copy.metrics} & {id(each) for each in model.metrics}
@@ -378,16 +394,16 @@ def test_weights_excluded_from_decay_stay_excluded(names):
 
 def test_a_copy_need_not_be_compiled(tmp_path):
     model = sequence()
-    model.compile("adam", "mse")
-    fitted(model, numbers(), targets())
+    model.compile("adam", "mse", run_eagerly=True)
+    trained(model, numbers(), targets(), steps=1)
     model.save(tmp_path / "model.keras")
     for source in (model, tmp_path / "model.keras"):
         for copy in (ostinato.accelerate(source, compile=False), ostinato.to_keras(source, compile=False)):
             assert not copy.compiled
             assert getattr(copy, "optimizer", None) is None
             assert_same_outputs(model, copy, numbers())
-            copy.compile("sgd", "mse")
-            fitted(copy, numbers(), targets())
+            copy.compile("sgd", "mse", run_eagerly=True)
+            trained(copy, numbers(), targets(), steps=1)
     assert model.compiled
 
 
@@ -449,7 +465,7 @@ class Variational(keras.Model):
         return self.head(self.reader(x))
 
     def train_step(self, data):
-        x, y = data
+        x, y = data[:2]
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean((self(x, training=True) - y) ** 2)
         self.optimizer.apply_gradients(
@@ -461,8 +477,8 @@ class Variational(keras.Model):
 
 def test_a_model_with_a_train_step_of_its_own_trains_on():
     model = Variational(4)
-    model.compile("adam")
-    fitted(model, numbers(), targets())
+    model.compile("adam", run_eagerly=True)
+    trained(model, numbers(), targets())
     copy = ostinato.accelerate(model)
     assert type(copy.reader) is LSTM
     assert copy.compiled
@@ -677,9 +693,10 @@ def test_locks_and_files_in_a_model_do_not_matter(tmp_path):
 
 
 def test_a_copy_shares_no_variable_and_keeps_nothing_alive():
-    model = sequence(layers.Dropout(0.5), layers.GRU(3, return_sequences=True, recurrent_dropout=0.2))
+    stack = [layers.Dropout(0.5), layers.GRU(3, recurrent_dropout=0.2), layers.Dense(1)]
+    model = keras.Sequential([keras.Input((TIME, 3)), *stack])
     model.compile("adam", "mse")
-    fitted(model, numbers(), targets())
+    trained(model, numbers(), targets())
     copy = ostinato.accelerate(model)
     mine = {id(variable) for variable in [*model.variables, *model.optimizer.variables]}
     assert not mine & {id(variable) for variable in [*copy.variables, *copy.optimizer.variables]}
@@ -689,7 +706,7 @@ def test_a_copy_shares_no_variable_and_keeps_nothing_alive():
     del model
     gc.collect()
     assert gone() is None
-    fitted(copy, numbers(), targets())
+    trained(copy, numbers(), targets())
 
 
 def test_a_deep_model_is_copied():
@@ -736,8 +753,8 @@ def test_comparing_changes_nothing():
     stateful = layers.LSTM(3, stateful=True, return_sequences=True)
     stack = [Counting(), layers.Dropout(0.5), stateful, layers.SimpleRNN(3, dropout=0.5)]
     model = keras.Sequential([keras.Input(batch_shape=(3, TIME, 3)), *stack, layers.Dense(1)])
-    model.compile("adam", "mse", metrics=["mae"])
-    fitted(model, numbers(), targets())
+    model.compile("adam", "mse", metrics=["mae"], run_eagerly=True)
+    trained(model, numbers(3), targets(3))
     calls, log, before = model.layers[0].calls, list(model.layers[0].log), everything(model)
     copy = ostinato.accelerate(model)
     for each in (model, copy):
@@ -843,7 +860,7 @@ def test_a_model_is_changed_in_place_and_back():
     model = sequence(layers.Bidirectional(layers.GRU(3, return_sequences=True)))
     model.compile("adam", "mse")
     other = ModelCopy(model).copy
-    fitted(model, numbers(), targets()), fitted(other, numbers(), targets())
+    trained(model, numbers(), targets()), trained(other, numbers(), targets())
     kinds = [type(layer) for layer in model._flatten_layers()]
     assert ostinato.accelerate(model, copy=False) is model
     assert {type(layer) for layer in model._flatten_layers()} >= {LSTM, GRU}
@@ -872,7 +889,7 @@ def test_functions_are_traced_anew_in_place():
     model = Stepping(4)
     model.compile("sgd", "mse")
     model.own = tf.function(lambda x: model(x))
-    fitted(model, numbers(), targets()), model.predict(numbers(), verbose=0)
+    trained(model, numbers(), targets()), model.predict(numbers(), verbose=0)
     assert "OstinatoLstmV1" not in ops(model.step) | ops(model.own)
     before = model.train_function, model.predict_function
     ostinato.accelerate(model, copy=False)
@@ -912,9 +929,10 @@ def test_only_takes_the_paths_that_report_prints():
     paths = [row.layer for row in ostinato.report(model)]
     assert paths == ["inner/deep", "both/forward_gru", "both/backward_gru", "last"]
     for path in paths:
-        changed = ostinato.accelerate(model, only=path)
-        found = dict(ostinato.acceleration.accelerate.recurrent_layers(changed))
+        ostinato.accelerate(model, only=path, copy=False)
+        found = dict(ostinato.acceleration.accelerate.recurrent_layers(model))
         assert [name for name, layer in found.items() if type(layer) in (GRU, LSTM)] == [path]
+        ostinato.to_keras(model, copy=False)
     changed = ostinato.accelerate(model, only=["both", "last"])
     assert type(changed.get_layer("both").forward_layer) is GRU
     assert type(changed.get_layer("inner").layers[0]) is layers.LSTM
@@ -950,22 +968,22 @@ def test_a_warning_says_when_nothing_gains():
         (keras.Sequential([keras.Input((TIME, 3)), layers.RNN(layers.LSTMCell(2))]), "gains nothing"),
     ):
         with pytest.warns(UserWarning, match=why) as told:
-            ostinato.accelerate(model)
+            ostinato.accelerate(model, copy=False)
         assert told[0].filename == __file__
     with warnings.catch_warnings(action="error"):
-        ostinato.accelerate(sequence(), engine="keras")
+        ostinato.accelerate(sequence(), engine="keras", copy=False)
         ostinato.accelerate(ostinato.accelerate(sequence()))
 
 
 def test_a_model_is_changed_in_place_by_threads_of_its_own():
     """Each thread has a model of its own; copying holds on to nothing that threads share."""
-    models = [sequence() for _ in range(4)]
+    models = [sequence() for _ in range(3)]
     copies = {}
 
     def work(number):
         copies[number] = ostinato.accelerate(models[number])
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from ostinato.decoding.beam import Beam, Found, search
 from ostinato.errors import ConfigError
 
+from ..variants import examples
+
 SIZE, LONGEST, SOURCE = 5, 4, 3
 PAD, START, END = 0, 1, 2
 WIDE = 200
@@ -109,7 +111,7 @@ def written(found: Found, row: int) -> list[tuple[int, ...]]:
 
 
 @given(seed=st.integers(0, 10_000), beam=BEAMS, limits=LIMITS, end=ENDS)
-@settings(max_examples=40)
+@settings(max_examples=examples(25, thorough=40))
 def test_a_wide_beam_finds_what_trying_all_sequences_finds(seed, beam, limits, end):
     toy = network(seed)
     found = toy.search(beam, limits, end)
@@ -154,13 +156,13 @@ def greedy(toy: Network, row: int, limit: int, end: int | None, no_repeat: int) 
 
 @given(
     seed=st.integers(0, 10_000),
-    limits=st.lists(st.integers(1, 12), min_size=1, max_size=3),
+    limits=st.lists(st.integers(1, 8), min_size=1, max_size=3),
     end=ENDS,
     no_repeat=st.integers(0, 3),
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(15, thorough=25))
 def test_a_beam_of_one_is_greedy_search(seed, limits, end, no_repeat):
-    toy = network(seed, steps=12)
+    toy = network(seed, steps=8)
     found = toy.search(Beam(size=1, no_repeat=no_repeat), limits, end)
     for row, limit in enumerate(limits):
         expected = greedy(toy, row, limit, end, no_repeat)
@@ -168,7 +170,7 @@ def test_a_beam_of_one_is_greedy_search(seed, limits, end, no_repeat):
 
 
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 6), beam=BEAMS, limits=LIMITS, end=ENDS)
-@settings(max_examples=25)
+@settings(max_examples=examples(15, thorough=25))
 def test_whatever_a_narrow_beam_finds_has_the_score_of_its_tokens(seed, size, beam, limits, end):
     toy, beam = network(seed), beam._replace(size=size, n_best=min(size, beam.n_best))
     found = toy.search(beam, limits, end)
@@ -185,9 +187,9 @@ def test_whatever_a_narrow_beam_finds_has_the_score_of_its_tokens(seed, size, be
 
 
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 5), beam=BEAMS, end=ENDS)
-@settings(max_examples=10)
+@settings(max_examples=examples(6, thorough=10))
 def test_a_row_is_searched_as_if_it_were_alone(seed, size, beam, end):
-    toy, limits = network(seed, steps=9), [3, 9, 6]
+    toy, limits = network(seed, steps=6), [2, 6, 4]
     beam = beam._replace(size=size, n_best=min(size, beam.n_best))
     together = toy.search(beam, limits, end)
     for row, limit in enumerate(limits):

@@ -21,13 +21,25 @@ from .pages import PAGES, REPOSITORY, blocks, commands, inline_code
 SMALLER = {
     "README.md": [
         ("minutes=3", "steps=3"),
-        ("range(0, 15_000, 3)", "range(0, 15_000, 100)"),
+        ("length=300", "length=30"),
+        ("range(0, 15_000, 3)", "range(0, 15_000, 500)"),
         ("epochs=10", "epochs=1"),
     ],
-    "docs/classification.md": [("epochs=60", "epochs=2")],
-    "docs/language-model.md": [("--minutes 5", "--steps 3"), ("length=600", "length=60")],
-    "docs/training.md": [("epochs=3", "steps=3")],
-    "docs/translation.md": [("epochs=100", "epochs=1")],
+    "docs/classification.md": [
+        ("--test-fraction 0.2", "--test-fraction 0.2 --steps 2"),
+        ("epochs=60", "epochs=1"),
+    ],
+    "docs/language-model.md": [
+        ("--minutes 5", "--steps 2"),
+        ("--length 600", "--length 60"),
+        ("length=600", "length=60"),
+        ("length=80", "length=20"),
+    ],
+    "docs/training.md": [("epochs=3", "steps=3"), ("length=200", "length=20")],
+    "docs/translation.md": [
+        ("--test-fraction 0.05", "--test-fraction 0.05 --steps 2"),
+        ("epochs=100", "epochs=1"),
+    ],
 }
 # Pages whose first block of commands is run as well.
 CARRIED_OUT = ("docs/classification.md", "docs/language-model.md", "docs/translation.md")

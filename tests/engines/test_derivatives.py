@@ -23,7 +23,7 @@ CELLS = [
     ("GRU", {"reset_after": False}),
     ("LSTM", {}),
 ]
-BATCH, TIME, FEATURES, UNITS = SHAPE = (2, 3, 2, 3)
+BATCH, TIME, FEATURES, UNITS = SHAPE = (2, 2, 2, 3)
 
 
 def layer_of(package, cell, shape=SHAPE, **options):
@@ -147,7 +147,7 @@ def test_in_a_graph_batch_and_time_may_be_unknown():
 
     signature = [tf.TensorSpec((None, None, FEATURES)), tf.TensorSpec((None, None), tf.bool)]
     graph = tf.function(lambda x, mask: results(ours, x, mask), input_signature=signature)
-    for batch, time in [(3, 5), (1, 1)]:
+    for batch, time in [(2, 3), (1, 1)]:
         mask = np.random.default_rng(3).random((batch, time)) < 0.7
         expected = results(stock, drawn(stock, batch, time, FEATURES), mask)
         assert_same(graph(drawn(ours, batch, time, FEATURES), mask), expected)
@@ -377,8 +377,8 @@ def test_a_model_trains_with_a_gradient_penalty(kind, run_eagerly):
         bidirectional = kind == "Bidirectional"
         recurrent = getattr(package, "LSTM" if bidirectional else kind)(4, **options)
         critic = Critic(keras.layers.Bidirectional(recurrent) if bidirectional else recurrent)
-        critic.compile(keras.optimizers.SGD(0.01), run_eagerly=run_eagerly)
-        losses = critic.fit(x, batch_size=4, epochs=2, shuffle=False, verbose=0).history["loss"]
+        critic.compile(keras.optimizers.SGD(0.01), run_eagerly=run_eagerly or package is keras.layers)
+        losses = critic.fit(x, batch_size=4, epochs=1, shuffle=False, verbose=0).history["loss"]
         return [np.array(losses), *critic.model.get_weights()]
 
     assert_same(results(layers, engine="native"), results(keras.layers))

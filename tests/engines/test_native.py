@@ -25,6 +25,7 @@ OUTPUTS, GRADIENTS = 1e-5, 1e-4
 # From one up, primes, and multiples of the vector widths ± 1.
 SIZES = [1, 2, 3, 5, 7, 8, 9, 13, 15, 16, 17, 23, 31, 32, 33]
 UNITS = [*SIZES, 47, 48, 49, 65]
+STEPS = [1, 2, 3, 5, 8]  # Keras' loop takes its time for each
 
 CELLS = [
     ("SimpleRNN", {"activation": "tanh"}),
@@ -114,7 +115,7 @@ def cases(draw):
         cell,
         {**options, **{flag: draw(st.booleans(), label=flag) for flag in flags}},
         batch=draw(st.sampled_from(SIZES)),
-        time=draw(st.sampled_from([size for size in SIZES if size <= 17])),
+        time=draw(st.sampled_from(STEPS)),
         features=draw(st.sampled_from(SIZES)),
         units=draw(st.sampled_from(UNITS)),
         mask=draw(st.sampled_from(MASKS)),
@@ -135,7 +136,7 @@ def values_and_gradients(layer, call, watched, graph=False):
             loss = tf.add_n([tf.reduce_sum(pulled(value)) for value in values])
         return values, tape.gradient(loss, [*watched, *weights])
 
-    return (tf.function(run) if graph else run)()
+    return (tf.function(run, autograph=False) if graph else run)()
 
 
 def pulled(value):
@@ -172,7 +173,7 @@ def compare(case):
 
 
 @needs_library
-@settings(max_examples=examples(50, thorough=100))
+@settings(max_examples=examples(40, thorough=100))
 @given(cases())
 @example(Case("LSTM", {}, batch=33, time=17, features=31, units=65, mask="gaps"))
 @example(Case("GRU", {"reset_after": False}, batch=1, time=1, features=1, units=1))
@@ -184,7 +185,7 @@ def test_outputs_states_and_gradients_are_those_of_kerass_loop(case):
 
 # Apart, and small: where a sum is almost zero, float32 and float64 may see another side of the kink.
 @needs_library
-@settings(max_examples=20)
+@settings(max_examples=examples(12, thorough=20))
 @given(cases())
 def test_relu_too(case):
     case.cell, case.options = "SimpleRNN", {**case.options, "activation": "relu"}
@@ -194,7 +195,7 @@ def test_relu_too(case):
 
 
 @needs_library
-@settings(max_examples=40)
+@settings(max_examples=examples(25, thorough=40))
 @given(cases())
 def test_token_ids_give_what_their_one_hot_vectors_give(case):
     layer, oracle, mask = case.native(), case.oracle(), case.mask_array()
@@ -334,8 +335,9 @@ def small_model(engine):
 @needs_library
 def test_a_model_trains_saves_and_predicts_as_with_kerass_loop(tmp_path):
     random = np.random.default_rng(0)
-    x, y = random.integers(0, 7, (32, 11)), random.normal(size=(32, 1)).astype("float32")
+    x, y = random.integers(0, 7, (16, 5)), random.normal(size=(16, 1)).astype("float32")
     models = {engine: small_model(engine) for engine in ("native", "keras")}
+    models["keras"].run_eagerly = True
     losses = {
         engine: model.fit(x, y, epochs=3, batch_size=8, shuffle=False, verbose=0).history["loss"]
         for engine, model in models.items()
@@ -343,12 +345,12 @@ def test_a_model_trains_saves_and_predicts_as_with_kerass_loop(tmp_path):
     np.testing.assert_allclose(losses["native"], losses["keras"], rtol=1e-4)
     assert losses["native"][-1] < losses["native"][0]
     predicted = models["native"].predict(x, verbose=0)
-    np.testing.assert_allclose(predicted, models["keras"].predict(x, verbose=0), atol=1e-4)
+    np.testing.assert_allclose(predicted, models["keras"](x), atol=1e-4)
 
     models["native"].save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.layers[2].engine == "native"
-    np.testing.assert_array_equal(loaded.predict(x, verbose=0), predicted)
+    np.testing.assert_array_equal(loaded(x), predicted)
 
 
 @needs_library

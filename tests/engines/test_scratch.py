@@ -68,9 +68,10 @@ def test_scratch_runs_sequences_of_unknown_length_and_batch(ours, stock, options
     assert model.output_shape == (None, 4)
     reference.build((None, None, 3))
     reference.set_weights(layer.get_weights())
+    graph = tf.function(model, input_signature=[tf.TensorSpec((None, None, 3))])
     for shape in [(2, 5, 3), (1, 1, 3), (3, 7, 3)]:
         x = np.random.default_rng(0).normal(size=shape).astype("float32")
-        np.testing.assert_allclose(model.predict(x, verbose=0), reference(x), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(graph(x), reference(x), rtol=1e-4, atol=1e-6)
 
 
 def test_a_state_of_one_row_goes_with_a_batch_of_unknown_size():
@@ -88,6 +89,6 @@ def test_scratch_trains_a_model():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([GRU(8, engine="scratch", reset_after=False), keras.layers.Dense(1)])
     model.compile("adam", "mse")
-    x = np.random.default_rng(0).normal(size=(32, 4, 2)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(8, 3, 2)).astype("float32")
     losses = model.fit(x, x.sum((1, 2)), epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]

@@ -5,11 +5,13 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
 from ostinato.layers.registry import recurrent
+
+from ..variants import examples
 
 
 def key(seed: int = 0, step: int = 0, first_row: int = 0) -> DropoutKey:
@@ -20,6 +22,7 @@ def mask(shape: tuple[int, ...], rate: float = 0.5, site: str = "a", **which: in
     return dropout(tf.ones(shape), rate, key(**which), site=site).numpy()
 
 
+@settings(max_examples=examples(40, thorough=100))
 @given(
     batch=st.integers(1, 9),
     time=st.integers(1, 6),
@@ -70,6 +73,7 @@ def test_no_two_rows_have_the_same_mask():
     assert len(np.unique(rows, axis=0)) == 50
 
 
+@settings(max_examples=examples(40, thorough=100))
 @given(rate=st.floats(0.02, 0.98), seed=st.integers(0, 1000))
 def test_the_rate_is_about_right_and_the_rest_is_scaled_up(rate, seed):
     values = mask((20, 20, 25), rate, seed=seed)

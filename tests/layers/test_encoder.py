@@ -16,14 +16,14 @@ from ..variants import thorough
 KERAS = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU, "lstm": keras.layers.LSTM}
 CELLS = pytest.mark.parametrize("cell", KERAS)
 DIRECTIONS = pytest.mark.parametrize("bidirectional", [False, True], ids=["one-way", "both-ways"])
-LENGTHS = [7, 3, 5, 1]
+LENGTHS = [4, 2, 3, 1]
 
 
-def sequence(batch: int = 4, time: int = 7, features: int = 3) -> tf.Tensor:
+def sequence(batch: int = 4, time: int = 4, features: int = 3) -> tf.Tensor:
     return tf.random.stateless_normal((batch, time, features), seed=(1, 2))
 
 
-def mask(time: int = 7) -> tf.Tensor:
+def mask(time: int = 4) -> tf.Tensor:
     return tf.sequence_mask(LENGTHS, time)
 
 
@@ -78,7 +78,7 @@ def test_outputs_and_states_are_those_of_kerass_layers(cell, bidirectional, mask
     for sequences in (True, False):
         layer = encoder(cell, bidirectional=bidirectional, return_sequences=sequences)
         found = layer(sequence(), mask=skip)
-        assert found[0].shape == ((4, 7, layer.width) if sequences else (4, layer.width))
+        assert found[0].shape == ((4, 4, layer.width) if sequences else (4, layer.width))
         expected = by_keras(layer, sequence(), skip)
         if sequences and masked:
             found, expected = ((without_padding(y), states) for y, states in (found, expected))
@@ -107,7 +107,7 @@ def test_the_states_are_the_last_outputs(cell):
 
 
 @CELLS
-@pytest.mark.parametrize("cut", [1, 4])
+@pytest.mark.parametrize("cut", [1, 3])
 def test_reading_in_two_halves_equals_reading_at_once(cell, cut):
     layer, x, there = encoder(cell), sequence(), mask()
     first, between = layer(x[:, :cut], mask=there[:, :cut])
@@ -184,7 +184,7 @@ def test_equal_seeds_draw_equal_weights_and_no_two_layers_the_same():
 def test_its_config_builds_it_again():
     rates = {"dropout": 0.2, "recurrent_dropout": 0.3, "seed": 9}
     layer = RecurrentEncoder(
-        "lstm", (5, 3), bidirectional=True, return_sequences=False, options={"engine": "keras"}, **rates
+        "rnn", (5, 3), bidirectional=True, return_sequences=False, options={"engine": "keras"}, **rates
     )
     copy = keras.layers.deserialize(keras.layers.serialize(layer))
     assert copy.get_config() == layer.get_config()

@@ -19,9 +19,9 @@ WAY_OUT = r"^a model that runs on the native engine [^\n]* ostinato\.to_keras\(m
 needs_library = pytest.mark.skipif(not native.available(), reason=f"no native engine: {native.reason()}")
 
 
-def model_of(**options):
-    both = keras.layers.Bidirectional(layers.GRU(3, **options))
-    first = layers.LSTM(4, return_sequences=True, **options)
+def model_of():
+    both = keras.layers.Bidirectional(layers.GRU(3))
+    first = layers.LSTM(4, return_sequences=True)
     return keras.Sequential([keras.Input((None, 3)), first, both, keras.layers.Dense(1)])
 
 
@@ -149,10 +149,12 @@ np.testing.assert_allclose(model([x, lengths]), np.load(folder / "lengths.npy"),
 def test_what_is_restored_or_ran_on_kerass_loop_opens_where_there_is_no_ostinato(tmp_path):
     np.save(tmp_path / "x.npy", X)
     model = model_of()
+    loops = [layers.GRU(3, engine="keras"), layers.SimpleRNN(3, activation="elu")]
+    on_keras, on_auto = (keras.Sequential([keras.Input((None, 3)), loop]) for loop in loops)
     models = {
         "restored": (ostinato.to_keras(model), model),
-        "keras": (model_of(engine="keras"),) * 2,
-        "auto": (model_of(activation="elu"),) * 2,
+        "keras": (on_keras, on_keras),
+        "auto": (on_auto, on_auto),
     }
     for name, (exported, original) in models.items():
         exported.export(tmp_path / name, verbose=False)

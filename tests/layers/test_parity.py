@@ -16,7 +16,7 @@ from ostinato.engines import choose, native
 from ..variants import one_each, thorough
 
 CELLS = ["SimpleRNN", "GRU", "LSTM"]
-BATCH, TIME, FEATURES, UNITS = 3, 5, 4, 6
+BATCH, TIME, FEATURES, UNITS = 3, 3, 4, 6
 OUTPUTS, GRADIENTS = 1e-5, 1e-4
 
 
@@ -25,9 +25,9 @@ def random(*shape, seed=0):
 
 
 X = random(BATCH, TIME, FEATURES)
-LENGTHS = np.array([5, 2, 3])
+LENGTHS = np.array([3, 1, 2])
 PADDED = np.arange(TIME) < LENGTHS[:, np.newaxis]
-GAPS = np.array([[1, 0, 1, 1, 0], [0, 0, 1, 0, 1], [0, 0, 0, 0, 0]], bool)
+GAPS = np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]], bool)
 
 
 def wave(x):
@@ -364,13 +364,10 @@ def test_a_stateful_layer_carries_and_forgets_its_state_as_kerass(cell):
 def test_in_a_graph_of_unknown_sizes_all_is_the_same(cell):
     ours, stock = pair(cell, return_sequences=True, dropout=0.3, recurrent_dropout=0.2, seed=4)
     signature = [tf.TensorSpec((None, None, FEATURES)), tf.TensorSpec((None, None), tf.bool)]
-    graphs = [
-        tf.function(lambda x, mask, layer=layer: run(layer, x, mask=mask, training=True), signature)
-        for layer in (ours, stock)
-    ]
-    for rows, steps in ((3, 5), (2, 1)):
-        ours_results, expected = (graph(X[:rows, :steps], GAPS[:rows, :steps]) for graph in graphs)
-        assert_same(ours_results, expected)
+    graph = tf.function(lambda x, mask: run(ours, x, mask=mask, training=True), signature)
+    for rows, steps in ((3, 3), (2, 1)):
+        x, mask = X[:rows, :steps], GAPS[:rows, :steps]
+        assert_same(graph(x, mask), run(stock, x, mask=mask, training=True))
 
 
 # In models.
@@ -448,7 +445,7 @@ def zero_padded():
 
 
 MODELS = {
-    "embedding": (tokens_model, lambda: np.arange(1, 16).reshape(BATCH, TIME) % 9 * PADDED),
+    "embedding": (tokens_model, lambda: np.arange(1, 10).reshape(BATCH, TIME) % 9 * PADDED),
     "masking": (masking_model, zero_padded),
     "stateful": (stateful_model, lambda: X),
     "encoder and decoder": (encoder_decoder_model, lambda: X),
@@ -558,8 +555,7 @@ def test_bidirectional_does_what_it_does_around_kerass_layers(cell, options):
     for call in (
         {"training": True},
         {"mask": PADDED, "training": True},
-        {"mask": GAPS},
-        {"initial_state": [*states(cell), *states(cell)]},
+        {"mask": GAPS, "initial_state": [*states(cell), *states(cell)]},
     ):
         assert_same(run(ours, **call), run(stock, **call))
     if ours.stateful:

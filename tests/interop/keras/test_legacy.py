@@ -11,6 +11,7 @@ import pytest
 
 import ostinato
 from ostinato.errors import ConfigError
+from ostinato.interop.keras.loading import load_source
 from ostinato.layers import GRU, LSTM, SimpleRNN
 
 from ...variants import thorough
@@ -58,8 +59,7 @@ def test_a_file_of_an_old_keras_2_loads(tmp_path):
         del stack[0]
 
     edit_config(path, make_old)
-    model = ostinato.accelerate(path)
-    np.testing.assert_allclose(model.predict(x, verbose=0), data["predicted"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(load_source(path)(x), data["predicted"], rtol=1e-5, atol=1e-6)
 
 
 def test_momentums_that_keras_3_lacks_start_anew_with_a_warning(tmp_path):
@@ -72,7 +72,7 @@ def test_momentums_that_keras_3_lacks_start_anew_with_a_warning(tmp_path):
     with pytest.warns(
         UserWarning, match=r"optimizer of the file keeps another state than .*; its momentums start from zero"
     ):
-        ostinato.accelerate(path)
+        load_source(path)
 
 
 @pytest.mark.filterwarnings("ignore:.*momentums start from zero")
@@ -85,7 +85,7 @@ def test_what_keras_2_0_was_compiled_with_is_understood(tmp_path):
         training["optimizer_config"] = {"class_name": "RMSprop", "config": options}
         del training["weighted_metrics"]
         file.attrs["training_config"] = json.dumps(training).encode()
-    model = ostinato.accelerate(path)
+    model = load_source(path)
     assert type(model.optimizer) is keras.optimizers.RMSprop
     assert (float(model.optimizer.learning_rate), model.optimizer.rho) == (0.125, 0.5)
 
