@@ -14,6 +14,7 @@ from ostinato.runs import checkpoints
 from ostinato.training.events import StepDone
 from ostinato.training.recipes import read_recipe
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 
 
