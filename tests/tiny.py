@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from ostinato.training.events import Event
 
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "over", "hills")
 
@@ -37,6 +40,22 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
                 make(folder)
             (folder / "made").touch()
     return folder
+
+
+def copy_at(step: int, run: Path, copy: Path, kind: type[Event]) -> Callable[[Event], None]:
+    """A listener that copies a run's folder at a step: to a training that was killed there, it is the same.
+
+    Args:
+        step: the step, or the first one after it with such an event.
+        run, copy: the folder, and where to.
+        kind: of the event.
+    """
+
+    def listen(event: Event) -> None:
+        if isinstance(event, kind) and event.step >= step and not copy.exists():
+            shutil.copytree(run, copy)
+
+    return listen
 
 
 def change(path, **changes):

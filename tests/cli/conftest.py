@@ -13,6 +13,7 @@ from ostinato.tasks.config import TaskConfig
 from ostinato.training import run as training_run
 from ostinato.training.config import TrainingConfig
 
+from ..eagerly import run_eagerly
 from ..tiny import made_once, text
 
 TEXT = text()
@@ -43,6 +44,13 @@ def ostinato(monkeypatch, capsys):
         return Answer(ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def eagerly():
+    """What these commands compute is computed without graphs; the runs that are trained once have them."""
+    with run_eagerly():
+        yield
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from ostinato.data.sources.tables import open_table
 
 from ..tiny import made_once
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "a great warm film")
 BAD = ("dull", "a waste of time", "slow dull and far too long for what it is", "a dull awful film")
 ROWS = [
@@ -65,7 +66,7 @@ def typed(monkeypatch):
 
 def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
     (folder / "reviews.csv").write_text(TABLE)
-    answer = ostinato("train", "classify", "reviews.csv", "--out", "run", *TINY)
+    answer = ostinato("train", "classify", "reviews.csv", "--out", "run", *TINY, "--epochs", "1")
     assert answer.code == 0
     assert answer.out == "run\n"
     assert "2 labels (neg, pos); texts: 65 for train, 7 for validation" in answer.err
@@ -195,7 +196,7 @@ def test_an_evaluation_leaves_its_pictures_in_the_report(ostinato, classifier):
 def test_labels_may_be_any_text(ostinato, folder):
     odd = {"pos": "[bold]$x_1$[/bold]", "neg": "größer / 更大"}
     Path("odd.csv").write_text("text,label\n" + "".join(f"{text},{odd[label]}\n" for text, label in ROWS))
-    answer = ostinato("train", "classify", "odd.csv", "--out", "run", *TINY)
+    answer = ostinato("train", "classify", "odd.csv", "--out", "run", *TINY, "--epochs", "3")
     assert answer.code == 0, answer.err
     answer = ostinato("evaluate", "run", "--split", "train")
     assert (answer.code, answer.err) == (0, "")

@@ -17,6 +17,7 @@ from ostinato.cli.commands.train import task_command
 from ostinato.tasks import registry
 from ostinato.training.config import BUDGETS, TrainingConfig
 
+from ..eagerly import run_eagerly
 from .conftest import SOURCES
 
 SPECS = pytest.mark.parametrize("spec", registry.specs(), ids=lambda spec: spec.command)
@@ -213,7 +214,8 @@ def runs(tmp_path_factory) -> dict[str, Path]:
         if spec.command != "lm":
             settings["validation_fraction"] = 0.0
         out = place / spec.command
-        package.train(spec.config(**settings), str(place / name), training=training, out=out)
+        with run_eagerly():
+            package.train(spec.config(**settings), str(place / name), training=training, out=out)
         found[spec.command] = out
     return found
 

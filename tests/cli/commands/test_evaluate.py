@@ -6,6 +6,7 @@ import pytest
 
 import ostinato as package
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 FIGURES = ["loss", "perplexity", "bits_per_character", "tokens"]
 
 
@@ -42,11 +43,11 @@ def test_without_json_there_is_a_line_for_every_figure(ostinato, run):
     assert heading == "run on text.txt, last checkpoint"
 
 
-@pytest.mark.parametrize("command", ["evaluate", "generate"])
+@pytest.mark.parametrize("command", [("evaluate",), ("generate", "--length", "9")], ids=lambda each: each[0])
 def test_an_older_checkpoint_is_told_in_one_line(ostinato, run, command):
     older, newest = sorted((Path(run) / "checkpoints").iterdir())[-2:]
     (newest / "weights.safetensors").write_bytes(b"damaged")
-    answer = ostinato(command, run, "--checkpoint", "last")
+    answer = ostinato(*command, "--checkpoint", "last", run)
     assert answer.code == 0
     (line,) = answer.err.splitlines()
     assert line.startswith("Warning: checkpoint run/checkpoints/step-")

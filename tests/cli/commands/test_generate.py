@@ -4,43 +4,45 @@ import pytest
 
 import ostinato as package
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def test_only_the_text_is_on_standard_output(ostinato, run):
-    answer = ostinato("generate", run, "--prompt", "the ", "--length", "50", "--seed", "1")
+    answer = ostinato("generate", run, "--prompt", "the ", "--length", "9", "--seed", "1")
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.startswith("the ")
-    assert len(answer.out) == 4 + 50 + 1
-    assert answer.out == ostinato("generate", run, "--prompt", "the ", "--length", "50", "--seed", "1").out
+    assert len(answer.out) == 4 + 9 + 1
+    assert answer.out == ostinato("generate", run, "--prompt", "the ", "--length", "9", "--seed", "1").out
 
 
 def test_it_is_what_python_writes(ostinato, run):
-    options = {"prompt": "a", "length": 30, "temperature": 1.0, "top_k": 5, "top_p": 0.9, "seed": 3}
+    options = {"prompt": "a", "length": 12, "temperature": 1.0, "top_k": 5, "top_p": 0.9, "seed": 3}
     flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
     assert ostinato("generate", run, *flags).out == package.load(run).generate(**options)[0] + "\n"
 
 
 def test_several_texts_are_parted_by_a_blank_line(ostinato, run):
-    texts = package.load(run).generate(length=20, count=3, seed=2)
-    answer = ostinato("generate", run, "--length", "20", "--count", "3", "--seed", "2")
+    texts = package.load(run).generate(length=9, count=3, seed=2)
+    answer = ostinato("generate", run, "--length", "9", "--count", "3", "--seed", "2")
     assert answer.out == "\n\n".join(texts) + "\n"
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_json_is_one_object_with_the_texts_and_the_options(ostinato, run, count):
-    answer = ostinato("generate", run, "--length", "20", "--count", count, "--seed", "2", "--json")
-    assert (answer.json["run"], answer.json["length"], answer.json["seed"]) == ("run", 20, 2)
+    answer = ostinato("generate", run, "--length", "9", "--count", count, "--seed", "2", "--json")
+    assert (answer.json["run"], answer.json["length"], answer.json["seed"]) == ("run", 9, 2)
     assert (answer.json["temperature"], answer.json["repetition_penalty"]) == (0.8, 1.0)
-    assert answer.json["texts"] == package.load(run).generate(length=20, count=count, seed=2)
+    assert answer.json["texts"] == package.load(run).generate(length=9, count=count, seed=2)
 
 
 def test_temperature_zero_always_writes_the_same(ostinato, run):
-    greedy = ["generate", run, "--length", "20", "--temperature", "0"]
+    greedy = ["generate", run, "--length", "9", "--temperature", "0"]
     assert ostinato(*greedy).out == ostinato(*greedy, "--seed", "9").out
 
 
 def test_the_last_checkpoint_can_be_asked_for(ostinato, run):
-    answer = ostinato("generate", run, "--length", "20", "--seed", "1", "--checkpoint", "last")
-    text = package.load(run, checkpoint="last").generate(length=20, seed=1)[0]
+    answer = ostinato("generate", run, "--length", "9", "--seed", "1", "--checkpoint", "last")
+    text = package.load(run, checkpoint="last").generate(length=9, seed=1)[0]
     assert answer.out == text + "\n"
 
 
@@ -48,12 +50,12 @@ def test_the_last_checkpoint_can_be_asked_for(ostinato, run):
 
 
 def test_a_beam_writes_the_likeliest_text_which_is_what_python_writes(ostinato, run):
-    options = {"prompt": "the ", "length": 30, "beam": 4, "no_repeat": 6}
+    options = {"prompt": "the ", "length": 12, "beam": 4, "no_repeat": 6}
     flags = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
     answer = ostinato("generate", run, *flags)
     assert (answer.code, answer.err) == (0, "")
     assert answer.out == package.load(run).generate(**options)[0] + "\n"
-    assert len(answer.out) == 4 + 30 + 1
+    assert len(answer.out) == 4 + 12 + 1
     assert answer.out == ostinato("generate", run, *flags).out
 
 
@@ -64,7 +66,7 @@ def test_count_takes_the_best_of_a_beam(ostinato, run):
 
 
 def test_a_beam_of_one_writes_what_temperature_zero_writes(ostinato, run):
-    arguments = ["generate", run, "--prompt", "a", "--length", "40"]
+    arguments = ["generate", run, "--prompt", "a", "--length", "12"]
     assert ostinato(*arguments, "--beam", "1").out == ostinato(*arguments, "--temperature", "0").out
 
 

@@ -14,6 +14,7 @@ from ostinato.cli.app import main
 from ostinato.tasks.base import RunFacts
 from ostinato.tasks.classifier import output
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 TABLE = "text,label\n" + "".join(
     f"{text} {cause} {n},{label}\n"
     for n in range(8)

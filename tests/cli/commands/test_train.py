@@ -16,6 +16,7 @@ from ostinato.training.recipes import read_recipe
 
 from ... import forks
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 OSTINATO = str(Path(sys.executable).with_name("ostinato"))
 
 

@@ -1,6 +1,7 @@
 """ostinato train classify: every kind of table, every kind of decision, and tables that are refused."""
 
 import csv
+import functools
 import gzip
 import io
 import json
@@ -11,16 +12,19 @@ import numpy as np
 import pytest
 
 import ostinato as package
+from ostinato.runs.trained import TrainedRun
 from ostinato.tasks.classifier import SPEC
 
 from ...variants import one_each
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 GOOD = ("a joy to watch", "great fun", "warm and funny from start to end", "a great warm film")
 BAD = ("dull", "a waste of time", "slow dull and far too long for what it is", "a dull awful film")
 PAIRS = [
     (f"{text} {n}", label) for n in range(6) for label, some in (("pos", GOOD), ("neg", BAD)) for text in some
 ]
 TINY = ("--units", "6", "--embedding", "4", "--batch", "8", "--steps", "4")
+WHOLE = ("--validation-fraction", "0")
 
 
 class Frame(UserDict):
@@ -47,29 +51,47 @@ def config_of(run) -> dict:
     return json.loads((Path(run) / "config.json").read_text())
 
 
-def trains_the_same(run, source) -> bool:
-    """Whether Python ends with a run's weights when it trains with its settings on another source."""
+def in_python(settings: str, source, out: Path) -> TrainedRun:
+    """What Python trains on a source with the settings of a run, which are its config.json."""
+    config = json.loads(settings)
+    task = package.ClassifierConfig(**config["task_config"])
+    return package.train(task, source, training=package.TrainingConfig(**config["training"]), out=out)
+
+
+@pytest.fixture(scope="module")
+def of_pairs(tmp_path_factory):
+    """of_pairs(settings): what Python trains on the pairs, once for equal settings."""
+
+    @functools.cache
+    def train(settings: str) -> TrainedRun:
+        return in_python(settings, iter(PAIRS), tmp_path_factory.mktemp("pairs") / "same")
+
+    return lambda run: train(settings_of(run))
+
+
+def settings_of(run) -> str:
     config = config_of(run)
-    task, training = (
-        package.ClassifierConfig(**config["task_config"]),
-        package.TrainingConfig(**config["training"]),
-    )
-    same = package.train(task, source, training=training, out="same", overwrite=True)
-    first = package.load(run)
-    weights = zip(first.model.get_weights(), same.model.get_weights(), strict=True)
-    equal = all(np.array_equal(one, other) for one, other in weights)
-    return equal and config_of("same")["source"]["sha256"] == config["source"]["sha256"]
+    return json.dumps({name: config[name] for name in ("task_config", "training")})
+
+
+def assert_the_same(run, other) -> None:
+    """A run ended with the weights of another, and its source was the same to it."""
+    weights = zip(package.load(run).model.get_weights(), other.model.get_weights(), strict=True)
+    assert all(np.array_equal(one, two) for one, two in weights)
+    assert config_of(other.directory.path)["source"]["sha256"] == config_of(run)["source"]["sha256"]
 
 
 # Every kind of table.
 
 
 @pytest.mark.parametrize(("kind", "packed"), one_each(["csv", "tsv", "jsonl"], ["", ".gz"]))
-def test_a_file_of_any_format_trains_the_network_that_its_pairs_train(ostinato, folder, kind, packed):
+def test_a_file_of_any_format_trains_the_network_that_its_pairs_train(
+    ostinato, folder, of_pairs, kind, packed
+):
     answer = ostinato("train", "classify", written(f"a.{kind}{packed}", PAIRS), "--out", "run", *TINY)
     assert answer.code == 0, answer.err
     assert "2 labels (neg, pos); texts: 43 for train, 5 for validation" in answer.err
-    assert trains_the_same("run", iter(PAIRS))
+    assert_the_same("run", of_pairs("run"))
 
 
 def test_a_folder_per_label_trains_the_network_that_its_pairs_train(ostinato, folder):
@@ -77,9 +99,10 @@ def test_a_folder_per_label_trains_the_network_that_its_pairs_train(ostinato, fo
         path = folder / "mail" / label / f"{number:02}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    answer = ostinato("train", "classify", "mail", "--out", "run", *TINY)
+    answer = ostinato("train", "classify", "mail", "--out", "run", *TINY, *WHOLE)
     assert answer.code == 0, answer.err
-    assert trains_the_same("run", sorted(PAIRS, key=lambda pair: pair[1]))
+    by_label = sorted(PAIRS, key=lambda pair: pair[1])
+    assert_the_same("run", in_python(settings_of("run"), by_label, Path("same")))
 
 
 @pytest.mark.thorough
@@ -87,7 +110,8 @@ def test_a_data_frame_trains_the_network_that_its_pairs_train(ostinato, folder):
     answer = ostinato("train", "classify", written("a.csv", PAIRS), "--out", "run", *TINY)
     assert answer.code == 0, answer.err
     texts, labels = zip(*PAIRS, strict=True)
-    assert trains_the_same("run", Frame(number=range(len(PAIRS)), review=texts, sentiment=labels))
+    frame = Frame(number=range(len(PAIRS)), review=texts, sentiment=labels)
+    assert_the_same("run", in_python(settings_of("run"), frame, Path("same")))
 
 
 def test_columns_are_named_and_a_table_may_be_kept_for_validation(ostinato, folder):
@@ -104,8 +128,7 @@ def test_columns_are_named_and_a_table_may_be_kept_for_validation(ostinato, fold
 
 def test_a_huge_text_is_cut_and_said(ostinato, folder):
     source = written("a.csv", [*PAIRS, ("dull " * 100_000, "neg")])
-    flags = ["--max-tokens", "8", "--validation-fraction", "0"]
-    answer = ostinato("train", "classify", source, "--out", "run", *TINY, *flags)
+    answer = ostinato("train", "classify", source, "--out", "run", *TINY, *WHOLE, "--max-tokens", "8")
     assert answer.code == 0, answer.err
     assert "reading up to 8 tokens of a text; 7 longer texts are cut, the longest has 100,000" in answer.err
 
@@ -115,7 +138,7 @@ def test_a_huge_text_is_cut_and_said(ostinato, folder):
 
 def test_more_than_two_labels_are_told_apart(ostinato, folder):
     queues = [(f"{text} {n}", ("bill", "login", "other")[n % 3]) for n in range(6) for text in GOOD]
-    answer = ostinato("train", "classify", written("a.csv", queues), "--out", "run", *TINY)
+    answer = ostinato("train", "classify", written("a.csv", queues), "--out", "run", *TINY, *WHOLE)
     assert answer.code == 0, answer.err
     said = json.loads(ostinato("predict", "run", "great fun", "--json").out)
     assert list(said["probabilities"]) == ["bill", "login", "other"]
@@ -126,7 +149,7 @@ def test_more_than_two_labels_are_told_apart(ostinato, folder):
 def test_a_text_may_have_several_labels(ostinato, folder):
     tagged = [(f"{text} {n}", ("warm", "funny", "warm|funny")[n % 3]) for n in range(6) for text in GOOD]
     flags = ["--label-separator", "|"]
-    answer = ostinato("train", "classify", written("a.csv", tagged), "--out", "run", *TINY, *flags)
+    answer = ostinato("train", "classify", written("a.csv", tagged), "--out", "run", *TINY, *WHOLE, *flags)
     assert answer.code == 0, answer.err
     said = json.loads(ostinato("predict", "run", "great fun", "--json").out)
     assert list(said["probabilities"]) == ["funny", "warm"]
@@ -156,16 +179,16 @@ def test_bad_rows_are_counted_and_listed_by_line(ostinato, folder):
     assert not Path("run").exists()
 
 
-def test_bad_rows_are_left_out_only_when_asked_and_said(ostinato, folder):
+def test_bad_rows_are_left_out_only_when_asked_and_said(ostinato, folder, of_pairs):
     answer = ostinato("train", "classify", gappy("a.csv"), "--out", "run", *TINY, "--skip-bad-rows")
     assert answer.code == 0, answer.err
     assert "a.csv: left out 2 rows without a text" in answer.err
     assert "a.csv: left out 1 row without a label" in answer.err
-    assert trains_the_same("run", PAIRS)
+    assert_the_same("run", of_pairs("run"))
 
 
 def test_a_run_that_left_out_bad_rows_does_so_in_every_table_it_judges(ostinato, folder):
-    ostinato("train", "classify", gappy("a.csv"), "--out", "run", *TINY, "--skip-bad-rows")
+    ostinato("train", "classify", gappy("a.csv"), "--out", "run", *TINY, *WHOLE, "--skip-bad-rows")
     figures = ostinato("evaluate", "run", gappy("b.csv"), "--json").json
     assert figures["examples"] == len(PAIRS)
     assert figures == package.evaluate("run", written("whole.csv", PAIRS))
@@ -185,7 +208,7 @@ def test_a_run_that_left_out_bad_rows_does_so_in_every_table_it_judges(ostinato,
 
 
 def test_a_run_of_before_that_does_not_say_is_one_that_left_out_nothing(ostinato, folder):
-    ostinato("train", "classify", written("whole.csv", PAIRS), "--out", "run", *TINY)
+    ostinato("train", "classify", written("whole.csv", PAIRS), "--out", "run", *TINY, *WHOLE)
     vocabulary = json.loads(Path("run/vocabulary.json").read_text())
     assert vocabulary.pop("skip_bad_rows") is False
     Path("run/vocabulary.json").write_text(json.dumps(vocabulary))
@@ -226,7 +249,7 @@ REFUSED = {
 def test_tables_that_cannot_be_trained_on_are_refused_in_one_line(ostinato, folder, name):
     content, says = REFUSED[name]
     Path(name).write_bytes(content)
-    answer = ostinato("train", "classify", name, "--out", "run", *TINY, "--validation-fraction", "0")
+    answer = ostinato("train", "classify", name, "--out", "run", *TINY, *WHOLE)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("Error: ")
     assert answer.err.count("\n") == 1

@@ -16,6 +16,7 @@ from ostinato.training.config import TrainingConfig
 
 from ...ready import Ready
 from ...tiny import made_once
+from ...variants import one_each
 
 FILLING = ("the film was seen today", "a story of two towns", "it runs for an hour and more", "so it goes")
 BINARY = [
@@ -112,17 +113,12 @@ def test_the_score_is_the_logit_of_the_decision(trained):
 # On networks with weights at random.
 
 
-@pytest.mark.parametrize("masked", [True, False], ids=["masked", "unmasked"])
-@pytest.mark.parametrize(
-    ("cell", "pooling", "bidirectional"),
-    [
-        ("gru", "last", True),
-        ("lstm", "mean", False),
-        ("rnn", "max", True),
-        ("gru", "attention", False),
-    ],
-)
-def test_contributions_add_up_whatever_the_network(cell, pooling, bidirectional, masked):
+NETWORKS = (("gru", "last", True), ("lstm", "mean", False), ("rnn", "max", True), ("gru", "attention", False))
+
+
+@pytest.mark.parametrize(("network", "masked"), one_each(NETWORKS, [True, False]))
+def test_contributions_add_up_whatever_the_network(network, masked):
+    cell, pooling, bidirectional = network
     ready = prepared(
         cell=cell, pooling=pooling, bidirectional=bidirectional, masked=masked, units=(5, 4), max_tokens=11
     )

@@ -89,12 +89,12 @@ def test_a_beam_as_wide_as_the_vocabulary_finds_the_likeliest_two_tokens():
     assert found == [encoder.decode(texts[number]) for number in likeliest]
 
 
-@pytest.mark.parametrize("prompt", ["", "t", "the cat"])
-def test_a_beam_of_one_writes_what_temperature_zero_writes(prompt):
+def test_a_beam_of_one_writes_what_temperature_zero_writes():
     ready = prepared(cell="lstm", units=(8, 6))
     use = ready.use(ready.build())
-    greedy = use.generate(prompt=prompt, length=50, temperature=0.0)
-    assert use.generate(prompt=prompt, length=50, beam=1) == greedy
+    for prompt in ("", "t", "the cat"):
+        greedy = use.generate(prompt=prompt, length=50, temperature=0.0)
+        assert use.generate(prompt=prompt, length=50, beam=1) == greedy
 
 
 def test_without_repeats_no_sequence_of_so_many_tokens_is_written_twice():

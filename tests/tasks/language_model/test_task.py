@@ -104,13 +104,19 @@ def test_the_figures_follow_from_the_sums():
     }
 
 
-@given(step=st.integers(0, 10**6), count=st.integers(2, 4))
-@settings(max_examples=8)
-def test_with_dropout_the_losses_of_the_shards_add_up_to_that_of_the_global_batch(step, count):
+@pytest.fixture(scope="module")
+def dropping():
+    """A task with dropout everywhere, and its model."""
     ready = prepared(
         batch=5, units=(8, 6), embedding=4, input_dropout=0.2, dropout=0.4, output_dropout=0.3, cell="gru"
     )
-    model = ready.build()
+    return ready, ready.build()
+
+
+@given(step=st.integers(0, 10**6), count=st.integers(2, 4))
+@settings(max_examples=8)
+def test_with_dropout_the_losses_of_the_shards_add_up_to_that_of_the_global_batch(dropping, step, count):
+    ready, model = dropping
 
     def loss(shard):
         batch = ready.tensors(shard)

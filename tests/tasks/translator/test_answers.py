@@ -125,7 +125,7 @@ def test_a_training_learns_to_translate_its_own_sentences(learned):
 
 def test_a_joint_vocabulary_learns_with_one_embedding(tmp_path):
     options = {"joint_vocabulary": True, "lowercase": "both", "validation_fraction": 0.0}
-    run = train(tmp_path / "run", epochs=60, **options)
+    run = train(tmp_path / "run", epochs=35, **options)
     source, target = sentences_of(run)
     assert source == target
     assert run.model.source_embedding is run.model.decoder.embedding
@@ -141,9 +141,9 @@ def test_an_evaluation_is_of_the_test_part_another_or_another_file(learned, tmp_
     path = learned.directory.path
     figures = ostinato.evaluate(path)
     assert figures["sentences"] == len(parts["test"]) > 3
-    of_file = ostinato.evaluate(path, write(tmp_path / "test.tsv", parts["test"]))
+    of_file = ostinato.evaluate(learned, write(tmp_path / "test.tsv", parts["test"]))
     assert of_file == pytest.approx(figures, rel=1e-4)
-    greedy = ostinato.evaluate(path, split="train", beam=Beam(size=1))
+    greedy = ostinato.evaluate(learned, split="train", beam=Beam(size=1))
     assert greedy["sentences"] == len(parts["train"])
     assert greedy["bleu"] > 80
     assert greedy["loss"] < figures["loss"]

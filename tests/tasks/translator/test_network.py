@@ -11,6 +11,8 @@ import tensorflow as tf
 from ostinato.layers.dropout import DropoutKey
 from ostinato.tasks.translator import RecurrentTranslator, TranslatorConfig
 
+from ...variants import one_each, thorough
+
 SOURCE_SIZE, TARGET_SIZE, EMBEDDING = 9, 7, 5
 BOS = 1
 LENGTHS = [5, 2, 4]
@@ -91,6 +93,10 @@ NETWORKS = {
 }
 EVERY_NETWORK = pytest.mark.parametrize("name", NETWORKS)
 ONE_OF_EACH = pytest.mark.parametrize("name", ["plain-shallower", "additive", "multiplicative", "feeding"])
+# What is read at once, and what is read step by step.
+ONE_OF_BOTH = pytest.mark.parametrize(
+    "name", ["plain-shallower", thorough("additive"), thorough("multiplicative"), "feeding"]
+)
 
 
 def draw_weights(model: keras.Model) -> None:
@@ -139,8 +145,7 @@ def gradients_of(model) -> list[np.ndarray]:
 # At once and step by step.
 
 
-@EVERY_NETWORK
-@pytest.mark.parametrize("hypotheses", [1, 2])
+@pytest.mark.parametrize(("name", "hypotheses"), one_each(NETWORKS, [1, 2]))
 def test_the_scores_of_a_whole_target_are_those_found_step_by_step(name, hypotheses):
     model, lengths = network(name), tf.constant(LENGTHS)
     target = targets(3 * hypotheses)
@@ -185,7 +190,7 @@ def test_every_weight_has_a_gradient(name):
         assert np.any(gradient), weight.path
 
 
-@ONE_OF_EACH
+@ONE_OF_BOTH
 def test_the_engines_agree_in_scores_and_gradients(name):
     native, in_keras = (built(name, engine=engine) for engine in ("native", "keras"))
     np.testing.assert_allclose(total_nats(native), total_nats(in_keras), rtol=1e-5)
@@ -193,7 +198,7 @@ def test_the_engines_agree_in_scores_and_gradients(name):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-@ONE_OF_EACH
+@ONE_OF_BOTH
 def test_a_graph_computes_what_eager_code_does_whether_it_knows_the_sizes_or_not(name):
     model, key = built(name, dropout=0.3), DropoutKey(*map(tf.constant, (0, 3, 0)))
     unknown = [tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None,), tf.int32)]
@@ -204,7 +209,7 @@ def test_a_graph_computes_what_eager_code_does_whether_it_knows_the_sizes_or_not
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["additive", "feeding"])
+@pytest.mark.parametrize("name", [thorough("additive"), "feeding"])
 def test_the_gradients_of_a_graphs_loop_over_the_steps_are_those_of_eager_code(name):
     model = network(name)
     weights = [weight.value for weight in model.trainable_variables]
@@ -232,12 +237,12 @@ def test_with_dropout_the_losses_of_the_shards_add_up_to_that_of_the_global_batc
     def loss(step: int, rows: slice = slice(None)) -> float:
         return float(total_nats(model, DropoutKey(*map(tf.constant, (0, step, rows.start or 0))), rows))
 
-    shards = loss(4, slice(0, 1)) + loss(4, slice(1, 3))
-    assert shards == pytest.approx(loss(4), rel=1e-5)
-    assert len({loss(4), loss(5), float(total_nats(model))}) == 3
+    whole, shards = loss(4), loss(4, slice(0, 1)) + loss(4, slice(1, 3))
+    assert shards == pytest.approx(whole, rel=1e-5)
+    assert len({whole, loss(5), float(total_nats(model))}) == 3
 
 
-@pytest.mark.parametrize("name", ["plain", "multiplicative"])
+@pytest.mark.parametrize("name", [thorough("plain"), "multiplicative"])
 def test_every_dropout_is_drawn_at_a_site_of_its_own(name):
     model = built(name, units=(4, 4), decoder_units=(4, 4), bidirectional=True, **dict.fromkeys(RATES, 0.3))
     graph = tf.function(lambda: total_nats(model, DropoutKey(*map(tf.constant, (0, 3, 0)))))

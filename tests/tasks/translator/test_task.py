@@ -8,6 +8,7 @@ from ostinato.data.examples.sentences import PAD
 from ostinato.tasks.base import Loss, as_figures
 from ostinato.training.step import as_tensors
 
+from ...variants import one_each, thorough
 from .numbers import RATES, prepared
 
 NETWORKS = {
@@ -23,8 +24,7 @@ def loss_of(ready, model, batch, step=None) -> float:
     return float(ready.task.loss(model, batch, (), step=None if step is None else tf.constant(step))[0])
 
 
-@EVERY_NETWORK
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize(("name", "smoothing"), one_each(NETWORKS, [0.0, 0.2]))
 def test_the_loss_is_the_cross_entropy_of_every_token_that_is_there(name, smoothing):
     ready = prepared(label_smoothing=smoothing, **NETWORKS[name])
     model, batch = ready.drawn(), ready.tensors()
@@ -66,7 +66,7 @@ def test_the_loss_of_a_batch_is_the_sum_of_those_of_its_pairs_alone(name):
     assert weight == same
 
 
-@EVERY_NETWORK
+@pytest.mark.parametrize("name", ["plain", thorough("additive"), "multiplicative", "feeding"])
 def test_with_dropout_and_sampling_the_losses_of_the_shards_add_up_to_that_of_the_global_batch(name):
     rates = dict.fromkeys(RATES, 0.3) | {"scheduled_sampling": 0.5, "scheduled_sampling_steps": 1}
     ready = prepared(label_smoothing=0.1, **NETWORKS[name], **rates)
