@@ -45,20 +45,20 @@ demo: $(VENV)/.installed
 	@echo; echo "--- what does it write?"
 	$(BIN)/ostinato generate $(DEMO) --prompt "The " --length 500 --seed 1
 
-# Types are checked beside the tests, which wait a while for TensorFlow.
+TYPES_AND = $(BIN)/pyright & types=$$!; $(1); tests=$$?; wait $$types && exit $$tests
+
+# Types are checked beside the tests, which wait a while for TensorFlow. Both have to pass.
 check: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/pyright & types=$$!; $(BIN)/pytest -q -n 2 --dist worksteal -m fast; tests=$$?; \
-		wait $$types && exit $$tests
+	$(call TYPES_AND,$(BIN)/pytest -q -n 2 --dist worksteal -m fast)
 
 test: $(VENV)/.tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/pyright
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(call TYPES_AND,$(BIN)/pytest -n 2 --dist worksteal)
 
 test-thorough: $(VENV)/.tested
 	$(BIN)/pytest -n 2 --dist worksteal --thorough

@@ -1,6 +1,7 @@
 """What every test shares: quiet TensorFlow, a cache of its own, and reproducible property tests."""
 
 import gc
+import itertools
 import os
 import pathlib
 import shutil
@@ -11,6 +12,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pytest
 from hypothesis import HealthCheck, settings
+from matplotlib.figure import Figure
 
 import ostinato
 
@@ -91,10 +93,35 @@ def pytest_collection_finish(session):
     gc.set_threshold(100_000, 50, 100)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def small_pictures(request):
+    """Pictures are small, and nothing arranges their parts: that would be a fifth of a tiny training."""
+    if request.config.getoption("--thorough"):
+        yield
+        return
+    draw = Figure.savefig
+
+    def savefig(figure, *arguments, **options):
+        figure.set_layout_engine("none")
+        return draw(figure, *arguments, **options | {"dpi": 20})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """New empty folders in one, so that none has to look where the others are."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
+def cache(caches, monkeypatch):
     """Every test reads and writes a cache folder of its own."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder = next(caches)
+    folder.mkdir()
     monkeypatch.setenv("OSTINATO_CACHE", str(folder))
     return folder
 

@@ -123,7 +123,7 @@ def test_what_is_wrong_is_one_line_on_standard_error_of_the_process_too(tmp_path
 
 
 def test_a_reader_who_has_enough_is_no_error(trained_run):
-    command = [OSTINATO, "generate", str(trained_run), "--length", "5000", "--seed", "1"]
+    command = [OSTINATO, "generate", str(trained_run), "--length", "1500", "--seed", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert len(process.stdout.read(10)) == 10
     process.stdout.close()

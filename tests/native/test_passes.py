@@ -39,7 +39,7 @@ def build(tmp_path_factory):
         """The program, with the kernels of the ISAs in `checked` alone: each takes long to compile."""
         folder, objects = tmp_path_factory.mktemp("native"), []
         flags = ["-std=c++17", "-ffp-contract=fast", f"-I{KERNELS}"]
-        checks = ["-O1", "-g1", f"-fsanitize={sanitizers}"]
+        checks = ["-O1", f"-fsanitize={sanitizers}"]
 
         def translate(source, name, *more):
             objects.append(str(folder / f"{name}.o"))
