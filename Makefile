@@ -23,7 +23,7 @@ help:
 	@echo "make clean       remove what these made"
 
 # A stamp is newer than pyproject.toml once what that names is installed, and than the kernels once they are built.
-KERNELS := CMakeLists.txt $(wildcard src/ostinato/kernels/*.cc src/ostinato/kernels/*.h)
+KERNELS := CMakeLists.txt $(shell find src/ostinato/kernels -name "*.cc" -o -name "*.h")
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit("ostinato needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

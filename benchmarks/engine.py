@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import json
+import math
 import os
 import platform
 import signal
@@ -39,7 +40,8 @@ from peers import MATMUL_SIZE, PEERS, STEPS, Layer
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 TURN_SECONDS = 0.2
 PASSES = {"forward": "forward", "training": "forward + backward"}
-RIVALS = tuple(name for name in PEERS if name not in ("ostinato", "numpy"))
+RIVALS = tuple(name for name in PEERS if name not in ("ostinato", "old", "numpy"))
+OLD_MEAN, OLD_WORST = 0.02, 0.05
 MATMUL, MATMUL_PEERS = Layer("rnn", 1, 1, 1, 1), ("ostinato", "torch", "numpy")
 MEBIBYTE = 1 << 20
 
@@ -78,9 +80,10 @@ class Worker:
         peer: a name from `PEERS`.
         engine: the engine of ostinato's layers.
         folder: where to keep what the process says on standard error.
+        library: the library of the peer `old`: another build of the native engine.
     """
 
-    def __init__(self, peer: str, engine: str, folder: Path):
+    def __init__(self, peer: str, engine: str, folder: Path, library: Path | None = None):
         self.peer = peer
         self._errors = folder / f"{peer}-{len(list(folder.iterdir()))}.txt"
         script = Path(__file__).with_name("peers.py")
@@ -90,7 +93,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors.open("w"),
-            env=environment(peer),
+            env=environment(peer, library),
             text=True,
         )
         atexit.register(self.end)
@@ -117,7 +120,7 @@ class Worker:
         self._process.communicate()
 
 
-def environment(peer: str) -> dict[str, str]:
+def environment(peer: str, library: Path | None = None) -> dict[str, str]:
     """The environment of a worker: as many threads for each, and no setting that would hold one back."""
     variables = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OSTINATO_THREADS", "NPROC"):
@@ -126,6 +129,8 @@ def environment(peer: str) -> dict[str, str]:
     variables["KERAS_BACKEND"] = "jax" if peer == "keras-jax" else "tensorflow"
     if peer in ("keras-jax", "jax-scan"):
         variables["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={THREADS}"
+    if peer == "old":
+        variables["OSTINATO_LIBRARY"] = str(library)
     if peer == "torch-passive":
         variables["OMP_WAIT_POLICY"] = "passive"
     return variables
@@ -137,15 +142,16 @@ class Workers:
     Args:
         peers: names from `PEERS`; those whose framework is not installed are left out and named.
         engine: the engine of ostinato's layers.
+        old: the library of the peer `old`.
     """
 
-    def __init__(self, peers: Iterable[str], engine: str):
+    def __init__(self, peers: Iterable[str], engine: str, old: Path | None = None):
         self._folder = tempfile.TemporaryDirectory()
         self._engine = engine
         self._workers: dict[str, Worker] = {}
         self.missing: dict[str, str] = {}
         for peer in peers:
-            worker = Worker(peer, engine, Path(self._folder.name))
+            worker = Worker(peer, engine, Path(self._folder.name), old)
             if "missing" in worker.hello:
                 self.missing[peer] = worker.hello["missing"]
                 worker.end()
@@ -254,6 +260,26 @@ def judge(layers: Sequence[Layer], seconds: dict[Job, list[float]], peak: float)
                 }
             )
     return rows
+
+
+def beside_old(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Whether this build of the engine takes as long as another: over all layers and passes, and in each."""
+    ratios = {f"{row['title']}, {row['pass']}": 1 / row["ratios"]["old"] for row in rows}
+    mean = math.exp(statistics.fmean(map(math.log, ratios.values())))
+    (slowest, ratio) = max(ratios.items(), key=lambda item: item[1])
+    limit = f"≤ {1 + OLD_MEAN} × the old"
+    return [
+        check(
+            "time of this build ÷ the old: geometric mean",
+            {"ostinato": mean},
+            "×",
+            mean <= 1 + OLD_MEAN,
+            limit,
+        ),
+        check(
+            f"the same: {slowest}", {"ostinato": ratio}, "×", ratio <= 1 + OLD_WORST, f"≤ {1 + OLD_WORST} ×"
+        ),
+    ]
 
 
 def linear_in_time(workers: Workers, rounds: int) -> list[dict[str, Any]]:
@@ -452,6 +478,9 @@ def parse_arguments() -> argparse.Namespace:
         metavar="NAME",
         help="like lstm-32x35x28-256; cells are lstm, gru, gru-before, rnn; without a name, no layer",
     )
+    parser.add_argument(
+        "--old", type=Path, metavar="LIBRARY", help="also measure another build of the engine, and compare"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--engine", default="native", help="what runs ostinato's layers")
     parser.add_argument(
@@ -489,12 +518,13 @@ def main() -> None:
         needed += [peer for peer in MATMUL_PEERS if peer not in needed]
     if options.checks and "keras" not in needed:
         needed.append("keras")
-    workers = Workers(needed, options.engine)
+    needed += ["old"] if options.old else []
+    workers = Workers(needed, options.engine, options.old)
     if "ostinato" not in workers:
         raise SystemExit(f"ostinato does not load: there is no module {workers.missing['ostinato']}")
     for peer, module in workers.missing.items():
         print(f"{peer} is skipped: {module} is not installed", file=sys.stderr)
-    rivals = [peer for peer in options.against if peer in workers]
+    rivals = [peer for peer in (*options.against, "old") if peer in workers]
     jobs, seconds, rows, checks = [], {}, [], []
     if options.layers:
         jobs = [Job(peer, "matmul", MATMUL) for peer in MATMUL_PEERS]
@@ -503,6 +533,7 @@ def main() -> None:
     rates = matmul_gflops(medians(seconds))
     if options.layers:
         rows = judge(options.layers, seconds, max(rates.values()))
+        checks += beside_old(rows) if options.old else []
     if options.checks:
         checks += linear_in_time(workers, options.rounds)
         checks += single_steps(workers, options.rounds)

@@ -70,11 +70,11 @@ class Fit:
         import keras
         import tensorflow as tf
 
-        from ostinato.layers import classic
+        import ostinato.layers
 
         given = problem(layer)
         options = {"engine": engine} if variant == "ostinato" else {}
-        layers: Any = classic if variant == "ostinato" else keras.layers
+        layers: Any = ostinato.layers if variant == "ostinato" else keras.layers
         inputs = keras.Input((layer.time, layer.features), batch_size=layer.batch)
         outputs = keras_layer(layers, layer, given, **options)(inputs)
         initializer: Any = keras.initializers.GlorotUniform(seed=0)

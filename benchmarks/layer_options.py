@@ -41,7 +41,7 @@ def training(layers: Any, layer: Layer, mask: np.ndarray | None = None, **option
     """Outputs and gradients of a layer, as a compiled function.
 
     Args:
-        layers: `keras.layers` or `ostinato.layers.classic`.
+        layers: `keras.layers` or `ostinato.layers`.
         layer: its cell and sizes.
         mask: shape (batch, time), False where a step is skipped.
         **options: of the layer.
@@ -155,9 +155,9 @@ def main() -> None:
     peer = PEERS["ostinato"](THREADS, options.engine)
     import keras
 
-    from ostinato.layers import classic
+    import ostinato.layers
 
-    given = (classic, keras.layers, options.engine, options.rounds)
+    given = (ostinato.layers, keras.layers, options.engine, options.rounds)
     rows = recurrent_dropout(*given)
     for layer in PADDED_LAYERS:
         rows += padded(layer, *given)

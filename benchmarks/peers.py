@@ -132,9 +132,7 @@ class TensorFlowPeer:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         # Loaded here, so that the memory at the start has it.
-        self._layers: Any = importlib.import_module(
-            "keras.layers" if engine is None else "ostinato.layers.classic"
-        )
+        self._layers: Any = importlib.import_module("keras.layers" if engine is None else "ostinato.layers")
         self._engine, self._jit = engine, jit
         self.passes: dict[str, Callable[[Layer], Call]] = {
             "forward": self.forward,
@@ -419,6 +417,7 @@ def square() -> np.ndarray:
 
 PEERS: dict[str, Callable[[int, str], Any]] = {
     "ostinato": lambda threads, engine: TensorFlowPeer(threads, engine=engine),
+    "old": lambda threads, engine: TensorFlowPeer(threads, engine=engine),
     "keras": lambda threads, engine: TensorFlowPeer(threads),
     "keras-jit": lambda threads, engine: TensorFlowPeer(threads, jit=True),
     "torch": lambda threads, engine: TorchPeer(threads),

@@ -18,6 +18,7 @@ import ostinato
 
 from . import forks
 from .disk import Disk
+from .pictures import savefig
 from .variants import THOROUGH
 
 settings.register_profile(
@@ -38,7 +39,7 @@ FAST = tuple(
         "files/test_atomic",
         "files/test_cache",
         "layers/test_attention",
-        "layers/test_registry",
+        "cells/test_registry",
         "layers/test_stack",
         "runs/test_checkpoints",
         "runs/test_weights",
@@ -95,18 +96,10 @@ def pytest_collection_finish(session):
 
 @pytest.fixture(autouse=True, scope="session")
 def small_pictures(request):
-    """Pictures are small, and nothing arranges their parts: that would be a fifth of a tiny training."""
-    if request.config.getoption("--thorough"):
-        yield
-        return
-    draw = Figure.savefig
-
-    def savefig(figure, *arguments, **options):
-        figure.set_layout_engine("none")
-        return draw(figure, *arguments, **options | {"dpi": 20})
-
+    """Pictures are small, but with `--thorough`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", savefig)
+        if not request.config.getoption("--thorough"):
+            patch.setattr(Figure, "savefig", savefig)
         yield
 
 

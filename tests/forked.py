@@ -6,6 +6,8 @@ import runpy
 import signal
 import sys
 
+from matplotlib.figure import Figure
+
 job = globals()["JOB"]
 for stream, path in ((sys.stdout, job["out"]), (sys.stderr, job["err"])):
     stream.flush()
@@ -17,6 +19,9 @@ os.environ.update(job["env"])
 os.chdir(job["cwd"])
 sys.path[:0] = filter(None, job["env"].get("PYTHONPATH", "").split(os.pathsep))
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if job["small_pictures"]:
+    Figure.savefig = runpy.run_path(os.path.join(os.path.dirname(__file__), "pictures.py"))["savefig"]
 
 first, *arguments = job["arguments"]
 try:

@@ -16,6 +16,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .variants import THOROUGH
+
 LIBRARIES = ["tensorflow", "keras", "matplotlib.pyplot", "pydantic", "rich.progress", "safetensors", "typer"]
 CHILD = Path(__file__).with_name("forked.py")
 OSTINATO = ("-c", "from ostinato.cli import main; main()")
@@ -49,7 +51,7 @@ class Fork:
         self.out.touch()
         self.err.touch()
         job = {"arguments": self.args, "cwd": str(cwd or os.getcwd()), "env": dict(env or os.environ)}
-        job |= {"out": str(self.out), "err": str(self.err)}
+        job |= {"out": str(self.out), "err": str(self.err), "small_pictures": THOROUGH not in os.environ}
         self._process = _SERVER.Process(
             target=runpy.run_path, args=(str(CHILD),), kwargs={"init_globals": {"JOB": job}}, daemon=True
         )

@@ -78,6 +78,33 @@ def test_no_file_is_longer_than_400_lines():
     assert {name: n for name, n in long.items() if n > LINES_OF_A_FILE} == {}
 
 
+def test_no_kernel_is_longer_than_400_lines():
+    kernels = [path for path in (SOURCE / "kernels").rglob("*") if path.suffix in (".h", ".cc")]
+    long = {name_of(path): len(path.read_text().splitlines()) for path in kernels}
+    assert len(long) > 10
+    assert {name: n for name, n in long.items() if n > LINES_OF_A_FILE} == {}
+
+
+def test_nobody_compares_with_the_name_of_a_cell():
+    """But its own file, and the registry."""
+    from ostinato.registration import own_cells
+
+    names = {"LSTMCell", "GRUCell", "SimpleRNNCell"}
+    for cell in own_cells():
+        names |= {cell.name, cell.layer.__name__, cell.native.name}
+    found = [
+        f"{name_of(path)}:{node.lineno}"
+        for path in FILES
+        if path.parent != SOURCE / "cells"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare | ast.MatchValue | ast.Dict)
+        for part in (node.keys if isinstance(node, ast.Dict) else ast.iter_child_nodes(node))
+        for each in (ast.walk(part) if part is not None else ())
+        if isinstance(each, ast.Constant) and each.value in names
+    ]
+    assert found == []
+
+
 def test_no_function_is_longer_than_60_lines():
     found = {
         f"{name_of(path)}:{node.lineno} {node.name}": length

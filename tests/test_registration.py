@@ -15,9 +15,9 @@ import tensorflow as tf
 
 import ostinato
 from ostinato import layers, registration
+from ostinato.cells import engine_layer
 from ostinato.engines import native
 from ostinato.interop.keras import legacy
-from ostinato.layers import classic
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
 LENGTHS = np.array([5, 2])
@@ -65,7 +65,7 @@ def with_lengths():
 
 def with_an_old_mask():
     x, lengths = keras.Input((None, 3)), keras.Input((), dtype="int32")
-    return keras.Model([x, lengths], layers.LSTM(4)(x, mask=classic.SequenceMask()(lengths, x)))
+    return keras.Model([x, lengths], layers.LSTM(4)(x, mask=engine_layer.SequenceMask()(lengths, x)))
 
 
 MODELS = {"sequential": sequential, "lengths": with_lengths, "old": with_an_old_mask}
@@ -123,7 +123,7 @@ model = keras.models.model_from_json(json.dumps(config))
 kinds = [type(layer).__module__ for each in
          (model, keras.models.clone_model(model), keras.Sequential.from_config(config["config"]),
           keras.layers.deserialize(config)) for layer in each.layers[0].layers]
-assert kinds == ["ostinato.layers.classic", "keras.src.layers.rnn.lstm"] * 4, kinds
+assert kinds == ["ostinato.cells.lstm", "keras.src.layers.rnn.lstm"] * 4, kinds
 assert keras.layers.deserialize(json.loads((folder / "encoder.json").read_text())).units == (4,)
 print(json.dumps(files()))
 """
@@ -244,4 +244,4 @@ except Exception as error:
 @pytest.mark.skipif(not native.available(), reason="no saved model was written")
 def test_without_the_library_a_saved_model_fails_as_it_did_and_nothing_else_does(without_library, opened):
     done = without_library(WITHOUT_LIBRARY, opened[0], TF_CPP_MIN_LOG_LEVEL="3")
-    assert done.stdout.splitlines() == ["ostinato.layers.classic", "True"], done.stderr
+    assert done.stdout.splitlines() == ["ostinato.cells.lstm", "True"], done.stderr

@@ -23,9 +23,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import keras
 
+    from ostinato.cells.base import Cell
+
 _NAMES = {
     "ostinato.layers.attention": ("AdditiveAttention", "MultiplicativeAttention"),
-    "ostinato.layers.classic": ("GRU", "LSTM", "SequenceMask", "SimpleRNN"),
+    "ostinato.cells.engine_layer": ("SequenceMask",),
+    "ostinato.cells.gru": ("GRU",),
+    "ostinato.cells.lstm": ("LSTM",),
+    "ostinato.cells.rnn": ("SimpleRNN",),
     "ostinato.interop.keras.legacy": ("keras2_hard_sigmoid",),
     "ostinato.layers.encoder": ("Reader", "RecurrentEncoder"),
     "ostinato.layers.stack": ("RecurrentStack",),
@@ -51,6 +56,13 @@ def install() -> None:
             with contextlib.suppress(Exception):
                 importlib.import_module(package)  # waits for another thread that is importing it
             _run_hook(package)
+
+
+@functools.cache
+def own_cells() -> "tuple[Cell, ...]":
+    """ostinato's own cells, which import Keras. The engines, which import no cell, find them here."""
+    names = importlib.import_module("ostinato.cells.registry").OWN
+    return tuple(importlib.import_module(f"ostinato.cells.{name}").CELL for name in names)
 
 
 def h5_holds_operations() -> bool:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def shown(name: str) -> str:
@@ -93,10 +93,7 @@ _SYNONYMS = {
     "weight_decay": "wd l2 decay",
     "word_dropout": "token_dropout",
     "workers": "processes nproc num_workers n_workers n np nprocs",
-    # Cells, engines and what else is chosen by name.
-    "rnn": "simple_rnn simplernncell vanilla vanilla_rnn elman basic_rnn rnncell",
-    "gru": "grucell gated_recurrent_unit bigru gru_cell",
-    "lstm": "lstmcell long_short_term_memory bilstm lstm_cell",
+    # Engines and what else is chosen by name.
     "native": "cpp c++ fast cudnn fused c",
     "keras": "tf tensorflow keras3",
     "scratch": "python naive numpy textbook from_scratch",
@@ -147,44 +144,53 @@ _SYNONYMS = {
 }
 """Synonyms by the name used here. A word may be a synonym of several names; the known ones decide."""
 
-_MEANT = {
-    name: frozenset(re.sub(r"[^a-z0-9+]", "", word) for word in words.split())
-    for name, words in _SYNONYMS.items()
-}
+
+def _meant(synonyms: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    return {
+        name: frozenset(re.sub(r"[^a-z0-9+]", "", word) for word in words.split())
+        for name, words in synonyms.items()
+    }
 
 
-def nearest(name: object, known: Iterable[str], *, typos: bool = True) -> str | None:
+_MEANT = _meant(_SYNONYMS)
+
+
+def nearest(
+    name: object, known: Iterable[str], *, typos: bool = True, synonyms: Mapping[str, str] | None = None
+) -> str | None:
     """The known name that was probably meant.
 
     Args:
         name: the given name.
         known: all known names.
         typos: whether to accept a name that only looks similar.
+        synonyms: more synonyms, divided by blanks, by the known name that each stands for.
 
     Returns:
         The name that differs only in case, blanks, - and _; else the one with `name` as a synonym; else the
         most similar one; None when there is none.
     """
+    meant = _MEANT | _meant(synonyms or {})
     names = {_plain(each): each for each in reversed(list(known))}
     plain = _plain(str(name))
     if plain in names:
         return names[plain]
     for each in reversed(names):
-        if plain in _MEANT.get(_snake(names[each]), ()):
+        if plain in meant.get(_snake(names[each]), ()):
             return names[each]
     like = difflib.get_close_matches(plain, names, n=1) if typos else []
     return names[like[0]] if like else None
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
     """The question "did you mean 'lstm'?"; empty when no known name is similar."""
-    found = nearest(name, known)
+    found = nearest(name, known, synonyms=synonyms)
     return "" if found is None else f"did you mean {found!r}?"
 
 
-def hint_after(name: object, known: Iterable[str]) -> str:
+def hint_after(name: object, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
     """`did_you_mean` after a semicolon, to end a message; empty when no known name is similar."""
-    question = did_you_mean(name, known)
+    question = did_you_mean(name, known, synonyms)
     return f"; {question}" if question else ""
 
 

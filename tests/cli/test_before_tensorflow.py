@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ostinato.layers.registry import has_reset_gate
+from ostinato.cells.registry import has_reset_gate
 from ostinato.tasks import registry
 from ostinato.tasks.base import ComparesWords, Evaluates, Generates, Predicts
 
@@ -170,9 +170,9 @@ def test_a_task_has_the_commands_that_its_networks_can_serve(spec):
 
 
 def test_which_cell_has_a_reset_gate_is_known_without_keras():
-    from ostinato.layers import classic
+    from ostinato import layers
 
-    for cell, layer in {"rnn": classic.SimpleRNN, "gru": classic.GRU, "lstm": classic.LSTM}.items():
+    for cell, layer in {"rnn": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}.items():
         takes = any("reset_after" in inspect.signature(base.__init__).parameters for base in layer.__mro__)
         assert has_reset_gate(cell) == takes
 

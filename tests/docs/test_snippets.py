@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import sys
+import types
 
 import pytest
 import typer
@@ -90,14 +91,15 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(page, place, monkeypatch):
     if page in CARRIED_OUT:
         for command in commands(blocks(page)[0].text, "ostinato"):
             carry_out(smaller(page, command), monkeypatch)
-    given: dict[str, object] = {}
+    module = types.ModuleType("of_the_page")  # as if a user had written them into a file
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     snippets = blocks(page, "python")
     if page == "docs/coming-from-pytorch.md" and importlib.util.find_spec("torch") is None:
         snippets = without_torch(snippets)
     for block in snippets:
         code = smaller(page, block.text)
         # Errors then name the page and its line.
-        exec(compile("\n" * (block.line - 1) + code, page, "exec"), given)
+        exec(compile("\n" * (block.line - 1) + code, page, "exec"), module.__dict__)
 
 
 def without_torch(snippets):
@@ -169,7 +171,8 @@ def test_every_program_and_make_target_is_there(page):
     for line in shown_commands(page, "python"):
         _, script, *arguments = shlex.split(line)
         if script == "-m":
-            script = f"src/{arguments.pop(0).replace('.', '/')}.py"
+            module = f"src/{arguments.pop(0).replace('.', '/')}"
+            script = f"{module}.py" if (REPOSITORY / f"{module}.py").exists() else f"{module}/__main__.py"
         source = (REPOSITORY / script).read_text()
         for flag in (each for each in arguments if each.startswith("--")):
             assert f'"{flag}"' in source, f"{page}: {line}"

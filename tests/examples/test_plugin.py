@@ -50,6 +50,52 @@ print(all((one[name] == other[name]).all() for name in one), len(one))
 """
 
 
+# Trains every task with a cell, whole and stopped and resumed; evaluates and uses the runs by commands.
+CELLS = """
+import signal, sys
+import tensorflow as tf
+import ostinato
+from ostinato.cli.app import app
+from ostinato.runs.weights import to_arrays
+from ostinato.training.events import StepDone
+
+cell = sys.argv[1]
+tf.config.run_functions_eagerly(True)  # their few steps are shorter than a trace
+texts = [f"{a} {b} sat" for a in ("the", "a", "my", "no") for b in ("cat", "dog", "cow", "hen")]
+open("text.txt", "w").write(" ".join(texts))
+open("rows.tsv", "w").write("text\\tlabel\\n" + "".join(f"{text}\\t{text[0]}\\n" for text in texts))
+open("pairs.tsv", "w").write("".join(f"{text}\\t{text.upper()}\\n" for text in texts))
+small = dict(cell=cell, units=(3,), batch=4)
+encoders = dict(source_encoder="word", target_encoder="word")
+lm = ostinato.LanguageModelConfig(**small | dict(units=(3, 2), seq_len=4))
+classify = ostinato.ClassifierConfig(encoder="word", bidirectional=True, embedding=3, **small)
+translate = ostinato.TranslatorConfig(embedding=3, **encoders, **small)
+TASKS = {
+    "lm": (lm, "text.txt", "generate {} --length 5"),
+    "classify": (classify, "rows.tsv", "predict {} hello"),
+    "translate": (translate, "pairs.tsv", "predict {} hello"),
+}
+
+def stop(event):
+    if isinstance(event, StepDone) and event.step == 1:
+        signal.raise_signal(signal.SIGINT)
+
+training = ostinato.TrainingConfig(steps=3, evaluations=1)
+for task, (config, source, use) in TASKS.items():
+    whole, stopped = f"{cell}-{task}", f"{cell}-{task}-stopped"
+    ostinato.train(config, source, training=training, out=whole)
+    try:
+        ostinato.train(config, source, training=training, out=stopped, on_event=stop)
+    except KeyboardInterrupt:
+        pass
+    print("task", task)
+    for line in (f"train --resume {stopped}", f"evaluate {stopped} --json", use.format(stopped)):
+        app(line.split(), standalone_mode=False)
+    one, other = (to_arrays(ostinato.load(path, checkpoint="last").model) for path in (stopped, whole))
+    print("equal", all((one[name] == other[name]).all() for name in other), len(one) == len(other))
+"""
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """run(program, …) -> what a Python program prints where the plugin is installed, and its exit code."""
@@ -77,9 +123,11 @@ def trained(run):
     return run(INTERRUPTED)
 
 
-def test_the_example_is_short():
-    lines = [line for file in PLUGIN.rglob("*.py") for line in file.read_text().splitlines() if line.strip()]
-    assert len(lines) < 80
+@pytest.mark.parametrize("package", ["ostinato_series", "ostinato_toy_cells"])
+def test_the_example_is_short(package):
+    files = (PLUGIN / package).rglob("*.py")
+    lines = [line for file in files for line in file.read_text().splitlines() if line.strip()]
+    assert 0 < len(lines) < 80
 
 
 def test_its_command_stands_beside_the_others_with_a_flag_for_every_setting(run):
@@ -99,6 +147,17 @@ def test_it_resumes_exactly_and_is_used_from_python_and_the_command_line(run, tr
     assert set(json.loads(whole)) == {"loss", "near", "numbers"}
     assert json.loads(given)["numbers"] == 1488
     assert generated.split()[:3] == said
+
+
+@pytest.mark.parametrize("cell", ["traces", "fading", "clipped"])
+def test_every_task_trains_resumes_evaluates_and_is_used_with_a_cell_of_it(run, cell):
+    tasks = [printed.splitlines() for printed in run(CELLS, cell).split("task ")[1:]]
+    assert [task for task, *_ in tasks] == ["lm", "classify", "translate"]
+    for task, resumed, figures, *used, equal in tasks:
+        assert resumed == f"{cell}-{task}-stopped"
+        assert json.loads(figures)
+        assert used
+        assert equal == "equal True True"
 
 
 def test_a_run_of_it_is_refused_in_one_sentence_where_it_is_not_installed(run, trained):

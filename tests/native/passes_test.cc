@@ -84,6 +84,9 @@ Results run(const Case& t, const Floats& dy, const Floats& dh, const Floats& dc,
   return r;
 }
 
+double activated(Activation activation, double x) {
+  return activation == Activation::kTanh ? std::tanh(x) : activation == Activation::kRelu && x < 0 ? 0 : x;
+}
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 // The sum of all outputs and final states, weighted by the gradients given; also fills y and h.
@@ -134,7 +137,7 @@ struct Naive {
               const double candidate = std::tanh(in[2 * U + u] + (l.reset_after ? r : 1) * re[2 * U + u]);
               next[u] = z * hb[u] + (1 - z) * candidate;
             } else {
-              next[u] = std::tanh(in[u] + re[u]);
+              next[u] = activated(l.activation, in[u] + re[u]);
             }
           }
           for (int64_t u = 0; u < U; ++u) hb[u] = out[u] = next[u];
@@ -173,6 +176,7 @@ Case drawn() {
   Case t;
   Layer& l = t.layer;
   l.cell = static_cast<Cell>(draw(0, 2));
+  if (l.cell == Cell::kRnn) l.activation = static_cast<Activation>(draw(0, 2));
   l.reset_after = draw(0, 1), l.go_backwards = draw(0, 1), l.return_sequences = draw(0, 1);
   l.zero_output_for_mask = draw(0, 1);
   const int widths[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 65};
@@ -181,7 +185,7 @@ Case drawn() {
   const int64_t width = t.gates() * l.units;
   t.x = normal(l.batch * l.time * l.features, 1);
   t.h0 = normal(l.batch * l.units, 1), t.c0 = normal(l.batch * l.units, 1);
-  t.kernel = normal(l.features * width, 0.5f), t.recurrent = normal(l.units * width, 0.3f);
+  t.kernel = normal(l.features * width, 0.5f), t.recurrent = normal(l.units * width, l.activation == Activation::kTanh ? 0.3f : 0.1f);
   t.biases = normal(width * (l.cell == Cell::kGru && l.reset_after ? 2 : 1), 0.5f);
   if (!t.ids && draw(0, 2) == 0) t.input_dropout = dropout(t.gates() * l.batch * l.features);
   if (draw(0, 2) == 0) t.recurrent_dropout = dropout(t.gates() * l.batch * l.units);

@@ -1,6 +1,6 @@
 """Converts models with Keras' recurrent layers to ostinato's layers, and back.
 
-A layer of `ostinato.layers.classic` is Keras' own layer with another loop over time: it has the same weights
+A layer of `ostinato.cells` is Keras' own layer with another loop over time: it has the same weights
 and configuration. So the model is copied object by object, and then each recurrent layer of the copy changes
 its class. Wrappers, nested models and shared layers are not special cases. Before the copy is returned, it is
 compared with the original.
@@ -14,20 +14,17 @@ import tensorflow as tf
 
 from ostinato.acceleration import agreement
 from ostinato.acceleration.copying import TRACED, ModelCopy
+from ostinato.cells import registry
+from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import check, choose, may_be_native
 from ostinato.errors import ConfigError, warn
 from ostinato.interop.keras.loading import Source, describe_error, load_source
-from ostinato.layers import classic
 from ostinato.wording import did_you_mean
 
-import keras  # isort: skip - classic explains in one sentence when Keras does not load
+import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 
 # Only these classes: a subclass may have changed anything and is left as it is.
-_ACCELERATED: dict[type, type] = {
-    keras.layers.SimpleRNN: classic.SimpleRNN,
-    keras.layers.GRU: classic.GRU,
-    keras.layers.LSTM: classic.LSTM,
-}
+_ACCELERATED = registry.accelerated()
 _STOCK = {accelerated: stock for stock, accelerated in _ACCELERATED.items()}
 # The attributes that `compile` sets, with their values before it; and those that it adds.
 _BEFORE_COMPILE = {
@@ -79,7 +76,7 @@ def accelerate(
     Example:
         >>> stock = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)])
         >>> accelerate(stock).layers[0].__class__
-        <class 'ostinato.layers.classic.LSTM'>
+        <class 'ostinato.cells.lstm.LSTM'>
         >>> accelerate(stock, copy=False) is stock
         True
     """
@@ -117,7 +114,7 @@ def to_keras(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
         ConfigError: as for `accelerate`.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((None, 3)), classic.LSTM(4, engine="native")])
+        >>> model = accelerate(keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)]))
         >>> to_keras(model).layers[0].__class__ is keras.layers.LSTM
         True
     """
@@ -314,7 +311,7 @@ def _warn_without_gain(model: keras.layers.Layer) -> None:
     for layer in [*model._flatten_layers(), *(each for _, each in recurrent_layers(model))]:
         if isinstance(layer, keras.layers.RNN):
             engine, why = choose(getattr(layer, "engine", "auto"), layer)
-            if engine == "native" and isinstance(layer, classic.EngineLayer):
+            if engine == "native" and isinstance(layer, EngineLayer):
                 return
             if engine == "native":
                 why = f"{type(layer).__name__} is a subclass, which is left as it is"

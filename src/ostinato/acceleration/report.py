@@ -4,11 +4,12 @@ import io
 from typing import NamedTuple
 
 from ostinato.acceleration.accelerate import recurrent_layers
+from ostinato.cells import registry
+from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import choose
 from ostinato.interop.keras.loading import Source, load_source
-from ostinato.layers import classic
 
-import keras  # isort: skip - classic explains in one sentence when Keras does not load
+import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 
 _NOTE = (
     "How much the native engine gains depends on the shapes and on the rest of the model; "
@@ -83,11 +84,11 @@ def report(model: Source) -> Report:
 
 def _row(layer: keras.layers.RNN, path: str) -> Row:
     kind = _kind(layer)
-    if isinstance(layer, classic.EngineLayer):
+    if isinstance(layer, EngineLayer):
         choice = choose(layer.engine, layer)
         return Row(path, kind, choice.engine, choice.reason, choice.engine)
     choice = choose("auto", layer)
-    stock = (keras.layers.SimpleRNN, keras.layers.GRU, keras.layers.LSTM)
+    stock = tuple(registry.accelerated())
     if isinstance(layer, stock) and type(layer) not in stock:
         reason = f"{type(layer).__name__} is a subclass, which may differ from Keras' layer in any way"
         return Row(path, kind, "keras", reason, "keras")

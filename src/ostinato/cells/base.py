@@ -1,15 +1,31 @@
-"""The description of a recurrence's state, used wherever states are made, saved and compared."""
+"""What a recurrence is: `Cell` says all that anyone asks of one, `StateSpec` describes a tensor of its state.
+
+A package adds a cell with an entry point of the group `ostinato.cells`; see `ostinato.cells.registry`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from ostinato import scratch
+
+if TYPE_CHECKING:
+    import keras
+
+    from ostinato.engines.derivatives import OpInputs
+
 State = tuple[tf.Tensor, ...]
 """A recurrent state: a flat tuple of tensors of shape (batch, …), one for each `StateSpec`."""
+KerasOption = Any
+"""An option of a Keras layer, passed on as it is."""
+Step = Callable[[tf.Tensor, State, Any], tuple[tf.Tensor, State]]
+"""One time step: maps x, (batch, features), the state and the parameters to the output and the next state."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +33,19 @@ class StateSpec:
     """One tensor of a state.
 
     Attributes:
-        name: stable name, for example `layer_0/h`; checkpoints store the tensor under it.
-        shape: shape of one row, without the batch.
+        name: stable name, for example `layer_0/h`; checkpoints store the tensor under it. A cell gives
+            its last part alone.
+        shape: shape of one row, without the batch. A cell leaves it empty: its layer knows it.
         start: value before the first step, a number or an array of this shape.
         dtype: dtype of the tensor.
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = ()
     start: float | np.ndarray | tf.Tensor = 0.0
     dtype: str = "float32"
 
-    def initial(self, rows: int) -> tf.Tensor:
+    def initial(self, rows: int | tf.Tensor) -> tf.Tensor:
         """The tensor before the first step, shape (rows, *shape)."""
         return tf.broadcast_to(tf.cast(self.start, self.dtype), (rows, *self.shape))
 
@@ -36,3 +53,96 @@ class StateSpec:
 def initial_state(specs: Iterable[StateSpec], rows: int) -> State:
     """The state of `rows` rows before the first step."""
     return tuple(spec.initial(rows) for spec in specs)
+
+
+class KerasClasses(NamedTuple):
+    """Keras' classes that compute the same.
+
+    Attributes:
+        layer: the layer.
+        cell: the cell that it runs.
+        old_defaults: options that files of Keras 2 may lack, with the values that they mean then.
+        old_options: options of files of Keras 2 that Keras 3 does not know.
+    """
+
+    layer: type
+    cell: type
+    old_defaults: Mapping[str, object] = MappingProxyType({})
+    old_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NativeOp:
+    """The native engine's op for a cell; its kernel is `kernels/cells/NAME.h`.
+
+    Attributes:
+        name: of the TensorFlow op, without its version: "OstinatoLstm".
+        step: what the op computes at one step, from TensorFlow's own ops; for second derivatives.
+        activations: the names of the activations of Keras that the kernel has.
+        attributes: attributes of the op by their names, which are the layer's too.
+        always_draws: whether Keras' cell also draws dropout masks outside of training, and drops everything
+            at a rate of one, as its SimpleRNN does.
+    """
+
+    name: str
+    step: Callable[[OpInputs], Callable[..., State]]
+    activations: tuple[str, ...] = ("tanh",)
+    attributes: tuple[str, ...] = ()
+    always_draws: bool = False
+
+
+@dataclass(frozen=True)
+class TorchForm:
+    """The `torch.nn` module that computes the same.
+
+    Attributes:
+        kind: its class: "RNN", "GRU" or "LSTM".
+        gates: the cell's gates in PyTorch's order.
+        nonlinearities: the activations that the module has.
+        requires: attributes of the Keras cell and the value that each must have.
+        two_biases: whether Keras has a bias for each of the two products, as PyTorch always has.
+    """
+
+    kind: str
+    gates: tuple[str, ...]
+    nonlinearities: tuple[str, ...] = ("tanh",)
+    requires: Mapping[str, object] = field(default_factory=dict)
+    two_biases: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recurrence.
+
+    Attributes:
+        name: as in `--cell`.
+        layer: a class or function that takes the number of units and the options of Keras' recurrent layers
+            (`return_sequences`, `name`, …), and returns a `keras.layers.RNN`; or a Keras cell class.
+        states: the tensors of its state, in Keras' order. Their shapes and start values are the layer's.
+        gates: the blocks of the kernel's columns, in the order of Keras.
+        options: the options of ostinato's that the layer takes: `engine`, `reset_after`, `recurrent_dropout`.
+            None asks the signature of `layer`.
+        keras: Keras' own classes for it; None where it has none.
+        step: the textbook's time step, in plain TensorFlow; None where the `scratch` engine cannot run it.
+        params: the parameters of `step`, from a built layer.
+        native: the native engine's op; None where Keras' own loop runs it.
+        torch: PyTorch's module; None where there is none.
+    """
+
+    name: str
+    layer: Callable[..., Any]
+    states: tuple[StateSpec, ...] = ()
+    gates: tuple[str, ...] = ()
+    options: tuple[str, ...] | None = None
+    keras: KerasClasses | None = None
+    step: Step | None = None
+    params: Callable[[keras.layers.RNN], Any] | None = None
+    native: NativeOp | None = None
+    torch: TorchForm | None = None
+
+
+def params_of(layer: keras.layers.RNN) -> scratch.Params:
+    """The parameters of the textbook's step, from a built SimpleRNN, GRU or LSTM; gradients flow through."""
+    cell = layer.cell
+    weights = [weight for weight in (cell.kernel, cell.recurrent_kernel, cell.bias) if weight is not None]
+    return scratch.from_keras(weights, reset_after=getattr(cell, "reset_after", None))

@@ -15,7 +15,6 @@ Neither importing this module nor `check` imports TensorFlow.
 
 import functools
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ostinato.errors import EngineError, EngineWarning, warn
@@ -66,14 +65,11 @@ def choose(engine: str, layer: "keras.layers.Layer | None" = None, *, masked: bo
         return Choice("keras", f"the environment variable {_VARIABLE}=keras asks for it")
     if engine == "keras":
         return Choice("keras", "engine='keras' was asked for")
+    obstacle = _obstacle(engine, layer, masked)
     if engine == "scratch":
-        lacking = None if layer is None else _beyond_the_textbook(layer, masked)
-        if lacking:
-            raise EngineError(
-                f"engine='scratch' cannot run this layer: the textbook has no {lacking}; use engine='keras'"
-            )
+        if obstacle:
+            raise EngineError(f"engine='scratch' cannot run this layer: {obstacle}; use engine='keras'")
         return Choice("scratch", "engine='scratch' was asked for")
-    obstacle = _obstacle(layer)
     if engine == "native":
         if obstacle:
             raise EngineError(
@@ -93,7 +89,7 @@ def may_be_native(engine: str, layer: "keras.layers.RNN") -> bool:
         engine: the layer's `engine` argument, one of `ENGINES`.
         layer: a SimpleRNN, GRU or LSTM layer.
     """
-    return engine in ("auto", "native") and _obstacle(layer) is None
+    return engine in ("auto", "native") and _obstacle("native", layer) is None
 
 
 def warn_without_library() -> None:
@@ -134,90 +130,12 @@ def _recurrent(layer: object) -> "keras.layers.RNN":
     return layer
 
 
-def _obstacle(layer: "keras.layers.RNN | None") -> str | None:
-    """Why the native engine cannot run the layer; None when it can."""
-    return _beyond_this_machine() or (None if layer is None else _beyond_the_kernels(layer))
+def _obstacle(engine: str, layer: "keras.layers.RNN | None", masked: bool = False) -> str | None:
+    """Why an engine cannot run the layer, or any layer on this machine; None when it can."""
+    if engine == "scratch":
+        from ostinato.engines import scratch
 
-
-def _beyond_this_machine() -> str | None:
-    """Why the native engine cannot run any layer on this machine; None when it can."""
-    import tensorflow as tf
-
+        return None if layer is None else scratch.obstacle(layer, mask=masked)
     from ostinato.engines import native
 
-    if not native.available():
-        return native.reason()
-    if tf.config.get_visible_devices("GPU"):
-        return "TensorFlow has a GPU here, and its kernels run on the CPU"
-    return None
-
-
-def _beyond_the_kernels(layer: "keras.layers.RNN") -> str | None:
-    """The first option of the layer that the native engine does not support."""
-    import keras  # loaded already, as there is a layer
-    from keras import activations
-
-    cell, policy = getattr(layer, "cell", None), layer.dtype_policy
-    if not _has_known_cell(layer):
-        return f"it does not know the cell {type(cell).__name__}"
-    if not _is_classic(layer):
-        name = type(cell).__name__
-        same = f"; a layer {name.removesuffix('Cell')} computes the same"
-        return (
-            f"it runs the layers SimpleRNN, GRU and LSTM, and this is {type(layer).__name__}({name})"
-            f"{same if type(layer) is keras.layers.RNN else ''}"
-        )
-    if (policy.compute_dtype, policy.variable_dtype) != ("float32", "float32"):
-        return f"it computes in float32, and the layer's dtype is '{policy.name}'"
-    plain = isinstance(cell, keras.layers.SimpleRNNCell)
-    known = (activations.tanh, activations.relu, activations.linear) if plain else (activations.tanh,)
-    if layer.activation not in known:
-        names = " or ".join(activation.__name__ for activation in known)
-        return f"its activation is Keras' {names}, and the layer's is {_name(layer.activation)}"
-    if not plain and layer.recurrent_activation is not activations.sigmoid:
-        return f"its gates are Keras' sigmoid, and the layer's are {_name(layer.recurrent_activation)}"
-    if layer.unroll:
-        return "unroll=True asks for Keras' unrolled loop"
-    if getattr(layer, "use_cudnn", False) is True:
-        return "use_cudnn=True asks for cuDNN"
-    return None
-
-
-def _is_classic(layer: "keras.layers.RNN") -> bool:
-    import keras
-
-    return isinstance(layer, keras.layers.SimpleRNN | keras.layers.GRU | keras.layers.LSTM)
-
-
-def _has_known_cell(layer: "keras.layers.RNN") -> bool:
-    import keras
-
-    known = (keras.layers.SimpleRNNCell, keras.layers.GRUCell, keras.layers.LSTMCell)
-    return type(getattr(layer, "cell", None)) in known
-
-
-def _name(activation: Callable[..., object]) -> str:
-    name = getattr(activation, "__name__", type(activation).__name__)
-    return f"{name} of {getattr(activation, '__module__', type(activation).__module__)}"
-
-
-def _beyond_the_textbook(layer: "keras.layers.RNN", masked: bool) -> str | None:
-    """The first option of the layer that the textbook equations do not have."""
-    from keras import activations
-
-    if not _is_classic(layer):
-        return f"{type(layer).__name__} layers, only SimpleRNN, GRU and LSTM"
-    recurrent_activation = getattr(layer, "recurrent_activation", activations.sigmoid)
-    policy = layer.dtype_policy
-    options = {
-        f"{type(layer.cell).__name__}": not _has_known_cell(layer),
-        "masks": masked,
-        "go_backwards": layer.go_backwards,
-        "dropout": layer.dropout,
-        "recurrent_dropout": layer.recurrent_dropout,
-        "activation but tanh": layer.activation is not activations.tanh,
-        "recurrent_activation but sigmoid": recurrent_activation is not activations.sigmoid,
-        f"mixed precision (dtype '{policy.name}')": policy.compute_dtype != policy.variable_dtype,
-        "cuDNN (use_cudnn=True)": getattr(layer, "use_cudnn", False) is True,
-    }
-    return next((option for option, given in options.items() if given), None)
+    return native.machine_obstacle() or (None if layer is None else native.obstacle(layer, mask=masked))

@@ -18,11 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import tensorflow as tf
 
 if TYPE_CHECKING:
+    from ostinato.cells.base import Cell, State
     from ostinato.engines.native import Attributes
-    from ostinato.scratch import State
-
-_GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-_ACTIVATIONS = {"tanh": tf.tanh, "relu": tf.nn.relu, "linear": tf.identity}
 
 
 class _Inputs(NamedTuple):
@@ -49,8 +46,34 @@ class _Inputs(NamedTuple):
     recurrent_dropout: tf.Tensor
 
 
+class OpInputs(NamedTuple):
+    """What a cell's step computes with, see `ostinato.cells.base.NativeOp`.
+
+    Attributes:
+        recurrent: shape (units, gates × units).
+        bias: of the recurrent product, (gates × units,), or None.
+        masks: dropout of the state, one (batch, units) for each gate; None without dropout.
+        attributes: attributes of the op.
+    """
+
+    recurrent: tf.Tensor
+    bias: tf.Tensor | None
+    masks: list[tf.Tensor] | None
+    attributes: Attributes
+
+    def product(self, rows: tf.Tensor, first: int = 0, last: int | None = None) -> tf.Tensor:
+        """rows · recurrent for the gates from `first` to before `last`, (batch, gates × units).
+
+        By default these are all gates. Under dropout the rows of each gate are multiplied by its mask first.
+        """
+        units = tf.shape(self.recurrent)[0]
+        columns = slice(first * units, None if last is None else last * units)
+        matrix = self.recurrent if first == 0 and last is None else self.recurrent[:, columns]
+        return _product(rows, matrix, self.masks and self.masks[first:last])
+
+
 def gradient_of_gradient(
-    cell: str,
+    cell: Cell,
     inputs: Sequence[tf.Tensor],
     attributes: Attributes,
     upstream: Sequence[tf.Tensor | None],
@@ -60,7 +83,7 @@ def gradient_of_gradient(
     """The gradient, itself differentiable, of each input of a gradient's op.
 
     Args:
-        cell: "rnn", "gru" or "lstm".
+        cell: the cell of the op.
         inputs: x or ids, h0, [c0], kernel, recurrent, bias, mask, input_dropout, recurrent_dropout, y,
             history, dy, dh, [dc]; shapes as in `_Inputs`; dy (batch, time or 1, units), dh (batch, units).
         attributes: attributes of the op, without wants_dx.
@@ -73,7 +96,7 @@ def gradient_of_gradient(
     """
     # A Python loop for a layer that ran eagerly, as in Keras; tf.vectorized_map then meets no while loop.
     in_python = tf.executing_eagerly() or not tf.is_symbolic_tensor(inputs[0])
-    states = 2 if cell == "lstm" else 1
+    states = len(cell.states)
     # New tensors, because one that is passed twice, as h0 and c0 may be, has two gradients.
     inputs = [tf.identity(tensor) for tensor in inputs]
     x, *rest = inputs[: states + 7]
@@ -123,7 +146,7 @@ def _twice(
     return [None if each is None else tf.convert_to_tensor(each) for each in found]
 
 
-def _over_time(cell: str, op: _Inputs, attributes: Attributes, *, in_python: bool) -> list[tf.Tensor]:
+def _over_time(cell: Cell, op: _Inputs, attributes: Attributes, *, in_python: bool) -> list[tf.Tensor]:
     """The layer over a batch of sequences: y, (batch, time or 1, units), and the final state."""
     batch, time = tf.unstack(tf.shape(op.x)[:2], 2)
     step = _step(cell, op, attributes)
@@ -174,11 +197,11 @@ def _by_step(tensor: tf.Tensor, attributes: Attributes) -> tf.Tensor:
     return tf.reverse(by_step, [0]) if attributes["go_backwards"] else by_step
 
 
-def _input_products(cell: str, op: _Inputs, attributes: Attributes) -> tf.Tensor:
+def _input_products(cell: Cell, op: _Inputs, attributes: Attributes) -> tf.Tensor:
     """x · kernel + bias for all steps and gates, shape (batch, time, gates × units)."""
     if op.x.dtype.is_floating:
         batch, time, features = tf.unstack(tf.shape(op.x), 3)
-        masks = _dropout(op.input_dropout, (_GATES[cell], batch, features))
+        masks = _dropout(op.input_dropout, (len(cell.gates), batch, features))
         rows = tf.reshape(op.x, (batch * time, features))
         products = _product(rows, op.kernel, masks and [tf.repeat(mask, time, axis=0) for mask in masks])
         products = tf.reshape(products, (batch, time, tf.shape(op.kernel)[1]))
@@ -188,36 +211,13 @@ def _input_products(cell: str, op: _Inputs, attributes: Attributes) -> tf.Tensor
     return products if bias is None else products + bias[0]
 
 
-def _step(cell: str, op: _Inputs, attributes: Attributes) -> Callable[..., State]:
+def _step(cell: Cell, op: _Inputs, attributes: Attributes) -> Callable[..., State]:
     """One time step: maps x · kernel + bias, (batch, gates × units), and the state to the next state."""
     batch, units = tf.unstack(tf.shape(op.state[0]), 2)
-    recurrent, bias = op.recurrent, _biases(op, attributes)
-    masks = _dropout(op.recurrent_dropout, (_GATES[cell], batch, units))
-
-    def rnn(x: tf.Tensor, h: tf.Tensor) -> State:
-        activation = _ACTIVATIONS[tf.compat.as_str(attributes["activation"])]
-        return (activation(x + _product(h, recurrent, masks)),)
-
-    def gru(x: tf.Tensor, h: tf.Tensor) -> State:
-        x_z, x_r, x_h = tf.split(x, 3, axis=1)
-        if attributes["reset_after"]:
-            product = _product(h, recurrent, masks)
-            h_z, h_r, h_h = tf.split(product if bias is None else product + bias[1], 3, axis=1)
-            candidate = tf.tanh(x_h + tf.sigmoid(x_r + h_r) * h_h)
-        else:
-            gate_weights, candidate_weights = recurrent[:, : 2 * units], recurrent[:, 2 * units :]
-            h_z, h_r = tf.split(_product(h, gate_weights, masks and masks[:2]), 2, axis=1)
-            past = tf.sigmoid(x_r + h_r) * h
-            candidate = tf.tanh(x_h + _product(past, candidate_weights, masks and masks[2:]))
-        z = tf.sigmoid(x_z + h_z)
-        return (z * h + (1 - z) * candidate,)
-
-    def lstm(x: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> State:
-        i, f, candidate, o = tf.split(x + _product(h, recurrent, masks), 4, axis=1)
-        c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(candidate)
-        return tf.sigmoid(o) * tf.tanh(c), c
-
-    return {"rnn": rnn, "gru": gru, "lstm": lstm}[cell]
+    bias = _biases(op, attributes)
+    masks = _dropout(op.recurrent_dropout, (len(cell.gates), batch, units))
+    assert cell.native is not None
+    return cell.native.step(OpInputs(op.recurrent, None if bias is None else bias[1], masks, attributes))
 
 
 def _product(rows: tf.Tensor, matrix: tf.Tensor, masks: list[tf.Tensor] | None) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -10,12 +10,17 @@ import tensorflow as tf
 if TYPE_CHECKING:
     import keras
 
+    from ostinato.cells.engine_layer import EngineLayer
+
+
+def obstacle(layer: keras.layers.RNN, *, mask: bool = False, training: bool = False) -> None:
+    """Nothing: Keras' own loop runs every layer."""
+
 
 def run(
-    layer: keras.layers.RNN,
-    loop: Callable[..., tuple],
-    sequences: tf.Tensor,
-    initial_state: Sequence[tf.Tensor],
+    layer: EngineLayer,
+    x: tf.Tensor,
+    state: Sequence[tf.Tensor],
     mask: tf.Tensor | None,
     training: bool,
 ) -> tuple[tf.Tensor, tf.Tensor, Sequence[tf.Tensor]]:
@@ -26,9 +31,8 @@ def run(
 
     Args:
         layer: the layer, built.
-        loop: Keras' own `inner_loop` of the layer.
-        sequences: shape (batch, time, features).
-        initial_state: each tensor (batch, units).
+        x: shape (batch, time, features).
+        state: each tensor (batch, units).
         mask: shape (batch, time), or None.
         training: whether dropout acts.
 
@@ -36,7 +40,7 @@ def run(
         The last output (batch, units), all outputs (batch, time, units) and the final state.
     """
     in_cell = not layer.unroll and getattr(layer, "use_cudnn", False) is not True
-    if sequences.shape[1] == 1 and mask is None and in_cell:
-        output, state = layer.cell(sequences[:, 0], list(initial_state), training=training)
+    if x.shape[1] == 1 and mask is None and in_cell:
+        output, state = layer.cell(x[:, 0], list(state), training=training)
         return output, output[:, tf.newaxis], list(state)
-    return loop(sequences, initial_state, mask, training)
+    return layer.keras_loop(x, state, mask, training)

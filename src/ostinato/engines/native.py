@@ -10,26 +10,25 @@ the op again if it is needed after all.
 
 import ctypes
 import functools
-import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import tensorflow as tf
 
-import ostinato
+from ostinato import kernels
+from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
 from ostinato.errors import EngineError
 
 if TYPE_CHECKING:
     import keras
 
-# Names of the cells by Keras' classes, and names of their ops.
-_CELLS = {"SimpleRNNCell": "rnn", "GRUCell": "gru", "LSTMCell": "lstm"}
-_OPS = {"rnn": "OstinatoRnn", "gru": "OstinatoGru", "lstm": "OstinatoLstm"}
-_OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
-_ATTRIBUTES = {"rnn": ("activation", *_OPTIONS), "gru": ("reset_after", *_OPTIONS), "lstm": _OPTIONS}
+    from ostinato.cells.base import NativeOp
 
-_ENDINGS = (".so", ".dylib")
+_OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
+# Attributes that every op has and that are not the layer's.
+_NOT_THE_LAYERS = ("T", "Tin", "keep_history", "wants_dx")
 
 Attributes = Mapping[str, bool | bytes | str]
 """The attributes of an op; strings of a graph's ops are bytes."""
@@ -45,15 +44,10 @@ class _Library(NamedTuple):
 @functools.cache
 def _library() -> _Library | str:
     """The library; or, in words, why there is none."""
-    # In an editable install the package has two folders: the sources, and what was built.
-    folders = [pathlib.Path(folder) / "kernels" for folder in ostinato.__path__]
-    paths = [path for folder in folders for end in _ENDINGS for path in folder.glob(f"libostinato*{end}")]
-    if not paths:
-        return (
-            "its library was not built, as when ostinato is installed without a C++ compiler; "
-            "install one (g++ or clang++) and then ostinato again"
-        )
-    path = str(max(paths, key=lambda path: path.stat().st_mtime))  # the last build
+    try:
+        path = str(kernels.library())
+    except EngineError as error:
+        return str(error)
     try:
         ops = tf.load_op_library(path)
         functions = ctypes.CDLL(path)
@@ -100,19 +94,62 @@ def threads() -> int:
     return _loaded().functions.ostinato_threads()
 
 
+def machine_obstacle() -> str | None:
+    """Why the engine cannot run any layer on this machine; None when it can."""
+    if not available():
+        return reason()
+    if tf.config.get_visible_devices("GPU"):
+        return "TensorFlow has a GPU here, and its kernels run on the CPU"
+    return None
+
+
+def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = False) -> str | None:
+    """The first option of the layer that the engine does not support; None when it supports them all."""
+    import keras  # loaded already, as there is a layer
+    from keras import activations
+
+    found, policy = cell_of(layer), layer.dtype_policy
+    if found is None or found.native is None or not has_known_cell(layer):
+        return f"it does not know the cell {type(getattr(layer, 'cell', None)).__name__}"
+    if not is_stock(layer):
+        name = type(layer.cell).__name__
+        same = f"; a layer {name.removesuffix('Cell')} computes the same"
+        return (
+            f"it runs the layers SimpleRNN, GRU and LSTM, and this is {type(layer).__name__}({name})"
+            f"{same if type(layer) is keras.layers.RNN else ''}"
+        )
+    if (policy.compute_dtype, policy.variable_dtype) != ("float32", "float32"):
+        return f"it computes in float32, and the layer's dtype is '{policy.name}'"
+    if layer.activation not in [getattr(activations, name) for name in found.native.activations]:
+        names = " or ".join(found.native.activations)
+        return f"its activation is Keras' {names}, and the layer's is {_name(layer.activation)}"
+    if getattr(layer, "recurrent_activation", activations.sigmoid) is not activations.sigmoid:
+        return f"its gates are Keras' sigmoid, and the layer's are {_name(layer.recurrent_activation)}"
+    if layer.unroll:
+        return "unroll=True asks for Keras' unrolled loop"
+    if getattr(layer, "use_cudnn", False) is True:
+        return "use_cudnn=True asks for cuDNN"
+    return None
+
+
+def _name(activation: Callable[..., object]) -> str:
+    name = getattr(activation, "__name__", type(activation).__name__)
+    return f"{name} of {getattr(activation, '__module__', type(activation).__module__)}"
+
+
 def run(
     layer: "keras.layers.RNN",
-    sequences: tf.Tensor,
-    initial_state: Sequence[tf.Tensor],
+    x: tf.Tensor,
+    state: Sequence[tf.Tensor],
     mask: tf.Tensor | None,
     training: bool,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-    """Run a SimpleRNN, GRU or LSTM layer over a batch of sequences.
+    """Run a layer over a batch of sequences.
 
     Args:
-        layer: the layer, built, without options that `choose` refuses.
-        sequences: shape (batch, time, features); sizes may be unknown in a graph.
-        initial_state: (h,) or (h, c), each (batch, units).
+        layer: the layer, built, to which there is no `obstacle`.
+        x: shape (batch, time, features); sizes may be unknown in a graph.
+        state: the tensors of the cell's state, each (batch, units).
         mask: shape (batch, time), False at steps to skip; or None.
         training: whether dropout acts and a gradient is likely to be needed.
 
@@ -124,12 +161,12 @@ def run(
         EngineError: the engine is not available.
         tf.errors.InvalidArgumentError, ValueError: the shapes do not fit together.
     """
-    x = tf.cast(sequences, tf.float32)
-    dropout, recurrent_dropout = _dropout_masks(layer, x, initial_state[0], training)
+    x = tf.cast(x, tf.float32)
+    dropout, recurrent_dropout = _dropout_masks(layer, x, state[0], training)
     # One mask for all gates costs less on x than within each product.
     if dropout is not None and len(dropout) == 1:
         x, dropout = x * dropout[0][:, tf.newaxis], None
-    return _run(layer, x, initial_state, mask, training, dropout, recurrent_dropout)
+    return _run(layer, x, state, mask, training, dropout, recurrent_dropout)
 
 
 def run_ids(
@@ -166,13 +203,12 @@ def _run(
     dropout: Sequence[tf.Tensor] | None,
     recurrent_dropout: Sequence[tf.Tensor] | None,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-    cell = layer.cell
-    name = _CELLS[type(cell).__name__]
+    cell, op = layer.cell, _op_of(layer)
     if mask is not None:
         mask = tf.cast(mask, tf.bool)
         if mask.shape.rank == 3:  # Keras takes (batch, time, 1) too
             mask = tf.squeeze(mask, -1)
-    attributes = {option: getattr(layer, option) for option in _ATTRIBUTES[name]}
+    attributes = {option: getattr(layer, option) for option in (*op.attributes, *_OPTIONS)}
     if "activation" in attributes:
         attributes["activation"] = layer.activation.__name__
     inputs = [
@@ -190,9 +226,9 @@ def _run(
     ]
     training = bool(training)
     if training and tf.executing_eagerly():
-        y, *states = _recorded(name, inputs, attributes)
+        y, *states = _recorded(op.name, inputs, attributes)
     else:
-        y, *states, _ = _forward(name, inputs, attributes, keep_history=training)
+        y, *states, _ = _forward(op.name, inputs, attributes, keep_history=training)
     if not tf.executing_eagerly():
         batch, steps = x.shape[:2] if x.shape.rank else (None, None)
         y.set_shape((batch, steps if layer.return_sequences else 1, layer.units))
@@ -206,19 +242,24 @@ def _dropout_masks(
 ) -> tuple[list[tf.Tensor] | None, list[tf.Tensor] | None]:
     """Keras' dropout masks for inputs and states: one in all or one per gate, the same at all steps."""
     cell = layer.cell
-    plain = _CELLS[type(cell).__name__] == "rnn"
-    # Keras' SimpleRNN draws them even when it is not training.
-    if not training and not plain:
+    always = _op_of(layer).always_draws
+    if not training and not always:
         return None, None
     dropout = recurrent_dropout = None
-    # At a rate of one, Keras' GRU and LSTM drop nothing; its SimpleRNN drops everything.
-    if layer.dropout > 0.0 and (plain or layer.dropout < 1.0):
+    if layer.dropout > 0.0 and (always or layer.dropout < 1.0):
         dropout = cell.get_dropout_mask(x[:, 0])
-    if layer.recurrent_dropout > 0.0 and (plain or layer.recurrent_dropout < 1.0):
+    if layer.recurrent_dropout > 0.0 and (always or layer.recurrent_dropout < 1.0):
         recurrent_dropout = cell.get_recurrent_dropout_mask(h0)
     if not training:
         return None, None
     return _as_list(dropout), _as_list(recurrent_dropout)
+
+
+def _op_of(layer: "keras.layers.RNN") -> "NativeOp":
+    cell = cell_of(layer)
+    if cell is None or cell.native is None:
+        raise EngineError(f"the native engine cannot run a {type(layer).__name__}")
+    return cell.native
 
 
 def _as_list(masks: list[tf.Tensor] | tf.Tensor | None) -> list[tf.Tensor] | None:
@@ -255,15 +296,14 @@ def _loaded() -> _Library:
 
 
 def _forward(
-    cell: str, inputs: Sequence[tf.Tensor], attributes: Attributes, *, keep_history: bool
+    op: str, inputs: Sequence[tf.Tensor], attributes: Attributes, *, keep_history: bool
 ) -> Sequence[tf.Tensor]:
     """The outputs, the final state and the history, which has no elements unless it is kept."""
-    op = getattr(_loaded().ops, f"ostinato_{cell}_v1")
-    return op(*inputs, **attributes, keep_history=keep_history)
+    return _function(f"{op}V1")(*inputs, **attributes, keep_history=keep_history)
 
 
 def _backward(
-    cell: str,
+    op: str,
     inputs: Sequence[tf.Tensor],
     attributes: Attributes,
     kept: tuple[tf.Tensor, tf.Tensor],
@@ -272,15 +312,14 @@ def _backward(
     wants_dx: bool,
 ) -> list[tf.Tensor | None]:
     """The gradient of each of `inputs`, given the gradients of the outputs and of the final state."""
-    op = getattr(_loaded().ops, f"ostinato_{cell}_grad_v1")
-    dx, *others = op(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
+    dx, *others = _function(f"{op}GradV1")(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
     if wants_dx and not tf.executing_eagerly():
         dx.set_shape(inputs[0].shape)
     mask_and_dropout = [None] * 3
     return [dx if wants_dx else None, *others, *mask_and_dropout]
 
 
-def _recorded(cell: str, inputs: Sequence[tf.Tensor], attributes: Attributes) -> Sequence[tf.Tensor]:
+def _recorded(name: str, inputs: Sequence[tf.Tensor], attributes: Attributes) -> Sequence[tf.Tensor]:
     """Runs an op that keeps its history, and hides the history from tapes.
 
     In eager mode a tape makes zeros for the gradient of every unused output, and TensorFlow caches them. The
@@ -289,40 +328,61 @@ def _recorded(cell: str, inputs: Sequence[tf.Tensor], attributes: Attributes) ->
 
     @tf.custom_gradient
     def op(*inputs: tf.Tensor) -> tuple[Sequence[tf.Tensor], Callable[..., list[tf.Tensor | None]]]:
-        y, *states, history = _forward(cell, inputs, attributes, keep_history=True)
+        y, *states, history = _forward(name, inputs, attributes, keep_history=True)
 
         def gradient(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
             wants_dx = inputs[0].dtype.is_floating
-            return _backward(cell, inputs, attributes, (y, history), upstream, wants_dx=wants_dx)
+            return _backward(name, inputs, attributes, (y, history), upstream, wants_dx=wants_dx)
 
         return (y, *states), gradient
 
     return cast(Sequence[tf.Tensor], op(*inputs))
 
 
-def _gradient(cell: str, op: tf.Operation, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
+def _gradient(name: str, op: tf.Operation, *upstream: tf.Tensor) -> list[tf.Tensor | None]:
     """The registered gradient of an op."""
     inputs = list(op.inputs)
-    attributes = {name: op.get_attr(name) for name in _ATTRIBUTES[cell]}
+    attributes = _attributes(op)
     y, history = op.outputs[0], op.outputs[-1]
     if not op.get_attr("keep_history"):
-        y, *_, history = _forward(cell, inputs, attributes, keep_history=True)
+        y, *_, history = _forward(name, inputs, attributes, keep_history=True)
     # A tape knows which gradients are not needed; a gradient inside a graph does not.
     unwanted = getattr(op, "skip_input_indices", None) or ()
     wants_dx = inputs[0].dtype.is_floating and 0 not in unwanted
-    return _backward(cell, inputs, attributes, (y, history), upstream[:-1], wants_dx=wants_dx)
+    return _backward(name, inputs, attributes, (y, history), upstream[:-1], wants_dx=wants_dx)
 
 
-def _second_gradient(cell: str, op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
+def _second_gradient(name: str, op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
     """The registered gradient of a gradient's op; TensorFlow can differentiate it further by itself."""
     from ostinato.engines.derivatives import gradient_of_gradient
 
-    attributes = {name: op.get_attr(name) for name in _ATTRIBUTES[cell]}
+    cell = next(each for each in cells() if each.native is not None and each.native.name == name)
     wants_dx = op.get_attr("wants_dx")
-    return gradient_of_gradient(cell, list(op.inputs), attributes, upstream, wants_dx=wants_dx)
+    return gradient_of_gradient(cell, list(op.inputs), _attributes(op), upstream, wants_dx=wants_dx)
 
 
-_library()
-for _cell, _op in _OPS.items():
-    tf.RegisterGradient(f"{_op}V1")(functools.partial(_gradient, _cell))
-    tf.RegisterGradient(f"{_op}GradV1")(functools.partial(_second_gradient, _cell))
+def _attributes(op: tf.Operation) -> Attributes:
+    """The attributes that an op has from its layer."""
+    # An eager tape gives a stand-in for the op, with names and values in turn.
+    names = op.attrs[::2] if hasattr(op, "attrs") else [attribute.name for attribute in op.op_def.attr]
+    return {name: op.get_attr(name) for name in names if name not in _NOT_THE_LAYERS}
+
+
+@functools.cache
+def _function(name: str) -> Callable[..., list[tf.Tensor]]:
+    """The Python function of an op: ostinato_lstm_grad_v1 of OstinatoLstmGradV1."""
+    return getattr(_loaded().ops, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
+
+
+def _register_gradients() -> None:
+    library = _library()
+    if isinstance(library, str):
+        return
+    for name in vars(library.ops):
+        if name.startswith("Ostinato") and name.endswith("GradV1"):
+            op = name.removesuffix("GradV1")
+            tf.RegisterGradient(f"{op}V1")(functools.partial(_gradient, op))
+            tf.RegisterGradient(f"{op}GradV1")(functools.partial(_second_gradient, op))
+
+
+_register_gradients()

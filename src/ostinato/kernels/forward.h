@@ -11,7 +11,11 @@
 
 namespace OSTINATO_ISA {
 
+template <class Cell>
 class ForwardPass : Pass {
+  static constexpr bool kHasC = Cell::states > 1;
+  static constexpr bool kBetween = Cell::separate && Cell::gathered > 0;
+
  public:
   ForwardPass(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace, bool keeps_history)
       : Pass(layer, in), out_(out), keeps_(keeps_history) {
@@ -19,11 +23,10 @@ class ForwardPass : Pass {
     parts_ = in.input_dropout == nullptr ? 1 : z_.gates;
     if (in.ids == nullptr) packed_kernel_ = arena.floats(parts_ * packed_floats(z_.features, z_.width / parts_));
     const int64_t unit_panels = (z_.units + kVec - 1) / kVec;
-    if (z_.gates > 1)
-      packed_recurrent_ = arena.floats(unit_panels * z_.units * (z_.resets_before ? 2 : z_.gates) * kVec);
-    if (z_.gates == 1 || z_.resets_before) packed_columns_ = arena.floats(packed_floats(z_.units, z_.units));
+    if (Cell::gathered > 0) packed_recurrent_ = arena.floats(unit_panels * z_.units * Cell::gathered * kVec);
+    if (Cell::separate) packed_columns_ = arena.floats(packed_floats(z_.units, z_.units));
     const int64_t states = z_.batch * z_.units;
-    if (z_.resets_before) reset_ = arena.floats(states);
+    if (kBetween) between_ = arena.floats(states);
     states_ = arena.floats(2 * states);
     if (in.recurrent_dropout != nullptr) dropped_ = arena.floats(2 * z_.gates * states);
     if (keeps_) {
@@ -31,7 +34,7 @@ class ForwardPass : Pass {
       kept_gates_ = history.gates, cells_ = history.cells, kept_states_ = history.states;
       through_ = history.floats > kCachedFloats && z_.units % kVec == 0 &&
                  reinterpret_cast<uintptr_t>(out.history) % (kVec * sizeof(float)) == 0;
-    } else if (z_.lstm) {
+    } else if (kHasC) {
       cells_ = arena.floats(states);
     }
     const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
@@ -86,7 +89,7 @@ class ForwardPass : Pass {
   }
   void put_final_state(int64_t b, int64_t step, int64_t unit, size_t bytes) {
     std::memcpy(out_.h + b * z_.units + unit, state(b, step) + unit, bytes);
-    if (z_.lstm) std::memcpy(out_.c + b * z_.units + unit, cell(b, step) + unit, bytes);
+    if (kHasC) std::memcpy(out_.c + b * z_.units + unit, cell(b, step) + unit, bytes);
   }
   size_t row_bytes() const { return sizeof(float) * static_cast<size_t>(z_.units); }
 
@@ -102,7 +105,7 @@ class ForwardPass : Pass {
     if (packed_recurrent_ != nullptr) {
       const Span panels = share((z_.units + kVec - 1) / kVec, index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_gates(in_.recurrent, z_.width, z_.units, z_.units, 0, z_.resets_before ? 2 : z_.gates, p, packed_recurrent_);
+        pack_gates(in_.recurrent, z_.width, z_.units, z_.units, 0, Cell::gathered, p, packed_recurrent_);
     }
     if (packed_columns_ != nullptr) {
       const Span panels = share(panels_of(z_.units), index, of);
@@ -190,31 +193,17 @@ class ForwardPass : Pass {
     for (int64_t j = 0; j < z_.width; ++j) to[j] = row[j] + (in_.bias == nullptr ? 0.0f : in_.bias[j]);
   }
 
-  // Cells, by what their panels gather.
-  struct Lstm {};
-  struct GruAfter {};
-  struct GruGates {};  // the update and reset gates of the GRU that resets before the product
-
   void one_step(Worker& w, int64_t step) {
-    if (z_.lstm)
-      gated<4>(w, step, Lstm{});
-    else if (z_.resets_after)
-      gated<3>(w, step, GruAfter{});
-    else if (z_.resets_before) {
-      gated<2>(w, step, GruGates{});
-      meet_if_by_units();
-      plain(w, step);
-    } else {
-      plain(w, step);
-    }
+    if constexpr (Cell::gathered > 0) gathered(w, step);
+    if constexpr (kBetween) meet_if_by_units();
+    if constexpr (Cell::separate) separate(w, step);
     skip(w, step);
   }
 
   // Masked rows: the state stays, the output repeats or is zero. After a row's end only the output is left to write.
   void skip(Worker& w, int64_t step) {
     if (w.active.skipped().empty()) return;
-    const bool plain = z_.gates == 1 || z_.resets_before;
-    const int64_t wide = (plain ? vectors_for(z_.units) : 1) * kVec;
+    const int64_t wide = (Cell::separate ? vectors_for(z_.units) : 1) * kVec;
     const Span panels = panels_at_step((z_.units + wide - 1) / wide, w.index);
     const int64_t first = panels.first * wide, count = std::min(z_.units, panels.last * wide) - first;
     if (count <= 0) return;
@@ -236,7 +225,7 @@ class ForwardPass : Pass {
     if (dropped_ != nullptr)
       for (int gate = 0; gate < z_.gates; ++gate)
         std::memcpy(dropped(gate, b, step) + unit, dropped(gate, b, step - 1) + unit, bytes);
-    if (z_.lstm && cell(b, step - 1) != cell(b, step))
+    if (kHasC && cell(b, step - 1) != cell(b, step))
       std::memcpy(new_cell(b, step) + unit, cell(b, step - 1) + unit, bytes);
   }
   float* new_state(int64_t b, int64_t step) { return states_ + ((step & 1) * z_.batch + b) * z_.units; }
@@ -251,9 +240,39 @@ class ForwardPass : Pass {
         store_first(dropped(gate, b, step) + unit, h * load_first(recurrent_mask(gate, b) + unit, left), left);
   }
 
-  // Panels of kVec units with G gates side by side.
-  template <int G, class CellOf>
-  void gated(Worker& w, int64_t step, CellOf cell_of) {
+  // kVec units of a row at a step, as a cell sees them.
+  struct Lane {
+    ForwardPass& pass;
+    const int64_t b, step, unit;
+    const int left;        // units that there are
+    const float* products; // h · recurrent of the gathered gates, one beside the other
+    float* at;             // x · kernel + bias
+
+    OSTINATO_INLINE const Layer& layer() const { return pass.l_; }
+    OSTINATO_INLINE vfloat x(int gate) const { return load_first(at + gate * pass.z_.units, left); }
+    OSTINATO_INLINE void put_x(int gate, vfloat value) const { store_first(at + gate * pass.z_.units, value, left); }
+    OSTINATO_INLINE vfloat product(int gate) const { return load(products + gate * kVec); }
+    OSTINATO_INLINE bool has_bias() const { return pass.in_.bias != nullptr; }
+    OSTINATO_INLINE vfloat bias(int block) const { return load_first(pass.in_.bias + block * pass.z_.units + unit, left); }
+    OSTINATO_INLINE vfloat h() const { return load_first(pass.state(b, step - 1) + unit, left); }
+    OSTINATO_INLINE vfloat c() const { return load_first(pass.cell(b, step - 1) + unit, left); }
+    OSTINATO_INLINE vfloat dropped_h(int gate) const {
+      const float* h = pass.dropped_ == nullptr ? pass.state(b, step - 1) : pass.dropped(gate, b, step - 1);
+      return load_first(h + unit, left);
+    }
+    OSTINATO_INLINE void keep(std::initializer_list<vfloat> values) const {
+      if (pass.keeps_) pass.keep(b, step, unit, left, values);
+    }
+    OSTINATO_INLINE void put_between(vfloat value) const {
+      store_first(pass.between_ + b * pass.z_.units + unit, value, left);
+    }
+    OSTINATO_INLINE void put_c(vfloat c) const { store_first(pass.new_cell(b, step) + unit, c, left); }
+    OSTINATO_INLINE void put_h(vfloat h) const { pass.put_state(b, step, unit, left, h); }
+  };
+
+  // Panels of kVec units with the products of the gathered gates side by side.
+  void gathered(Worker& w, int64_t step) {
+    constexpr int G = Cell::gathered;
     const std::vector<int64_t>& rows = w.active.active();
     const int64_t count = static_cast<int64_t>(rows.size());
     const Span panels = panels_at_step((z_.units + kVec - 1) / kVec, w.index);
@@ -262,7 +281,9 @@ class ForwardPass : Pass {
       const int64_t unit = panel * kVec;
       const int left = static_cast<int>(std::min<int64_t>(kVec, z_.units - unit));
       const float* packed = packed_recurrent_ + panel * z_.units * G * kVec;
-      const auto take = [&](int64_t row, const float* product) { finish(cell_of, rows[row], step, unit, left, product); };
+      const auto take = [&](int64_t row, const float* products) {
+        Cell::forward(Lane{*this, rows[row], step, unit, left, products, gates(rows[row], step) + unit});
+      };
       if (dropped_ == nullptr)
         multiply_panel<G>(w.from.data(), count, z_.units, packed, w.sums, streams(), take);
       else
@@ -283,7 +304,7 @@ class ForwardPass : Pass {
 
   // Writes a row of the history.
   OSTINATO_INLINE void keep(int64_t b, int64_t step, int64_t unit, int left, std::initializer_list<vfloat> gates) {
-    float* to = kept_gates_ + (b * z_.time + step) * z_.saved * z_.units + unit;
+    float* to = kept_gates_ + (b * z_.time + step) * Cell::kept * z_.units + unit;
     for (const vfloat gate : gates) {
       if (through_)
         store_through(to, gate);
@@ -293,49 +314,12 @@ class ForwardPass : Pass {
     }
   }
 
-  // From a row's recurrent products, gate beside gate, and x · kernel to its new state.
-  OSTINATO_INLINE void finish(Lstm, int64_t b, int64_t step, int64_t unit, int left, const float* product) {
-    float* at = gates(b, step) + unit;
-    const int64_t units = z_.units;
-    const vfloat i = sigmoid(load_first(at, left) + load(product));
-    const vfloat f = sigmoid(load_first(at + units, left) + load(product + kVec));
-    const vfloat g = tanh(load_first(at + 2 * units, left) + load(product + 2 * kVec));
-    const vfloat o = sigmoid(load_first(at + 3 * units, left) + load(product + 3 * kVec));
-    const vfloat c = f * load_first(cell(b, step - 1) + unit, left) + i * g;
-    if (keeps_) keep(b, step, unit, left, {i, f, g, o});
-    store_first(new_cell(b, step) + unit, c, left);
-    put_state(b, step, unit, left, o * tanh(c));
-  }
-  OSTINATO_INLINE void finish(GruAfter, int64_t b, int64_t step, int64_t unit, int left, const float* product) {
-    float* at = gates(b, step) + unit;
-    const int64_t units = z_.units;
-    vfloat p[3];
-    OSTINATO_UNROLL for (int g = 0; g < 3; ++g) {
-      p[g] = load(product + g * kVec);
-      if (in_.bias != nullptr) p[g] += load_first(in_.bias + (3 + g) * units + unit, left);
-    }
-    const vfloat z = sigmoid(load_first(at, left) + p[0]);
-    const vfloat r = sigmoid(load_first(at + units, left) + p[1]);
-    const vfloat candidate = tanh(load_first(at + 2 * units, left) + r * p[2]);
-    const vfloat h = load_first(state(b, step - 1) + unit, left);
-    if (keeps_) keep(b, step, unit, left, {z, r, candidate, p[2]});
-    put_state(b, step, unit, left, z * h + (1.0f - z) * candidate);
-  }
-  OSTINATO_INLINE void finish(GruGates, int64_t b, int64_t step, int64_t unit, int left, const float* product) {
-    float* at = gates(b, step) + unit;
-    const vfloat r = sigmoid(load_first(at + z_.units, left) + load(product + kVec));
-    store_first(at, sigmoid(load_first(at, left) + load(product)), left);
-    store_first(at + z_.units, r, left);
-    const float* h = dropped_ == nullptr ? state(b, step - 1) : dropped(2, b, step - 1);
-    store_first(reset_ + b * z_.units + unit, r * load_first(h + unit, left), left);
-  }
-
-  // Panels of plain columns: the RNN's only product, and the candidate of the GRU that resets before it.
-  void plain(Worker& w, int64_t step) {
+  // Panels of plain columns, for the product of the last gate alone.
+  void separate(Worker& w, int64_t step) {
     const std::vector<int64_t>& rows = w.active.active();
     const int64_t count = static_cast<int64_t>(rows.size());
     for (int64_t i = 0; i < count; ++i)
-      w.from[i] = z_.resets_before ? reset_ + rows[i] * z_.units
+      w.from[i] = kBetween ? between_ + rows[i] * z_.units
                   : dropped_ == nullptr ? state(rows[i], step - 1) : dropped(0, rows[i], step - 1);
     const Span panels = panels_at_step(panels_of(z_.units), w.index);
     with_vectors(z_.units, [&](auto vectors) {
@@ -346,24 +330,15 @@ class ForwardPass : Pass {
         multiply_panel<N>(w.from.data(), count, z_.units, packed_columns_ + panel * z_.units * N * kVec, w.sums, streams(),
                           [&](int64_t row, const float* product) {
                             for (int at = 0; at < left; at += kVec)
-                              finish_plain(rows[row], step, unit + at, std::min(kVec, left - at), load(product + at));
+                              finish(rows[row], step, unit + at, std::min(kVec, left - at), load(product + at));
                           });
       }
     });
   }
-  OSTINATO_INLINE void finish_plain(int64_t b, int64_t step, int64_t unit, int left, vfloat product) {
-    float* at = gates(b, step) + unit;
-    product += load_first(at + (z_.gates - 1) * z_.units, left);
-    if (!z_.resets_before) return put_state(b, step, unit, left, activate(product));
-    const vfloat candidate = tanh(product), z = load_first(at, left);
-    const vfloat h = load_first(state(b, step - 1) + unit, left);
-    if (keeps_) keep(b, step, unit, left, {z, load_first(at + z_.units, left), candidate});
-    put_state(b, step, unit, left, z * h + (1.0f - z) * candidate);
-  }
-  OSTINATO_INLINE vfloat activate(vfloat x) const {
-    if (l_.activation == Activation::kTanh) return tanh(x);
-    if (l_.activation == Activation::kRelu) return select(x < 0.0f, vfloat{}, x);  // keeps NaN
-    return x;
+  OSTINATO_INLINE void finish(int64_t b, int64_t step, int64_t unit, int left, vfloat product) {
+    const Lane lane{*this, b, step, unit, left, nullptr, gates(b, step) + unit};
+    product += lane.x(Cell::gates - 1);
+    Cell::forward_separate(lane, product);
   }
 
   const Outputs out_;
@@ -371,7 +346,7 @@ class ForwardPass : Pass {
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
-  float *packed_kernel_ = nullptr, *packed_recurrent_ = nullptr, *packed_columns_ = nullptr, *reset_ = nullptr;
+  float *packed_kernel_ = nullptr, *packed_recurrent_ = nullptr, *packed_columns_ = nullptr, *between_ = nullptr;
   float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_gates_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
   float *sums_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;

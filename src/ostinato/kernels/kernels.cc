@@ -9,13 +9,21 @@ namespace OSTINATO_ISA {
 extern const ostinato::Kernels kernels;
 const ostinato::Kernels kernels = {
     [](const Layer& layer, bool masked) { return History(nullptr, layer, masked).floats; },
-    [](const Layer& layer, const Inputs& in, bool keeps) { return ForwardPass(layer, in, {}, nullptr, keeps).bytes(); },
-    [](const Layer& layer, const Inputs& in) { return BackwardPass(layer, in, {}, nullptr).bytes(); },
+    [](const Layer& layer, const Inputs& in, bool keeps) {
+      return with_form(layer, [&](auto form) {
+        return ForwardPass<decltype(form)>(layer, in, {}, nullptr, keeps).bytes();
+      });
+    },
+    [](const Layer& layer, const Inputs& in) {
+      return with_form(layer, [&](auto form) { return BackwardPass<decltype(form)>(layer, in, {}, nullptr).bytes(); });
+    },
     [](const Layer& layer, const Inputs& in, const Outputs& out, void* workspace) {
-      ForwardPass(layer, in, out, workspace, out.history != nullptr).run();
+      with_form(layer, [&](auto form) {
+        ForwardPass<decltype(form)>(layer, in, out, workspace, out.history != nullptr).run();
+      });
     },
     [](const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace) {
-      BackwardPass(layer, in, gradients, workspace).run();
+      with_form(layer, [&](auto form) { BackwardPass<decltype(form)>(layer, in, gradients, workspace).run(); });
     },
 };
 

@@ -8,15 +8,14 @@
 #include <numeric>
 #include <vector>
 
+#include "cells/list.h"
 #include "engine.h"
 #include "matmul.h"
 #include "threads.h"
 
 namespace OSTINATO_ISA {
 
-using ostinato::Activation;
 using ostinato::Barrier;
-using ostinato::Cell;
 using ostinato::Gradients;
 using ostinato::Inputs;
 using ostinato::Layer;
@@ -28,20 +27,21 @@ constexpr int64_t kSmallWeights = 32768;  // floats: every thread's L2 keeps the
 constexpr int64_t kGroupRows = 8;         // of a batch, at least, that one thread takes at a time
 constexpr int64_t kMostGroups = 16;
 
+// Of a layer, and of the form of its cell; cells/list.h says what the latter mean.
 struct Sizes {
   int64_t batch, time, features, units;
-  int gates;     // of the kernel: 4 (LSTM), 3 (GRU), 1 (RNN)
-  int saved;     // vectors of `units` a row of the gates has: the GRU that resets after the product keeps a fourth
-  int64_t width; // gates × units: columns of the kernel
-  bool lstm, resets_after, resets_before;
+  int gates, states, bias_rows, kept, deltas, alike;
+  bool between;   // whether gathered gates put something between, which the last gate's product reads
+  int64_t width;  // gates × units: columns of the kernel
 
   explicit Sizes(const Layer& layer)
       : batch(layer.batch), time(layer.time), features(layer.features), units(layer.units) {
-    lstm = layer.cell == Cell::kLstm;
-    resets_after = layer.cell == Cell::kGru && layer.reset_after;
-    resets_before = layer.cell == Cell::kGru && !layer.reset_after;
-    gates = lstm ? 4 : layer.cell == Cell::kGru ? 3 : 1;
-    saved = resets_after ? 4 : gates;
+    with_form(layer, [this](auto form) {
+      using Cell = decltype(form);
+      gates = Cell::gates, states = Cell::states, bias_rows = Cell::bias_rows;
+      kept = Cell::kept, deltas = Cell::deltas, alike = Cell::alike;
+      between = Cell::separate && Cell::gathered > 0;
+    });
     width = gates * units;
   }
 };
@@ -69,15 +69,15 @@ inline void* aligned(void* block) {
 // Whether the hidden states are kept beside y: where y is not the state, or not all of it.
 inline bool y_lacks_states(const Layer& layer, bool masked) { return masked || !layer.return_sequences; }
 
-// The history: activated gates, cell states (LSTM) and, where y lacks them, hidden states of every step.
+// The history: what a cell keeps, cell states (LSTM) and, where y lacks them, hidden states of every step.
 struct History {
   float *gates, *cells, *states;
   History(float* block, const Layer& layer, bool masked) {
     const Sizes z(layer);
     const int64_t steps = z.batch * z.time * z.units;
     Arena arena(block);
-    gates = z.gates > 1 ? arena.floats(steps * z.saved) : nullptr;
-    cells = z.lstm ? arena.floats(steps) : nullptr;
+    gates = z.kept > 0 ? arena.floats(steps * z.kept) : nullptr;
+    cells = z.states > 1 ? arena.floats(steps) : nullptr;
     states = y_lacks_states(layer, masked) ? arena.floats(steps) : nullptr;
     floats = static_cast<int64_t>(arena.bytes() / sizeof(float));
   }

@@ -5,17 +5,19 @@ The layer classes are loaded on first use, so the names of the cells are known w
 
 from typing import TYPE_CHECKING
 
-from ostinato.layers.registry import cells, check, has_reset_gate, recurrent
+from ostinato.cells.registry import cells, check, has_reset_gate, name_of, recurrent
 
 if TYPE_CHECKING:
-    from ostinato.layers.classic import GRU, LSTM, SimpleRNN
+    from ostinato.cells.gru import GRU
+    from ostinato.cells.lstm import LSTM
+    from ostinato.cells.rnn import SimpleRNN
 
-__all__ = ["GRU", "LSTM", "SimpleRNN", "cells", "check", "has_reset_gate", "recurrent"]
+__all__ = ["GRU", "LSTM", "SimpleRNN", "cells", "check", "has_reset_gate", "name_of", "recurrent"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("GRU", "LSTM", "SimpleRNN"):
-        from ostinato.layers import classic
+    if name in __all__:
+        from ostinato.registration import own_cells
 
-        return getattr(classic, name)
+        return next(cell.layer for cell in own_cells() if cell.layer.__name__ == name)
     raise AttributeError(f"module 'ostinato.layers' has no attribute '{name}'")

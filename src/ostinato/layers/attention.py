@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from ostinato.cells.base import KerasOption
 from ostinato.errors import ConfigError
-from ostinato.layers.registry import KerasOption
 
 _FAR_BELOW = -1e9
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
-from ostinato.layers.registry import state_sizes
+from ostinato.cells.registry import states
 
 if TYPE_CHECKING:
     import keras
@@ -112,7 +112,7 @@ def recurrent_masks(
     cell, masks = layer.cell, None
     if key is not None:
         count = getattr(cell, "dropout_mask_count", None)  # None: a cell without gates, one tensor
-        ones = tf.ones((tf.shape(x)[0], (count or 1) * state_sizes(layer)[0]), layer.compute_dtype)
+        ones = tf.ones((tf.shape(x)[0], (count or 1) * states(layer)[0].shape[-1]), layer.compute_dtype)
         joined = dropout(ones, layer.recurrent_dropout, key._replace(time=None), site=site)
         masks = joined if count is None else tf.split(joined, count, axis=1)
     cell.get_recurrent_dropout_mask = lambda state: masks

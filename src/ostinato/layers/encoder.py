@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from ostinato.cells.base import KerasOption
+from ostinato.cells.registry import pack_state, recurrent
 from ostinato.errors import warn_renamed
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
-from ostinato.layers.registry import KerasOption, recurrent
 from ostinato.layers.stack import State
 
 _CONFIG = (
@@ -103,7 +104,7 @@ class RecurrentEncoder(keras.layers.Layer):
         for depth, forward in enumerate(self.forward_layers):
             if depth > 0:
                 x = dropout(x, self.dropout, key, site=f"{path}/{forward.name}/input")
-            start = None if initial_state is None else initial_state[depth]
+            start = None if initial_state is None else pack_state(forward, initial_state[depth])
             with recurrent_masks(forward, x, key, site=f"{path}/{forward.name}/recurrent"):
                 y, *state = forward(x, mask=mask, training=training, initial_state=start)
             if self.bidirectional:

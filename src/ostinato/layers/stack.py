@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import keras
 import tensorflow as tf
 
-from ostinato.cells.base import State, StateSpec, initial_state
+from ostinato.cells.base import KerasOption, State, StateSpec, initial_state
+from ostinato.cells.registry import pack_state, recurrent, states
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
-from ostinato.layers.registry import KerasOption, recurrent, state_sizes
-
-# The papers' names for the parts of a state: the hidden state, and the LSTM's cell state.
-_PART_NAMES = ("h", "c")
 
 # Limit of the initial weights on a one-hot input. Glorot's rule would make them ten to forty times smaller,
 # and the network would ignore its input for the first hundreds of steps.
@@ -73,32 +71,16 @@ class RecurrentStack(keras.layers.Layer):
         ]
 
     @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """The units of each tensor of the state, in the order of `state_names`."""
-        return tuple(size for layer in self.layers for size in state_sizes(layer))
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Stable names for the state's tensors: `layer_0/h`, `layer_0/c`, `layer_1/h`, …"""
-        names = []
-        for depth, layer in enumerate(self.layers):
-            count = len(state_sizes(layer))
-            parts = [*_PART_NAMES, *(f"s{n}" for n in range(2, count))]
-            names += [f"layer_{depth}/{part}" for part in parts[:count]]
-        return tuple(names)
-
-    @property
     def states(self) -> tuple[StateSpec, ...]:
-        """The tensors of the state: names, units and start values (zeros, unless the cell differs)."""
-        rows = (keras.tree.flatten(layer.get_initial_state(1)) for layer in self.layers)
-        starts = [tf.convert_to_tensor(part)[0] for row in rows for part in row]
+        """The tensors of the state, with stable names: `layer_0/h`, `layer_0/c`, `layer_1/h`, …"""
         return tuple(
-            StateSpec(name, tuple(start.shape), start, start.dtype.name)  # pyright: ignore[reportArgumentType]
-            for name, start in zip(self.state_names, starts, strict=True)
+            replace(spec, name=f"layer_{depth}/{spec.name}")
+            for depth, layer in enumerate(self.layers)
+            for spec in states(layer)
         )
 
     def initial_state(self, batch: int) -> State:
-        """The state before the first step: tensors of shape (batch, units)."""
+        """The state before the first step: tensors of shape (batch, …), as in `states`."""
         return initial_state(self.states, batch)
 
     def call(self, x: tf.Tensor, state: State, key: DropoutKey | None = None) -> tuple[tf.Tensor, State]:
@@ -107,7 +89,7 @@ class RecurrentStack(keras.layers.Layer):
         Args:
             x: inputs, shape (batch, time, features); or token ids below `symbols`, shape (batch, time), in
                 place of their one-hot vectors.
-            state: a flat tuple of (batch, units) tensors, as from `initial_state`.
+            state: a flat tuple of tensors, as from `initial_state`.
             key: draws the dropout between and within the layers; None for evaluation.
 
         Returns:
@@ -117,7 +99,7 @@ class RecurrentStack(keras.layers.Layer):
         for depth, layer in enumerate(self.layers):
             if depth > 0:
                 x = dropout(x, self.dropout, key, site=f"{path}/{layer.name}/input")
-            count = len(state_sizes(layer))
+            count = len(states(layer))
             start, rest = rest[:count], rest[count:]
             training = key is not None
             with recurrent_masks(layer, x, key, site=f"{path}/{layer.name}/recurrent"):
@@ -125,16 +107,10 @@ class RecurrentStack(keras.layers.Layer):
                     x, *parts = layer.over_ids(x, self.symbols, initial_state=start, training=training)
                 else:
                     x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
-                    start = keras.tree.pack_sequence_as(_as_structure(layer.state_size), start)
-                    x, *parts = layer(x, initial_state=start, training=training)
+                    x, *parts = layer(x, initial_state=pack_state(layer, start), training=training)
             new_state += keras.tree.flatten(parts)
         return x, tuple(new_state)
 
     def get_config(self) -> dict[str, KerasOption]:
         own = ("cell", "units", "dropout", "recurrent_dropout", "seed", "symbols", "options")
         return super().get_config() | {name: getattr(self, name) for name in own}
-
-
-def _as_structure(state_size: object) -> object:
-    """The structure of a state; a cell with a one-part state may give its size alone."""
-    return [state_size] if isinstance(state_size, int) else state_size

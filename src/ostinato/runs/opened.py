@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from ostinato.cells import registry as cells
 from ostinato.errors import ConfigError, RunError
-from ostinato.layers import registry as cells
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
 from ostinato.tasks import registry
@@ -141,11 +141,23 @@ def settings_of(directory: RunDirectory) -> TaskConfig:
     config_class = registry.spec(directory.task).config
     cell = directory.task_config.get("cell")
     if isinstance(cell, str):
-        _check_package(directory, "cell", cell, cells.cells(), unknown=True)
+        _check_cell(directory, cell)
     try:
         return config_class(**directory.task_config)
     except (ConfigError, TypeError) as error:
         raise RunError(f"{directory.path / 'config.json'} is damaged: {error}") from None
+
+
+def _check_cell(directory: RunDirectory, cell: str) -> None:
+    """Refuses a run that needs a cell that no installed package provides, or that cannot be imported."""
+    if ":" not in cell:
+        return _check_package(directory, "cell", cell, cells.cells(), unknown=True)
+    try:
+        cells.check(cell)
+    except ConfigError as error:
+        package = directory.packages.get(cell)
+        of = f" of the {quoted(package)}" if isinstance(package, str) else ""
+        raise RunError(f"{directory.path} needs the cell {quoted(cell)}{of}: {error}") from None
 
 
 def _check_package(

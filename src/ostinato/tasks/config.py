@@ -133,7 +133,11 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Cell = Annotated[
     str,
     COMMON_NETWORK,
-    Field(description="The recurrent cell: `rnn`, `gru`, `lstm`, or another that `ostinato info` lists."),
+    pydantic.BeforeValidator(layers.name_of),
+    Field(
+        description="The recurrent cell: `rnn`, `gru`, `lstm`, another that `ostinato info` lists, or the "
+        "import path of one, `package.module:name`; in Python also the cell itself."
+    ),
 ]
 Units = Annotated[
     tuple[int, ...],

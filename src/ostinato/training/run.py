@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 import ostinato
+from ostinato.cells import registry as cells
 from ostinato.errors import ConfigError, EncodingError, RunError, TrainingError
 from ostinato.files import atomic
 from ostinato.files.lock import RunLock, refuse_if_locked
-from ostinato.layers import registry as cells
 from ostinato.runs import checkpoints, weights
 from ostinato.runs.directory import RunDirectory, check_free, next_path, open_run
 from ostinato.runs.opened import check_start, settings_of

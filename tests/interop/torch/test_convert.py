@@ -287,7 +287,7 @@ def test_what_keras_does_not_have_is_refused():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (GRU(2, reset_after=False), "must reset after the recurrent product"),
+        (GRU(2, reset_after=False), "reset_after of the GRU must be True"),
         (LSTM(2, activation="relu"), "the activation of the LSTM must be tanh, as in PyTorch, got relu"),
         (SimpleRNN(2, activation="sigmoid"), "must be tanh or relu, as in PyTorch, got sigmoid"),
         (GRU(2, recurrent_activation="hard_sigmoid"), "must be sigmoid, as in PyTorch, got hard_sigmoid"),

@@ -290,7 +290,7 @@ def test_a_tied_output_is_the_embedding_turned_around(name):
 @EVERY_NETWORK
 def test_the_decoder_begins_with_the_states_of_the_encoder_layer_that_is_as_far_from_the_top(name):
     model = network(name)
-    config, sizes = model.config, model.decoder.stack.state_sizes
+    config, specs = model.config, model.decoder.stack.states
     mask = tf.sequence_mask(LENGTHS, 5)
     _, states = model.encoder(model.source_embedding(sentences()), mask=mask)
     _, state = model.read(sentences(), tf.constant(LENGTHS))
@@ -305,10 +305,10 @@ def test_the_decoder_begins_with_the_states_of_the_encoder_layer_that_is_as_far_
     if config.bridged == "dense":
         expected = [bridge(part) for bridge, part in zip(model.bridges, expected, strict=True)]
     elif config.bridged == "zeros":
-        expected = [tf.zeros((3, size)) for size in sizes]
+        expected = [tf.zeros((3, *spec.shape)) for spec in specs]
     if config.input_feeding:
         expected.append(tf.zeros((3, config.features)))
-    assert len(model.bridges) == (len(sizes) if config.bridged == "dense" else 0)
+    assert len(model.bridges) == (len(specs) if config.bridged == "dense" else 0)
     for part, expected_part in zip(state, expected, strict=True):
         np.testing.assert_allclose(part, expected_part, atol=1e-6)
 

@@ -16,7 +16,9 @@ import h5py
 import keras
 import numpy as np
 
+from ostinato.cells.base import KerasClasses
 from ostinato.errors import ConfigError, warn
+from ostinato.registration import own_cells
 
 JsonObject = dict[str, Any]
 
@@ -31,7 +33,6 @@ _SLOTS = {
     "momentum": "momentum",
     "accumulator": "accumulator",
 }
-_RECURRENT = ("SimpleRNN", "GRU", "LSTM")
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
@@ -135,7 +136,7 @@ def _converted(config: Any) -> Any:
             f"the model has a {kind} layer, which Keras 3 no longer has; in Keras 2, copy its weights into a "
             f"{kind.removeprefix('CuDNN')} and save that"
         )
-    if kind[:-2] in _RECURRENT and kind.endswith(("V1", "V2")):
+    if kind[:-2] in _recurrent() and kind.endswith(("V1", "V2")):
         kind = kind[:-2]
     kind = kind.removeprefix("Custom>")
     if kind == "Sequential" and isinstance(options, list):
@@ -145,17 +146,24 @@ def _converted(config: Any) -> Any:
     return config | {"class_name": kind, "config": options}
 
 
+def _recurrent() -> dict[str, KerasClasses]:
+    """Keras' recurrent layers by the names of their classes."""
+    return {cell.keras.layer.__name__: cell.keras for cell in own_cells() if cell.keras is not None}
+
+
 def _options(kind: str, options: JsonObject) -> JsonObject:
     """The arguments of one layer, loss or optimizer, as Keras 3 has them."""
-    if kind in (*_RECURRENT, "RNN") and options.pop("time_major", False):
+    recurrent = _recurrent()
+    if kind in (*recurrent, "RNN") and options.pop("time_major", False):
         raise ConfigError(
             f"the layer '{options.get('name')}' has time_major=True, which Keras 3 does not have; save the "
             "model with the batch as the first axis"
         )
-    if kind == "SimpleRNN":
-        options.pop("implementation", None)
-    if kind == "GRU":
-        options.setdefault("reset_after", False)  # the only form before there was a choice
+    if kind in recurrent:
+        for name in recurrent[kind].old_options:
+            options.pop(name, None)
+        for name, value in recurrent[kind].old_defaults.items():
+            options.setdefault(name, value)
     if kind == "Embedding":
         options.pop("input_length", None)
     if kind == "Sequential" and options["layers"]:

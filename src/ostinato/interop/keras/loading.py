@@ -5,11 +5,11 @@ import pathlib
 import re
 from typing import cast
 
+from ostinato.cells import engine_layer  # registers what files name # noqa: F401
 from ostinato.errors import ConfigError
 from ostinato.interop.keras.model_files import check_model_path
-from ostinato.layers import classic  # registers the layers that files name # noqa: F401
 
-import keras  # isort: skip - classic explains in one sentence when Keras does not load
+import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 
 Source = keras.layers.Layer | str | os.PathLike[str]
 _MAX_LENGTH = 400

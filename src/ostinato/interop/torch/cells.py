@@ -5,16 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 
 from ostinato.errors import ConfigError
-from ostinato.interop.torch.form import Form
+from ostinato.interop.torch.form import Form, form_of_cell
+from ostinato.interop.torch.form import cells as known_cells
 
 Cells = Sequence[Sequence[keras.layers.Layer]]
 """The cells of each layer, one per direction."""
-
-_KINDS = {
-    keras.layers.SimpleRNNCell: "RNN",
-    keras.layers.GRUCell: "GRU",
-    keras.layers.LSTMCell: "LSTM",
-}
 
 
 def cells_of(layers: keras.layers.Layer | Iterable[keras.layers.Layer]) -> Cells:
@@ -37,7 +32,7 @@ def cells_of(layers: keras.layers.Layer | Iterable[keras.layers.Layer]) -> Cells
                     f"the layer '{layer.name}' must have merge_mode='concat', as PyTorch concatenates the "
                     f"directions, got merge_mode={layer.merge_mode!r}"
                 )
-        if any(type(getattr(direction, "cell", None)) not in _KINDS for direction in directions):
+        if any(_kind(getattr(direction, "cell", None)) is None for direction in directions):
             raise ConfigError(
                 f"the layer '{layer.name}' must be a SimpleRNN, GRU or LSTM, or a Bidirectional around one, "
                 f"got a {type(layer).__name__}; give only a model's recurrent layers"
@@ -56,20 +51,26 @@ def cells_of(layers: keras.layers.Layer | Iterable[keras.layers.Layer]) -> Cells
     return cells
 
 
+def _kind(cell: object) -> str | None:
+    """The kind of PyTorch's module that runs a Keras cell."""
+    kinds = (kind for kind, known in known_cells().items() if known.keras and type(cell) is known.keras.cell)
+    return next(kinds, None)
+
+
 def form_of(cells: Cells) -> Form:
     """The form of the PyTorch module that computes the same as the cells.
 
     Raises:
         ConfigError: there is no such module.
     """
-    _same("kinds", {_KINDS[type(cell)] for layer in cells for cell in layer})
+    _same("kinds", {_kind(cell) for layer in cells for cell in layer})
     _same("units", {cell.units for layer in cells for cell in layer})
     _same("numbers of directions", {len(layer) for layer in cells})
     _same("values of use_bias", {cell.use_bias for layer in cells for cell in layer})
     _same("activations", {_name(cell.activation) for layer in cells for cell in layer})
     cell, directions = cells[0][0], len(cells[0])
     form = Form(
-        kind=_KINDS[type(cell)],
+        kind=_kind(cell) or "",
         depth=len(cells),
         directions=directions,
         features=cell.kernel.shape[0],
@@ -104,18 +105,19 @@ def _same(what: str, values: set[object]) -> None:
 
 def _check_equations(kind: str, cell: keras.layers.Layer) -> None:
     activations = keras.activations
-    if kind == "GRU" and not cell.reset_after:
-        raise ConfigError(
-            "a GRU must reset after the recurrent product, as in PyTorch, got reset_after=False: a different "
-            "function, for which the weights are useless"
-        )
-    known = (activations.tanh, activations.relu) if kind == "RNN" else (activations.tanh,)
-    if cell.activation not in known:
-        names = " or ".join(activation.__name__ for activation in known)
+    form = form_of_cell(kind)
+    for name, value in form.requires.items():
+        if getattr(cell, name) != value:
+            raise ConfigError(
+                f"{name} of the {kind} must be {value}, as in PyTorch, got {name}={getattr(cell, name)}: a "
+                "different function, for which the weights are useless"
+            )
+    if cell.activation not in [getattr(activations, name) for name in form.nonlinearities]:
+        names = " or ".join(form.nonlinearities)
         raise ConfigError(
             f"the activation of the {kind} must be {names}, as in PyTorch, got {_name(cell.activation)}"
         )
-    if kind != "RNN" and cell.recurrent_activation is not activations.sigmoid:
+    if getattr(cell, "recurrent_activation", activations.sigmoid) is not activations.sigmoid:
         raise ConfigError(
             f"the recurrent_activation of the {kind} must be sigmoid, as in PyTorch, got "
             f"{_name(cell.recurrent_activation)}"

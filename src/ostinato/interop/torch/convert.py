@@ -11,15 +11,19 @@ import safetensors.numpy
 
 from ostinato.errors import ConfigError
 from ostinato.interop.torch.cells import Cells, cells_of, form_of, variables
-from ostinato.interop.torch.form import SUFFIXES, swap_gates, weight_names, with_dot
+from ostinato.interop.torch.form import (
+    SUFFIXES,
+    form_of_cell,
+    layer_class,
+    to_torch_order,
+    weight_names,
+    with_dot,
+)
 from ostinato.interop.torch.state_dict import PICKLES, Source, read
-from ostinato.layers import GRU, LSTM, SimpleRNN
 
 KerasOption = Any
 """An option of a Keras layer, passed on as it is."""
 Layers = keras.layers.Layer | Iterable[keras.layers.Layer]
-
-_LAYERS = {"RNN": SimpleRNN, "GRU": GRU, "LSTM": LSTM}
 
 
 def layers_from_torch(
@@ -66,7 +70,7 @@ def layers_from_torch(
         options["activation"] = "relu"
     layers = []
     for depth in range(form.depth):
-        layer = _LAYERS[form.kind](
+        layer = layer_class(form.kind)(
             form.units,
             use_bias=form.bias,
             return_sequences=return_sequences or depth < form.depth - 1,
@@ -86,7 +90,7 @@ def layers_from_torch(
 def _check_nonlinearity(nonlinearity: str, kind: str) -> None:
     if nonlinearity not in ("tanh", "relu"):
         raise ConfigError(f"nonlinearity must be 'tanh' or 'relu', as in torch.nn.RNN, got {nonlinearity!r}")
-    if nonlinearity == "relu" and kind != "RNN":
+    if nonlinearity not in form_of_cell(kind).nonlinearities:
         raise ConfigError(f"nonlinearity must be 'tanh' for the weights of a {kind}, got 'relu'")
 
 
@@ -143,7 +147,7 @@ def to_torch(layers: Layers, prefix: str = "") -> dict[str, np.ndarray]:
         ConfigError: PyTorch has no such module; the message says what it lacks.
 
     Example:
-        >>> layer = LSTM(3)
+        >>> layer = keras.layers.LSTM(3)
         >>> layer.build((None, None, 2))
         >>> for name, array in to_torch(layer, "encoder").items():
         ...     print(name, array.shape)
@@ -157,12 +161,12 @@ def to_torch(layers: Layers, prefix: str = "") -> dict[str, np.ndarray]:
     for depth, layer in enumerate(cells):
         for suffix, cell in zip(SUFFIXES, layer, strict=False):
             arrays = [_float_array(variable) for variable in variables(cell)]
-            if form.kind == "GRU":
-                arrays = [swap_gates(array) for array in arrays]
+            arrays = [to_torch_order(form.kind, array) for array in arrays]
             kernel, recurrent_kernel, *biases = arrays
             values = [kernel.T, recurrent_kernel.T]
             for bias in biases:
-                values += [bias[0], bias[1]] if form.kind == "GRU" else [bias, np.zeros_like(bias)]
+                two = form_of_cell(form.kind).two_biases
+                values += [bias[0], bias[1]] if two else [bias, np.zeros_like(bias)]
             # A safetensors file takes the bytes in memory order, so the arrays must be contiguous.
             names = [f"{prefix}{name}" for name in weight_names(depth, suffix, form.bias)]
             state_dict |= dict(zip(names, map(np.ascontiguousarray, values), strict=True))

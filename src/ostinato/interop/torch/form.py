@@ -1,8 +1,16 @@
 """The form of a recurrent PyTorch module, which its weights and the Keras layers for them must share."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from ostinato.registration import own_cells
+
+if TYPE_CHECKING:
+    from ostinato.cells.base import Cell, TorchForm
 
 SUFFIXES = ("", "_reverse")
 """The endings of the weights' names, by direction."""
@@ -47,7 +55,35 @@ def with_dot(prefix: str) -> str:
     return prefix if not prefix or prefix.endswith(".") else f"{prefix}."
 
 
-def swap_gates(array: np.ndarray) -> np.ndarray:
-    """Reorders a GRU's gates from r z n to z r h, or back. They lie side by side in the last axis."""
-    first, second, candidate = np.split(array, 3, axis=-1)
-    return np.concatenate([second, first, candidate], axis=-1)
+def cells() -> dict[str, Cell]:
+    """ostinato's cells that PyTorch has, too, by the name of its module."""
+    return {cell.torch.kind: cell for cell in own_cells() if cell.torch is not None}
+
+
+def form_of_cell(kind: str) -> TorchForm:
+    """What is to know of PyTorch's module of a kind."""
+    form = cells()[kind].torch
+    assert form is not None
+    return form
+
+
+def layer_class(kind: str) -> Callable[..., Any]:
+    """ostinato's layer that computes what PyTorch's module of a kind does."""
+    return cells()[kind].layer
+
+
+def to_keras_order(kind: str, array: np.ndarray) -> np.ndarray:
+    """Reorders gates, which lie side by side in the last axis, from PyTorch's order to Keras'."""
+    return _reordered(array, form_of_cell(kind).gates, cells()[kind].gates)
+
+
+def to_torch_order(kind: str, array: np.ndarray) -> np.ndarray:
+    """Reorders gates, which lie side by side in the last axis, from Keras' order to PyTorch's."""
+    return _reordered(array, cells()[kind].gates, form_of_cell(kind).gates)
+
+
+def _reordered(array: np.ndarray, given: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    if given == wanted:
+        return array
+    blocks = dict(zip(given, np.split(array, len(given), axis=-1), strict=True))
+    return np.concatenate([blocks[gate] for gate in wanted], axis=-1)

@@ -10,7 +10,15 @@ import numpy as np
 import safetensors
 
 from ostinato.errors import ConfigError, SourceError
-from ostinato.interop.torch.form import SUFFIXES, Form, swap_gates, weight_names, with_dot
+from ostinato.interop.torch.form import (
+    SUFFIXES,
+    Form,
+    cells,
+    form_of_cell,
+    to_keras_order,
+    weight_names,
+    with_dot,
+)
 
 Source = Mapping[str, object] | str | os.PathLike[str]
 """A state dict, name → NumPy array or PyTorch tensor, or the path of a `.safetensors` file."""
@@ -19,7 +27,6 @@ PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 """Suffixes of files that PyTorch pickles."""
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save writes a zip file, formerly a bare pickle
 
-_KINDS = {1: "RNN", 3: "GRU", 4: "LSTM"}  # by the number of gates, rows over units
 _NAME = re.compile(r"(?:weight_(?:ih|hh|hr)|bias_(?:ih|hh))_l(0|[1-9][0-9]{0,5})(?:_reverse)?")
 _STORED_AS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -102,8 +109,8 @@ def _structure(
 def _to_keras(kind: str, arrays: list[np.ndarray]) -> list[np.ndarray]:
     weights = [arrays[0].T, arrays[1].T]
     if len(arrays) == 4:
-        weights.append(np.stack(arrays[2:]) if kind == "GRU" else arrays[2] + arrays[3])
-    return [swap_gates(array) for array in weights] if kind == "GRU" else weights
+        weights.append(np.stack(arrays[2:]) if form_of_cell(kind).two_biases else arrays[2] + arrays[3])
+    return [to_keras_order(kind, array) for array in weights]
 
 
 def _form(
@@ -113,13 +120,14 @@ def _form(
     first, recurrent = arrays["weight_ih_l0"].shape, arrays["weight_hh_l0"].shape
     units = recurrent[-1] if len(recurrent) == 2 else 0
     gates = recurrent[0] / units if units else 0
-    if gates not in _KINDS or len(first) != 2 or not first[1]:
+    kinds = {len(cell.gates): kind for kind, cell in cells().items()}
+    if gates not in kinds or len(first) != 2 or not first[1]:
         raise SourceError(
             f"{origin} has weights of unknown form: {prefix}weight_ih_l0 {first} and {prefix}weight_hh_l0 "
             f"{recurrent}; expected (g × units, features) and (g × units, units) with g = 1 for an RNN, "
             "3 for a GRU, 4 for an LSTM"
         )
-    form = Form(_KINDS[gates], depth, directions, first[1], units, bias)
+    form = Form(kinds[gates], depth, directions, first[1], units, bias)
     rows = recurrent[0]
     for layer in range(depth):
         features = form.features if layer == 0 else units * directions

@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from ostinato.cells.base import KerasOption
 from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.encoder import FormerEncoder, RecurrentEncoder
-from ostinato.layers.registry import KerasOption
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.padding import PADDING

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from ostinato.cells.base import KerasOption
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.registry import KerasOption
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.config import Settings
 from ostinato.tasks.language_model.config import LanguageModelConfig

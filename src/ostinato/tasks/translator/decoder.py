@@ -7,9 +7,10 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from ostinato.cells.base import KerasOption
+from ostinato.cells.registry import states
 from ostinato.layers.attention import attention
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.registry import KerasOption, state_sizes
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.translator.config import TranslatorConfig
 
@@ -43,6 +44,11 @@ def embedded(
     if config.word_dropout and key is not None:
         x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site=f"{site}/words")
     return dropout(x, config.embedding_dropout, key, site=site)
+
+
+def flat_rows(state: tf.Tensor) -> tf.Tensor:
+    """A tensor of a state as one vector for each row, (batch, size)."""
+    return tf.reshape(state, (-1, state.shape[1:].num_elements()))
 
 
 def dense(units: int, seed: int, name: str, **options: KerasOption) -> keras.layers.Dense:
@@ -112,7 +118,7 @@ class Decoder(keras.layers.Layer):
     @property
     def state_names(self) -> tuple[str, ...]:
         """The names of the states of the layers and, with input feeding, of the features that are fed."""
-        return (*self.stack.state_names, *(("fed",) if self.config.input_feeding else ()))
+        return (*(spec.name for spec in self.stack.states), *(("fed",) if self.config.input_feeding else ()))
 
     def call(
         self, tokens: tf.Tensor, memory: Memory, state: State, key: DropoutKey | None = None
@@ -189,7 +195,7 @@ class Decoder(keras.layers.Layer):
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
         """One step; x has the shape (rows, 1, embedding)."""
         if self.config.attention == "additive":
-            top = state[len(self.stack.state_names) - len(state_sizes(self.stack.layers[-1]))]
+            top = flat_rows(state[len(self.stack.states) - len(states(self.stack.layers[-1]))])
             context, weights = self._find(top[:, tf.newaxis], memory)
             y, state = self.stack(tf.concat([x, context], axis=-1), state, key)
             return self.combine(tf.concat([context, y], axis=-1)), state, weights

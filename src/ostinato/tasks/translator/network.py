@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import tensorflow as tf
 
+from ostinato.cells.base import KerasOption
 from ostinato.data.examples.sentences import BOS
 from ostinato.layers.dropout import DropoutKey
 from ostinato.layers.encoder import RecurrentEncoder
-from ostinato.layers.registry import KerasOption
 from ostinato.layers.stack import State
 from ostinato.tasks.config import Settings
 from ostinato.tasks.translator.config import TranslatorConfig
-from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded
+from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded, flat_rows
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
@@ -60,8 +62,8 @@ class RecurrentTranslator(keras.Model):
             name="encoder",
         )
         self.bridges = [
-            dense(size, seed + 4000 + number, f"bridge_{number}", activation="tanh")
-            for number, size in enumerate(self.decoder.stack.state_sizes)
+            dense(math.prod(spec.shape), seed + 4000 + number, f"bridge_{number}", activation="tanh")
+            for number, spec in enumerate(self.decoder.stack.states)
             if config.bridged == "dense"
         ]
 
@@ -88,7 +90,7 @@ class RecurrentTranslator(keras.Model):
         x = embedded(self.source_embedding, source, config, key, site="source_embedding")
         outputs, states = self.encoder(x, mask=mask, key=key)
         parts = len(states[-1]) // (1 + config.bidirectional)
-        summary = tf.concat(states[-1][::parts], axis=-1)
+        summary = tf.concat([flat_rows(part) for part in states[-1][::parts]], axis=-1)
         keys = self.decoder.attention.keys(outputs) if self.decoder.attends else outputs
         state = self._bridge(states, parts)
         if config.input_feeding:
@@ -101,20 +103,16 @@ class RecurrentTranslator(keras.Model):
         Layers are matched from the top. If the decoder is deeper, its lowest layers all get the state of the
         lowest encoder layer.
         """
-        bridged, first = [], len(states) - len(self.config.decoder_sizes)
-        for depth in range(len(self.config.decoder_sizes)):
-            ended = states[max(0, first + depth)]
-            for part in range(parts):
-                both = tf.concat(ended[part::parts], axis=-1)
-                if self.config.bridged == "copy":
-                    bridged.append(both)
-                elif self.config.bridged == "dense":
-                    bridged.append(self.bridges[len(bridged)](both))
-                else:
-                    bridged.append(
-                        tf.zeros((tf.shape(both)[0], self.config.decoder_sizes[depth]), both.dtype)
-                    )
-        return tuple(bridged)
+        first, specs = len(states) - len(self.config.decoder_sizes), self.decoder.stack.states
+        ended = [states[max(0, first + depth)] for depth in range(len(self.config.decoder_sizes))]
+        both = [tf.concat(layer[part::parts], axis=-1) for layer in ended for part in range(parts)]
+        if self.config.bridged == "copy":
+            return tuple(both)
+        rows = tf.shape(both[0])[0]
+        if self.config.bridged == "dense":
+            dense = [bridge(flat_rows(state)) for bridge, state in zip(self.bridges, both, strict=True)]
+            return tuple(tf.reshape(x, (rows, *spec.shape)) for x, spec in zip(dense, specs, strict=True))
+        return tuple(spec.initial(rows) for spec in specs)
 
     def call(
         self,

@@ -1,12 +1,8 @@
-"""SimpleRNN, GRU and LSTM: Keras' layers, with a choice of the engine that runs them over time.
-
-Each is a subclass of the Keras layer of the same name and takes all its arguments, at construction and when
-called. The equations are in `ostinato.scratch`.
-"""
+"""What ostinato's layers add to Keras': a choice of the engine that runs them over time, and `lengths`."""
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ostinato.engines import check, choose, may_be_native, warn_without_library
 from ostinato.errors import EngineError
@@ -30,15 +26,21 @@ import tensorflow as tf
 import ostinato.engines.keras as keras_engine
 import ostinato.engines.native as native_engine
 import ostinato.engines.scratch as scratch_engine
-from ostinato.layers.exporting import refuse_tf2onnx
-from ostinato.layers.registry import KerasOption
+from ostinato.cells.base import Cell, KerasOption
+from ostinato.engines.exporting import refuse_tf2onnx
 from ostinato.registration import h5_holds_operations
 
 Lengths = tf.Tensor | keras.KerasTensor | np.ndarray | Sequence[int]
 
 
 class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
-    """The part that the layers add to Keras': the arguments `engine` and `lengths`, and a loop over time."""
+    """The part that the layers add to Keras': the arguments `engine` and `lengths`, and a loop over time.
+
+    Attributes:
+        recurrence: the cell that the layer runs; an attribute of each class.
+    """
+
+    recurrence: ClassVar[Cell]
 
     def __init__(self, *args: KerasOption, engine: str = "auto", **options: KerasOption) -> None:
         check(engine)
@@ -82,8 +84,18 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             refuse_tf2onnx()
             return native_engine.run(self, sequences, initial_state, mask, training)
         if engine == "scratch":
-            return scratch_engine.run(self, sequences, initial_state)
-        return keras_engine.run(self, super().inner_loop, sequences, initial_state, mask, training)
+            return scratch_engine.run(self, sequences, initial_state, mask, training)
+        return keras_engine.run(self, sequences, initial_state, mask, training)
+
+    def keras_loop(
+        self,
+        sequences: tf.Tensor,
+        initial_state: Sequence[tf.Tensor],
+        mask: tf.Tensor | None,
+        training: bool,
+    ) -> Any:
+        """Keras' own `inner_loop` of the layer."""
+        return super().inner_loop(sequences, initial_state, mask, training)
 
     def over_ids(
         self, ids: tf.Tensor, symbols: int, *, initial_state: Sequence[tf.Tensor], training: bool = False
@@ -155,7 +167,7 @@ class SequenceMask(keras.Operation):
 _Class = TypeVar("_Class", bound=type)
 
 
-def _with_signature(layer: _Class) -> _Class:
+def with_signature(layer: _Class) -> _Class:
     """Gives a layer's constructor Keras' signature with `engine` in it, for `help` and `inspect`."""
 
     def __init__(self: object, *args: KerasOption, **options: KerasOption) -> None:  # noqa: N807
@@ -168,90 +180,3 @@ def _with_signature(layer: _Class) -> _Class:
     __init__.__qualname__ = f"{layer.__qualname__}.__init__"
     layer.__init__ = __init__
     return layer
-
-
-@keras.saving.register_keras_serializable(package="ostinato")
-@_with_signature
-class SimpleRNN(EngineLayer, keras.layers.SimpleRNN):
-    """The plain recurrent network (Elman 1990): `keras.layers.SimpleRNN` with a choice of engine.
-
-    Args:
-        units: width of the hidden state and of the output.
-        engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
-            loop) or "scratch" (the textbook's equations on this layer's weights); see
-            `ostinato.engines.choose`.
-        *args, **options: as for `keras.layers.SimpleRNN`.
-
-    Call arguments:
-        sequences: shape (batch, time, features).
-        initial_state: [h], shape (batch, units). Zeros unless given.
-        mask: shape (batch, time), False at steps to skip.
-        training: whether dropout acts.
-        lengths: shape (batch,), the number of steps of each sequence before its padding: a list or tensor of
-            integers, or an input of a functional model. Short for `mask=tf.sequence_mask(lengths, time)`.
-
-    Returns:
-        The last output, (batch, units), or with `return_sequences=True` all outputs, (batch, time, units);
-        with `return_state=True` followed by the final h.
-
-    Raises:
-        EngineError: there is no such engine, or it cannot run the layer with these options or with a mask.
-        ValueError: `lengths` is given together with `mask`, or is not integers of shape (batch,); or Keras
-            raises it.
-
-    Example:
-        >>> import numpy as np
-        >>> SimpleRNN(4, engine="scratch")(np.zeros((2, 7, 3))).shape
-        TensorShape([2, 4])
-        >>> SimpleRNN(4)(np.zeros((2, 7, 3)), lengths=[7, 4]).shape
-        TensorShape([2, 4])
-    """
-
-
-@keras.saving.register_keras_serializable(package="ostinato")
-@_with_signature
-class GRU(EngineLayer, keras.layers.GRU):
-    """The gated recurrent unit (Cho et al. 2014): `keras.layers.GRU` with a choice of engine.
-
-    It resets after the recurrent product, as in cuDNN; `reset_after=False` gives the textbook's form.
-
-    Args:
-        units: width of the hidden state and of the output.
-        engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
-            loop) or "scratch" (the textbook's equations on this layer's weights); see
-            `ostinato.engines.choose`.
-        *args, **options: as for `keras.layers.GRU`.
-
-    Call arguments, results and errors are those of `SimpleRNN`.
-
-    Example:
-        >>> import numpy as np
-        >>> layer = GRU(4, reset_after=False, return_sequences=True, return_state=True)
-        >>> outputs, h = layer(np.zeros((2, 7, 3)))
-        >>> outputs.shape, h.shape
-        (TensorShape([2, 7, 4]), TensorShape([2, 4]))
-    """
-
-
-@keras.saving.register_keras_serializable(package="ostinato")
-@_with_signature
-class LSTM(EngineLayer, keras.layers.LSTM):
-    """The long short-term memory (Hochreiter & Schmidhuber 1997): `keras.layers.LSTM` with an engine.
-
-    The bias of its forget gate starts at one (`unit_forget_bias`), where the textbook's starts at zero.
-
-    Args:
-        units: width of the hidden state, of the cell state and of the output.
-        engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
-            loop) or "scratch" (the textbook's equations on this layer's weights); see
-            `ostinato.engines.choose`.
-        *args, **options: as for `keras.layers.LSTM`.
-
-    Call arguments, results and errors are those of `SimpleRNN`, except that the state is [h, c].
-
-    Example:
-        >>> import numpy as np
-        >>> output, h, c = LSTM(4, return_state=True)(np.zeros((2, 7, 3)))
-        >>> output.shape, h.shape, c.shape
-        (TensorShape([2, 4]), TensorShape([2, 4]), TensorShape([2, 4]))
-    """

@@ -1,0 +1,89 @@
+"""The plain recurrent network (Elman 1990, "Finding structure in time").
+
+    h' = a(x W + h U + b), where a is tanh, relu or nothing
+
+Also called vanilla RNN or Elman network; Keras' `SimpleRNN`, PyTorch's `RNN`. Not to be confused with the
+Jordan network, whose output is fed back in place of its state, nor with `keras.layers.RNN`, which runs any
+cell. The step by hand is `ostinato.scratch.rnn_step`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ostinato import scratch
+from ostinato.cells.base import Cell, KerasClasses, NativeOp, State, StateSpec, TorchForm, params_of
+from ostinato.cells.engine_layer import EngineLayer, with_signature
+from ostinato.engines.derivatives import OpInputs
+
+import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+@with_signature
+class SimpleRNN(EngineLayer, keras.layers.SimpleRNN):
+    """The plain recurrent network (Elman 1990): `keras.layers.SimpleRNN` with a choice of engine.
+
+    Args:
+        units: width of the hidden state and of the output.
+        engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
+            loop) or "scratch" (the textbook's equations on this layer's weights); see
+            `ostinato.engines.choose`.
+        *args, **options: as for `keras.layers.SimpleRNN`.
+
+    Call arguments:
+        sequences: shape (batch, time, features).
+        initial_state: [h], shape (batch, units). Zeros unless given.
+        mask: shape (batch, time), False at steps to skip.
+        training: whether dropout acts.
+        lengths: shape (batch,), the number of steps of each sequence before its padding: a list or tensor of
+            integers, or an input of a functional model. Short for `mask=tf.sequence_mask(lengths, time)`.
+
+    Returns:
+        The last output, (batch, units), or with `return_sequences=True` all outputs, (batch, time, units);
+        with `return_state=True` followed by the final h.
+
+    Raises:
+        EngineError: there is no such engine, or it cannot run the layer with these options or with a mask.
+        ValueError: `lengths` is given together with `mask`, or is not integers of shape (batch,); or Keras
+            raises it.
+
+    Example:
+        >>> import numpy as np
+        >>> SimpleRNN(4, engine="scratch")(np.zeros((2, 7, 3))).shape
+        TensorShape([2, 4])
+        >>> SimpleRNN(4)(np.zeros((2, 7, 3)), lengths=[7, 4]).shape
+        TensorShape([2, 4])
+    """
+
+
+_ACTIVATIONS = {"tanh": tf.tanh, "relu": tf.nn.relu, "linear": tf.identity}
+
+
+def _step(op: OpInputs) -> Callable[..., State]:
+    activation = _ACTIVATIONS[tf.compat.as_str(op.attributes["activation"])]
+    return lambda x, h: (activation(x + op.product(h)),)
+
+
+CELL = SimpleRNN.recurrence = Cell(
+    name="rnn",
+    layer=SimpleRNN,
+    keras=KerasClasses(keras.layers.SimpleRNN, keras.layers.SimpleRNNCell, old_options=("implementation",)),
+    states=(StateSpec("h"),),
+    gates=("h",),
+    options=("engine", "recurrent_dropout"),
+    step=scratch.rnn_step,
+    params=params_of,
+    native=NativeOp(
+        "OstinatoRnn",
+        _step,
+        activations=("tanh", "relu", "linear"),
+        attributes=("activation",),
+        always_draws=True,
+    ),
+    torch=TorchForm("RNN", gates=("h",), nonlinearities=("tanh", "relu")),
+)

@@ -1,0 +1,162 @@
+// TensorFlow's tensors, as a kernel reads and writes them, and failures as statuses.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "binding/tensorflow_c_api.h"
+
+namespace ostinato {
+namespace {
+
+using Shape = std::vector<int64_t>;
+
+struct Deleter {
+  void operator()(TF_Status* status) const { TF_DeleteStatus(status); }
+  void operator()(TF_Tensor* tensor) const { TF_DeleteTensor(tensor); }
+  void operator()(TF_ShapeHandle* handle) const { TF_DeleteShapeHandle(handle); }
+};
+using Status = std::unique_ptr<TF_Status, Deleter>;
+using Tensor = std::unique_ptr<TF_Tensor, Deleter>;
+using Handle = std::unique_ptr<TF_ShapeHandle, Deleter>;
+
+// Thrown inside a kernel or shape function, and handed to TensorFlow as a status where that was called from.
+struct Failure {
+  TF_Code code;
+  std::string message;
+};
+
+[[noreturn]] void refuse(const std::string& message) { throw Failure{TF_INVALID_ARGUMENT, message}; }
+
+void check(const Status& status) {
+  if (TF_GetCode(status.get()) != TF_OK) throw Failure{TF_GetCode(status.get()), TF_Message(status.get())};
+}
+
+// Runs `body` and gives what it throws to `fail`, which takes a TF_Status*.
+template <class Body, class Fail>
+void guarded(Body body, Fail fail) {
+  Failure failure{TF_OK, ""};
+  try {
+    body();
+    return;
+  } catch (const Failure& thrown) {
+    failure = thrown;
+  } catch (const std::bad_alloc&) {
+    failure = {TF_RESOURCE_EXHAUSTED, "ostinato's native engine is out of memory"};
+  }
+  const Status status(TF_NewStatus());
+  TF_SetStatus(status.get(), failure.code, failure.message.c_str());
+  fail(status.get());
+}
+
+int64_t elements(const Shape& shape) {
+  int64_t product = 1;
+  for (const int64_t size : shape) product *= size;
+  return product;
+}
+
+std::string in_words(const Shape& shape) {
+  std::string words = "(";
+  for (size_t i = 0; i < shape.size(); ++i) words += (i ? ", " : "") + std::to_string(shape[i]);
+  return words + (shape.size() == 1 ? ",)" : ")");
+}
+
+struct Input {
+  Tensor tensor;
+  const char* name;
+
+  Shape shape() const {
+    Shape shape(TF_NumDims(tensor.get()));
+    for (size_t i = 0; i < shape.size(); ++i) shape[i] = TF_Dim(tensor.get(), static_cast<int>(i));
+    return shape;
+  }
+
+  template <class T>
+  const T* data() const {
+    return static_cast<const T*>(TF_TensorData(tensor.get()));
+  }
+
+  bool empty() const { return TF_TensorElementCount(tensor.get()) == 0; }
+
+  void needs_rank(size_t rank, const char* axes) const {
+    if (shape().size() != rank) {
+      refuse(std::string(name) + " has shape " + in_words(shape()) + ", but rank " + std::to_string(rank) + " " + axes +
+             " is needed");
+    }
+  }
+
+  void needs_shape(const Shape& needed, const char* axes) const {
+    if (shape() != needed) {
+      refuse(std::string(name) + " has shape " + in_words(shape()) + ", but " + in_words(needed) + " " + axes +
+             " is needed");
+    }
+  }
+
+  // The data, or null for a tensor without elements.
+  template <class T>
+  const T* optional(const Shape& needed, const char* axes) const {
+    if (empty()) return nullptr;
+    needs_shape(needed, axes);
+    return data<T>();
+  }
+};
+
+// Hands out a kernel's inputs in order.
+class InputReader {
+ public:
+  explicit InputReader(TF_OpKernelContext* context) : context_(context) {}
+
+  Input next(const char* name) {
+    const Status status(TF_NewStatus());
+    TF_Tensor* tensor = nullptr;
+    TF_GetInput(context_, index_++, &tensor, status.get());
+    Input input{Tensor(tensor), name};
+    check(status);
+    return input;
+  }
+
+ private:
+  TF_OpKernelContext* context_;
+  int index_ = 0;
+};
+
+// Allocates a kernel's outputs in order; TensorFlow keeps them.
+class OutputWriter {
+ public:
+  explicit OutputWriter(TF_OpKernelContext* context) : context_(context) {}
+
+  float* next(const Shape& shape) {
+    const Status status(TF_NewStatus());
+    const Tensor tensor(TF_AllocateOutput(context_, index_++, TF_FLOAT, shape.data(), static_cast<int>(shape.size()),
+                                          elements(shape) * sizeof(float), status.get()));
+    check(status);
+    return static_cast<float*>(TF_TensorData(tensor.get()));
+  }
+
+ private:
+  TF_OpKernelContext* context_;
+  int index_ = 0;
+};
+
+Tensor workspace(TF_OpKernelContext* context, size_t bytes) {
+  const Status status(TF_NewStatus());
+  const int64_t dims[] = {static_cast<int64_t>(bytes)};
+  TF_AllocatorAttributes attributes{offsetof(TF_AllocatorAttributes, on_host) + 1, 1};
+  Tensor tensor(TF_AllocateTemp(context, TF_UINT8, dims, 1, &attributes, status.get()));
+  check(status);
+  return tensor;
+}
+
+void copy(const float* from, int64_t count, float* to) {
+  if (count > 0) std::memcpy(to, from, count * sizeof(float));
+}
+
+void zero(float* data, int64_t count) {
+  if (count > 0) std::memset(data, 0, count * sizeof(float));
+}
+
+}  // namespace
+}  // namespace ostinato

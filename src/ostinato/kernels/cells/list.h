@@ -1,0 +1,71 @@
+// All cells. A new one is a header beside this, an entry of `Cell` in engine.h, and its lines here.
+//
+// A header describes a cell twice. Its op, for the bindings:
+//
+//   cell                  its entry of `Cell`
+//   name                  of its TensorFlow ops, between "Ostinato" and "V1"
+//   key                   its name in Python and in the C interface
+//   gates, states         blocks of `units` columns that the kernel has; tensors (batch, units) that the state has
+//   attribute             an attribute that only this op has, as TensorFlow writes it; or null
+//   read(attributes, layer)   sets the fields of the layer that only this cell has, with attributes.boolean(name) or
+//                         attributes.is(name, value)
+//   bias_rows(layer)      rows of the bias
+//
+// And, where OSTINATO_ISA is given, one structure for each form of its equations, for the passes:
+//
+//   gates, states, bias_rows   as above
+//   gathered              gates, from the first on, whose recurrent products are gathered side by side in registers
+//   separate              whether the last gate's recurrent product follows on its own; it reads the state or, when there
+//                         are gathered gates, what these put between
+//   kept                  vectors of `units` that a step of the forward pass keeps for the backward pass
+//   deltas                vectors of `units` that a step of the backward pass writes: gradients of the gates' inputs, and
+//                         one more where the last gate's recurrent product has another gradient than its sum
+//   alike                 gates, from the first on, whose deltas are those of x · kernel and of h · recurrent alike
+//   direct                whether the new state also takes from the old one directly, not only through the products
+//   forward(lane)         from the gathered products to the new state, or to what is put between
+//   forward_separate(lane, sum)   from the last gate's sum to the new state
+//   backward(lane, dh)    from the new state's gradient to the deltas
+//   backward_between(lane, given)   from the gradient of what was put between
+//
+// A lane is kVec units of one row at one step; forward.h and backward.h define what it offers.
+#pragma once
+
+#include "cells/gru.h"
+#include "cells/lstm.h"
+#include "cells/rnn.h"
+
+namespace ostinato {
+
+template <class F>
+void for_each_op(const F& f) {
+  f(RnnOp{});
+  f(GruOp{});
+  f(LstmOp{});
+}
+
+template <class F>
+auto with_op(Cell cell, const F& f) {
+  switch (cell) {
+    case Cell::kRnn: return f(RnnOp{});
+    case Cell::kGru: return f(GruOp{});
+    default: return f(LstmOp{});
+  }
+}
+
+}  // namespace ostinato
+
+#ifdef OSTINATO_ISA
+namespace OSTINATO_ISA {
+
+// Calls f with the form of the equations that a layer has.
+template <class F>
+auto with_form(const ostinato::Layer& layer, const F& f) {
+  switch (layer.cell) {
+    case ostinato::Cell::kRnn: return f(Rnn{});
+    case ostinato::Cell::kGru: return layer.reset_after ? f(GruAfter{}) : f(GruBefore{});
+    default: return f(Lstm{});
+  }
+}
+
+}  // namespace OSTINATO_ISA
+#endif

@@ -1,0 +1,163 @@
+// The plain C interface, see ostinato.h.
+#include "ostinato.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "cells/list.h"
+#include "engine.h"
+
+using ostinato::Layer;
+
+// Weights, and what to compute with them.
+struct ostinato_layer {
+  Layer layer;  // without batch and time
+  int states = 1;
+  std::vector<float> kernel, recurrent, bias;
+};
+
+namespace {
+
+thread_local std::string last_error;
+
+struct Refused {
+  std::string why;
+};
+
+void require(bool condition, const std::string& why) {
+  if (!condition) throw Refused{why};
+}
+
+// The result of `body`, which may throw, as a status.
+template <class Body>
+ostinato_status guarded(const Body& body) {
+  try {
+    try {
+      body();
+      return OSTINATO_OK;
+    } catch (const Refused& refused) {
+      last_error = refused.why;
+      return OSTINATO_INVALID_ARGUMENT;
+    } catch (const std::bad_alloc&) {
+      last_error = "there is not enough memory";
+      return OSTINATO_OUT_OF_MEMORY;
+    }
+  } catch (...) {  // not even the message fits
+    return OSTINATO_OUT_OF_MEMORY;
+  }
+}
+
+std::string quoted(const char* text) { return text == nullptr ? "NULL" : "'" + std::string(text) + "'"; }
+
+// The attributes of an op, from options.
+struct Attributes {
+  const ostinato_options& options;
+  bool boolean(const char*) const { return options.reset_after != 0; }
+  bool is(const char*, const char* value) const { return std::strcmp(options.activation, value) == 0; }
+};
+
+Layer described(const ostinato_options& options, int* states, int64_t* width, int* bias_rows) {
+  Layer layer;
+  require(options.features > 0, "features must be at least 1, got " + std::to_string(options.features));
+  require(options.units > 0, "units must be at least 1, got " + std::to_string(options.units));
+  require(options.features < (int64_t{1} << 31) && options.units < (int64_t{1} << 28),
+          "features and units must be below 2^31 and 2^28");
+  const char* known[] = {"tanh", "relu", "linear"};
+  bool is_known = false;
+  for (const char* name : known) is_known |= options.activation != nullptr && std::strcmp(options.activation, name) == 0;
+  require(is_known, "activation must be 'tanh', 'relu' or 'linear', got " + quoted(options.activation));
+  std::string names;
+  bool found = false;
+  ostinato::for_each_op([&](auto op) {
+    names += (names.empty() ? "" : ", ") + std::string(op.key);
+    if (options.cell == nullptr || std::strcmp(options.cell, op.key) != 0) return;
+    found = true;
+    layer.cell = op.cell;
+    op.read(Attributes{options}, layer);
+    *states = op.states, *width = op.gates * options.units, *bias_rows = op.bias_rows(layer);
+  });
+  require(found, "cell must be one of " + names + ", got " + quoted(options.cell));
+  layer.features = options.features, layer.units = options.units;
+  layer.go_backwards = options.go_backwards != 0;
+  layer.return_sequences = options.return_sequences != 0;
+  return layer;
+}
+
+std::vector<float> copied(const float* values, int64_t count) { return {values, values + count}; }
+
+}  // namespace
+
+ostinato_status ostinato_create(const ostinato_options* options, const float* kernel, const float* recurrent,
+                                const float* bias, ostinato_layer** result) {
+  return guarded([&] {
+    require(result != nullptr, "layer must not be NULL");
+    *result = nullptr;
+    require(options != nullptr, "options must not be NULL");
+    require(options->size == sizeof(ostinato_options),
+            "options.size must be sizeof(ostinato_options), " + std::to_string(sizeof(ostinato_options)) + ", got " +
+                std::to_string(options->size));
+    require(kernel != nullptr && recurrent != nullptr, "kernel and recurrent must not be NULL");
+    int states = 1, bias_rows = 1;
+    int64_t width = 0;
+    const Layer layer = described(*options, &states, &width, &bias_rows);
+    *result = new ostinato_layer{layer, states, copied(kernel, layer.features * width),
+                                 copied(recurrent, layer.units * width),
+                                 bias == nullptr ? std::vector<float>{} : copied(bias, bias_rows * width)};
+  });
+}
+
+int ostinato_state_count(const ostinato_layer* layer) { return layer == nullptr ? 0 : layer->states; }
+
+int64_t ostinato_state_size(const ostinato_layer* layer, int index) {
+  return layer == nullptr || index < 0 || index >= layer->states ? 0 : layer->layer.units;
+}
+
+ostinato_status ostinato_forward(const ostinato_layer* made, int64_t batch, int64_t time, const float* x,
+                                 const unsigned char* mask, float* const* state, float* y) {
+  return guarded([&] {
+    require(made != nullptr, "layer must not be NULL");
+    require(batch > 0, "batch must be at least 1, got " + std::to_string(batch));
+    require(time > 0, "time must be at least 1, got " + std::to_string(time));
+    require(x != nullptr && state != nullptr && y != nullptr, "x, state and y must not be NULL");
+    Layer layer = made->layer;
+    layer.batch = batch, layer.time = time;
+    const int64_t widest = std::max(layer.features, 8 * layer.units);
+    require(batch <= std::numeric_limits<int64_t>::max() / 64 / time / widest, "batch and time are too large");
+    for (int i = 0; i < made->states; ++i)
+      require(state[i] != nullptr, "state[" + std::to_string(i) + "] must not be NULL");
+    layer.threads = ostinato::threads();
+    layer.crowded = ostinato::crowded();
+
+    // The engine reads the first state for as long as it runs; the last one is written over it.
+    const size_t floats = static_cast<size_t>(batch * layer.units);
+    std::vector<float> first;
+    first.reserve(floats * made->states);
+    for (int i = 0; i < made->states; ++i) first.insert(first.end(), state[i], state[i] + floats);
+    std::vector<char> given;  // a mask of true and false alone
+    if (mask != nullptr)
+      for (int64_t i = 0; i < batch * time; ++i) given.push_back(mask[i] != 0);
+
+    ostinato::Inputs in;
+    in.x = x, in.h0 = first.data();
+    if (made->states > 1) in.c0 = first.data() + floats;
+    in.kernel = made->kernel.data(), in.recurrent = made->recurrent.data();
+    if (!made->bias.empty()) in.bias = made->bias.data();
+    if (mask != nullptr) in.mask = reinterpret_cast<const bool*>(given.data());
+    ostinato::Outputs out;
+    out.y = y, out.h = state[0];
+    if (made->states > 1) out.c = state[1];
+    std::vector<char> workspace(ostinato::forward_workspace_bytes(layer, in, false));
+    ostinato::forward(layer, in, out, workspace.data());
+  });
+}
+
+void ostinato_destroy(ostinato_layer* layer) { delete layer; }
+
+const char* ostinato_error(void) { return last_error.c_str(); }
+const char* ostinato_instruction_set(void) { return ostinato::instruction_set(); }
+int ostinato_threads(void) { return ostinato::threads(); }
+void ostinato_set_threads(int count) { ostinato::set_threads(count); }

@@ -1,0 +1,104 @@
+"""A cell says of itself what its layer does."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ostinato.cells import registry
+from ostinato.cells.base import StateSpec, initial_state
+from ostinato.engines import native
+from ostinato.engines.derivatives import OpInputs
+from ostinato.registration import own_cells
+
+UNITS, FEATURES = 3, 4
+OWN = pytest.mark.parametrize("cell", own_cells(), ids=lambda cell: cell.name)
+
+
+def built(cell, **options):
+    layer = cell.layer(UNITS, **options)
+    layer.build((2, 5, FEATURES))
+    draw = np.random.default_rng(0)
+    layer.set_weights([draw.normal(size=weight.shape) for weight in layer.get_weights()])
+    return layer
+
+
+@OWN
+def test_it_is_found_by_its_name_and_by_keras_classes(cell):
+    assert registry.find(cell.name) is cell
+    assert cell.layer.recurrence is cell
+    assert registry.accelerated()[cell.keras.layer] is cell.layer
+    assert type(cell.layer(UNITS).cell) is cell.keras.cell
+
+
+@OWN
+def test_its_states_and_gates_are_those_of_its_layer(cell):
+    layer = built(cell)
+    start = keras.tree.flatten(layer.get_initial_state(2))
+    assert [spec.name for spec in registry.states(layer)] == [spec.name for spec in cell.states]
+    assert [spec.shape for spec in registry.states(layer)] == [tuple(part.shape[1:]) for part in start]
+    for part, expected in zip(initial_state(registry.states(layer), 2), start, strict=True):
+        np.testing.assert_array_equal(part, expected)
+    assert layer.cell.kernel.shape == (FEATURES, len(cell.gates) * UNITS)
+
+
+@OWN
+def test_what_is_known_of_it_before_keras_is_true(cell):
+    parameters = inspect.signature(cell.layer).parameters
+    assert {name for name in ("engine", "recurrent_dropout", "reset_after") if name in parameters} == set(
+        cell.options
+    )
+    assert set(registry.OWN[cell.name].options) == set(cell.options) - {"engine", "recurrent_dropout"}
+
+
+@OWN
+def test_its_textbook_step_is_its_layers(cell):
+    layer = built(cell)
+    x, state = tf.random.stateless_normal((2, FEATURES), (1, 2)), tuple(layer.get_initial_state(2))
+    y, after = cell.step(x, state, cell.params(layer))
+    expected, states = layer.cell(x, list(state))
+    for part, other in zip((y, *after), (expected, *keras.tree.flatten(states)), strict=True):
+        np.testing.assert_allclose(part, other, atol=1e-6)
+
+
+@OWN
+def test_pytorchs_gates_are_a_permutation_and_pytorch_has_what_the_engine_has(cell):
+    assert sorted(cell.torch.gates) == sorted(cell.gates)
+    assert set(cell.torch.nonlinearities) <= set(cell.native.activations)
+    assert all(getattr(built(cell).cell, name) == value for name, value in cell.torch.requires.items())
+
+
+@OWN
+@pytest.mark.skipif(not native.available(), reason="there is no library")
+def test_its_op_has_the_attributes_that_it_names(cell):
+    layer, x = built(cell, engine="native"), tf.ones((2, 5, FEATURES))
+    graph = tf.function(lambda x: layer(x)).get_concrete_function(x).graph
+    (op,) = [op for op in graph.get_operations() if op.type == f"{cell.native.name}V1"]
+    own = native._attributes(op).keys() - {"go_backwards", "return_sequences", "zero_output_for_mask"}
+    assert own == set(cell.native.attributes)
+
+
+@OWN
+def test_the_step_of_its_op_is_its_layers(cell):
+    layer = built(cell)
+    weights, attributes = layer.cell, {name: getattr(layer, name) for name in cell.native.attributes}
+    if "activation" in attributes:
+        attributes["activation"] = layer.activation.__name__
+    bias = np.atleast_2d(weights.bias)
+    x, state = tf.random.stateless_normal((2, FEATURES), (1, 2)), tuple(layer.get_initial_state(2))
+    step = cell.native.step(
+        OpInputs(tf.convert_to_tensor(weights.recurrent_kernel), bias[-1], None, attributes)
+    )
+    after = step(x @ tf.convert_to_tensor(weights.kernel) + bias[0], *state)
+    expected = keras.tree.flatten(layer.cell(x, list(state))[1])
+    for part, other in zip(after, expected, strict=True):
+        np.testing.assert_allclose(part, other, atol=1e-6)
+
+
+def test_a_state_need_not_be_flat_nor_begin_with_zeros():
+    spec = StateSpec("traces", (3, 2), np.array([[1, 2], [3, 4], [5, 6]]), "float64")
+    assert spec.initial(4).shape == (4, 3, 2)
+    assert spec.initial(4).dtype == tf.float64
+    np.testing.assert_array_equal(spec.initial(tf.constant(2))[1], [[1, 2], [3, 4], [5, 6]])
