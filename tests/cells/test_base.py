@@ -44,6 +44,11 @@ def test_its_states_and_gates_are_those_of_its_layer(cell):
     assert layer.cell.kernel.shape == (FEATURES, len(cell.gates) * UNITS)
 
 
+def test_checkpoints_store_states_under_these_names():
+    names = {cell.name: [spec.name for spec in cell.states] for cell in own_cells()}
+    assert names == {"rnn": ["h"], "gru": ["h"], "lstm": ["h", "c"]}
+
+
 @OWN
 def test_what_is_known_of_it_before_keras_is_true(cell):
     parameters = inspect.signature(cell.layer).parameters

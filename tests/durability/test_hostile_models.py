@@ -27,7 +27,7 @@ from ..variants import examples
 from .mutations import NO_PLAIN_FILES, NoPlainFile, as_json, changed_bytes, changed_json, put
 from .strangers import Outside, cases, guarded
 
-CASES = {"archives": examples(60, thorough=100), "hdf5": examples(40, thorough=60)}
+CASES = {"archives": examples(30, thorough=100), "hdf5": examples(20, thorough=60)}
 PROBE = "a_strangers_module"
 TELLING = ("class_name", "module", "registered_name", "units", "config", "batch_shape", "dtype", "shape")
 
