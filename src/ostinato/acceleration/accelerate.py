@@ -18,7 +18,8 @@ from ostinato.cells import registry
 from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import check, choose, may_be_native
 from ostinato.errors import ConfigError, warn
-from ostinato.interop.keras.loading import Source, describe_error, load_source
+from ostinato.interop.keras.loading import Source, load_source
+from ostinato.interop.keras.sentences import describe_error
 from ostinato.wording import did_you_mean
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load

@@ -26,7 +26,7 @@ from ostinato.acceleration.inputs import (
 )
 from ostinato.acceleration.randomness import seeded
 from ostinato.errors import ConfigError
-from ostinato.interop.keras.loading import describe_error
+from ostinato.interop.keras.sentences import describe_error
 
 TOLERANCE = 1e-4
 """The largest difference that counts as agreement, relative to the largest number of the same array."""

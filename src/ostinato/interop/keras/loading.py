@@ -1,18 +1,17 @@
-"""Loads a Keras model from a file; describes the errors of Keras in one sentence."""
+"""Loads a Keras model from a file."""
 
 import os
 import pathlib
-import re
 from typing import cast
 
 from ostinato.cells import engine_layer  # registers what files name # noqa: F401
 from ostinato.errors import ConfigError
 from ostinato.interop.keras.model_files import check_model_path
+from ostinato.interop.keras.sentences import describe_error
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 
 Source = keras.layers.Layer | str | os.PathLike[str]
-_MAX_LENGTH = 400
 
 
 def load_source(model: Source, *, compile: bool = True) -> keras.layers.Layer:
@@ -48,19 +47,3 @@ def load_source(model: Source, *, compile: bool = True) -> keras.layers.Layer:
         raise
     except Exception as error:  # Keras raises whatever its parts raise
         raise ConfigError(f"{path} cannot be loaded: {describe_error(error)}") from error
-
-
-def describe_error(error: Exception) -> str:
-    """The sentence of Keras' message that says what is wrong, without a full stop."""
-    text = str(error)
-    if "safe_mode" in text:
-        return "it holds a Python lambda, which could only be rebuilt by running code from its configuration"
-    lines = [line.strip() for line in text.partition("Exception encountered:")[2].splitlines()]
-    lines += [line.strip() for line in text.splitlines()]
-    lines = [re.sub(r"\x1b\[\d*m", "", line) for line in lines if line] + [type(error).__name__]
-    # Keras wraps a layer's error in a report, whose first line only names the layer.
-    first = next(line for line in lines if not line.startswith("Exception encountered when calling"))
-    first = first.partition(" Full object config")[0].partition(" using config=")[0]
-    first = first if len(first) <= _MAX_LENGTH else f"{first[:_MAX_LENGTH]}…"
-    first = "".join(c if c.isprintable() else repr(c)[1:-1] for c in first)  # it may quote the file
-    return first.rstrip(".")
