@@ -22,6 +22,25 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+_WORD = re.compile(r"(?:(?<!\w)(['\"`])[^'\"`\n]*\1(?!\w)|\S)+")
+
+
+def shortened(sentence: str, at_most: int = 200) -> str:
+    """A sentence of at most so many characters and "…", cut between words and not within a quoted name.
+
+    A single word may be longer, up to twice as long.
+    """
+    if len(sentence) <= at_most:
+        return sentence
+    end = 0
+    for word in _WORD.finditer(sentence):
+        if end and word.end() > at_most:
+            break
+        end = word.end()
+    kept = sentence[: min(end, 2 * at_most)]
+    return kept if kept == sentence else f"{kept.rstrip(' ,;:')}…"
+
+
 # What was meant: the same name in another case, a synonym, or a typo.
 
 _SYNONYMS = {

@@ -29,6 +29,7 @@ from ostinato.acceleration.timing import (
 from ostinato.engines import choose
 from ostinato.errors import ConfigError, OstinatoError
 from ostinato.interop.keras.loading import Source
+from ostinato.interop.keras.sentences import describe_error
 
 Progress = Callable[[str, int, int], None]
 
@@ -217,13 +218,9 @@ def _naming_shapes(shapes: Sequence[Shape]) -> Iterator[None]:
         raise
     except Exception as error:  # a model may raise anything
         named = " and ".join(map(comma_separated, shapes))
-        raise ConfigError(f"the model does not run on inputs of shape {named}: {_sentence(error)}") from error
-
-
-def _sentence(error: Exception) -> str:
-    """The message of an exception, without the list of arguments that Keras adds."""
-    words = str(error).split("Arguments received")[0].split()
-    return " ".join(words)[:300]
+        raise ConfigError(
+            f"the model does not run on inputs of shape {named}: {describe_error(error)}"
+        ) from error
 
 
 def _absolute_difference(stock: Sequence[np.ndarray], accelerated: Sequence[np.ndarray]) -> float:

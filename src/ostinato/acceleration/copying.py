@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.errors import ConfigError
+from ostinato.interop.keras.sentences import class_name
 
 _NODES = ("_inbound_nodes", "_outbound_nodes")
 TRACED = ("train_function", "test_function", "predict_function")
@@ -275,7 +276,7 @@ class ModelCopy:
         try:
             return object.__new__(kind)
         except TypeError as error:
-            raise ConfigError(f"it holds a {kind.__module__}.{kind.__qualname__}") from error
+            raise ConfigError(f"it holds a {class_name(kind)}") from error
 
     def _fill(self, old: Any, new: Any) -> None:
         """Gives a new object the copied contents and attributes of the old one."""

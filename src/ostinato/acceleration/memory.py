@@ -20,6 +20,7 @@ from ostinato.acceleration.accelerate import accelerate, to_keras
 from ostinato.acceleration.inputs import Shape, make_inputs
 from ostinato.acceleration.timing import VARIANTS, compile_pass, prepare
 from ostinato.interop.keras.loading import Source
+from ostinato.wording import shortened
 
 _MEBIBYTE = 1 << 20
 
@@ -67,7 +68,7 @@ def _measure_in_process(request: Mapping[str, object]) -> _Memory | str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last_line = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
-        return f"memory could not be measured in a process of its own: {last_line[:200]}"
+        return f"memory could not be measured in a process of its own: {shortened(last_line)}"
     return _Memory(**json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -24,6 +24,7 @@ import tensorflow as tf
 
 from ostinato.errors import ConfigError, TrainingError
 from ostinato.training.workers import Workers, single_worker
+from ostinato.wording import shortened
 
 _SLURM_PORT = 8888
 Resolver = Any
@@ -82,7 +83,7 @@ def _joined(addresses: str, task_type: str, task_id: int, index: int, count: int
     except tf.errors.OpError as error:
         said = " ".join(str(error.message).split())
         raise TrainingError(
-            f"the other workers did not come, or the address of this worker is taken ({said[:200]}); "
+            f"the other workers did not come, or the address of this worker is taken ({shortened(said)}); "
             f"the cluster is {addresses}"
         ) from None
     return Workers(strategy, index, count)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from ostinato.data.batches.shards import rows_of
 from ostinato.errors import ConfigError, OstinatoError, TrainingError
+from ostinato.wording import shortened
 
 _LOST = (
     tf.errors.UnavailableError,
@@ -153,7 +154,7 @@ class Workers:
             raise TrainingError(
                 "another worker is gone or does not answer, so this one cannot go on; the saved checkpoints "
                 "are intact: start all workers again with ostinato train --resume "
-                f"(TensorFlow says: {said[:200]})"
+                f"(TensorFlow says: {shortened(said)})"
             ) from None
 
 
