@@ -22,6 +22,7 @@ _PUBLIC = {
     "accelerate": "ostinato.acceleration.accelerate",
     "evaluate": "ostinato.training.evaluation",
     "load": "ostinato.runs.trained",
+    "load_weights": "ostinato.interop.keras.loading",
     "report": "ostinato.acceleration.report",
     "resume": "ostinato.training.run",
     "to_keras": "ostinato.acceleration.accelerate",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ostinato.acceleration.accelerate import to_keras as to_keras
     from ostinato.acceleration.report import report as report
     from ostinato.errors import OstinatoError as OstinatoError
+    from ostinato.interop.keras.loading import load_weights as load_weights
     from ostinato.runs.trained import load as load
     from ostinato.tasks.classifier import ClassifierConfig as ClassifierConfig
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
@@ -56,6 +58,7 @@ __all__ = [
     "accelerate",
     "evaluate",
     "load",
+    "load_weights",
     "report",
     "resume",
     "to_keras",

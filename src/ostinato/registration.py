@@ -31,6 +31,7 @@ _NAMES = {
     "ostinato.cells.gru": ("GRU",),
     "ostinato.cells.lstm": ("LSTM",),
     "ostinato.cells.rnn": ("SimpleRNN",),
+    "ostinato.interop.keras.keras2.constants": ("RNNWithConstants",),
     "ostinato.interop.keras.legacy": ("keras2_hard_sigmoid",),
     "ostinato.layers.encoder": ("Reader", "RecurrentEncoder"),
     "ostinato.layers.stack": ("RecurrentStack",),

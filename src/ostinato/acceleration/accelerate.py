@@ -6,19 +6,19 @@ its class. Wrappers, nested models and shared layers are not special cases. Befo
 compared with the original.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar, cast
 
 import tensorflow as tf
 
-from ostinato.acceleration import agreement
+from ostinato.acceleration import agreement, hard_sigmoid
 from ostinato.acceleration.copying import TRACED, ModelCopy
 from ostinato.cells import registry
 from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import check, choose, may_be_native
 from ostinato.errors import ConfigError, warn
-from ostinato.interop.keras.loading import Source, load_source
+from ostinato.interop.keras.loading import Path, Source, load_source
 from ostinato.interop.keras.sentences import describe_error
 from ostinato.wording import did_you_mean
 
@@ -44,6 +44,9 @@ def accelerate(
     only: str | Sequence[str] | None = None,
     engine: str = "auto",
     compile: bool = True,
+    weights: Path | None = None,
+    custom_objects: Mapping[str, object] | None = None,
+    safe_mode: bool = True,
 ) -> Any:
     """Converts a model to ostinato's recurrent layers: the same results, faster.
 
@@ -55,7 +58,8 @@ def accelerate(
     functions, initializers and losses without weights. Both run on a made-up batch, which changes neither.
 
     Args:
-        model: a Keras model or layer, or a file with a model: `.keras`, or `.h5` of Keras 2 or 3.
+        model: a Keras model or layer, or a file with a model of Keras 2 or 3: `.keras`, `.h5`, or the `.json`
+            of `model.to_json`.
         copy: False changes the model itself and returns it. Nothing is copied, so this works for any model.
             Keras' functions for `fit`, `evaluate` and `predict` are traced again; your own `tf.function`
             keeps its trace if it has run before.
@@ -63,6 +67,9 @@ def accelerate(
             model or wrapper selects all layers in it.
         engine: the engine of the replaced layers: "auto", "native", "keras" or "scratch".
         compile: False leaves out optimizer, loss and metrics.
+        weights: a file with the model's weights, `.h5` or `.weights.h5`; needed with a `.json`.
+        custom_objects: classes and functions of your own that the file names.
+        safe_mode: False runs the Python code of the file's Lambda layers. Only for files that you trust.
 
     Returns:
         The copy, or with `copy=False` the model itself. A warning says when none of its layers runs on the
@@ -82,7 +89,9 @@ def accelerate(
         True
     """
     check(engine)
-    original = load_source(model, compile=compile)
+    original = load_source(
+        model, weights=weights, custom_objects=custom_objects, safe_mode=safe_mode, compile=compile
+    )
     names = [only] if isinstance(only, str) else only
 
     def change(changed: keras.layers.Layer) -> None:
@@ -99,17 +108,28 @@ def accelerate(
     return result
 
 
-def to_keras(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
+def to_keras(
+    model: Source,
+    *,
+    copy: bool = True,
+    compile: bool = True,
+    weights: Path | None = None,
+    custom_objects: Mapping[str, object] | None = None,
+    safe_mode: bool = True,
+) -> Any:
     """Converts a model back to Keras' own layers; its file then opens without ostinato.
 
     Args:
         model: a Keras model or layer, or a file with a model, as for `accelerate`.
         copy: False changes the model itself and returns it.
         compile: False leaves out optimizer, loss and metrics.
+        weights, custom_objects, safe_mode: as for `accelerate`.
 
     Returns:
         The copy, with weights, states, optimizer, loss and metrics of the original; or the model itself.
-        A warning says when it still contains something else of ostinato's.
+        Keras 3's hard_sigmoid replaces Keras 2's, with scaled weights and equal predictions.
+        A warning says when that leaves the model uncompiled, and when it still contains something else of
+        ostinato's.
 
     Raises:
         ConfigError: as for `accelerate`.
@@ -124,8 +144,18 @@ def to_keras(model: Source, *, copy: bool = True, compile: bool = True) -> Any:
         for layer in changed._flatten_layers():
             if type(layer) in _STOCK:
                 _change_class(layer, _STOCK[type(layer)], None)
+        hard_sigmoid.scale(changed)
 
-    result = _convert(load_source(model, compile=compile), change, copy=copy, compile=compile)
+    original = load_source(
+        model, weights=weights, custom_objects=custom_objects, safe_mode=safe_mode, compile=compile
+    )
+    if compile and hard_sigmoid.layers_to_scale(original) and getattr(original, "compiled", False):
+        warn(
+            f"{original.name} comes back uncompiled: Keras 3's hard_sigmoid takes the place of Keras 2's, "
+            "with weights that predict the same and train in other steps"
+        )
+        compile = False
+    result = _convert(original, change, copy=copy, compile=compile)
     _warn_of_ostinato_parts(result)
     return result
 

@@ -66,7 +66,7 @@ def test_momentums_that_keras_3_lacks_start_anew_with_a_warning(tmp_path):
     path, _, _ = keras2("keras2_sequential", tmp_path)
     with h5py.File(path, "r+") as file:
         training = json.loads(file.attrs["training_config"])
-        training["optimizer_config"]["class_name"] = "Nadam"
+        training["optimizer_config"]["class_name"] = "Adagrad"
         del training["optimizer_config"]["config"]["amsgrad"]
         file.attrs["training_config"] = json.dumps(training).encode()
     with pytest.warns(

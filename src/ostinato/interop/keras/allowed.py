@@ -8,6 +8,7 @@ file. Only after that is anything of their size allocated.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -18,16 +19,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-import h5py
 import keras
 
 from ostinato.errors import ConfigError
-from ostinato.interop.keras import hdf5
-from ostinato.interop.keras.hdf5 import ALWAYS_ALLOWED, MAX_EXPANSION, MAX_PARTS
+from ostinato.interop.keras import h5, hdf5
+from ostinato.interop.keras.hdf5 import ALWAYS_ALLOWED, MAX_CONFIG_BYTES, MAX_EXPANSION, MAX_PARTS
+from ostinato.interop.keras.keras2 import models
+from ostinato.interop.keras.origin import Origin
 from ostinato.layers.dry_build import dry_build
 
-MAX_CONFIG_BYTES = 1 << 26
-"""Size of a configuration; that of a model of a thousand layers has about a million bytes."""
 _MAX_COPIES = 8
 """How many times the stored weights a model may need: optimizers keep a few values for each weight."""
 _SHORT = reprlib.Repr()
@@ -43,8 +43,15 @@ _EXTERNAL_LAYERS = ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _NUMBER_DTYPES = re.compile(r"bool|bfloat16|(u?int|float|complex)\d{1,3}")
 
 
-def check_keras_file(path: pathlib.Path) -> None:
+def check_keras_file(path: pathlib.Path, origin: Origin) -> str:
     """Checks a `.keras` file.
+
+    Args:
+        path: the file.
+        origin: what its owner allows.
+
+    Returns:
+        The version of Keras that wrote it.
 
     Raises:
         ConfigError: it names something that is not allowed, or asks for far more than it holds.
@@ -53,69 +60,82 @@ def check_keras_file(path: pathlib.Path) -> None:
     with zipfile.ZipFile(path) as archive:
         _check_members(path, archive.infolist())
         config = json.loads(archive.read("config.json"))
-        check_config(path, config)
+        version = str(json.loads(archive.read("metadata.json")).get("keras_version", "3"))
+        check_config(path, config, origin)
         with tempfile.TemporaryDirectory() as folder:
             weights = pathlib.Path(archive.extract("model.weights.h5", folder))
             stored = weights.stat().st_size
-            _check_arrays(path, weights)
-    _check_size(path, lambda: keras.saving.deserialize_keras_object(config, safe_mode=True), config, stored)
+            check_arrays(path, weights)
+
+    def make() -> object:
+        if version.startswith("2."):
+            return models.build(config, dataclasses.replace(origin, version=version))
+        return keras.saving.deserialize_keras_object(
+            config, safe_mode=origin.safe_mode, custom_objects=dict(origin.custom_objects)
+        )
+
+    _check_size(path, make, config, stored)
+    return version
 
 
-def check_h5_file(path: pathlib.Path, load: Callable[[pathlib.Path], object]) -> None:
-    """Checks an `.h5` file.
+def check_h5_file(path: pathlib.Path, contents: h5.Contents, origin: Origin) -> None:
+    """Checks an `.h5` file, whose arrays `check_arrays` has checked.
 
     Args:
         path: the file.
-        load: the function that will load it.
+        contents: its configurations.
+        origin: what its owner allows.
 
     Raises:
         ConfigError: as for `check_keras_file`.
-        Exception: it is damaged.
     """
-    stored = path.stat().st_size
-    _check_arrays(path, path)
-    with h5py.File(path) as file:
-        attributes = {
-            name: file.attrs.get(name) for name in ("keras_version", "model_config", "training_config")
-        }
-    attributes = {name: value for name, value in attributes.items() if value is not None}
-    configs = {name: _json(value) for name, value in attributes.items() if name.endswith("config")}
-    check_config(path, list(configs.values()))
-    metrics = list(_named_parts(configs.get("training_config")))
+    configs = [config for config in (contents.config, contents.training) if config is not None]
+    check_config(path, configs, origin)
+    metrics = list(_named_parts(contents.training))
 
-    def make(bare: pathlib.Path) -> None:
+    def make() -> None:
         for part in metrics:
             with suppress(Exception):  # a loss or an optimizer
                 keras.metrics.deserialize(part)
-        load(bare)
+        if contents.config is not None:
+            h5.build(contents.config, origin)
 
-    with tempfile.TemporaryDirectory() as folder:
-        # The same model without weights; loading it fails where it would read them.
-        bare = pathlib.Path(folder) / f"bare{path.suffix}"
-        with h5py.File(bare, "w") as file:
-            file.attrs.update(attributes)
-            file.create_group("model_weights").attrs["layer_names"] = []
-        _check_size(path, lambda: make(bare), list(configs.values()), stored)
+    _check_size(path, make, configs, path.stat().st_size)
 
 
-def check_config(path: pathlib.Path, config: object) -> None:
+def check_json(path: pathlib.Path, config: object, origin: Origin) -> None:
+    """Checks the configuration of a `.json` file.
+
+    Raises:
+        ConfigError: it names something that is not allowed.
+    """
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise _refusal(path, "it is not the JSON of a Keras model, as model.to_json writes it")
+    check_config(path, config, origin)
+
+
+def check_config(path: pathlib.Path, config: object, origin: Origin) -> None:
     """Refuses a configuration that names something that is not allowed.
 
     Args:
         path: the file, for messages.
         config: the configuration, as read from JSON.
+        origin: what its owner allows.
 
     Raises:
         ConfigError: it does; the message says what.
     """
     parts = list(_named_parts(config))
-    if any(part["class_name"] == "__lambda__" or _is_keras2_lambda(part) for part in parts):
+    if origin.safe_mode and any(
+        part["class_name"] == "__lambda__" or _is_keras2_lambda(part) for part in parts
+    ):
         raise _refusal(
             path,
-            "it holds a Python lambda, which could only be rebuilt by running code from its configuration",
+            "it holds a Python lambda, which could only be rebuilt by running code from its configuration; "
+            "if the file is your own, safe_mode=False runs it",
         )
     for part in parts:
-        if problem := _problem(part):
+        if problem := _problem(part, origin):
             raise _refusal(path, problem)
 
 
@@ -138,16 +158,16 @@ def _is_keras2_lambda(part: dict[str, object]) -> bool:
     return isinstance(config, dict) and config.get("function_type") == "lambda"
 
 
-def _problem(part: dict[str, object]) -> str:
+def _problem(part: dict[str, object], origin: Origin) -> str:
     """What is wrong with a part of a configuration; empty when nothing is."""
     name, config = part["class_name"], part.get("config")
     if not isinstance(name, str):
         return f"its configuration must name a class, got {_SHORT.repr(name)}"
     kind = name.rpartition(">")[2]
-    if kind == "Lambda":
+    if kind == "Lambda" and origin.safe_mode and not _calls_a_given(part, origin):
         return (
-            "it has a Lambda layer, which may call any function; if you trust the file, load it with "
-            "Keras and give the model"
+            "it has a Lambda layer, which may call any function; if the file is your own, safe_mode=False "
+            "allows it"
         )
     if kind in _EXTERNAL_LAYERS:
         return f"it has a {kind}, which runs code that is not in its configuration"
@@ -157,15 +177,15 @@ def _problem(part: dict[str, object]) -> str:
         return "" if known else f"it has an array of {_SHORT.repr(dtype)}, not of numbers"
     if isinstance(config, dict) and isinstance(config.get("vocabulary"), str):
         return f"it reads the file {_SHORT.repr(config['vocabulary'])}, which is not part of it"
-    if _registered_name(part):
+    if _registered_name(part) or _is_given(part, origin):
         return ""
     module, function = part.get("module"), name == "function"
     if module is None or (function and module == "builtins") or _is_keras(module, function=function):
         return ""
     what = f"{module}.{config if function else name}"
     return (
-        f"it names {_SHORT.repr(what)}, which is not part of a Keras model; if it is your own, register it "
-        "with keras.saving.register_keras_serializable"
+        f"it names {_SHORT.repr(what)}, which is not part of a Keras model; if it is your own, give it with "
+        f"custom_objects={{'{_SHORT.repr(config if function else name)[1:-1]}': …}}"
     )
 
 
@@ -175,6 +195,19 @@ def _is_keras(module: object, *, function: bool) -> bool:
     if first != "keras":
         return False
     return rest[0] in (_FUNCTION_MODULES if function else _MODULES) if rest else not function
+
+
+def _is_given(part: dict[str, object], origin: Origin) -> bool:
+    """Whether the file's owner gave what a part names."""
+    name, config = part["class_name"], part.get("config")
+    names = (config,) if name == "function" else (name, part.get("registered_name"))
+    return any(isinstance(each, str) and each in origin.custom_objects for each in names)
+
+
+def _calls_a_given(part: dict[str, object], origin: Origin) -> bool:
+    """Whether it is a Lambda of Keras 2 with a function that the file's owner gave."""
+    config = part.get("config")
+    return isinstance(config, dict) and config.get("function") in [*origin.custom_objects]
 
 
 def _registered_name(part: dict[str, object]) -> str | None:
@@ -207,7 +240,13 @@ def _check_members(path: pathlib.Path, members: list[zipfile.ZipInfo]) -> None:
         raise _refusal(path, f"its configuration has more than {MAX_CONFIG_BYTES:,} bytes")
 
 
-def _check_arrays(path: pathlib.Path, weights: pathlib.Path) -> None:
+def check_arrays(path: pathlib.Path, weights: pathlib.Path) -> None:
+    """Refuses a damaged HDF5 file, and one whose arrays lie elsewhere or are far larger than it.
+
+    Args:
+        path: the file, for messages.
+        weights: the HDF5 file.
+    """
     if problem := hdf5.find_problem(weights):
         raise _refusal(path, problem)
 
@@ -233,12 +272,6 @@ def _check_size(path: pathlib.Path, make: Callable[[], object], config: object, 
         raise _refusal(
             path, f"its configuration asks for {needed:,} bytes of weights, and it holds {stored:,}"
         )
-
-
-def _json(text: str | bytes) -> object:
-    if len(text) > MAX_CONFIG_BYTES:
-        raise ValueError(f"its configuration has more than {MAX_CONFIG_BYTES:,} bytes")
-    return json.loads(text)
 
 
 def _refusal(path: pathlib.Path, why: str) -> ConfigError:

@@ -17,6 +17,8 @@ MAX_EXPANSION = 100
 """How many times its stored size a part of a file may have when unpacked; Keras does not compress weights."""
 MAX_PARTS = 100_000
 """Groups and arrays of weights in a file."""
+MAX_CONFIG_BYTES = 1 << 26
+"""Size of a configuration; that of a model of a thousand layers has about a million bytes."""
 _SECONDS, _BYTES_PER_SECOND = 60, 1 << 24  # a generous time limit for a slow disk
 
 _sound_digests: set[str] = set()
