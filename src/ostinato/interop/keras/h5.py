@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import pathlib
-from typing import NamedTuple, cast
+from types import ModuleType
+from typing import Any, NamedTuple, cast
 
 import h5py
 import keras
@@ -13,6 +15,8 @@ from ostinato.errors import ConfigError
 from ostinato.interop.keras.hdf5 import MAX_CONFIG_BYTES
 from ostinato.interop.keras.keras2 import compiled, models, weights
 from ostinato.interop.keras.origin import JsonObject, Origin
+
+_OPERATIONS = ("numpy", "core", "nn", "math", "linalg", "image")
 
 
 class Contents(NamedTuple):
@@ -33,8 +37,7 @@ def read(path: pathlib.Path) -> Contents:
     """Reads the configurations in a file, which are still to be checked."""
     with h5py.File(path) as file:
         config, training = (_json(file.attrs.get(name)) for name in ("model_config", "training_config"))
-        holder = file.get("model_weights", file)
-        version = file.attrs.get("keras_version", holder.attrs.get("keras_version"))
+        version = file.attrs.get("keras_version", weights.group(file).attrs.get("keras_version"))
     if version is None:
         version = (config or {}).get("keras_version", "2")
     return Contents(config, training, version.decode() if isinstance(version, bytes) else str(version))
@@ -49,15 +52,31 @@ def build(config: JsonObject, origin: Origin) -> keras.Model:
     """
     if not origin.is_keras_3:
         return models.build(config, origin)
-    from keras.src.legacy.saving import saving_options, saving_utils
-    from keras.src.saving import serialization_lib
+    made = keras.saving.deserialize_keras_object(
+        _with_modules(config), custom_objects=dict(origin.custom_objects), safe_mode=origin.safe_mode
+    )
+    return cast("keras.Model", made)
 
-    objects = {**keras.saving.get_custom_objects(), **origin.custom_objects}
-    with (
-        saving_options.keras_option_scope(use_legacy_config=True),
-        serialization_lib.SafeModeScope(origin.safe_mode),
-    ):
-        return cast("keras.Model", saving_utils.model_from_config(config, custom_objects=objects))
+
+def _with_modules(config: Any) -> Any:
+    """A configuration of an `.h5` file of Keras 3 with the modules of its classes, as in a `.keras` file."""
+    if isinstance(config, list):
+        return [_with_modules(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    config = {name: _with_modules(part) for name, part in config.items()}
+    name = config.get("class_name")
+    if not isinstance(name, str) or "module" in config or name.startswith("__"):
+        return config
+    known = next((module for module in _modules() if isinstance(vars(module).get(name), type)), None)
+    registered = {"registered_name": None if known else config.get("registered_name", name)}
+    return {**config, "module": known and known.__name__.removesuffix(".models"), **registered}
+
+
+def _modules() -> list[ModuleType]:
+    """Where the classes of Keras are that stand in the graph of a model."""
+    operations = [importlib.import_module(f"keras.src.ops.{name}") for name in _OPERATIONS]
+    return [keras.models, importlib.import_module("keras.src.models.functional"), keras.layers, *operations]
 
 
 def load(path: pathlib.Path, contents: Contents, origin: Origin, *, compile: bool = True) -> keras.Model:
@@ -87,8 +106,8 @@ def load(path: pathlib.Path, contents: Contents, origin: Origin, *, compile: boo
         weights.assign(pairs)
         if contents.training and compile and compiled.compile_as_saved(model, contents.training, origin):
             trainable = {id(variable) for variable in model.trainable_variables}
-            order = [variable for variable, _ in pairs if id(variable) in trainable]
-            if state := compiled.stored_state(file, type(model.optimizer).__name__):
+            order = [pair for pair in pairs if id(pair.variable) in trainable]
+            if state := compiled.stored_state(file, type(model.optimizer).__name__, len(order)):
                 compiled.restore_state(model, state, order)
     return model
 

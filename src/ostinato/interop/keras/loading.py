@@ -107,7 +107,8 @@ def load_weights(model: keras.layers.Layer, path: Path) -> None:
         try:
             cast("keras.Model", model).load_weights(path)
         except Exception:
-            weights.assign(before)
+            for variable, value in before:
+                variable.assign(value)
             raise
     except ConfigError as error:
         raise ConfigError(f"{path} cannot be loaded into {model.name}: {error}") from error
@@ -166,9 +167,10 @@ def _load_of_keras_3(path: pathlib.Path, origin: Origin, *, compile: bool) -> ke
 
     def load(*, compile: bool) -> keras.Model:
         given = dict(origin.custom_objects)
-        return keras.models.load_model(
+        loaded = keras.models.load_model(
             path, custom_objects=given, safe_mode=origin.safe_mode, compile=compile
         )
+        return cast("keras.Model", loaded)
 
     if not compile:
         return load(compile=False)

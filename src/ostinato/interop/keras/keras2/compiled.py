@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from ostinato.errors import warn
+from ostinato.interop.keras.keras2.weights import Assignment
 from ostinato.interop.keras.origin import JsonObject, Origin
 from ostinato.interop.keras.sentences import describe_error
 
@@ -48,11 +49,16 @@ _OTHER_SLOTS = {
     ("Adadelta", "accum_var"): "accumulated_delta_var",
 }
 _NOT_SLOTS = ("learning_rate", "_lr", "current_loss_scale", "good_steps", "decay", "lr")
+# Before the name of a slot may stand its optimizer, and what counted the optimizers of the process.
+_OPTIMIZER = r"(training(_\d+)?/)?(\w+/)?"
 # A slot of Keras 2.3: its name, the number of the weight, and possibly another number to tell it from others.
-_NUMBERED = re.compile(
-    r"(training/)?(?P<optimizer>\w+)/(?P<slot>m|v|vhat|u|moment|accumulator|delta_accumulator)_\d+(_\d+)?"
+_NUMBERED = re.compile(_OPTIMIZER + r"(?P<slot>m|v|vhat|u|moment|accumulator|delta_accumulator)_\d+(_\d+)?")
+_UNNAMED = re.compile(_OPTIMIZER + r"Variable(_\d+)?")
+# A slot of Keras 3: the path of the weight, then its name.
+_AFTER_PATH = re.compile(
+    r".*_(?P<slot>velocity_hat|average_gradient|accumulated_grad|accumulated_delta_var|momentum|velocity|"
+    r"accumulator|norm)"
 )
-_UNNAMED = re.compile(r"(training/)?(?P<optimizer>\w+)/Variable(_\d+)?")
 # Options of optimizers that Keras 3 lacks and that do not change what they compute.
 _WITHOUT_EFFECT = ("jit_compile", "is_legacy_optimizer", "schedule_decay", "lr", "decay", "dynamic")
 # Losses and metrics that have another name in Keras 3. Its cosine similarity is a loss, as the proximity was.
@@ -114,7 +120,7 @@ def optimizer(entry: JsonObject, origin: Origin) -> keras.optimizers.Optimizer:
     if custom is not None:
         return kind.from_config(options)
     if kind is keras.optimizers.LossScaleOptimizer:
-        inner = options.get("inner_optimizer", options.get("optimizer"))
+        inner = options["inner_optimizer" if "inner_optimizer" in options else "optimizer"]
         return kind(optimizer(inner, origin), **_scaling(options))
     if "lr" in options:  # before Keras 2.3
         options.setdefault("learning_rate", options["lr"])
@@ -206,12 +212,13 @@ def _metric(config: Any) -> Any:
     return _metric(function["config"] if isinstance(function, dict) else function)
 
 
-def stored_state(file: h5py.File, kind: str) -> dict[str, list[np.ndarray]]:
+def stored_state(file: h5py.File, kind: str, count: int) -> dict[str, list[np.ndarray]]:
     """The optimizer's variables by slot, in the order of the trainable weights in the file.
 
     Args:
         file: the file of the model.
         kind: the class of the optimizer.
+        count: the number of trainable weights.
     """
     found: dict[str, list[np.ndarray]] = {}
     group = cast("h5py.Group | None", file.get("optimizer_weights"))
@@ -228,29 +235,30 @@ def stored_state(file: h5py.File, kind: str) -> dict[str, list[np.ndarray]]:
             slot = numbered["slot"]
             found.setdefault(_OTHER_SLOTS.get((kind, slot), _SLOTS[slot]), []).append(value)
             continue
+        if after_path := _AFTER_PATH.fullmatch(name):
+            found.setdefault(after_path["slot"], []).append(value)
+            continue
         parts = name.removeprefix("training/").split("/")
         # TensorFlow before 2.11 wrote Adam/gru/kernel/m, later ones write Adam/m/gru/kernel.
         slot = parts[-1] if len(parts) < 3 or parts[-1] in _SLOTS else parts[1]
         if slot not in _NOT_SLOTS:
             found.setdefault(_OTHER_SLOTS.get((kind, slot), _SLOTS.get(slot, slot)), []).append(value)
-    return found | _named(unnamed, kind)
+    found |= _named(unnamed, kind, count)
+    if all(value.shape == (1,) for value in found.get("velocity_hat", ())):
+        found.pop("velocity_hat", None)  # without AMSGrad Keras 2 stored placeholders
+    return found
 
 
-def _named(values: list[np.ndarray], kind: str) -> dict[str, list[np.ndarray]]:
+def _named(values: list[np.ndarray], kind: str, count: int) -> dict[str, list[np.ndarray]]:
     """Slots that Keras before 2.3 stored one after the other, without their names."""
     slots = _UNNAMED_SLOTS.get(kind, ())
-    if not values or not slots:
-        return {}
-    each, rest = divmod(len(values), len(slots))
-    if kind == "Adam" and not rest and all(value.shape == (1,) for value in values[2 * each :]):
-        slots = slots[:2]  # without AMSGrad the third one holds placeholders
-    elif kind == "Adam" and rest:
-        slots, each = slots[:2], len(values) // 2
-    return {slot: values[n * each : (n + 1) * each] for n, slot in enumerate(slots)}
+    return {
+        slot: values[n * count : (n + 1) * count] for n, slot in enumerate(slots) if len(values) > n * count
+    }
 
 
 def restore_state(
-    model: keras.Model, state: Mapping[str, Sequence[np.ndarray]], order: Sequence[keras.Variable]
+    model: keras.Model, state: Mapping[str, Sequence[np.ndarray]], order: Sequence[Assignment]
 ) -> None:
     """Gives the optimizer its saved state, or warns that it does not fit.
 
@@ -262,7 +270,10 @@ def restore_state(
     optimizer = model.optimizer
     optimizer.build(model.trainable_variables)
     places = {id(variable): n for n, variable in enumerate(model.trainable_variables)}
-    pairs = _pairs(optimizer, state, [places.get(id(variable), -1) for variable in order])
+    pairs = _pairs(optimizer, state, [places.get(id(each.variable), -1) for each in order])
+    if pairs is None:  # before 2.0.7 Keras sorted the weights by their names
+        by_name = sorted(order, key=lambda each: each.name)
+        pairs = _pairs(optimizer, state, [places.get(id(each.variable), -1) for each in by_name])
     if pairs is None:
         warn(
             f"the {type(optimizer).__name__} optimizer of the file keeps another state than that of Keras 3; "

@@ -34,7 +34,7 @@ class RNNWithConstants(keras.layers.RNN):
         sequences: tf.Tensor,
         initial_state: Any = None,
         mask: tf.Tensor | None = None,
-        training: bool | None = False,
+        training: bool = False,
         constants: Sequence[tf.Tensor] = (),
     ) -> Any:
         """Runs the cell over time.

@@ -14,10 +14,12 @@ import keras
 
 from ostinato.errors import ConfigError
 from ostinato.interop.keras.keras2.constants import RNNWithConstants
+from ostinato.interop.keras.keras2.operations import OperationCall
 from ostinato.interop.keras.origin import JsonObject
 
 Tensor = Any  # a keras.KerasTensor, or a structure of them
-MakeLayer = Callable[[JsonObject], keras.layers.Layer]
+Made = keras.layers.Layer | OperationCall
+MakeLayer = Callable[[JsonObject], Made]
 _CONSTANT = "_CONSTANT_VALUE"  # stands in a node for an input that is a number
 
 
@@ -51,7 +53,7 @@ class _Graph:
     """Layers by name, the calls of each that are still to come, and the outputs of those that were."""
 
     def __init__(self, config: JsonObject, make_layer: MakeLayer) -> None:
-        self._layers: dict[str, keras.layers.Layer] = {}
+        self._layers: dict[str, Made] = {}
         self._configs: dict[str, JsonObject] = {}
         self._waiting: dict[str, list] = {}
         self._outputs: dict[str, list[list[Tensor]]] = {entry["name"]: [] for entry in config["layers"]}
@@ -67,7 +69,8 @@ class _Graph:
         # For Keras 2, making a nested model was its first call.
         for name, call, *_ in self._references(config):
             if isinstance(self._layers.get(name), keras.Model):
-                self._first_calls[name] = min(call, self._first_calls.get(name, call))
+                known = self._first_calls.setdefault(name, call)
+                self._first_calls[name] = min(call, known)
 
     def call_all(self) -> None:
         """Calls all layers, each as soon as its inputs are there."""

@@ -7,6 +7,7 @@ import builtins
 import dis
 import marshal
 import types
+from typing import Any
 
 import keras
 import numpy as np
@@ -75,7 +76,7 @@ def _former_backend() -> dict[str, object]:
     }
 
 
-def _code(stored: object, name: object) -> tuple[types.CodeType, tuple | None]:
+def _code(stored: Any, name: object) -> tuple[types.CodeType, tuple | None]:
     """The code of a Python lambda, and the default values of its arguments."""
     try:
         text, defaults, closure = stored if isinstance(stored, list) else (stored, None, None)

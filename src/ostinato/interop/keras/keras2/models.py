@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import keras
 
@@ -27,7 +27,7 @@ def build(config: JsonObject, origin: Origin) -> keras.Model:
         return cast("keras.Model", make_layer(config, origin))
 
 
-def make_layer(entry: JsonObject, origin: Origin) -> keras.layers.Layer:
+def make_layer(entry: JsonObject, origin: Origin) -> Any:
     """The layer or model of an entry of a configuration."""
     name, config = classes.class_name(entry), entry.get("config")
     own = classes.own_class(entry, origin)

@@ -93,7 +93,7 @@ _STRUCTURAL: dict[str, Callable[..., Tensor]] = {
     "softmax": lambda x, axis=-1: ops.softmax(x, axis),
     "log_softmax": lambda x, axis=-1: ops.log_softmax(x, axis),
     "leaky_relu": lambda x, alpha=0.2: ops.leaky_relu(x, alpha),
-    "l2_normalize": lambda x, axis=None: ops.normalize(x, axis),
+    "l2_normalize": lambda x, axis=-1: ops.normalize(x, axis),
     "bias_add": lambda x, bias: ops.add(x, bias),
     "identity": lambda x: x,
     "stop_gradient": lambda x: ops.stop_gradient(x),

@@ -61,6 +61,8 @@ def convert(entry: JsonObject, kind: type, origin: Origin) -> JsonObject:
             (options[key],) = options[key]
     if isinstance(options.get("dtype"), dict):
         options["dtype"] = _policy(options["dtype"])
+    elif isinstance(options.get("dtype"), str) and "int" in options["dtype"]:
+        del options["dtype"]  # before Keras 2.1 that of an Embedding was its input's
     for key in ("activation", "recurrent_activation"):
         if key in options:
             options[key] = activation(options[key])
@@ -129,6 +131,10 @@ def _part(
             config = {name: each for name, each in config.items() if name != "dtype"}
         if isinstance(config, dict) and config.get("distribution") == "normal":  # before Keras 2.2.3
             config["distribution"] = "truncated_normal"
+        if isinstance(config, dict) and config.get("minval", 0) >= config.get(
+            "maxval", 1
+        ):  # a range of one number
+            value, config = {"class_name": "Constant"}, {"value": config["minval"]}
         value = {**value, "config": config}
     try:
         return get(value)

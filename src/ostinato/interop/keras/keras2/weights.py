@@ -33,12 +33,17 @@ class Stored(NamedTuple):
     values: list[np.ndarray]
 
 
-Assignment = tuple[keras.Variable, np.ndarray]
+class Assignment(NamedTuple):
+    """A variable of a model, its value in a file, and its name there."""
+
+    variable: keras.Variable
+    value: np.ndarray
+    name: str
 
 
 def has_layers(file: h5py.File) -> bool:
     """Whether a file has weights layer by layer, as Keras 2 stored them; `.weights.h5` of Keras 3 has not."""
-    return _names(_group(file), "layer_names") is not None
+    return _names(group(file), "layer_names") is not None
 
 
 def read(file: h5py.File) -> list[Stored]:
@@ -47,13 +52,13 @@ def read(file: h5py.File) -> list[Stored]:
     Raises:
         ConfigError: it has no weights as Keras stores them.
     """
-    group = _group(file)
-    layers = _names(group, "layer_names")
+    holder = group(file)
+    layers = _names(holder, "layer_names")
     if layers is None:
         raise ConfigError(f"{file.filename} has no weights of layers, as save_weights of Keras 2 writes them")
-    stored = [_stored(cast("h5py.Group", group[name]), name) for name in layers]
-    if _TOP_LEVEL in group:
-        stored.append(_stored(cast("h5py.Group", group[_TOP_LEVEL]), _TOP_LEVEL))
+    stored = [_stored(cast("h5py.Group", holder[name]), name) for name in layers]
+    if _TOP_LEVEL in holder:
+        stored.append(_stored(cast("h5py.Group", holder[_TOP_LEVEL]), _TOP_LEVEL))
     return [each for each in stored if each.values]
 
 
@@ -87,11 +92,11 @@ def assignments(model: keras.Model, stored: Sequence[Stored]) -> list[Assignment
 
 def assign(pairs: Iterable[Assignment]) -> None:
     """Gives the variables their values, once all of them were found."""
-    for variable, value in pairs:
+    for variable, value, _ in pairs:
         variable.assign(value)
 
 
-def _group(file: h5py.File) -> h5py.Group:
+def group(file: h5py.File) -> h5py.Group:
     """What holds the layers: a file of weights does itself."""
     return cast("h5py.Group", file["model_weights"]) if "model_weights" in file else file
 
@@ -151,7 +156,7 @@ def _paired(name: str, variables: Sequence[keras.Variable], stored: Stored) -> l
             f"the weights of the layer '{name}' must have the shapes {_listed(shapes)}, got {_listed(found)} "
             f"in '{stored.layer}'"
         )
-    return list(zip(variables, stored.values, strict=True))
+    return [Assignment(*each) for each in zip(variables, stored.values, stored.names, strict=True)]
 
 
 def _of_nested(model: keras.Model, stored: Stored) -> list[Assignment]:
@@ -172,13 +177,18 @@ def _of_nested(model: keras.Model, stored: Stored) -> list[Assignment]:
             return [pair for layer in layers for pair in _of_layer(layer, by_layer[layer.name])]
     trainable = [(layer, len(layer.trainable_weights)) for layer in layers]
     others = [(layer, len(_weights(layer)) - len(layer.trainable_weights)) for layer in layers]
-    values, parts = list(stored.values), {layer.name: [] for layer in layers}
+    if sum(count for _, count in (*trainable, *others)) != len(stored.values):
+        raise ConfigError(
+            f"the model '{model.name}' must have {sum(map(len, map(_weights, layers)))} weights, got "
+            f"{len(stored.values)} in '{stored.layer}'"
+        )
+    parts = {layer.name: Stored(layer.name, [], []) for layer in layers}
+    start = 0
     for layer, count in (*trainable, *others):
-        parts[layer.name] += values[:count]
-        del values[:count]
-    if values:
-        raise ConfigError(f"the file has more weights for the model '{model.name}' than it has layers")
-    return [pair for layer in layers for pair in _of_layer(layer, Stored(layer.name, [], parts[layer.name]))]
+        parts[layer.name].names.extend(stored.names[start : start + count])
+        parts[layer.name].values.extend(stored.values[start : start + count])
+        start += count
+    return [pair for layer in layers for pair in _of_layer(layer, parts[layer.name])]
 
 
 def _count(values: Sequence[np.ndarray], layer: keras.layers.Layer) -> bool:
