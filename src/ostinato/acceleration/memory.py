@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 import keras
 
 from ostinato.acceleration.accelerate import accelerate, to_keras
-from ostinato.acceleration.inputs import Shape, make_inputs
+from ostinato.acceleration.inputs import Shape, make_inputs, pack_inputs
 from ostinato.acceleration.timing import VARIANTS, compile_pass, prepare
 from ostinato.interop.keras.loading import Source
 from ostinato.wording import shortened
@@ -88,7 +88,8 @@ def _memory_of_pass(path: str, shapes: Sequence[Shape], kind: str, variant: str)
         variant: "keras" or "ostinato".
     """
     model = cast("keras.Model", to_keras(path))
-    x, y, _ = prepare(model, make_inputs(model, shapes), kind)
+    x = pack_inputs(model, make_inputs(model, shapes))
+    y, _ = prepare(model, x, kind)
     model = cast("keras.Model", (accelerate if variant == "ostinato" else to_keras)(model))
     run = compile_pass(kind, model, model.trainable_variables, x, y)
     run.trace()
