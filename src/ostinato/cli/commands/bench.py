@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,32 +27,37 @@ def command() -> Command:
     return click_command(bench)
 
 
+Batches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--batch",
+        metavar="N,…",
+        help="Batches to measure at, divided by commas, or one for each time the flag is given.",
+        show_default=_BATCHES,
+    ),
+]
+Length = Annotated[
+    int | None,
+    typer.Option(min=1, help="Time steps where the model leaves them open.", show_default=str(_LENGTH)),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="BATCH,TIME,…",
+        help="Shape of the model's input, batch included, for example 32,100,8; once for each input. "
+        "Then only this is measured.",
+    ),
+]
+
+
 def bench(
     model: Annotated[
         Path, typer.Argument(help="A model saved by Keras, .keras or .h5; it is read, never changed.")
     ],
-    batches: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--batch",
-            metavar="N,…",
-            help="Batches to measure at, divided by commas, or one for each time the flag is given.",
-            show_default=_BATCHES,
-        ),
-    ] = None,
-    length: Annotated[
-        int | None,
-        typer.Option(min=1, help="Time steps where the model leaves them open.", show_default=str(_LENGTH)),
-    ] = None,
-    shapes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            metavar="BATCH,TIME,…",
-            help="Shape of the model's input, batch included, for example 32,100,8; once for each input. "
-            "Then only this is measured.",
-        ),
-    ] = None,
+    batches: Batches = None,
+    length: Length = None,
+    shapes: Shapes = None,
     train: Annotated[
         bool,
         typer.Option("--train", help="Also measure training: the loss and its gradients for all weights."),
@@ -105,22 +110,11 @@ def bench(
     with shown_progress() as progress, warnings.catch_warnings():
         # Keras warns of optimizers that it cannot restore; no figure here depends on them.
         warnings.simplefilter("ignore", UserWarning)
+        how: dict[str, Any] = {"training": train, "rounds": rounds, "memory": memory, "on_progress": progress}
         if sizes:
-            found = [
-                compare.compare(
-                    model, sizes, training=train, rounds=rounds, memory=memory, on_progress=progress
-                )
-            ]
+            found = [compare.compare(model, sizes, **how)]
         else:
-            found = compare.compare_batches(
-                model,
-                at,
-                length=length or _LENGTH,
-                training=train,
-                rounds=rounds,
-                memory=memory,
-                on_progress=progress,
-            )
+            found = compare.compare_batches(model, at, length=length or _LENGTH, **how)
     if as_json:
         objects = [compare.finite(each._asdict()) for each in found]
         print(json.dumps(objects[0] if sizes or len(set(at)) == 1 else objects))
