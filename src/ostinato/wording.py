@@ -56,11 +56,12 @@ def print_table(table: "Table", console: "Console", wraps: Collection[str] = ())
         console: where to print it.
         wraps: the headings of the columns whose texts may go on in the next line.
     """
+    from rich.cells import cell_len
     from rich.measure import Measurement
 
     for column in table.columns:
         column.no_wrap = column.header not in wraps
-        cells = [len(str(cell)) for cell in (column.header, *column.cells)]
+        cells = [cell_len(str(cell)) for cell in (column.header, *column.cells)]
         column.min_width = max(cells) if column.no_wrap else min(_WRAPPED_WIDTH, max(cells))
     width = console.width
     # The measurement of a table is at most as wide as the console.

@@ -205,7 +205,8 @@ def _compare(
     found: dict[tuple[Shape, ...], Comparison] = {}
     for number, (given, batch, time) in enumerate(wanted):
         what = f"batch {batch}: " if len(wanted) > 1 else ""
-        tell(f"{what}compiling", each * number, total)
+        if number:
+            tell(f"{what}compiling", each * number, total)
         inputs = make_inputs(stock, given, batch=batch, time=time)
         shapes = tuple(map(shape_of, inputs))
         if shapes in found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -68,7 +69,8 @@ def _measure_in_process(request: Mapping[str, object]) -> _Memory | str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last_line = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
-        return f"memory could not be measured in a process of its own: {shortened(last_line)}"
+        sentence = re.sub(r"^[\w.]+(?:Error|Exception): ", "", last_line)
+        return f"memory could not be measured in a process of its own: {shortened(sentence)}"
     return _Memory(**json.loads(done.stdout.splitlines()[-1]))
 
 
