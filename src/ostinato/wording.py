@@ -2,7 +2,12 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def shown(name: str) -> str:
@@ -22,6 +27,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+_WRAPPED_WIDTH = 30
+"""The least width of a column of a table whose texts may go on in the next line."""
 _WORD = re.compile(r"(?:(?<!\w)(['\"`])[^'\"`\n]*\1(?!\w)|\S)+")
 
 
@@ -39,6 +46,29 @@ def shortened(sentence: str, at_most: int = 200) -> str:
         end = word.end()
     kept = sentence[: min(end, 2 * at_most)]
     return kept if kept == sentence else f"{kept.rstrip(' ,;:')}…"
+
+
+def print_table(table: "Table", console: "Console", wraps: Collection[str] = ()) -> None:
+    """Prints a table without cutting a cell: it becomes wider than a narrow console.
+
+    Args:
+        table: the table.
+        console: where to print it.
+        wraps: the headings of the columns whose texts may go on in the next line.
+    """
+    from rich.cells import cell_len
+    from rich.measure import Measurement
+
+    for column in table.columns:
+        column.no_wrap = column.header not in wraps
+        cells = [cell_len(str(cell)) for cell in (column.header, *column.cells)]
+        column.min_width = max(cells) if column.no_wrap else min(_WRAPPED_WIDTH, max(cells))
+    width = console.width
+    # The measurement of a table is at most as wide as the console.
+    console.width = 10_000
+    console.width = max(width, Measurement.get(console, console.options, table).minimum)
+    console.print(table)
+    console.width = width
 
 
 # What was meant: the same name in another case, a synonym, or a typo.

@@ -8,7 +8,7 @@ import pytest
 
 from ostinato.acceleration import timing
 from ostinato.acceleration.accelerate import accelerate
-from ostinato.acceleration.compare import compare
+from ostinato.acceleration.compare import compare, compare_batches
 from ostinato.acceleration.inputs import make_inputs
 from ostinato.engines import native
 from ostinato.errors import ConfigError
@@ -22,6 +22,7 @@ layers = keras.layers
 def short_turns(monkeypatch):
     """How exact a time is does not matter here."""
     monkeypatch.setattr(timing, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "RUNS", 3)
 
 
 def small(*, features: int = 3, loss: str | None = None) -> keras.Model:
@@ -55,6 +56,55 @@ def test_gradients_are_of_the_compiled_loss(loss):
     assert figures.loss == loss
     assert figures.training_ratio == figures.training_keras_ms / figures.training_ostinato_ms > 0
     assert figures.gradient_difference < 1e-3
+
+
+def test_every_figure_says_how_many_runs_stand_behind_it(monkeypatch):
+    monkeypatch.setattr(timing, "RUNS", 10)
+    figures = quick(small(), [(2, 5, 3)], training=True, rounds=3)
+    for of_pass in ("forward_keras", "forward_ostinato", "training_keras", "training_ostinato"):
+        assert getattr(figures, f"{of_pass}_runs") == 12  # at least ten, in three equal turns
+        assert 0 < getattr(figures, f"{of_pass}_ms") <= getattr(figures, f"{of_pass}_p99_ms")
+    monkeypatch.setattr(timing, "LONGEST_SECONDS", 0.0)
+    assert quick(small(), [(2, 5, 3)], rounds=3).forward_keras_runs == 3
+
+
+def test_several_batches_are_compared():
+    told = []
+    found = compare_batches(
+        small(), [4, 1, 4], length=6, rounds=1, memory=False, on_progress=lambda *step: told.append(step)
+    )
+    assert [(each.batch, each.inputs) for each in found] == [(4, "4,6,3"), (1, "1,6,3")]
+    for figures in found:
+        assert figures.forward_ratio == figures.forward_keras_ms / figures.forward_ostinato_ms
+        assert figures.output_difference < 1e-5
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert {total for _, _, total in told} == {told[-1][1]}
+    with pytest.raises(ConfigError, match="batches and length must be at least 1"):
+        compare_batches(small(), [0])
+
+
+def test_a_model_that_fixes_its_batch_is_compared_once():
+    model = keras.Sequential([keras.Input((4, 3), batch_size=2), layers.LSTM(4)])
+    [figures] = compare_batches(model, rounds=1, memory=False)
+    assert (figures.batch, figures.inputs) == (2, "2,4,3")
+
+
+@pytest.mark.parametrize(
+    ("values", "p50", "p99"),
+    [
+        ([7.0], 7, 7),
+        ([1.0, 2.0], 1, 2),
+        ([3.0, 1.0, 2.0], 2, 3),
+        (range(100, 0, -1), 50, 99),
+        (range(1, 102), 51, 100),
+        (range(1, 201), 100, 198),
+        (range(1, 100), 50, 99),
+    ],
+)
+def test_percentiles_are_by_the_nearest_rank(values, p50, p99):
+    assert timing.percentile(list(values), 50) == p50
+    assert timing.percentile(list(values), 99) == p99
+    assert timing.summarize(list(values)) == (1e3 * p50, 1e3 * p99, len(values))
 
 
 def test_without_a_loss_gradients_are_of_the_mean_square():
@@ -93,8 +143,9 @@ def test_a_layer_the_native_engine_lacks_is_told_with_its_reason():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured on Linux only")
 def test_memory_is_that_of_processes_of_their_own():
-    figures = quick(small(), [(2, 5, 3)], memory=True)
+    figures, of_one = compare_batches(small(), [2, 1], length=5, rounds=1)
     assert (figures.memory_of, figures.memory_note) == ("forward", "")
+    assert (of_one.memory_of, of_one.keras_peak_mib) == (None, None)  # only of the largest batch
     for extra, peak in (
         (figures.keras_extra_mib, figures.keras_peak_mib),
         (figures.ostinato_extra_mib, figures.ostinato_peak_mib),

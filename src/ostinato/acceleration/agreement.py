@@ -15,14 +15,11 @@ import tensorflow as tf
 
 from ostinato.acceleration.copying import TRACED, ModelCopy
 from ostinato.acceleration.inputs import (
+    Batch,
     Nested,
-    OpenShape,
     compute_loss,
-    declares_inputs,
-    fill_shape,
-    make_inputs,
+    make_batch,
     make_targets,
-    pack_inputs,
 )
 from ostinato.acceleration.randomness import seeded
 from ostinato.errors import ConfigError
@@ -53,13 +50,6 @@ class Results(NamedTuple):
     outputs: list[np.ndarray]
     loss: list[np.ndarray]
     gradients: list[np.ndarray]
-
-
-class Batch(NamedTuple):
-    """A made-up batch: the arguments of a call of a model."""
-
-    arguments: tuple[Nested, ...]
-    options: dict[str, Nested]
 
 
 def check_configurations(copied: ModelCopy) -> None:
@@ -118,7 +108,7 @@ def run_on_made_up_batch(
     why_not = ""
     for size in _SIZES:
         try:
-            batch = _make_batch(model, *size)
+            batch = make_batch(model, *size)
         except Exception as error:
             return None, None, describe_error(error)
         if batch is None:
@@ -128,44 +118,6 @@ def run_on_made_up_batch(
         except Exception as error:  # a model may raise anything
             why_not = f"it does not run on a made-up batch ({describe_error(error)})"
     return None, None, why_not
-
-
-def _make_batch(model: keras.layers.Layer, batch: int, time: int) -> Batch | None:
-    """A batch with these sizes where the model leaves them open; None if it does not declare its inputs."""
-    if declares_inputs(model):
-        inputs = make_inputs(model, batch=batch, time=time)
-        return Batch((pack_inputs(model, inputs),), {})
-    built_for = dict(getattr(model, "_build_shapes_dict", None) or {})
-    built_for = {name: shape for name, shape in built_for.items() if shape is not None}
-    if not built_for:
-        return None
-    shapes = [fill_shape(shape, batch, time) for shape in _shapes(built_for)]
-    inputs = iter(make_inputs(model, shapes))
-    arguments = {name: _replace_shapes(shape, inputs) for name, shape in built_for.items()}
-    first, *others = arguments.items()
-    return Batch((first[1],), {name.removesuffix("_shape"): value for name, value in others})
-
-
-def _is_shape(thing: object) -> bool:
-    return isinstance(thing, tuple | list) and all(size is None or isinstance(size, int) for size in thing)
-
-
-def _shapes(structure: Nested) -> Iterator[OpenShape]:
-    """The shapes in a structure of shapes."""
-    if _is_shape(structure):
-        yield tuple(structure)
-    else:
-        for part in structure.values() if isinstance(structure, dict) else structure:
-            yield from _shapes(part)
-
-
-def _replace_shapes(structure: Nested, inputs: Iterator[tf.Tensor]) -> Nested:
-    """A structure of shapes with the next input in place of each shape."""
-    if _is_shape(structure):
-        return next(inputs)
-    if isinstance(structure, dict):
-        return {name: _replace_shapes(part, inputs) for name, part in structure.items()}
-    return [_replace_shapes(part, inputs) for part in structure]
 
 
 def run(

@@ -8,30 +8,42 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import keras
 import numpy as np
 
 from ostinato.acceleration.accelerate import accelerate, to_keras
 from ostinato.acceleration.agreement import NEGLIGIBLE, absolute_differences, dense_array
-from ostinato.acceleration.inputs import Nested, Shape, comma_separated, make_inputs, shape_of
+from ostinato.acceleration.inputs import (
+    BATCH,
+    TIME,
+    Nested,
+    Shape,
+    comma_separated,
+    make_inputs,
+    pack_inputs,
+    shape_of,
+)
 from ostinato.acceleration.memory import measure_memory
+from ostinato.acceleration.progress import Progress
 from ostinato.acceleration.timing import (
     VARIANTS,
     CompiledPass,
     PassKey,
+    Timing,
     compile_pass,
-    measure_milliseconds,
     prepare,
+    time_passes,
 )
 from ostinato.engines import choose
 from ostinato.errors import ConfigError, OstinatoError
 from ostinato.interop.keras.loading import Source
 from ostinato.interop.keras.sentences import describe_error
 
-Progress = Callable[[str, int, int], None]
+BATCHES = (1, 8, 32)
+"""The batches that `compare_batches` measures where none are given."""
 
 
 class Comparison(NamedTuple):
@@ -40,16 +52,21 @@ class Comparison(NamedTuple):
     Attributes:
         model: the file, or the model's name.
         inputs: the shape of each input, as in "32,100,8"; several are separated by spaces.
+        batch: the first size of the first input.
         recurrent_layers: number of layers that `ostinato.accelerate` replaces.
         native_layers: number of these that the native engine runs; Keras' loop runs the others.
         engine_note: why the native engine does not run the first of the others; empty without others.
-        rounds: how often each was timed.
-        forward_keras_ms, forward_ostinato_ms: milliseconds of `model(inputs, training=False)`.
-        forward_ratio: how many times faster the accelerated model is.
+        rounds: in how many rounds they were timed, in turn.
+        forward_keras_ms, forward_ostinato_ms: milliseconds of `model(inputs, training=False)`: the median of
+            its single runs.
+        forward_keras_p99_ms, forward_ostinato_p99_ms: the time that 99 of 100 runs did not exceed, by the
+            nearest rank; of fewer than 100 runs, the slowest.
+        forward_keras_runs, forward_ostinato_runs: how many runs stand behind these.
+        forward_ratio: how many times faster the accelerated model is, by the medians.
         output_difference: the largest absolute difference between their outputs.
         loss: the loss that gradients are taken of: the compiled one, or the mean square of the outputs.
         training_keras_ms, training_ostinato_ms: milliseconds of the loss and its gradients for all weights,
-            at `training=True`, without the optimizer.
+            at `training=True`, without the optimizer; and likewise the other figures of training.
         training_ratio: how many times faster that is.
         gradient_difference: over all weights, the largest difference between their gradients, divided by the
             largest gradient of that weight, or by a thousandth of the model's largest if that is more.
@@ -62,17 +79,26 @@ class Comparison(NamedTuple):
 
     model: str
     inputs: str
+    batch: int
     recurrent_layers: int
     native_layers: int
     engine_note: str
     rounds: int
     forward_keras_ms: float
+    forward_keras_p99_ms: float
+    forward_keras_runs: int
     forward_ostinato_ms: float
+    forward_ostinato_p99_ms: float
+    forward_ostinato_runs: int
     forward_ratio: float
     output_difference: float
     loss: str | None = None
     training_keras_ms: float | None = None
+    training_keras_p99_ms: float | None = None
+    training_keras_runs: int | None = None
     training_ostinato_ms: float | None = None
+    training_ostinato_p99_ms: float | None = None
+    training_ostinato_runs: int | None = None
     training_ratio: float | None = None
     gradient_difference: float | None = None
     memory_of: str | None = None
@@ -102,7 +128,7 @@ def compare(
         shapes: of each input, batch included; by default the model's own with a batch of 32 and 100 time
             steps where it leaves them open.
         training: whether to measure forward and backward too.
-        rounds: how often to time each.
+        rounds: how often each has its turn; see `ostinato.acceleration.timing` for how long one takes.
         memory: whether to measure memory too, in two processes that load the model again.
         on_progress: called with what is being done, steps done and steps in all.
 
@@ -115,32 +141,99 @@ def compare(
         >>> compare(model, [(4, 20, 8)], rounds=1, memory=False).recurrent_layers
         1
     """
+    wanted = [_Wanted(shapes, BATCH, TIME)]
+    [found] = _compare(model, wanted, training, rounds, memory, on_progress)
+    return found
+
+
+def compare_batches(
+    model: Source,
+    batches: Sequence[int] = BATCHES,
+    *,
+    length: int = TIME,
+    training: bool = False,
+    rounds: int = 7,
+    memory: bool = True,
+    on_progress: Progress | None = None,
+) -> list[Comparison]:
+    """Compares a model as `compare` does, at several batches; memory is measured at the largest only.
+
+    Args:
+        model: as for `compare`.
+        batches: the batches. A model that fixes its batch is compared once, at that.
+        length: the time steps where the model leaves them open.
+        training, rounds, memory, on_progress: as for `compare`.
+
+    Raises:
+        ConfigError: as for `compare`; or a batch or the length is below 1, or there is no batch.
+    """
+    if not batches or min(*batches, length, 1) < 1:
+        raise ConfigError(f"batches and length must be at least 1, got {list(batches)} and {length}")
+    wanted = [_Wanted((), batch, length) for batch in dict.fromkeys(batches)]
+    return _compare(model, wanted, training, rounds, memory, on_progress)
+
+
+class _Wanted(NamedTuple):
+    """The inputs to compare on: their shapes, or the sizes where the model leaves them open."""
+
+    shapes: Sequence[Sequence[int]]
+    batch: int
+    time: int
+
+
+def _compare(
+    model: Source,
+    wanted: Sequence[_Wanted],
+    training: bool,
+    rounds: int,
+    memory: bool,
+    on_progress: Progress | None,
+) -> list[Comparison]:
+    """The comparisons on all inputs that are wanted, without those of the same shapes."""
     if rounds < 1:
         raise ConfigError(f"rounds must be at least 1, got {rounds}")
     tell = on_progress or (lambda what, done, total: None)
     kinds = ("forward", "training") if training else ("forward",)
-    total = 1 + rounds * len(kinds) + (len(VARIANTS) if memory else 0)
+    each = 1 + rounds * len(kinds)
+    total = each * len(wanted) + (len(VARIANTS) if memory else 0)
     tell("compiling", 0, total)
     stock = cast("keras.Model", to_keras(model))
     if not _recurrent_layers(stock):
         name = stock.name if isinstance(model, keras.Model) else model
         raise ConfigError(f"the model {name} has no SimpleRNN, GRU or LSTM layer, so nothing to accelerate")
-    inputs = make_inputs(stock, shapes)
-    input_shapes = [shape_of(tensor) for tensor in inputs]
-    with _naming_shapes(input_shapes):
-        x, y, loss = prepare(stock, inputs, kinds[-1])
-        accelerated = cast("keras.Model", accelerate(stock))
-        passes = _passes(stock, accelerated, kinds, x, y)
-    results = {key: [dense_array(each) for each in run()] for key, run in passes.items()}
-    ms = measure_milliseconds(passes, rounds, lambda what, done: tell(what, 1 + done, total))
-    figures: dict[str, object] = _training_figures(loss, results, ms) if training else {}
+    accelerated: keras.Model | None = None
+    found: dict[tuple[Shape, ...], Comparison] = {}
+    for number, (given, batch, time) in enumerate(wanted):
+        what = f"batch {batch}: " if len(wanted) > 1 else ""
+        if number:
+            tell(f"{what}compiling", each * number, total)
+        inputs = make_inputs(stock, given, batch=batch, time=time)
+        shapes = tuple(map(shape_of, inputs))
+        if shapes in found:
+            continue
+        with _naming_shapes(shapes):
+            x = pack_inputs(stock, inputs)
+            y, loss = prepare(stock, x, kinds[-1])
+            accelerated = accelerated or cast("keras.Model", accelerate(stock))
+            passes = _passes(stock, accelerated, kinds, x, y)
+            results = {key: [dense_array(each) for each in run()] for key, run in passes.items()}
+
+        def step(now: str, done: int, what: str = what, before: int = each * number + 1) -> None:
+            tell(f"{what}{now}", before + done, total)
+
+        timings = time_passes(passes, rounds, step)
+        comparison = _forward_comparison(model, accelerated, shapes, rounds, results, timings)
+        figures = _training_figures(loss, results, timings) if training else {}
+        found[shapes] = comparison._replace(**figures)
     if memory:
-        figures |= measure_memory(
-            model, input_shapes, kinds[-1], lambda what, done: tell(what, total - len(VARIANTS) + done, total)
+        largest = max(found, key=lambda shapes: found[shapes].batch)
+        before = total - len(VARIANTS)
+        figures = measure_memory(
+            model, largest, kinds[-1], lambda what, done: tell(what, before + done, total)
         )
+        found[largest] = found[largest]._replace(**figures)
     tell("done", total, total)
-    forward = _forward_comparison(model, accelerated, input_shapes, rounds, results, ms)
-    return forward._replace(**figures)
+    return list(found.values())
 
 
 def _forward_comparison(
@@ -149,38 +242,43 @@ def _forward_comparison(
     shapes: Sequence[Shape],
     rounds: int,
     results: Mapping[PassKey, list[np.ndarray]],
-    ms: Mapping[PassKey, float],
+    timings: Mapping[PassKey, Timing],
 ) -> Comparison:
     """A comparison without the figures of training and memory."""
     layers = _recurrent_layers(accelerated)
     choices = [choose(getattr(layer, "engine", "keras"), layer) for layer in layers]
-    return Comparison(
-        model=model.name if isinstance(model, keras.Model) else str(model),
-        inputs=" ".join(map(comma_separated, shapes)),
-        recurrent_layers=len(layers),
-        native_layers=sum(choice.engine == "native" for choice in choices),
-        engine_note=next((choice.reason for choice in choices if choice.engine != "native"), ""),
-        rounds=rounds,
-        forward_keras_ms=ms["forward", "keras"],
-        forward_ostinato_ms=ms["forward", "ostinato"],
-        forward_ratio=ms["forward", "keras"] / ms["forward", "ostinato"],
-        output_difference=_absolute_difference(*(results["forward", variant] for variant in VARIANTS)),
-    )
+    facts: dict[str, Any] = {
+        "model": model.name if isinstance(model, keras.Model) else str(model),
+        "inputs": " ".join(map(comma_separated, shapes)),
+        "batch": shapes[0][0] if shapes[0] else 1,
+        "recurrent_layers": len(layers),
+        "native_layers": sum(choice.engine == "native" for choice in choices),
+        "engine_note": next((choice.reason for choice in choices if choice.engine != "native"), ""),
+        "rounds": rounds,
+        "output_difference": _absolute_difference(*(results["forward", variant] for variant in VARIANTS)),
+    }
+    return Comparison(**facts, **_times("forward", timings))
 
 
 def _training_figures(
-    loss: str, results: Mapping[PassKey, list[np.ndarray]], ms: Mapping[PassKey, float]
-) -> dict[str, object]:
+    loss: str, results: Mapping[PassKey, list[np.ndarray]], timings: Mapping[PassKey, Timing]
+) -> dict[str, Any]:
     """The fields about training of a `Comparison`."""
     # The first result of a training pass is the loss.
     gradients = [results["training", variant][1:] for variant in VARIANTS]
-    return {
-        "loss": loss,
-        "training_keras_ms": ms["training", "keras"],
-        "training_ostinato_ms": ms["training", "ostinato"],
-        "training_ratio": ms["training", "keras"] / ms["training", "ostinato"],
-        "gradient_difference": _relative_difference(*gradients),
-    }
+    difference = _relative_difference(*gradients)
+    return {"loss": loss, "gradient_difference": difference, **_times("training", timings)}
+
+
+def _times(kind: str, timings: Mapping[PassKey, Timing]) -> dict[str, Any]:
+    """The fields about the time of a pass of a `Comparison`."""
+    found: dict[str, Any] = {}
+    for variant in VARIANTS:
+        timing = timings[kind, variant]
+        found[f"{kind}_{variant}_ms"] = timing.p50_ms
+        found[f"{kind}_{variant}_p99_ms"] = timing.p99_ms
+        found[f"{kind}_{variant}_runs"] = timing.runs
+    return {**found, f"{kind}_ratio": found[f"{kind}_keras_ms"] / found[f"{kind}_ostinato_ms"]}
 
 
 def _recurrent_layers(model: keras.Model) -> list[keras.layers.RNN]:

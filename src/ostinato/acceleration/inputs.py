@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -53,14 +53,62 @@ def make_inputs(
         wanted = _with_shapes(declared, shapes or [fill_shape(each.shape, batch, time) for each in declared])
     random = np.random.default_rng(SEED)
     return [
-        _make_texts(random, shape, model) if dtype == "string" else _make_numbers(random, shape, dtype, ids)
+        _make_texts(random, shape, model) if dtype == "string" else make_numbers(random, shape, dtype, ids)
         for shape, dtype, ids in wanted
     ]
 
 
-def declares_inputs(model: keras.layers.Layer) -> bool:
-    """Whether a model says what its inputs are."""
-    return _declared_inputs(model) is not None
+class Batch(NamedTuple):
+    """A made-up batch: the arguments of a call of a model."""
+
+    arguments: tuple[Nested, ...]
+    options: dict[str, Nested]
+
+
+def make_batch(model: keras.layers.Layer, batch: int, time: int, *, as_built: bool = True) -> Batch | None:
+    """A batch with these sizes where the model leaves them open; None if it does not declare its inputs.
+
+    Args:
+        model: a Keras model or layer.
+        batch, time: the sizes.
+        as_built: whether a model that does not declare its inputs, but remembers for which shapes it was
+            built, gets the number of rows it was built for; otherwise it gets `batch`.
+    """
+    if _declared_inputs(model) is not None:
+        inputs = make_inputs(model, batch=batch, time=time)
+        return Batch((pack_inputs(model, inputs),), {})
+    built_for = dict(getattr(model, "_build_shapes_dict", None) or {})
+    built_for = {name: shape for name, shape in built_for.items() if shape is not None}
+    if not built_for:
+        return None
+    shapes = list(_shapes(built_for))
+    shapes = shapes if as_built else [(None, *shape[1:]) for shape in shapes]
+    inputs = iter(make_inputs(model, [fill_shape(shape, batch, time) for shape in shapes]))
+    arguments = {name: _replace_shapes(shape, inputs) for name, shape in built_for.items()}
+    first, *others = arguments.items()
+    return Batch((first[1],), {name.removesuffix("_shape"): value for name, value in others})
+
+
+def _is_shape(thing: object) -> bool:
+    return isinstance(thing, tuple | list) and all(size is None or isinstance(size, int) for size in thing)
+
+
+def _shapes(structure: Nested) -> Iterator[OpenShape]:
+    """The shapes in a structure of shapes."""
+    if _is_shape(structure):
+        yield tuple(structure)
+    else:
+        for part in structure.values() if isinstance(structure, dict) else structure:
+            yield from _shapes(part)
+
+
+def _replace_shapes(structure: Nested, inputs: Iterator[tf.Tensor]) -> Nested:
+    """A structure of shapes with the next input in place of each shape."""
+    if _is_shape(structure):
+        return next(inputs)
+    if isinstance(structure, dict):
+        return {name: _replace_shapes(part, inputs) for name, part in structure.items()}
+    return [_replace_shapes(part, inputs) for part in structure]
 
 
 class _Input(NamedTuple):
@@ -133,7 +181,10 @@ def fill_shape(shape: OpenShape, batch: int, time: int) -> Shape:
     return tuple(default if size is None else size for size, default in zip(shape, defaults, strict=False))
 
 
-def _make_numbers(random: np.random.Generator, shape: Shape, dtype: str, ids: IdRange | None) -> tf.Tensor:
+def make_numbers(
+    random: np.random.Generator, shape: Shape, dtype: str, ids: IdRange | None = None
+) -> tf.Tensor:
+    """Ids in a range; or standard normal numbers, zeros and ones of integers, and only True."""
     if ids is not None:
         return tf.cast(random.integers(*ids, size=shape), dtype)
     if dtype == "bool":

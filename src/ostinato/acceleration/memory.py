@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import NamedTuple, cast
 import keras
 
 from ostinato.acceleration.accelerate import accelerate, to_keras
-from ostinato.acceleration.inputs import Shape, make_inputs
+from ostinato.acceleration.inputs import Shape, make_inputs, pack_inputs
 from ostinato.acceleration.timing import VARIANTS, compile_pass, prepare
 from ostinato.interop.keras.loading import Source
 from ostinato.wording import shortened
@@ -68,7 +69,8 @@ def _measure_in_process(request: Mapping[str, object]) -> _Memory | str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last_line = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
-        return f"memory could not be measured in a process of its own: {shortened(last_line)}"
+        sentence = re.sub(r"^[\w.]+(?:Error|Exception): ", "", last_line)
+        return f"memory could not be measured in a process of its own: {shortened(sentence)}"
     return _Memory(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -88,7 +90,8 @@ def _memory_of_pass(path: str, shapes: Sequence[Shape], kind: str, variant: str)
         variant: "keras" or "ostinato".
     """
     model = cast("keras.Model", to_keras(path))
-    x, y, _ = prepare(model, make_inputs(model, shapes), kind)
+    x = pack_inputs(model, make_inputs(model, shapes))
+    y, _ = prepare(model, x, kind)
     model = cast("keras.Model", (accelerate if variant == "ostinato" else to_keras)(model))
     run = compile_pass(kind, model, model.trainable_variables, x, y)
     run.trace()

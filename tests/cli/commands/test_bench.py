@@ -1,4 +1,4 @@
-"""ostinato bench: one flat object, or a table for people; one line for whatever is wrong."""
+"""ostinato bench: one flat object a batch, or a table for people; one line for whatever is wrong."""
 
 from pathlib import Path
 
@@ -17,6 +17,7 @@ FAST = ("--rounds", "1", "--no-memory")
 def short_turns(monkeypatch):
     """How exact a time is does not matter here."""
     monkeypatch.setattr(timing, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "RUNS", 3)
 
 
 @pytest.fixture
@@ -41,26 +42,45 @@ def test_json_is_one_flat_object(ostinato, model):
     assert model.read_bytes() == before
 
 
-def test_people_get_a_table(ostinato, model):
-    answer = ostinato("bench", model, "--input", "2,5", "--train", *FAST)
-    heading, columns, forward, training, basis = answer.out.splitlines()
-    assert heading == "model.keras on inputs of 2,5"
-    assert columns.split() == ["keras", "ostinato", "ratio", "largest", "difference"]
-    assert forward.startswith("forward ")
-    assert forward.count(" ms") == 2
-    assert training.startswith("forward + backward ")
+def test_json_of_several_batches_is_a_list_and_of_one_an_object(ostinato, model):
+    answer = ostinato("bench", model, *FAST, "--json")
+    assert (answer.code, answer.out.count("\n")) == (0, 1)
+    assert [each["inputs"] for each in answer.json] == ["1,100", "8,100", "32,100"]
+    assert [each["batch"] for each in answer.json] == [1, 8, 32]
+    answer = ostinato("bench", model, "--batch", "2", "--length", "4", *FAST, "--json")
+    assert (answer.json["inputs"], list(answer.json)) == ("2,4", list(Comparison._fields))
+
+
+def test_people_get_a_table_with_a_row_for_each_batch_and_pass(ostinato, model):
+    answer = ostinato("bench", model, "--batch", "1,3", "--length", "5", "--train", *FAST)
+    assert answer.code == 0
+    heading, columns, *rows, basis = answer.out.splitlines()
+    assert heading == "model.keras on inputs of 1,5, 3,5"
+    expected = "batch keras p50 p99 ostinato p50 p99 ratio runs largest difference"
+    assert " ".join(columns.split()) == expected
+    assert [row.partition("  ")[0] for row in rows] == ["forward"] * 2 + ["forward + backward"] * 2
+    for row, batch in zip(rows, ["1", "3"] * 2, strict=True):
+        assert row.count(" ms") == 4
+        assert row.replace("forward + backward", "forward").split()[1] == batch
+        assert " 3 and 3 " in row
     assert "recurrent layer" in basis
-    assert "medians of 1 round;" in basis
+    assert "p50 and p99 of the runs of 1 round, ratio of p50; " in basis
+    few = ", ".join(f"{kind} at batch {batch}" for batch in (1, 3) for kind in ("forward", "training"))
+    assert f"fewer than 100 runs, of which p99 is the slowest, in {few}; " in basis
     assert "loss: sparse_categorical_crossentropy" in basis
 
 
-def test_memory_has_two_lines_of_the_table(capsys):
-    figures = Comparison("m.keras", "2,5", 1, 1, "", 7, 4.0, 2.0, 2.0, 1e-7, memory_of="forward")
+def test_memory_has_two_lines_of_a_table_of_its_own(capsys):
+    figures = Comparison(
+        *("m.keras", "2,5", 2, 1, 1, "", 7, 4.0, 5.0, 100, 2.0, 2.5, 100, 2.0, 1e-7), memory_of="forward"
+    )
     memory = {"keras_extra_mib": 40.0, "ostinato_extra_mib": 6.5, "keras_peak_mib": 1600.0}
-    show(figures._replace(**memory, ostinato_peak_mib=569.25))
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[3] == ["memory", "to", "run", "40.0", "MiB", "6.5", "MiB"]
-    assert lines[4] == ["peak,", "all", "included", "1,600.0", "MiB", "569.2", "MiB"]
+    show([figures._replace(**memory, ostinato_peak_mib=569.25)])
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[5] == ["memory", "to", "run", "2", "40.0", "MiB", "6.5", "MiB"]
+    assert lines[6] == ["peak,", "all", "included", "2", "1,600.0", "MiB", "569.2", "MiB"]
+    assert "fewer than" not in out
 
 
 def test_h5_files_are_read_too(ostinato, folder):
@@ -112,5 +132,11 @@ def test_shapes_that_do_not_fit_are_refused(ostinato, model):
     )
     assert "must be sizes above 0 separated by commas, as in 32,100,8, got 2,0" in refused(
         ostinato("bench", model, "--input", "2,0")
+    )
+    assert "--batch must be sizes above 0 separated by commas, as in 1,8,32, got 1,-2" in refused(
+        ostinato("bench", model, "--batch", "1,-2")
+    )
+    assert "leave out --batch and --length" in refused(
+        ostinato("bench", model, "--input", "2,5", "--length", "7")
     )
     assert "rounds" in refused(ostinato("bench", model, "--rounds", "0"))

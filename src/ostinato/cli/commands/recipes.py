@@ -34,7 +34,9 @@ def recipes(
     from rich.console import Console
     from rich.table import Table
 
+    from ostinato.wording import print_table
+
     table = Table("recipe", "task", "what it is for", box=None, header_style="bold", pad_edge=False)
     for task, recipe in found:
         table.add_row(recipe.name, task.replace("_", " "), recipe.description)
-    Console().print(table)
+    print_table(table, Console(), wraps=["what it is for"])

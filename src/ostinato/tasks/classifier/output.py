@@ -15,6 +15,7 @@ from ostinato.tasks.base import Printer, RunFacts
 from ostinato.tasks.classifier import attribution_text
 from ostinato.tasks.classifier.neighbors import token_of
 from ostinato.tasks.config import Flag
+from ostinato.wording import print_table
 
 if TYPE_CHECKING:
     from ostinato.tasks.classifier.answers import Answers
@@ -177,7 +178,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
         for label, row in zip(evaluation.labels, evaluation.confusion.tolist(), strict=True):
             table.add_row(escape(label), *(f"{count:,}" for count in row))
         console.print()
-        console.print(table)
+        print_table(table, console)
     if evaluation.mistakes:
         console.print("\nthe most confident mistakes", style="bold")
     for mistake in evaluation.mistakes:

@@ -16,6 +16,7 @@ from ostinato.errors import ConfigError
 from ostinato.files.atomic import check_place, writing
 from ostinato.tasks.base import Printer, RunFacts
 from ostinato.tasks.config import Flag
+from ostinato.wording import print_table
 
 if TYPE_CHECKING:
     from ostinato.tasks.translator.answers import Answers
@@ -216,7 +217,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
         span = f"{some.shortest:,}–{some.longest:,}" if some.longest > some.shortest else f"{some.longest:,}"
         table.add_row(span, f"{some.sentences:,}", f"{some.bleu:.2f}")
     console.print()
-    console.print(table)
+    print_table(table, console)
     for sample in evaluation.samples:
         console.print()
         for name, text in vars(sample).items():
