@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ostinato.acceleration.accelerate import recurrent_layers
@@ -14,7 +14,7 @@ from ostinato.cells import registry
 from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import choose
 from ostinato.errors import ConfigError
-from ostinato.interop.keras.loading import Source, load_source
+from ostinato.interop.keras.loading import Path, Source, load_source
 from ostinato.wording import print_table
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ def report(
     length: int | None = None,
     measure: bool = True,
     seconds: float = 1.0,
+    weights: Path | None = None,
+    custom_objects: Mapping[str, object] | None = None,
+    safe_mode: bool = True,
 ) -> Report:
     """Lists a model's recurrent layers: what runs each, why, and how much `ostinato.accelerate` gains.
 
@@ -111,6 +114,7 @@ def report(
         length: the time steps where the model leaves them open; by default 32.
         measure: False measures nothing, which is much quicker.
         seconds: about how long to time each layer, and the model, in all; compiling comes on top.
+        weights, custom_objects, safe_mode: as for `ostinato.accelerate`.
 
     Returns:
         A list of `Row`, one per recurrent layer, which prints as tables; beneath them stands what the figures
@@ -134,7 +138,7 @@ def report(
             raise ConfigError(f"{name} must be at least 1, got {batch if name == 'batch' else length}")
     if seconds <= 0:
         raise ConfigError(f"seconds must be above 0, got {seconds}")
-    loaded = load_source(model)
+    loaded = load_source(model, weights=weights, custom_objects=custom_objects, safe_mode=safe_mode)
     rows = [_row(layer, path) for path, layer in recurrent_layers(loaded)]
     paths = list(dict.fromkeys(row.layer for row in rows if _may_gain(row)))
     if not measure or not paths:

@@ -49,15 +49,30 @@ Shapes = Annotated[
         "Then only this is measured.",
     ),
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights", help="File with the weights, for a model in a .json file.", show_default="none"
+    ),
+]
+SafeMode = Annotated[
+    bool,
+    typer.Option(
+        "--safe-mode/--no-safe-mode",
+        help="Refuse a file whose Lambda layers would run Python code that is in it.",
+    ),
+]
 
 
 def bench(
     model: Annotated[
-        Path, typer.Argument(help="A model saved by Keras, .keras or .h5; it is read, never changed.")
+        Path, typer.Argument(help="A model saved by Keras, .keras, .h5 or .json; it is read, never changed.")
     ],
     batches: Batches = None,
     length: Length = None,
     shapes: Shapes = None,
+    weights: Weights = None,
+    safe_mode: SafeMode = True,
     train: Annotated[
         bool,
         typer.Option("--train", help="Also measure training: the loss and its gradients for all weights."),
@@ -106,15 +121,19 @@ def bench(
 
     from ostinato.acceleration import compare
     from ostinato.acceleration.progress import shown_progress
+    from ostinato.interop.keras.loading import Source, load_source
 
     with shown_progress() as progress, warnings.catch_warnings():
         # Keras warns of optimizers that it cannot restore; no figure here depends on them.
         warnings.simplefilter("ignore", UserWarning)
+        source: Source = model
+        if weights is not None or not safe_mode:
+            source = load_source(model, weights=weights, safe_mode=safe_mode)
         how: dict[str, Any] = {"training": train, "rounds": rounds, "memory": memory, "on_progress": progress}
         if sizes:
-            found = [compare.compare(model, sizes, **how)]
+            found = [compare.compare(source, sizes, **how)]
         else:
-            found = compare.compare_batches(model, at, length=length or _LENGTH, **how)
+            found = compare.compare_batches(source, at, length=length or _LENGTH, **how)
     if as_json:
         objects = [compare.finite(each._asdict()) for each in found]
         print(json.dumps(objects[0] if sizes or len(set(at)) == 1 else objects))
