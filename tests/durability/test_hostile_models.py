@@ -320,10 +320,6 @@ def claiming(file: h5py.File, outside: Path) -> None:
     file.create_dataset("more", (1 << 40,), "f4", chunks=(1 << 10,))
 
 
-def of_objects(file: h5py.File, outside: Path) -> None:
-    file.create_dataset("more", (4,), h5py.string_dtype())
-
-
 @pytest.mark.parametrize(
     ("add", "says"),
     [
@@ -331,7 +327,6 @@ def of_objects(file: h5py.File, outside: Path) -> None:
         (virtual, "lie in another file"),
         (linked, "lies elsewhere"),
         (claiming, "claim 4,398,046,511,104 bytes"),
-        (of_objects, "are not numbers"),
     ],
 )
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
