@@ -104,6 +104,64 @@ def store(
     )
 
 
+def store_cudnn(name: str, make: object, inputs: object, again: bool = False) -> None:
+    """Writes a model with CuDNN layers, which no CPU runs, and the outputs of the same one without them.
+
+    Keras itself carries the weights over, by `load_weights`. All weights are random, biases too.
+
+    Args:
+        name: of the files.
+        make: a function that returns the model; it takes whether its layers are CuDNN's.
+        inputs: an array or a list of them.
+        again: the model is stateful.
+    """
+    inputs, path = as_list(inputs), os.path.join(FOLDER, name + ".h5")
+    os.makedirs(FOLDER, exist_ok=True)
+    place_what_runs()
+    model, twin = make(True), make(False)
+    model.set_weights([np.random.normal(size=w.shape, scale=0.5) for w in model.get_weights()])
+    model.save_weights(path)
+    twin.load_weights(path)
+    outputs = predict(twin, inputs)
+    more = predict(twin, inputs) if again else None
+    model.save(path)
+    pack(path)
+    store_arrays(name, input=inputs, output=outputs, again=more)
+
+
+def place_what_runs() -> None:
+    """TensorFlow 1 otherwise refuses a graph in which anything has no CPU kernel."""
+    tensorflow = importlib.import_module("tensorflow")
+    if tensorflow.__version__.startswith("1."):
+        options = tensorflow.GraphOptions(place_pruned_graph=True)
+        session = tensorflow.Session(config=tensorflow.ConfigProto(graph_options=options))
+        keras.backend.set_session(session)
+
+
+def store_weights(name: str, model: object, inputs: object, suffix: str = ".h5", change: object = None) -> None:
+    """Writes the weights of a model alone, with its inputs and outputs.
+
+    Args:
+        name: of the files.
+        model: a Keras model, or a pair of them: with CuDNN layers, and the same one without.
+        inputs: an array or a list of them.
+        suffix: of the file of weights.
+        change: a function that changes the open HDF5 file.
+    """
+    inputs, path = as_list(inputs), os.path.join(FOLDER, name + suffix)
+    os.makedirs(FOLDER, exist_ok=True)
+    model, twin = model if isinstance(model, tuple) else (model, model)
+    model.set_weights([np.random.normal(size=w.shape, scale=0.5) for w in model.get_weights()])
+    model.save_weights(path)
+    if twin is not model:
+        twin.load_weights(path)
+    if change is not None:
+        with importlib.import_module("h5py").File(path, "r+") as file:
+            change(file)
+    pack(path)
+    store_arrays(name, input=inputs, output=predict(twin, inputs))
+
+
 def check(path: str, custom_objects: object, inputs: list, outputs: list) -> None:
     """Prints when the Keras that wrote a file reads something else from it."""
     try:
