@@ -4,22 +4,9 @@
 """
 
 import numpy as np
-from storing import MAIN, keras, store, write
+from storing import MAIN, RATE, keras, padded_ids, store, vectors, write
 
 layers, models, optimizers = keras.layers, keras.models, keras.optimizers
-RATE = "lr" if MAIN < (2, 0) or keras.__name__ == "keras" and MAIN < (2, 3) else "learning_rate"
-
-
-def vectors() -> np.ndarray:
-    return np.random.normal(size=(6, 5, 3)).astype("float32")
-
-
-def padded_ids(unknown: int = 12) -> np.ndarray:
-    """Sentences of different lengths: shape (6, 5), padded with zeros."""
-    ids = np.random.randint(1, unknown, (6, 5))
-    for row in range(5):
-        ids[row, 5 - row :] = 0
-    return ids
 
 
 def classes(count: int = 4) -> np.ndarray:

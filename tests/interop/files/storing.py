@@ -5,7 +5,6 @@ import importlib
 import io
 import os
 import sys
-import tempfile
 
 import numpy as np
 
@@ -17,6 +16,7 @@ if PACKAGE == "tensorflow.keras":
     VERSION = importlib.import_module("tensorflow").__version__
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{PACKAGE}-{VERSION}")
 MAIN = tuple(int(part) for part in VERSION.split(".")[:2])
+RATE = "lr" if PACKAGE == "keras" and MAIN < (2, 3) else "learning_rate"
 STEPS = 2
 
 
@@ -195,4 +195,14 @@ def seed_all(seed: int) -> None:
     getattr(tensorflow, "set_random_seed", None) or tensorflow.random.set_seed(seed)
 
 
-TEMPORARY = tempfile.gettempdir()
+def vectors() -> np.ndarray:
+    """Six sequences of five vectors: shape (6, 5, 3)."""
+    return np.random.normal(size=(6, 5, 3)).astype("float32")
+
+
+def padded_ids(unknown: int = 12) -> np.ndarray:
+    """Sentences of different lengths: shape (6, 5), padded with zeros."""
+    ids = np.random.randint(1, unknown, (6, 5))
+    for row in range(5):
+        ids[row, 5 - row :] = 0
+    return ids
