@@ -151,10 +151,11 @@ def seq2seq_constants(name: str) -> None:
 def own_cell(name: str) -> None:
     """A cell of one's own beside one of Keras, in both directions."""
     ids = layers.Input((None,))
-    layer = layers.RNN([MinimalCell(UNITS), layers.LSTMCell(2)], return_sequences=True)
-    outputs = layers.Bidirectional(layer)(embed(ids))
+    layer = layers.RNN([MinimalCell(UNITS), layers.LSTMCell(UNITS)], return_sequences=True)
     custom_objects = {"MinimalCell": MinimalCell}
-    store(name, Model(ids, outputs), padded_ids(WORDS), custom_objects=custom_objects)
+    with keras.utils.CustomObjectScope(custom_objects):
+        outputs = layers.Bidirectional(layer)(embed(ids))
+        store(name, Model(ids, outputs), padded_ids(WORDS), custom_objects=custom_objects)
 
 
 def conv_states(name: str) -> None:
