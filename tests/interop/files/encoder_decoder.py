@@ -144,7 +144,7 @@ def seq2seq_constants(name: str) -> None:
     source, target = layers.Input((None,)), layers.Input((None,))
     vector, state = layers.GRU(UNITS, return_state=True)(embed(source))
     decoder = layers.RNN(ScaledCell(UNITS), return_sequences=True, name="decoder")
-    outputs = decoder(embed(target), initial_state=[state], constants=[layers.Dense(2)(vector)])
+    outputs = decoder(embed(target), initial_state=[state], constants=[layers.Dense(UNITS)(vector)])
     store(name, Model([source, target], outputs), sentences(), custom_objects={"ScaledCell": ScaledCell})
 
 

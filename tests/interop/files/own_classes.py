@@ -26,14 +26,12 @@ class MinimalCell(layers.Layer):
 
 
 class ScaledCell(MinimalCell):
-    """h' = tanh(x W + h) + c V, with a constant c."""
+    """h' = tanh(x W + h) + c V, with a constant c of as many values."""
 
     def build(self, input_shape: object) -> None:
-        constant = input_shape[1]
-        constant = constant[0] if isinstance(constant, list) else constant
-        shape = (int(constant[-1]), self.units)
-        self.scale = self.add_weight(shape=shape, initializer="uniform", name="scale")
-        super().build(input_shape[0])
+        step = input_shape[0] if isinstance(input_shape[0], (list, tuple)) else input_shape
+        self.scale = self.add_weight(shape=(self.units, self.units), initializer="uniform", name="scale")
+        super().build(step)
 
     def call(self, inputs: object, states: object, constants: object) -> tuple:
         output = K.tanh(K.dot(inputs, self.kernel) + states[0]) + K.dot(constants[0], self.scale)

@@ -14,6 +14,8 @@ keras = importlib.import_module(PACKAGE)
 VERSION = keras.__version__
 if PACKAGE == "tensorflow.keras":
     VERSION = importlib.import_module("tensorflow").__version__
+if PACKAGE != "keras" and not VERSION.startswith("1."):
+    importlib.import_module("tensorflow").config.experimental_run_functions_eagerly(True)  # no minutes of tracing
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{PACKAGE}-{VERSION}")
 MAIN = tuple(int(part) for part in VERSION.split(".")[:2])
 RATE = "lr" if PACKAGE == "keras" and MAIN < (2, 3) else "learning_rate"
