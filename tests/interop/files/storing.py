@@ -123,12 +123,22 @@ def store_cudnn(name: str, make: object, inputs: object, again: bool = False) ->
     model, twin = make(True), make(False)
     model.set_weights([np.random.normal(size=w.shape, scale=0.5) for w in model.get_weights()])
     model.save_weights(path)
-    twin.load_weights(path)
+    carry_weights(model, twin, path)
     outputs = predict(twin, inputs)
     more = predict(twin, inputs) if again else None
     model.save(path)
     pack(path)
     store_arrays(name, input=inputs, output=outputs, again=more)
+
+
+def carry_weights(model: object, twin: object, path: str) -> None:
+    """Gives the weights of CuDNN layers, which stand in a file, to the same model without them."""
+    if PACKAGE != "keras" or MAIN >= (2, 2):
+        twin.load_weights(path)
+        return
+    topology = importlib.import_module("keras.engine.topology")  # that of Keras 2.1 cannot read its own file
+    for layer, other in zip(model.layers, twin.layers):
+        other.set_weights(topology.preprocess_weights_for_loading(other, layer.get_weights()))
 
 
 def place_what_runs() -> None:
@@ -156,7 +166,7 @@ def store_weights(name: str, model: object, inputs: object, suffix: str = ".h5",
     model.set_weights([np.random.normal(size=w.shape, scale=0.5) for w in model.get_weights()])
     model.save_weights(path)
     if twin is not model:
-        twin.load_weights(path)
+        carry_weights(model, twin, path)
     if change is not None:
         with importlib.import_module("h5py").File(path, "r+") as file:
             change(file)
