@@ -1,12 +1,13 @@
 """Writes models that were compiled and trained: optimizers with momentums, losses and metrics.
 
-    python tests/interop/files/compiled.py PACKAGE [NAME ...]
+python tests/interop/files/compiled.py PACKAGE [NAME ...]
 """
 
 import numpy as np
 from storing import MAIN, RATE, keras, padded_ids, store, vectors, write
 
-layers, models, optimizers = keras.layers, keras.models, keras.optimizers
+layers, models = keras.layers, keras.models
+optimizers = getattr(keras.optimizers, "legacy", keras.optimizers)  # those with `decay`
 
 
 def classes(count: int = 4) -> np.ndarray:
@@ -32,8 +33,12 @@ def adam(name: str) -> None:
 
 
 def amsgrad(name: str) -> None:
-    model = models.Sequential([layers.SimpleRNN(3, input_shape=(None, 3)), layers.Dense(4, activation="softmax")])
-    model.compile(optimizers.Adam(**{RATE: 0.02, "amsgrad": True}), "sparse_categorical_crossentropy", ["acc"])
+    model = models.Sequential(
+        [layers.SimpleRNN(3, input_shape=(None, 3)), layers.Dense(4, activation="softmax")]
+    )
+    model.compile(
+        optimizers.Adam(**{RATE: 0.02, "amsgrad": True}), "sparse_categorical_crossentropy", ["acc"]
+    )
     store(name, model, vectors(), classes())
 
 
@@ -53,7 +58,9 @@ def nadam(name: str) -> None:
 def sgd(name: str) -> None:
     model = models.Sequential([layers.GRU(3, input_shape=(5, 3)), layers.Dense(1)])
     rule = optimizers.SGD(**{RATE: 0.1, "momentum": 0.9, "nesterov": True, "decay": 0.1, "clipnorm": 0.5})
-    model.compile(rule, "mean_squared_error", ["mean_absolute_error", "cosine_proximity"][: 1 + (MAIN < (2, 3))])
+    model.compile(
+        rule, "mean_squared_error", ["mean_absolute_error", "cosine_proximity"][: 1 + (MAIN < (2, 3))]
+    )
     store(name, model, vectors(), vectors()[:, 0, :1])
 
 

@@ -1,6 +1,6 @@
 """Writes compiled models of TensorFlow's Keras 2: schedules, scaled losses, and losses that are objects.
 
-    python tests/interop/files/compiled_later.py PACKAGE [NAME ...]
+python tests/interop/files/compiled_later.py PACKAGE [NAME ...]
 """
 
 import numpy as np
@@ -54,7 +54,10 @@ def several_losses(name: str) -> None:
             "scores": losses.SparseCategoricalCrossentropy(from_logits=True),
             "yes": losses.binary_crossentropy,
         },
-        metrics={"kind": [keras.metrics.TopKCategoricalAccuracy(2)], "yes": ["accuracy", keras.metrics.AUC()]},
+        metrics={
+            "kind": [keras.metrics.TopKCategoricalAccuracy(2)],
+            "yes": ["accuracy", keras.metrics.AUC()],
+        },
         loss_weights=[1.0, 0.5, 2.0],
     )
     kinds = np.random.randint(0, 4, 6)

@@ -1,6 +1,6 @@
 """Writes models with the layers CuDNNLSTM and CuDNNGRU, which are made on a CPU and do not run there.
 
-    python tests/interop/files/cudnn.py PACKAGE [NAME ...]
+python tests/interop/files/cudnn.py PACKAGE [NAME ...]
 """
 
 import numpy as np
@@ -10,14 +10,20 @@ layers, models = keras.layers, keras.models
 
 
 def lstm(cudnn: bool) -> object:
-    return layers.CuDNNLSTM if cudnn else lambda *args, **options: layers.LSTM(
-        *args, recurrent_activation="sigmoid", **options
+    return (
+        layers.CuDNNLSTM
+        if cudnn
+        else lambda *args, **options: layers.LSTM(*args, recurrent_activation="sigmoid", **options)
     )
 
 
 def gru(cudnn: bool) -> object:
-    return layers.CuDNNGRU if cudnn else lambda *args, **options: layers.GRU(
-        *args, recurrent_activation="sigmoid", reset_after=True, **options
+    return (
+        layers.CuDNNGRU
+        if cudnn
+        else lambda *args, **options: layers.GRU(
+            *args, recurrent_activation="sigmoid", reset_after=True, **options
+        )
     )
 
 

@@ -29,8 +29,9 @@ def make_seq2seq(layer: object) -> tuple:
     """The training model, and the encoder and decoder cut from it."""
     source, target = layers.Input((None,)), layers.Input((None,))
     states = layer(UNITS, return_state=True, name="encoder")(embed(source))[1:]
-    embedding, decoder = layers.Embedding(WORDS, UNITS, mask_zero=True), layer(
-        UNITS, return_sequences=True, return_state=True, name="decoder"
+    embedding, decoder = (
+        layers.Embedding(WORDS, UNITS, mask_zero=True),
+        layer(UNITS, return_sequences=True, return_state=True, name="decoder"),
     )
     scores = layers.Dense(WORDS, activation="softmax")
     outputs = scores(decoder(embedding(target), initial_state=states)[0])

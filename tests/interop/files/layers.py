@@ -1,6 +1,6 @@
 """Writes models that are not compiled: what recurrent models are made of besides a plain LSTM.
 
-    python tests/interop/files/layers.py PACKAGE [NAME ...]
+python tests/interop/files/layers.py PACKAGE [NAME ...]
 """
 
 import numpy as np
@@ -12,7 +12,9 @@ TENSORFLOW = PACKAGE != "keras"
 
 def randomize(model: object) -> object:
     """Gives every weight, biases too, a value of its own."""
-    model.set_weights([np.random.uniform(0.1, 0.9, w.shape) - 0.4 * (w.ndim > 1) for w in model.get_weights()])
+    model.set_weights(
+        [np.random.uniform(0.1, 0.9, w.shape) - 0.4 * (w.ndim > 1) for w in model.get_weights()]
+    )
     return model
 
 
@@ -37,7 +39,9 @@ def options(name: str) -> None:
         layers.GRU(3, implementation=2, recurrent_activation="sigmoid", return_sequences=True)(floats),
         layers.GRU(3, unroll=True, activation="elu", recurrent_activation="hard_sigmoid")(floats),
         layers.SimpleRNN(3, activation="softsign", go_backwards=True)(floats),
-        layers.LSTM(3, activation=None, recurrent_activation="tanh", recurrent_initializer="he_normal")(floats),
+        layers.LSTM(3, activation=None, recurrent_activation="tanh", recurrent_initializer="he_normal")(
+            floats
+        ),
     ]
     store(name, randomize(Model(floats, outputs)), vectors())
 
@@ -181,7 +185,9 @@ def mixture(name: str) -> None:
 def nested(name: str) -> None:
     """A model in a model in a Sequential, with a shared layer."""
     ids = layers.Input((5,))
-    inner = Sequential([layers.Embedding(12, 3, mask_zero=True, input_shape=(5,)), layers.GRU(3)], name="inner")
+    inner = Sequential(
+        [layers.Embedding(12, 3, mask_zero=True, input_shape=(5,)), layers.GRU(3)], name="inner"
+    )
     shared = layers.Dense(3, activation="tanh", name="shared")
     middle = Model(ids, layers.add([shared(inner(ids)), shared(shared(inner(ids)))]), name="middle")
     model = Sequential([middle, layers.RepeatVector(2), layers.LSTM(3), layers.Dense(1)])

@@ -1,6 +1,6 @@
 """Writes models with classes of one's own that are called like classes of Keras.
 
-    python tests/interop/files/own_layers.py PACKAGE [NAME ...]
+python tests/interop/files/own_layers.py PACKAGE [NAME ...]
 """
 
 from storing import keras, padded_ids, store, vectors, write

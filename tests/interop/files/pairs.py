@@ -1,6 +1,6 @@
 """Writes models in two files, `NAME.json` and their weights; and weights alone.
 
-    python tests/interop/files/pairs.py PACKAGE [NAME ...]
+python tests/interop/files/pairs.py PACKAGE [NAME ...]
 """
 
 import os

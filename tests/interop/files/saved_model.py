@@ -1,6 +1,6 @@
 """Writes SavedModel folders, as archives.
 
-    python tests/interop/files/saved_model.py PACKAGE [NAME ...]
+python tests/interop/files/saved_model.py PACKAGE [NAME ...]
 """
 
 import os

@@ -15,7 +15,9 @@ VERSION = keras.__version__
 if PACKAGE == "tensorflow.keras":
     VERSION = importlib.import_module("tensorflow").__version__
 if PACKAGE != "keras" and not VERSION.startswith("1."):
-    importlib.import_module("tensorflow").config.experimental_run_functions_eagerly(True)  # no minutes of tracing
+    importlib.import_module("tensorflow").config.experimental_run_functions_eagerly(
+        True
+    )  # no minutes of tracing
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{PACKAGE}-{VERSION}")
 MAIN = tuple(int(part) for part in VERSION.split(".")[:2])
 RATE = "lr" if PACKAGE == "keras" and MAIN < (2, 3) else "learning_rate"
@@ -80,7 +82,7 @@ def store(
         inputs: an array or a list of them, which are all samples.
         targets: likewise, for a compiled model.
         again: the model is stateful: the outputs of a second call are stored, too.
-        suffix: of the file; `.h5` is packed.
+        suffix: of the file.
         custom_objects: what its own Keras needs to read the model.
     """
     inputs, losses = as_list(inputs), None
@@ -99,8 +101,7 @@ def store(
     if targets is not None:
         losses = fit(model, inputs, targets)
     check(path, custom_objects, inputs, outputs)
-    if suffix == ".h5":
-        pack(path)
+    pack(path)
     store_arrays(
         name, input=inputs, target=targets, output=outputs, again=more, losses=losses and np.array(losses)
     )
@@ -150,7 +151,9 @@ def place_what_runs() -> None:
         keras.backend.set_session(session)
 
 
-def store_weights(name: str, model: object, inputs: object, suffix: str = ".h5", change: object = None) -> None:
+def store_weights(
+    name: str, model: object, inputs: object, suffix: str = ".h5", change: object = None
+) -> None:
     """Writes the weights of a model alone, with its inputs and outputs.
 
     Args:
