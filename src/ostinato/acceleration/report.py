@@ -7,6 +7,7 @@ from ostinato.acceleration.accelerate import recurrent_layers
 from ostinato.cells import registry
 from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import choose
+from ostinato.engines.facts import stacked
 from ostinato.interop.keras.loading import Source, load_source
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -22,7 +23,7 @@ class Row(NamedTuple):
 
     Attributes:
         layer: its path: the names of the models and wrappers around it, then its own.
-        kind: its class and units; its cell where it has no units.
+        kind: its class and units; the class and units of its cells where it has none.
         engine: what runs it now: "native", "keras" or "scratch".
         reason: why this engine runs it; for a layer of Keras that would gain nothing, why not.
         accelerated: what would run it after `ostinato.accelerate`.
@@ -98,5 +99,12 @@ def _row(layer: keras.layers.RNN, path: str) -> Row:
 
 
 def _kind(layer: keras.layers.RNN) -> str:
+    if getattr(layer, "units", None) or getattr(layer, "filters", None):
+        return _with_size(layer)
+    cells = ", ".join(map(_with_size, stacked(layer)))
+    return f"{type(layer).__name__}({f'[{cells}]' if cells else _with_size(getattr(layer, 'cell', None))})"
+
+
+def _with_size(layer: object) -> str:
     size = getattr(layer, "units", None) or getattr(layer, "filters", None)
-    return f"{type(layer).__name__}({size or type(getattr(layer, 'cell', None)).__name__})"
+    return f"{type(layer).__name__}({size})" if size else type(layer).__name__

@@ -118,7 +118,9 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             The results of a call; the layer must have `return_sequences` and `return_state`.
         """
         # A layer without this attribute has the dropout in its cells, and reads vectors.
-        native = not getattr(self, "dropout", True) and self.built and choose(self.engine, self).engine == "native"
+        native = (
+            not getattr(self, "dropout", True) and self.built and choose(self.engine, self).engine == "native"
+        )
         if not native or (self.engine == "auto" and ids.shape[1] == 1 and not training):
             one_hot = keras.ops.one_hot(ids, symbols, dtype=self.compute_dtype)
             return self(one_hot, initial_state=initial_state, training=training)

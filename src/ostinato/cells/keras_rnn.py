@@ -12,18 +12,18 @@ import keras  # isort: skip - engine_layer explains in one sentence when Keras d
 class RNN(EngineLayer, keras.layers.RNN):
     """`keras.layers.RNN` with a choice of engine.
 
-    The native engine runs `SimpleRNNCell`, `GRUCell` and `LSTMCell` of Keras, and stacks of them, each cell over
-    the whole sequence before the next. Keras' own loop runs any other cell, and subclasses of these.
+    The native engine runs `SimpleRNNCell`, `GRUCell` and `LSTMCell` of Keras, and stacks of them, each cell
+    over the whole sequence before the next. Keras' own loop runs any other cell, and subclasses of these.
 
     Args:
         cell: a cell, a list of cells, or a `keras.layers.StackedRNNCells`.
-        engine: "auto" (the fastest that can run the layer), "native" (an op in C++ for each cell), "keras" (Keras'
-            own loop) or "scratch" (the textbook's equations on the cells' weights); see
+        engine: "auto" (the fastest that can run the layer), "native" (an op in C++ for each cell), "keras"
+            (Keras' own loop) or "scratch" (the textbook's equations on the cells' weights); see
             `ostinato.engines.choose`.
         *args, **options: as for `keras.layers.RNN`.
 
-    Call arguments, results and errors are those of `SimpleRNN`, except that the state of a stack is a list with
-    the state of each cell.
+    Call arguments, results and errors are those of `SimpleRNN`, except that the state of a stack is a list
+    with the state of each cell.
 
     Attributes:
         runs_any_cell: tells engines that all options but those of the loop are the cells'.

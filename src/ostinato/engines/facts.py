@@ -35,14 +35,11 @@ class Part:
         return getattr(self.cell, option)
 
 
-Runnable = "keras.layers.RNN | Part"
-
-
 def parts(layer: keras.layers.RNN) -> list[keras.layers.RNN | Part]:
     """What an engine runs for a layer, one after the other, each over the whole sequence.
 
-    It is the layer itself; for a `keras.layers.RNN`, but not for a subclass of it, its cell or the cells of its
-    stack. The outputs of each are the inputs of the next, so only the first reads backwards.
+    It is the layer itself; for a `keras.layers.RNN`, but not for a subclass of it, its cell or the cells of
+    its stack. The outputs of each are the inputs of the next, so only the first reads backwards.
     """
     if not _runs_any_cell(layer):
         return [layer]
@@ -68,7 +65,7 @@ def stacked(layer: keras.layers.RNN) -> list[keras.layers.Layer]:
 
 
 def cell_of(layer: keras.layers.Layer | Part) -> Cell | None:
-    """The cell of a layer of ostinato's, of Keras' own SimpleRNN, GRU or LSTM, or of a part; None for any other."""
+    """The cell of a layer of ostinato's, of Keras' own SimpleRNN, GRU or LSTM, or of a part; else None."""
     own = getattr(layer, "recurrence", None)
     if own is not None:
         return own
@@ -82,7 +79,7 @@ def cells() -> tuple[Cell, ...]:
 
 
 def has_known_cell(layer: keras.layers.RNN | Part) -> bool:
-    """Whether the layer runs the cell that it names, or cells of Keras, and not subclasses with other equations."""
+    """Whether the layer runs Keras' own cells, and not subclasses with other equations."""
     if not isinstance(layer, Part) and _runs_any_cell(layer):
         return all(has_known_cell(part) for part in parts(layer))
     cell = cell_of(layer)

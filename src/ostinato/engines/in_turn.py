@@ -1,8 +1,8 @@
 """Runs the cells of a layer in turn: each over the whole sequence, on the outputs of the one before.
 
-Keras' own loop runs all cells of a stack at one step, and then all at the next. The results are the same, as a
-cell's output at a step depends on nothing that a later cell computes. A masked step is skipped by all cells, so
-what one gives to the next there has no effect.
+Keras' own loop runs all cells of a stack at one step, and then all at the next. The results are the same, as
+a cell's output depends on nothing that a later cell computes. A masked step is skipped by all cells, so what
+one gives to the next there has no effect.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ def _obstacle_of_the_whole(
     # Keras' unrolled loop zeroes outputs by the mask in the order of the inputs, not of the outputs.
     if mask and layer.unroll and layer.go_backwards and layer.zero_output_for_mask and layer.return_sequences:
         return (
-            "with unroll=True, go_backwards=True and zero_output_for_mask=True Keras' loop zeroes other outputs "
-            "than those of the masked steps"
+            "with unroll=True, go_backwards=True and zero_output_for_mask=True Keras' loop zeroes outputs "
+            "other than those of the masked steps"
         )
     if found == [layer]:
         return None
     if len(stacked(layer)) == 1 and (mask or layer.unroll):
-        return "with a mask or unroll=True Keras' loop gives the state of a stack of one cell another structure"
+        return "a stack of one cell has its state in another list, with a mask or unroll=True, in Keras' loop"
     inside = [layer.cell, *(part.cell for part in found)]
     if any(getattr(cell, "activity_regularizer", None) is not None for cell in inside):
         return "Keras' loop applies the activity_regularizer of a cell at every step"
     names = {each.dtype_policy.name for each in (layer, *inside)}
     if len(names) > 1:
-        return f"the dtypes of a layer and its cells must be one, and the layer's are {', '.join(sorted(names))}"
+        return f"a layer and its cells must have one dtype, and it has {' and '.join(sorted(names))}"
     return None
 
 

@@ -46,5 +46,9 @@ def run(
     in_cell = not layer.unroll and getattr(layer, "use_cudnn", False) is not True and has_known_cell(layer)
     if x.shape[1] == 1 and mask is None and in_cell:
         output, after = layer.cell(x[:, 0], list(state), training=training)
-        return output, output[:, tf.newaxis], keras.tree.pack_sequence_as(list(state), keras.tree.flatten(after))
+        return (
+            output,
+            output[:, tf.newaxis],
+            keras.tree.pack_sequence_as(list(state), keras.tree.flatten(after)),
+        )
     return layer.keras_loop(x, state, mask, training)
