@@ -50,9 +50,10 @@ def test_every_registered_name_is_known_with_its_module():
 
 def sequential():
     hard = keras.layers.LSTM(3, recurrent_activation=legacy.keras2_hard_sigmoid, return_sequences=True)
-    both = keras.layers.Bidirectional(layers.GRU(3))
+    both = keras.layers.Bidirectional(layers.GRU(3, return_sequences=True))
+    cells = layers.RNN([keras.layers.LSTMCell(3), keras.layers.GRUCell(2)])
     inner = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4, return_sequences=True), hard])
-    model = keras.Sequential([keras.Input((None, 3)), inner, both, keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((None, 3)), inner, both, cells, keras.layers.Dense(1)])
     model.compile("adam", keras.losses.MeanSquaredError())
     model.fit(X, np.ones((2, 1)), verbose=0)
     return model
@@ -118,11 +119,11 @@ import keras
 function = dict(module="builtins", class_name="function", registered_name="function",
                 config="ostinato>keras2_hard_sigmoid")
 assert keras.activations.deserialize(function)(np.zeros(1, "float32")) == 0.5
-config = json.loads((folder / "sequential.json").read_text())
-model = keras.models.model_from_json(json.dumps(config))
+text = (folder / "sequential.json").read_text()
+model = keras.models.model_from_json(text)
 kinds = [type(layer).__module__ for each in
-         (model, keras.models.clone_model(model), keras.Sequential.from_config(config["config"]),
-          keras.layers.deserialize(config)) for layer in each.layers[0].layers]
+         (model, keras.models.clone_model(model), keras.Sequential.from_config(json.loads(text)["config"]),
+          keras.layers.deserialize(json.loads(text))) for layer in each.layers[0].layers]
 assert kinds == ["ostinato.cells.lstm", "keras.src.layers.rnn.lstm"] * 4, kinds
 assert keras.layers.deserialize(json.loads((folder / "encoder.json").read_text())).units == (4,)
 print(json.dumps(files()))

@@ -29,6 +29,7 @@ _NAMES = {
     "ostinato.layers.attention": ("AdditiveAttention", "MultiplicativeAttention"),
     "ostinato.cells.engine_layer": ("SequenceMask",),
     "ostinato.cells.gru": ("GRU",),
+    "ostinato.cells.keras_rnn": ("RNN",),
     "ostinato.cells.lstm": ("LSTM",),
     "ostinato.cells.rnn": ("SimpleRNN",),
     "ostinato.interop.keras.keras2.constants": ("RNNWithConstants",),

@@ -60,7 +60,7 @@ def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleratio
         layers.GRU(200, return_sequences=True, name="middle"),
         GRU(8, return_sequences=True, engine="scratch", name="textbook"),
         LSTM(3, activation="relu", return_sequences=True, name="rectified"),
-        layers.RNN(layers.StackedRNNCells([layers.LSTMCell(2)]), name="top"),
+        layers.RNN([layers.LSTMCell(2), layers.GRUCell(5)], unroll=True, name="top"),
     )
     engine = choose("auto").engine
     assert [(row.layer, row.kind, row.engine, row.accelerated) for row in found] == [
@@ -69,33 +69,27 @@ def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleratio
         ("middle", "GRU(200)", "keras", engine),
         ("textbook", "GRU(8)", "scratch", "scratch"),
         ("rectified", "LSTM(3)", "keras", "keras"),
-        ("top", "RNN(StackedRNNCells)", "keras", "keras"),
+        ("top", "RNN([LSTMCell(2), GRUCell(5)])", "keras", engine),
     ]
     if engine == "native":
         assert found[2].reason == "it is a Keras layer, which has only Keras' own loop"
         assert found[4].reason.endswith(
             "its activation is Keras' tanh, and the layer's is relu of keras.src.activations.activations"
         )
-        assert found[5].reason.endswith("it does not know the cell StackedRNNCells")
+        assert found[5].reason == found[2].reason
 
 
 @pytest.mark.parametrize(
     ("layer", "kind", "reason"),
     [
-        (
-            layers.RNN(layers.LSTMCell(4)),
-            "RNN(LSTMCell)",
-            "this is RNN(LSTMCell); a layer LSTM computes the same",
-        ),
-        (
-            layers.RNN(layers.GRUCell(4)),
-            "RNN(GRUCell)",
-            "this is RNN(GRUCell); a layer GRU computes the same",
-        ),
-        (layers.RNN(layers.SimpleRNNCell(4)), "RNN(SimpleRNNCell)", "a layer SimpleRNN computes the same"),
-        (Looped(layers.LSTMCell(4)), "Looped(LSTMCell)", "and this is Looped(LSTMCell)"),
+        (Looped(layers.LSTMCell(4)), "Looped(LSTMCell(4))", "and this is the subclass Looped(LSTMCell)"),
         (layers.RNN(Kept()), "RNN(Kept)", "it does not know the cell Kept"),
-        (layers.RNN([layers.LSTMCell(4), layers.GRUCell(4)]), "RNN(StackedRNNCells)", "cell StackedRNNCells"),
+        (layers.RNN([layers.LSTMCell(4), Kept()]), "RNN([LSTMCell(4), Kept])", "does not know the cell Kept"),
+        (
+            layers.RNN([layers.LSTMCell(4), layers.GRUCell(2, "gelu", name="odd")]),
+            "RNN([LSTMCell(4), GRUCell(2)])",
+            "(in its cell 'odd')",
+        ),
         (layers.ConvLSTM1D(2, 3), "ConvLSTM1D(2)", "it does not know the cell ConvLSTMCell"),
         (layers.ConvLSTM2D(2, 3), "ConvLSTM2D(2)", "it does not know the cell ConvLSTMCell"),
         (layers.ConvLSTM3D(2, 3), "ConvLSTM3D(2)", "it does not know the cell ConvLSTMCell"),
@@ -106,7 +100,6 @@ def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleratio
             "GRU(4)",
             "it computes in float32, and the layer's dtype is 'float64'",
         ),
-        (layers.LSTM(4, unroll=True), "LSTM(4)", "unroll=True asks for Keras' unrolled loop"),
     ],
 )
 @needs_library
@@ -129,10 +122,10 @@ def test_layers_are_found_in_wrappers_cells_and_models_however_they_stand_there(
     )
     assert [(row.layer, row.accelerated) for row in found] == [
         ("around/lstm", "native"),
-        ("around/inner/loop", "keras"),
-        ("both/forward_rnn", "keras"),
-        ("both/backward_rnn", "keras"),
-        ("times/each", "keras"),
+        ("around/inner/loop", "native"),
+        ("both/forward_rnn", "native"),
+        ("both/backward_rnn", "native"),
+        ("times/each", "native"),
         ("outer", "keras"),
         ("outer/kept/gru", "native"),
     ]

@@ -78,7 +78,7 @@ OPTIONS = [
     ("return_state", True, "native"),
     ("go_backwards", True, "native"),
     ("stateful", True, "native"),
-    ("unroll", True, "keras"),
+    ("unroll", True, "native"),
     ("reset_after", False, "native"),
     ("reset_after", True, "native"),
     ("use_cudnn", False, "native"),

@@ -2,8 +2,8 @@
 
 A layer of `ostinato.cells` is Keras' own layer with another loop over time: it has the same weights
 and configuration. So the model is copied object by object, and then each recurrent layer of the copy changes
-its class. Wrappers, nested models and shared layers are not special cases. Before the copy is returned, it is
-compared with the original.
+its class, as `replacing` says. Wrappers, nested models and shared layers are not special cases. Before the
+copy is returned, it is compared with the original.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +12,10 @@ from typing import Any, TypeVar, cast
 
 import tensorflow as tf
 
-from ostinato.acceleration import agreement, hard_sigmoid
+from ostinato.acceleration import agreement, hard_sigmoid, replacing
 from ostinato.acceleration.copying import TRACED, ModelCopy
-from ostinato.cells import registry
 from ostinato.cells.engine_layer import EngineLayer
-from ostinato.engines import check, choose, may_be_native
+from ostinato.engines import check, choose
 from ostinato.errors import ConfigError, warn
 from ostinato.interop.keras.loading import Path, Source, load_source
 from ostinato.interop.keras.sentences import describe_error
@@ -24,9 +23,6 @@ from ostinato.wording import did_you_mean
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 
-# Only these classes: a subclass may have changed anything and is left as it is.
-_ACCELERATED = registry.accelerated()
-_STOCK = {accelerated: stock for stock, accelerated in _ACCELERATED.items()}
 # The attributes that `compile` sets, with their values before it; and those that it adds.
 _BEFORE_COMPILE = {
     **dict.fromkeys(("_compile_loss", "_compile_metrics", "_loss_tracker", "loss")),
@@ -50,8 +46,9 @@ def accelerate(
 ) -> Any:
     """Converts a model to ostinato's recurrent layers: the same results, faster.
 
-    Layers are replaced wherever they are: in nested models, in `Bidirectional` and `TimeDistributed`, and in
-    your own models and layers. Recurrent layers with other cells stay; `ostinato.report` lists them.
+    SimpleRNN, GRU, LSTM, and RNN with their cells or stacks of them are replaced wherever they are: in nested
+    models, in `Bidirectional` and `TimeDistributed`, and in your own models and layers. Recurrent layers with
+    other cells, and subclasses, stay; `ostinato.report` lists them.
 
     By default the model stays as it is and a copy is returned. The copy has the model's weights, states,
     optimizer with momentums, loss and metrics. It shares no variable and no layer with the model, only
@@ -99,7 +96,7 @@ def accelerate(
         for layer in layers:
             choose(engine, layer)  # raises before anything has changed
         for layer in layers:
-            _change_class(layer, _ACCELERATED[type(layer)], engine)
+            replacing.replace(layer, engine)
         _disable_xla(changed)
 
     result = _convert(original, change, copy=copy, compile=compile)
@@ -142,8 +139,7 @@ def to_keras(
 
     def change(changed: keras.layers.Layer) -> None:
         for layer in changed._flatten_layers():
-            if type(layer) in _STOCK:
-                _change_class(layer, _STOCK[type(layer)], None)
+            replacing.restore(layer)
         hard_sigmoid.scale(changed)
 
     original = load_source(
@@ -271,7 +267,7 @@ def _cannot_copy(model: keras.layers.Layer, why: str) -> ConfigError:
 
 def _selected(model: keras.layers.Layer, names: Sequence[str] | None) -> list[keras.layers.RNN]:
     """The layers of Keras to replace."""
-    found = [(path, layer) for path, layer in recurrent_layers(model) if type(layer) in _ACCELERATED]
+    found = [(path, layer) for path, layer in recurrent_layers(model) if replacing.replacement(layer)]
     selected = {}
     for name in [""] if names is None else names:
         here = [layer for path, layer in found if not name or path == name or path.startswith(f"{name}/")]
@@ -281,21 +277,6 @@ def _selected(model: keras.layers.Layer, names: Sequence[str] | None) -> list[ke
             raise ConfigError(f"only must name recurrent layers of Keras in the model, got '{name}'; {hint}")
         selected |= {id(layer): layer for layer in here}
     return list(selected.values())
-
-
-def _change_class(layer: keras.layers.RNN, kind: type, engine: str | None) -> None:
-    """Gives the layer a class that differs only in its loop over time, and the engine of that class."""
-    layer.__class__ = kind
-    if engine is not None:
-        layer.engine = engine
-        layer.supports_jit = layer.supports_jit and not may_be_native(engine, layer)
-        return
-    vars(layer).pop("engine", None)
-    names = ("activation", "recurrent_activation", "unroll", "use_bias", "use_cudnn")
-    # The value of a Keras layer with these options, which is made without drawing random numbers.
-    initializers = {f"{name}_initializer": "zeros" for name in ("kernel", "recurrent", "bias")}
-    options = {name: getattr(layer, name) for name in names if hasattr(layer, name)}
-    layer.supports_jit = kind(1, seed=0, name=layer.name, **initializers, **options).supports_jit
 
 
 def _disable_xla(model: keras.layers.Layer) -> None:

@@ -13,6 +13,7 @@ from ostinato.acceleration.progress import shown_progress
 from ostinato.cells import registry
 from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import choose
+from ostinato.engines.facts import stacked
 from ostinato.errors import ConfigError
 from ostinato.interop.keras.loading import Path, Source, load_source
 from ostinato.wording import print_table
@@ -35,7 +36,7 @@ class Row(NamedTuple):
 
     Attributes:
         layer: its path: the names of the models and wrappers around it, then its own.
-        kind: its class and units; its cell where it has no units.
+        kind: its class and units; the class and units of its cells where it has none.
         engine: what runs it now: "native", "keras" or "scratch".
         reason: why this engine runs it; for a layer of Keras that would gain nothing, why not.
         accelerated: what would run it after `ostinato.accelerate`.
@@ -169,8 +170,15 @@ def _row(layer: keras.layers.RNN, path: str) -> Row:
 
 
 def _kind(layer: keras.layers.RNN) -> str:
+    if getattr(layer, "units", None) or getattr(layer, "filters", None):
+        return _with_size(layer)
+    cells = ", ".join(map(_with_size, stacked(layer)))
+    return f"{type(layer).__name__}({f'[{cells}]' if cells else _with_size(getattr(layer, 'cell', None))})"
+
+
+def _with_size(layer: object) -> str:
     size = getattr(layer, "units", None) or getattr(layer, "filters", None)
-    return f"{type(layer).__name__}({size or type(getattr(layer, 'cell', None)).__name__})"
+    return f"{type(layer).__name__}({size})" if size else type(layer).__name__
 
 
 def _may_gain(row: Row) -> bool:

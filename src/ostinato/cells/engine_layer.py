@@ -27,6 +27,7 @@ import ostinato.engines.keras as keras_engine
 import ostinato.engines.native as native_engine
 import ostinato.engines.scratch as scratch_engine
 from ostinato.cells.base import Cell, KerasOption
+from ostinato.engines import in_turn
 from ostinato.engines.exporting import refuse_tf2onnx
 from ostinato.registration import h5_holds_operations
 
@@ -37,7 +38,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
     """The part that the layers add to Keras': the arguments `engine` and `lengths`, and a loop over time.
 
     Attributes:
-        recurrence: the cell that the layer runs; an attribute of each class.
+        recurrence: the cell that the layer runs; an attribute of each class but `RNN`.
     """
 
     recurrence: ClassVar[Cell]
@@ -76,16 +77,21 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         if self.engine == "auto":
             warn_without_library()
         engine = choose(self.engine, self, masked=mask is not None).engine
-        if len(initial_state) != len(self.state_size):
+        if not self._has_shape_of(sequences, initial_state):
             engine = "keras"  # Keras reports the error, or accepts it
         # For a single step, as in generation, calling the cell is faster than packing weights for the op.
         single = self.engine == "auto" and sequences.shape[1] == 1 and mask is None and not training
         if engine == "native" and not single:
             refuse_tf2onnx()
-            return native_engine.run(self, sequences, initial_state, mask, training)
+            return in_turn.run(self, native_engine.run, sequences, initial_state, mask, training)
         if engine == "scratch":
-            return scratch_engine.run(self, sequences, initial_state, mask, training)
+            return in_turn.run(self, scratch_engine.run, sequences, initial_state, mask, training)
         return keras_engine.run(self, sequences, initial_state, mask, training)
+
+    def _has_shape_of(self, sequences: tf.Tensor, state: Sequence[Any]) -> bool:
+        """Whether the inputs are sequences of vectors, and the state has the tensors of the cells."""
+        counts = [[len(keras.tree.flatten(part)) for part in each] for each in (state, self.state_size)]
+        return sequences.shape.rank == 3 and counts[0] == counts[1]
 
     def keras_loop(
         self,
@@ -111,7 +117,10 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         Returns:
             The results of a call; the layer must have `return_sequences` and `return_state`.
         """
-        native = self.built and choose(self.engine, self).engine == "native" and not self.dropout
+        # A layer without this attribute has the dropout in its cells, and reads vectors.
+        native = (
+            not getattr(self, "dropout", True) and self.built and choose(self.engine, self).engine == "native"
+        )
         if not native or (self.engine == "auto" and ids.shape[1] == 1 and not training):
             one_hot = keras.ops.one_hot(ids, symbols, dtype=self.compute_dtype)
             return self(one_hot, initial_state=initial_state, training=training)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ostinato import engines
 from ostinato.errors import ConfigError, EngineError
+from ostinato.registration import own_cells
 from ostinato.wording import hint_after
 
 if TYPE_CHECKING:
@@ -84,8 +85,7 @@ def find(name: str) -> Cell:
 
 def accelerated() -> dict[type, type]:
     """ostinato's layer classes by Keras' classes that compute the same."""
-    own = [find(name) for name in OWN]
-    return {cell.keras.layer: cast(type, cell.layer) for cell in own if cell.keras is not None}
+    return {cell.keras.layer: cast(type, cell.layer) for cell in own_cells() if cell.keras is not None}
 
 
 def name_of(cell: object) -> str:
@@ -220,11 +220,13 @@ def states(layer: keras.layers.RNN) -> tuple[StateSpec, ...]:
     )
 
 
-def pack_state(layer: keras.layers.RNN, state: Sequence[tf.Tensor]) -> Any:
-    """A flat state in the structure that a recurrent layer takes."""
+def pack_state(layer: keras.layers.RNN, state: Sequence[tf.Tensor]) -> tuple[Any, list[tf.Tensor]]:
+    """The first tensors, in the structure of the state that a recurrent layer takes; and the others."""
     import keras
 
-    return keras.tree.pack_sequence_as(layer.get_initial_state(1), list(state))
+    structure = layer.get_initial_state(1)
+    count = len(keras.tree.flatten(structure))
+    return keras.tree.pack_sequence_as(structure, list(state[:count])), list(state[count:])
 
 
 def _layer_of_another_package(

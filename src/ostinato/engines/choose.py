@@ -50,8 +50,8 @@ def choose(engine: str, layer: "keras.layers.Layer | None" = None, *, masked: bo
 
     Args:
         engine: one of `ENGINES`.
-        layer: a recurrent layer: SimpleRNN, GRU, LSTM, or another `keras.layers.RNN`, which only Keras' own
-            loop can run; None stands for an LSTM with default options.
+        layer: a recurrent layer: SimpleRNN, GRU, LSTM, a `keras.layers.RNN` of their cells, or any other,
+            which only Keras' own loop can run; None stands for an LSTM with default options.
         masked: whether the layer is called with a mask.
 
     Raises:
@@ -87,7 +87,7 @@ def may_be_native(engine: str, layer: "keras.layers.RNN") -> bool:
 
     Args:
         engine: the layer's `engine` argument, one of `ENGINES`.
-        layer: a SimpleRNN, GRU or LSTM layer.
+        layer: a layer of ostinato's.
     """
     return engine in ("auto", "native") and _obstacle("native", layer) is None
 
@@ -132,10 +132,10 @@ def _recurrent(layer: object) -> "keras.layers.RNN":
 
 def _obstacle(engine: str, layer: "keras.layers.RNN | None", masked: bool = False) -> str | None:
     """Why an engine cannot run the layer, or any layer on this machine; None when it can."""
-    if engine == "scratch":
-        from ostinato.engines import scratch
+    from ostinato.engines import in_turn, native, scratch
 
-        return None if layer is None else scratch.obstacle(layer, mask=masked)
-    from ostinato.engines import native
-
-    return native.machine_obstacle() or (None if layer is None else native.obstacle(layer, mask=masked))
+    why = None if engine == "scratch" else native.machine_obstacle()
+    if why is not None or layer is None:
+        return why
+    of_engine = scratch.obstacle if engine == "scratch" else native.obstacle
+    return in_turn.obstacle(layer, of_engine, mask=masked)

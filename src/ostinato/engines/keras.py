@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from ostinato.engines.facts import has_known_cell
+
 if TYPE_CHECKING:
     import keras
 
@@ -32,15 +34,21 @@ def run(
     Args:
         layer: the layer, built.
         x: shape (batch, time, features).
-        state: each tensor (batch, units).
+        state: each tensor (batch, units); for stacked cells, a tensor or a list of them for each cell.
         mask: shape (batch, time), or None.
         training: whether dropout acts.
 
     Returns:
         The last output (batch, units), all outputs (batch, time, units) and the final state.
     """
-    in_cell = not layer.unroll and getattr(layer, "use_cudnn", False) is not True
+    import keras
+
+    in_cell = not layer.unroll and getattr(layer, "use_cudnn", False) is not True and has_known_cell(layer)
     if x.shape[1] == 1 and mask is None and in_cell:
-        output, state = layer.cell(x[:, 0], list(state), training=training)
-        return output, output[:, tf.newaxis], list(state)
+        output, after = layer.cell(x[:, 0], list(state), training=training)
+        return (
+            output,
+            output[:, tf.newaxis],
+            keras.tree.pack_sequence_as(list(state), keras.tree.flatten(after)),
+        )
     return layer.keras_loop(x, state, mask, training)

@@ -105,19 +105,17 @@ def machine_obstacle() -> str | None:
 
 def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = False) -> str | None:
     """The first option of the layer that the engine does not support; None when it supports them all."""
-    import keras  # loaded already, as there is a layer
-    from keras import activations
+    from keras import activations  # loaded already, as there is a layer
 
-    found, policy = cell_of(layer), layer.dtype_policy
+    found = cell_of(layer)
     if found is None or found.native is None or not has_known_cell(layer):
         return f"it does not know the cell {type(getattr(layer, 'cell', None)).__name__}"
     if not is_stock(layer):
-        name = type(layer.cell).__name__
-        same = f"; a layer {name.removesuffix('Cell')} computes the same"
         return (
-            f"it runs the layers SimpleRNN, GRU and LSTM, and this is {type(layer).__name__}({name})"
-            f"{same if type(layer) is keras.layers.RNN else ''}"
+            "it runs the layers SimpleRNN, GRU, LSTM and RNN, and this is the subclass "
+            f"{type(layer).__name__}({type(layer.cell).__name__})"
         )
+    policy = layer.dtype_policy
     if (policy.compute_dtype, policy.variable_dtype) != ("float32", "float32"):
         return f"it computes in float32, and the layer's dtype is '{policy.name}'"
     if layer.activation not in [getattr(activations, name) for name in found.native.activations]:
@@ -125,8 +123,6 @@ def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = 
         return f"its activation is Keras' {names}, and the layer's is {_name(layer.activation)}"
     if getattr(layer, "recurrent_activation", activations.sigmoid) is not activations.sigmoid:
         return f"its gates are Keras' sigmoid, and the layer's are {_name(layer.recurrent_activation)}"
-    if layer.unroll:
-        return "unroll=True asks for Keras' unrolled loop"
     if getattr(layer, "use_cudnn", False) is True:
         return "use_cudnn=True asks for cuDNN"
     return None

@@ -22,10 +22,11 @@ def obstacle(layer: keras.layers.RNN, *, mask: bool = False, training: bool = Fa
 
     if not is_stock(layer):
         return f"the textbook has no {type(layer).__name__} layers, only SimpleRNN, GRU and LSTM"
+    if not has_known_cell(layer):
+        return f"the textbook has no {type(layer.cell).__name__}"
     recurrent_activation = getattr(layer, "recurrent_activation", activations.sigmoid)
     policy = layer.dtype_policy
     options = {
-        f"{type(layer.cell).__name__}": not has_known_cell(layer),
         "masks": mask,
         "go_backwards": layer.go_backwards,
         "dropout": layer.dropout,

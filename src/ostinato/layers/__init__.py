@@ -9,15 +9,17 @@ from ostinato.cells.registry import cells, check, has_reset_gate, name_of, recur
 
 if TYPE_CHECKING:
     from ostinato.cells.gru import GRU
+    from ostinato.cells.keras_rnn import RNN
     from ostinato.cells.lstm import LSTM
     from ostinato.cells.rnn import SimpleRNN
 
-__all__ = ["GRU", "LSTM", "SimpleRNN", "cells", "check", "has_reset_gate", "name_of", "recurrent"]
+__all__ = ["GRU", "LSTM", "RNN", "SimpleRNN", "cells", "check", "has_reset_gate", "name_of", "recurrent"]
 
 
 def __getattr__(name: str) -> object:
     if name in __all__:
+        from ostinato.cells.keras_rnn import RNN
         from ostinato.registration import own_cells
 
-        return next(cell.layer for cell in own_cells() if cell.layer.__name__ == name)
+        return next(layer for layer in (RNN, *(cell.layer for cell in own_cells())) if layer.__name__ == name)
     raise AttributeError(f"module 'ostinato.layers' has no attribute '{name}'")

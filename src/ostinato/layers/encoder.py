@@ -104,7 +104,7 @@ class RecurrentEncoder(keras.layers.Layer):
         for depth, forward in enumerate(self.forward_layers):
             if depth > 0:
                 x = dropout(x, self.dropout, key, site=f"{path}/{forward.name}/input")
-            start = None if initial_state is None else pack_state(forward, initial_state[depth])
+            start = None if initial_state is None else pack_state(forward, initial_state[depth])[0]
             with recurrent_masks(forward, x, key, site=f"{path}/{forward.name}/recurrent"):
                 y, *state = forward(x, mask=mask, training=training, initial_state=start)
             if self.bidirectional:

@@ -99,15 +99,14 @@ class RecurrentStack(keras.layers.Layer):
         for depth, layer in enumerate(self.layers):
             if depth > 0:
                 x = dropout(x, self.dropout, key, site=f"{path}/{layer.name}/input")
-            count = len(states(layer))
-            start, rest = rest[:count], rest[count:]
+            start, rest = pack_state(layer, rest)
             training = key is not None
             with recurrent_masks(layer, x, key, site=f"{path}/{layer.name}/recurrent"):
                 if x.dtype.is_integer and hasattr(layer, "over_ids"):
                     x, *parts = layer.over_ids(x, self.symbols, initial_state=start, training=training)
                 else:
                     x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
-                    x, *parts = layer(x, initial_state=pack_state(layer, start), training=training)
+                    x, *parts = layer(x, initial_state=start, training=training)
             new_state += keras.tree.flatten(parts)
         return x, tuple(new_state)
 

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
-from ostinato.cells.registry import states
 from ostinato.layers.attention import attention
 from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.stack import RecurrentStack, State
@@ -195,7 +194,8 @@ class Decoder(keras.layers.Layer):
     ) -> tuple[tf.Tensor, State, tf.Tensor]:
         """One step; x has the shape (rows, 1, embedding)."""
         if self.config.attention == "additive":
-            top = flat_rows(state[len(self.stack.states) - len(states(self.stack.layers[-1]))])
+            top_state = keras.tree.flatten(self.stack.layers[-1].get_initial_state(1))
+            top = flat_rows(state[-len(top_state)])
             context, weights = self._find(top[:, tf.newaxis], memory)
             y, state = self.stack(tf.concat([x, context], axis=-1), state, key)
             return self.combine(tf.concat([context, y], axis=-1)), state, weights
