@@ -67,6 +67,11 @@ def own_cells() -> "tuple[Cell, ...]":
     return tuple(importlib.import_module(f"ostinato.cells.{name}").CELL for name in names)
 
 
+def function(name: str) -> Callable[..., object]:
+    """A function of ostinato's that files of Keras name."""
+    return getattr(importlib.import_module(MODULES[f"ostinato>{name}"]), name)
+
+
 def h5_holds_operations() -> bool:
     """Whether Keras can load an operation from an `.h5` file; 3.8 loses the operation's axis."""
     import keras

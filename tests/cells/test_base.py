@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ostinato.cells import registry
 from ostinato.cells.base import StateSpec, initial_state
-from ostinato.engines import native
+from ostinato.engines import activations, native
 from ostinato.engines.derivatives import OpInputs
 from ostinato.registration import own_cells
 
@@ -71,26 +71,28 @@ def test_its_textbook_step_is_its_layers(cell):
 @OWN
 def test_pytorchs_gates_are_a_permutation_and_pytorch_has_what_the_engine_has(cell):
     assert sorted(cell.torch.gates) == sorted(cell.gates)
-    assert set(cell.torch.nonlinearities) <= set(cell.native.activations)
+    assert set(cell.torch.nonlinearities) <= set(activations.FUNCTIONS)
     assert all(getattr(built(cell).cell, name) == value for name, value in cell.torch.requires.items())
 
 
 @OWN
 @pytest.mark.skipif(not native.available(), reason="there is no library")
 def test_its_op_has_the_attributes_that_it_names(cell):
-    layer, x = built(cell, engine="native"), tf.ones((2, 5, FEATURES))
-    graph = tf.function(lambda x: layer(x)).get_concrete_function(x).graph
-    (op,) = [op for op in graph.get_operations() if op.type == f"{cell.native.name}V1"]
-    own = native._attributes(op).keys() - {"go_backwards", "return_sequences", "zero_output_for_mask"}
-    assert own == set(cell.native.attributes)
+    several = {option for option, names in cell.native.activations.items() if len(names) > 1}
+    for version, activation in ((1, "tanh"), (2, "silu")):
+        layer, x = built(cell, engine="native", activation=activation), tf.ones((2, 5, FEATURES))
+        graph = tf.function(lambda x, layer=layer: layer(x)).get_concrete_function(x).graph
+        (op,) = [op for op in graph.get_operations() if op.type == f"{cell.native.name}V{version}"]
+        own = native._attributes(op).keys() - {"go_backwards", "return_sequences", "zero_output_for_mask"}
+        assert own == {*cell.native.attributes, *(several if version == 1 else cell.native.activations)}
 
 
 @OWN
-def test_the_step_of_its_op_is_its_layers(cell):
-    layer = built(cell)
+@pytest.mark.parametrize("activation", ["tanh", "silu"])
+def test_the_step_of_its_op_is_its_layers(cell, activation):
+    layer = built(cell, activation=activation)
     weights, attributes = layer.cell, {name: getattr(layer, name) for name in cell.native.attributes}
-    if "activation" in attributes:
-        attributes["activation"] = layer.activation.__name__
+    attributes |= activations.version_and_attributes(cell.native, layer)[1]
     bias = np.atleast_2d(weights.bias)
     x, state = tf.random.stateless_normal((2, FEATURES), (1, 2)), tuple(layer.get_initial_state(2))
     step = cell.native.step(

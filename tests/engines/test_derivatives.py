@@ -326,7 +326,7 @@ def test_one_graph_serves_a_layer_with_and_without_its_options():
         inputs = [given[name] for name in names]
         attributes = {"activation": "tanh", "go_backwards": False}
         attributes |= {"return_sequences": True, "zero_output_for_mask": False}
-        call = lambda: native._forward("OstinatoRnn", inputs, attributes, keep_history=True)[:2]  # noqa: E731
+        call = lambda: native._forward("OstinatoRnnV1", inputs, attributes, keep_history=True)[:2]  # noqa: E731
         return derivatives(call, [given["x"], given["kernel"]], 2)
 
     def random(*shape):

@@ -97,7 +97,9 @@ def check_outputs(model: keras.Model, case: pathlib.Path) -> None:
 
 def same_python(case: pathlib.Path) -> bool:
     """Whether this Python reads the code in the file."""
-    return case.name != "lambdas" or ("keras-2" not in case.parent.name[:7] and sys.version_info[:2] == (3, 11))
+    return case.name != "lambdas" or (
+        "keras-2" not in case.parent.name[:7] and sys.version_info[:2] == (3, 11)
+    )
 
 
 LOADED = [

@@ -2,11 +2,12 @@
  * threads at once, refusals. With arguments it runs one layer on the floats that it reads from standard input and writes
  * y and the state to standard output:
  *
- *   c_interface_test CELL ACTIVATION RESET_AFTER GO_BACKWARDS RETURN_SEQUENCES FEATURES UNITS BIAS BATCH TIME MASKED
+ *   c_interface_test CELL ACTIVATION RECURRENT_ACTIVATION RESET_AFTER GO_BACKWARDS RETURN_SEQUENCES FEATURES UNITS BIAS BATCH TIME MASKED
  */
 #include "ostinato.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,9 +90,11 @@ static void run_in_pieces(Call *call) {
   }
 }
 
-static void check(const char *cell, int reset_after, const char *activation, int64_t units, int with_bias, int masked) {
+static void check(const char *cell, int reset_after, const char *activation, const char *recurrent_activation, int64_t units,
+                  int with_bias, int masked) {
   ostinato_options options = OSTINATO_OPTIONS;
-  options.cell = cell, options.activation = activation, options.reset_after = reset_after;
+  options.cell = cell, options.activation = activation, options.recurrent_activation = recurrent_activation;
+  options.reset_after = reset_after;
   options.features = 5, options.units = units;
   ostinato_layer *layer = made(&options, with_bias);
   if (layer == NULL) return;
@@ -131,6 +134,8 @@ static void refused(ostinato_status status, const char *why) {
   if (strcmp(ostinato_error(), why)) ++failures, printf("said: %s\ninstead of: %s\n", ostinato_error(), why);
 }
 
+#define NAMES "tanh, relu, linear, sigmoid, hard_sigmoid, keras2_hard_sigmoid, softsign, elu, selu, silu"
+
 static void check_refusals(void) {
   float weights[64] = {0};
   ostinato_options options = OSTINATO_OPTIONS;
@@ -144,8 +149,12 @@ static void check_refusals(void) {
   options.cell = NULL;
   refused(ostinato_create(&options, weights, weights, NULL, &layer), "cell must be one of rnn, gru, lstm, got NULL");
   options.cell = "rnn", options.activation = "gelu";
-  refused(ostinato_create(&options, weights, weights, NULL, &layer), "activation must be 'tanh', 'relu' or 'linear', got 'gelu'");
-  options.activation = "relu";
+  refused(ostinato_create(&options, weights, weights, NULL, &layer), "activation must be one of " NAMES ", got 'gelu'");
+  options.activation = "relu", options.recurrent_activation = NULL;
+  refused(ostinato_create(&options, weights, weights, NULL, &layer), "recurrent_activation must be one of " NAMES ", got NULL");
+  options.recurrent_activation = "sigmoid", --options.size;
+  refused(ostinato_create(&options, weights, weights, NULL, &layer), "options.size must be sizeof(ostinato_options), 64, got 63");
+  ++options.size;
   refused(ostinato_create(&options, NULL, weights, NULL, &layer), "kernel and recurrent must not be NULL");
   refused(ostinato_create(NULL, weights, weights, NULL, &layer), "options must not be NULL");
   refused(ostinato_create(&options, weights, weights, NULL, NULL), "layer must not be NULL");
@@ -163,6 +172,22 @@ static void check_refusals(void) {
   ostinato_destroy(NULL);
 }
 
+/* Options as they were before recurrent_activation: an LSTM then took no notice of the activation. */
+static void check_first_options(void) {
+  float weights[8] = {0.5f, -1, 2, 1, 0.25f, 0.5f, -0.5f, 1}, state[3][2] = {{0}}, y[3];
+  for (int old = 0; old < 3; ++old) {
+    ostinato_options options = OSTINATO_OPTIONS;
+    options.features = options.units = 1, options.activation = old == 2 ? "tanh" : "relu";
+    if (old == 1) options.size = offsetof(ostinato_options, recurrent_activation), options.recurrent_activation = NULL;
+    ostinato_layer *layer = NULL;
+    expect(ostinato_create(&options, weights, weights + 4, NULL, &layer) == OSTINATO_OK, ostinato_error());
+    float *given[] = {state[old], state[old] + 1};
+    expect(ostinato_forward(layer, 1, 1, weights, NULL, given, y + old) == OSTINATO_OK, ostinato_error());
+    ostinato_destroy(layer);
+  }
+  expect(y[0] != y[1] && y[1] == y[2], "options of the first size mean what they meant");
+}
+
 static float *read_floats(int64_t count) {
   float *values = floats(count);
   if (fread(values, sizeof(float), (size_t)count, stdin) != (size_t)count) exit(3);
@@ -171,10 +196,10 @@ static float *read_floats(int64_t count) {
 
 static int run_one(char **given) {
   ostinato_options options = OSTINATO_OPTIONS;
-  options.cell = given[1], options.activation = given[2];
-  options.reset_after = atoi(given[3]), options.go_backwards = atoi(given[4]), options.return_sequences = atoi(given[5]);
-  options.features = atoi(given[6]), options.units = atoi(given[7]);
-  const int64_t bias_size = atoi(given[8]), batch = atoi(given[9]), time = atoi(given[10]);
+  options.cell = given[1], options.activation = given[2], options.recurrent_activation = given[3];
+  options.reset_after = atoi(given[4]), options.go_backwards = atoi(given[5]), options.return_sequences = atoi(given[6]);
+  options.features = atoi(given[7]), options.units = atoi(given[8]);
+  const int64_t bias_size = atoi(given[9]), batch = atoi(given[10]), time = atoi(given[11]);
   const int64_t width = gates_of(options.cell) * options.units;
   float *kernel = read_floats(options.features * width), *recurrent = read_floats(options.units * width);
   float *bias = read_floats(bias_size), *x = read_floats(batch * time * options.features);
@@ -183,7 +208,7 @@ static int run_one(char **given) {
   float *state[2] = {NULL, NULL};
   for (int i = 0; i < ostinato_state_count(layer); ++i) state[i] = read_floats(batch * options.units);
   unsigned char *mask = malloc((size_t)(batch * time));
-  const int masked = atoi(given[11]);
+  const int masked = atoi(given[12]);
   if (masked && fread(mask, 1, (size_t)(batch * time), stdin) != (size_t)(batch * time)) return 3;
   float *y = floats(batch * time * options.units);
   if (ostinato_forward(layer, batch, time, x, masked ? mask : NULL, state, y) != OSTINATO_OK) return 2;
@@ -196,16 +221,20 @@ static int run_one(char **given) {
 }
 
 int main(int count, char **given) {
-  if (count == 12) return run_one(given);
+  if (count == 13) return run_one(given);
   for (int64_t units = 1; units <= 37; units += 18)
     for (int masked = 0; masked < 2; ++masked) {
-      check("rnn", 1, "tanh", units, masked, masked);
-      check("rnn", 1, "relu", units, !masked, masked);
-      check("gru", 1, "tanh", units, masked, masked);
-      check("gru", 0, "tanh", units, !masked, masked);
-      check("lstm", 1, "tanh", units, 1, masked);
+      check("rnn", 1, "tanh", "sigmoid", units, masked, masked);
+      check("rnn", 1, "silu", "sigmoid", units, !masked, masked);
+      check("gru", 1, "tanh", "sigmoid", units, masked, masked);
+      check("gru", 1, "elu", "hard_sigmoid", units, masked, masked);
+      check("gru", 0, "tanh", "sigmoid", units, !masked, masked);
+      check("gru", 0, "softsign", "keras2_hard_sigmoid", units, !masked, masked);
+      check("lstm", 1, "tanh", "sigmoid", units, 1, masked);
+      check("lstm", 1, "relu", "hard_sigmoid", units, 1, masked);
     }
   check_refusals();
+  check_first_options();
   ostinato_set_threads(2);
   expect(ostinato_threads() == 2, "the number of threads can be set");
   printf("%s: %d failures\n", ostinato_instruction_set(), failures);

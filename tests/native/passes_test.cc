@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "activations.h"
 #include "engine.h"
 #include "threads.h"
 
@@ -18,6 +19,8 @@ namespace {
 using namespace ostinato;
 using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
+
+constexpr int kActivations = static_cast<int>(Activation::kSilu) + 1;
 
 int failures = 0;
 
@@ -46,10 +49,18 @@ struct Case {
     in.mask = masked ? reinterpret_cast<const bool*>(mask.data()) : nullptr;
     return in;
   }
+  // Whether a slope jumps somewhere, which differences should not reach across.
+  bool has_kinks() const {
+    for (const Activation each : {layer.activation, layer.recurrent_activation})
+      for (const Activation kinked : {Activation::kRelu, Activation::kHardSigmoid, Activation::kKeras2HardSigmoid, Activation::kSelu})
+        if (each == kinked) return true;
+    return false;
+  }
   std::string name() const {
-    char text[200];
-    std::snprintf(text, sizeof text, "cell %d after %d back %d seq %d zero %d bias %d mask %d ids %d dropout %d %d: %ldx%ldx%ld->%ld",
-                  static_cast<int>(layer.cell), layer.reset_after, layer.go_backwards, layer.return_sequences,
+    char text[250];
+    std::snprintf(text, sizeof text, "cell %d %s %s after %d back %d seq %d zero %d bias %d mask %d ids %d dropout %d %d: %ldx%ldx%ld->%ld",
+                  static_cast<int>(layer.cell), kActivationNames[static_cast<int>(layer.activation)],
+                  kActivationNames[static_cast<int>(layer.recurrent_activation)], layer.reset_after, layer.go_backwards, layer.return_sequences,
                   layer.zero_output_for_mask, bias, masked, ids, !input_dropout.empty(), !recurrent_dropout.empty(),
                   static_cast<long>(layer.batch), static_cast<long>(layer.time), static_cast<long>(layer.features), static_cast<long>(layer.units));
     return text;
@@ -85,16 +96,27 @@ Results run(const Case& t, const Floats& dy, const Floats& dh, const Floats& dc,
 }
 
 double activated(Activation activation, double x) {
-  return activation == Activation::kTanh ? std::tanh(x) : activation == Activation::kRelu && x < 0 ? 0 : x;
+  switch (activation) {
+    case Activation::kTanh: return std::tanh(x);
+    case Activation::kRelu: return std::fmax(x, 0);
+    case Activation::kSigmoid: return 1 / (1 + std::exp(-x));
+    case Activation::kHardSigmoid: return std::fmin(std::fmax(x / 6 + 0.5, 0), 1);
+    case Activation::kKeras2HardSigmoid: return std::fmin(std::fmax(x / 5 + 0.5, 0), 1);
+    case Activation::kSoftsign: return x / (1 + std::fabs(x));
+    case Activation::kElu: return x > 0 ? x : std::expm1(x);
+    case Activation::kSelu: return 1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * std::expm1(x));
+    case Activation::kSilu: return x / (1 + std::exp(-x));
+    default: return x;
+  }
 }
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-
 // The sum of all outputs and final states, weighted by the gradients given; also fills y and h.
 struct Naive {
   Doubles x, h0, c0, kernel, recurrent, biases, y, h;
 
   double run(const Case& t, const Floats& dy, const Floats& dh, const Floats& dc) {
     const Layer& l = t.layer;
+    const auto value = [&](double sum) { return activated(l.activation, sum); };
+    const auto gate = [&](double sum) { return activated(l.recurrent_activation, sum); };
     const int64_t U = l.units, W = t.gates() * U;
     y.assign(dy.size(), 0), h = h0;
     Doubles c = c0;
@@ -124,20 +146,20 @@ struct Naive {
               re[2 * U + u] = 0;
               for (int64_t k = 0; k < U; ++k)
                 re[2 * U + u] += hb[k] * kept(t.recurrent_dropout, (2 * l.batch + b) * U + k) *
-                                 sigmoid(in[U + k] + re[U + k]) * recurrent[k * W + 2 * U + u];
+                                 gate(in[U + k] + re[U + k]) * recurrent[k * W + 2 * U + u];
             }
           for (int64_t u = 0; u < U; ++u) {
             if (l.cell == Cell::kLstm) {
-              const double i = sigmoid(in[u] + re[u]), f = sigmoid(in[U + u] + re[U + u]);
-              const double g = std::tanh(in[2 * U + u] + re[2 * U + u]), o = sigmoid(in[3 * U + u] + re[3 * U + u]);
+              const double i = gate(in[u] + re[u]), f = gate(in[U + u] + re[U + u]);
+              const double g = value(in[2 * U + u] + re[2 * U + u]), o = gate(in[3 * U + u] + re[3 * U + u]);
               c[b * U + u] = f * c[b * U + u] + i * g;
-              next[u] = o * std::tanh(c[b * U + u]);
+              next[u] = o * value(c[b * U + u]);
             } else if (l.cell == Cell::kGru) {
-              const double z = sigmoid(in[u] + re[u]), r = sigmoid(in[U + u] + re[U + u]);
-              const double candidate = std::tanh(in[2 * U + u] + (l.reset_after ? r : 1) * re[2 * U + u]);
+              const double z = gate(in[u] + re[u]), r = gate(in[U + u] + re[U + u]);
+              const double candidate = value(in[2 * U + u] + (l.reset_after ? r : 1) * re[2 * U + u]);
               next[u] = z * hb[u] + (1 - z) * candidate;
             } else {
-              next[u] = activated(l.activation, in[u] + re[u]);
+              next[u] = value(in[u] + re[u]);
             }
           }
           for (int64_t u = 0; u < U; ++u) hb[u] = out[u] = next[u];
@@ -172,20 +194,22 @@ Floats dropout(int64_t count) {
   return masks;
 }
 
-Case drawn() {
+// A case of a form of a cell. Where nothing bounds the values they grow from step to step, so that it is small.
+Case drawn(Cell cell, bool reset_after, Activation activation, Activation recurrent_activation) {
   Case t;
   Layer& l = t.layer;
-  l.cell = static_cast<Cell>(draw(0, 2));
-  if (l.cell == Cell::kRnn) l.activation = static_cast<Activation>(draw(0, 2));
-  l.reset_after = draw(0, 1), l.go_backwards = draw(0, 1), l.return_sequences = draw(0, 1);
-  l.zero_output_for_mask = draw(0, 1);
+  l.cell = cell, l.reset_after = reset_after;
+  l.activation = activation, l.recurrent_activation = recurrent_activation;
+  l.go_backwards = draw(0, 1), l.return_sequences = draw(0, 1), l.zero_output_for_mask = draw(0, 1);
   const int widths[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 65};
-  l.batch = draw(0, 3) ? draw(1, 9) : draw(16, 20), l.time = draw(1, 6), l.features = widths[draw(0, 8)], l.units = widths[draw(0, 9)];
+  const bool small = !is_classic(l);
+  l.batch = small ? draw(1, 5) : draw(0, 3) ? draw(1, 9) : draw(16, 20), l.time = draw(1, small ? 4 : 6);
+  l.features = widths[draw(0, small ? 3 : 8)], l.units = widths[draw(0, small ? 6 : 9)];
   t.bias = draw(0, 1), t.masked = draw(0, 1), t.ids = draw(0, 3) == 0;
   const int64_t width = t.gates() * l.units;
   t.x = normal(l.batch * l.time * l.features, 1);
   t.h0 = normal(l.batch * l.units, 1), t.c0 = normal(l.batch * l.units, 1);
-  t.kernel = normal(l.features * width, 0.5f), t.recurrent = normal(l.units * width, l.activation == Activation::kTanh ? 0.3f : 0.1f);
+  t.kernel = normal(l.features * width, small ? 0.2f : 0.5f), t.recurrent = normal(l.units * width, small ? 0.1f : 0.3f);
   t.biases = normal(width * (l.cell == Cell::kGru && l.reset_after ? 2 : 1), 0.5f);
   if (!t.ids && draw(0, 2) == 0) t.input_dropout = dropout(t.gates() * l.batch * l.features);
   if (draw(0, 2) == 0) t.recurrent_dropout = dropout(t.gates() * l.batch * l.units);
@@ -194,6 +218,16 @@ Case drawn() {
     t.mask.push_back(draw(0, 3) != 0);
   }
   return t;
+}
+
+Activation any() { return static_cast<Activation>(draw(0, kActivations - 1)); }
+
+// Any cell, half of the time with the activations of the textbook.
+Case drawn() {
+  const Cell cell = static_cast<Cell>(draw(0, 2));
+  if (draw(0, 1)) return drawn(cell, draw(0, 1), any(), any());
+  const Activation activation = cell == Cell::kRnn ? static_cast<Activation>(draw(0, 2)) : Activation::kTanh;
+  return drawn(cell, draw(0, 1), activation, Activation::kSigmoid);
 }
 
 void check_against_naive(const Case& t) {
@@ -208,15 +242,18 @@ void check_against_naive(const Case& t) {
   naive.recurrent = widen(t.recurrent), naive.biases = widen(t.biases);
   naive.run(t, dy, dh, dc);
   double worst = 0;
-  for (size_t i = 0; i < r.y.size(); ++i) worst = std::max(worst, std::fabs(r.y[i] - naive.y[i]));
-  for (size_t i = 0; i < r.h.size(); ++i) worst = std::max(worst, std::fabs(r.h[i] - naive.h[i]));
+  const auto compare = [&](double found, double wanted) {
+    worst = std::max(worst, std::fabs(found - wanted) / std::max(1.0, std::fabs(wanted)));
+  };
+  for (size_t i = 0; i < r.y.size(); ++i) compare(r.y[i], naive.y[i]);
+  for (size_t i = 0; i < r.h.size(); ++i) compare(r.h[i], naive.h[i]);
   expect(worst < 1e-5, t.name() + " outputs differ by " + std::to_string(worst));
   expect(r.y == without.y && r.h == without.h, t.name() + " differs when no history is kept");
 
   const auto gradient = [&](Doubles& values, const Floats& found, const char* of) {
     for (int trial = 0; trial < 4 && !values.empty(); ++trial) {
       const size_t i = draw(0, static_cast<int>(values.size()) - 1);
-      const double before = values[i], step = 1e-5;
+      const double before = values[i], step = t.has_kinks() ? 1e-8 : 1e-5;
       values[i] = before + step;
       const double above = naive.run(t, dy, dh, dc);
       values[i] = before - step;
@@ -241,10 +278,11 @@ bool same(const Results& a, const Results& b) {
 }
 
 // Large enough that the work is divided: by groups of rows, by rows and by units.
-void check_threads(Cell cell, bool reset_after, int64_t batch, int64_t units, bool drops) {
+void check_threads(Cell cell, bool reset_after, bool classic, int64_t batch, int64_t units, bool drops) {
   Case t;
   Layer& l = t.layer;
   l.cell = cell, l.reset_after = reset_after;
+  if (!classic) l.activation = Activation::kSilu, l.recurrent_activation = Activation::kHardSigmoid;
   l.batch = batch, l.time = 4, l.features = 20, l.units = units;
   const int64_t width = t.gates() * units;
   t.x = normal(batch * l.time * l.features, 1);
@@ -297,6 +335,21 @@ void check_denormals() {
 #endif
 }
 
+// Every activation in every place; every pair of them with `all`.
+void check_activations(bool all) {
+  set_threads(1);
+  for (int i = 0; i < kActivations; ++i) {
+    const Activation activation = static_cast<Activation>(i);
+    check_against_naive(drawn(Cell::kRnn, true, activation, Activation::kSigmoid));
+    for (int j = 0; j < kActivations; ++j) {
+      if (!all && j != (i + 4) % kActivations) continue;
+      for (const bool reset_after : {true, false})
+        check_against_naive(drawn(Cell::kGru, reset_after, activation, static_cast<Activation>(j)));
+      check_against_naive(drawn(Cell::kLstm, true, activation, static_cast<Activation>(j)));
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -308,12 +361,15 @@ int main(int argc, char** argv) {
     for (const int64_t units : {70, 160})
       for (const bool drops : {false, true}) {
         if (!all && drops != ((batch == 5) != (units == 160))) continue;
-        check_threads(Cell::kLstm, true, batch, units, drops);
-        check_threads(Cell::kGru, true, batch, units, drops);
-        check_threads(Cell::kGru, false, batch, units, drops);
-        check_threads(Cell::kRnn, true, batch, units, drops);
+        for (const bool classic : {true, false}) {
+          check_threads(Cell::kLstm, true, classic, batch, units, drops);
+          check_threads(Cell::kGru, true, classic, batch, units, drops);
+          check_threads(Cell::kGru, false, classic, batch, units, drops);
+          check_threads(Cell::kRnn, true, classic, batch, units, drops);
+        }
       }
   check_denormals();
+  check_activations(all);
   std::printf("%s: %d cases, %d failures\n", instruction_set(), cases, failures);
   return failures == 0 ? 0 : 1;
 }

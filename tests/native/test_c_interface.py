@@ -29,6 +29,10 @@ CASES = [
     ("gru", {"reset_after": False}, False),
     ("lstm", {}, True),
     ("lstm", {"return_sequences": False, "use_bias": False, "go_backwards": True}, False),
+    ("rnn", {"activation": "selu"}, False),
+    ("gru", {"activation": "silu", "recurrent_activation": "softsign"}, True),
+    ("gru", {"activation": "linear", "recurrent_activation": "hard_sigmoid", "reset_after": False}, False),
+    ("lstm", {"activation": "relu", "recurrent_activation": "hard_sigmoid"}, True),
 ]
 
 
@@ -73,7 +77,8 @@ def test_its_numbers_are_those_of_the_layers_bit_for_bit(program, cell, options,
     given = b"".join(array.tobytes() for array in arrays) + (mask.tobytes() if masked else b"")
     written = run(
         program,
-        *(cell, options.get("activation", "tanh"), int(options.get("reset_after", True))),
+        *(cell, options.get("activation", "tanh"), options.get("recurrent_activation", "sigmoid")),
+        int(options.get("reset_after", True)),
         *(int(layer.go_backwards), int(layer.return_sequences), features, units),
         *(weights[2].size if len(weights) == 3 else 0, batch, time, int(masked)),
         given=given,

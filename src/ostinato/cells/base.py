@@ -78,15 +78,18 @@ class NativeOp:
     Attributes:
         name: of the TensorFlow op, without its version: "OstinatoLstm".
         step: what the op computes at one step, from TensorFlow's own ops; for second derivatives.
-        activations: the names of the activations of Keras that the kernel has.
-        attributes: attributes of the op by their names, which are the layer's too.
+        activations: the layer's options that are activations, with the names of those that the op's first
+            version has; its second version has all of `ostinato.engines.activations`.
+        attributes: other attributes of the op by their names, which are the layer's too.
         always_draws: whether Keras' cell also draws dropout masks outside of training, and drops everything
             at a rate of one, as its SimpleRNN does.
     """
 
     name: str
     step: Callable[[OpInputs], Callable[..., State]]
-    activations: tuple[str, ...] = ("tanh",)
+    activations: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
+    )
     attributes: tuple[str, ...] = ()
     always_draws: bool = False
 

@@ -66,15 +66,15 @@ def _step(op: OpInputs) -> Callable[..., State]:
         x_z, x_r, x_h = tf.split(x, 3, axis=1)
         product = op.product(h)
         h_z, h_r, h_h = tf.split(product if op.bias is None else product + op.bias, 3, axis=1)
-        candidate = tf.tanh(x_h + tf.sigmoid(x_r + h_r) * h_h)
-        z = tf.sigmoid(x_z + h_z)
+        candidate = op.activation(x_h + op.gate(x_r + h_r) * h_h)
+        z = op.gate(x_z + h_z)
         return (z * h + (1 - z) * candidate,)
 
     def before(x: tf.Tensor, h: tf.Tensor) -> State:
         x_z, x_r, x_h = tf.split(x, 3, axis=1)
         h_z, h_r = tf.split(op.product(h, 0, 2), 2, axis=1)
-        candidate = tf.tanh(x_h + op.product(tf.sigmoid(x_r + h_r) * h, 2))
-        z = tf.sigmoid(x_z + h_z)
+        candidate = op.activation(x_h + op.product(op.gate(x_r + h_r) * h, 2))
+        z = op.gate(x_z + h_z)
         return (z * h + (1 - z) * candidate,)
 
     return after if op.attributes["reset_after"] else before

@@ -54,8 +54,8 @@ class LSTM(EngineLayer, keras.layers.LSTM):
 def _step(op: OpInputs) -> Callable[..., State]:
     def step(x: tf.Tensor, h: tf.Tensor, c: tf.Tensor) -> State:
         i, f, candidate, o = tf.split(x + op.product(h), 4, axis=1)
-        c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(candidate)
-        return tf.sigmoid(o) * tf.tanh(c), c
+        c = op.gate(f) * c + op.gate(i) * op.activation(candidate)
+        return op.gate(o) * op.activation(c), c
 
     return step
 

@@ -1,6 +1,6 @@
 """The plain recurrent network (Elman 1990, "Finding structure in time").
 
-    h' = a(x W + h U + b), where a is tanh, relu or nothing
+    h' = a(x W + h U + b), where a is tanh, relu or another activation
 
 Also called vanilla RNN or Elman network; Keras' `SimpleRNN`, PyTorch's `RNN`. Not to be confused with the
 Jordan network, whose output is fed back in place of its state, nor with `keras.layers.RNN`, which runs any
@@ -17,7 +17,6 @@ from ostinato.cells.engine_layer import EngineLayer, with_signature
 from ostinato.engines.derivatives import OpInputs
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
-import tensorflow as tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,12 +60,8 @@ class SimpleRNN(EngineLayer, keras.layers.SimpleRNN):
     """
 
 
-_ACTIVATIONS = {"tanh": tf.tanh, "relu": tf.nn.relu, "linear": tf.identity}
-
-
 def _step(op: OpInputs) -> Callable[..., State]:
-    activation = _ACTIVATIONS[tf.compat.as_str(op.attributes["activation"])]
-    return lambda x, h: (activation(x + op.product(h)),)
+    return lambda x, h: (op.activation(x + op.product(h)),)
 
 
 CELL = SimpleRNN.recurrence = Cell(
@@ -81,8 +76,7 @@ CELL = SimpleRNN.recurrence = Cell(
     native=NativeOp(
         "OstinatoRnn",
         _step,
-        activations=("tanh", "relu", "linear"),
-        attributes=("activation",),
+        activations={"activation": ("tanh", "relu", "linear")},
         always_draws=True,
     ),
     torch=TorchForm("RNN", gates=("h",), nonlinearities=("tanh", "relu")),

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
+from ostinato.engines.activations import FUNCTIONS
+
 if TYPE_CHECKING:
     from ostinato.cells.base import Cell, State
     from ostinato.engines.native import Attributes
@@ -60,6 +62,14 @@ class OpInputs(NamedTuple):
     bias: tf.Tensor | None
     masks: list[tf.Tensor] | None
     attributes: Attributes
+
+    def activation(self, x: tf.Tensor) -> tf.Tensor:
+        """The activation of the layer; an op without the attribute has tanh."""
+        return FUNCTIONS[tf.compat.as_str(self.attributes.get("activation", "tanh"))](x)
+
+    def gate(self, x: tf.Tensor) -> tf.Tensor:
+        """The activation of the layer's gates; an op without the attribute has the sigmoid."""
+        return FUNCTIONS[tf.compat.as_str(self.attributes.get("recurrent_activation", "sigmoid"))](x)
 
     def product(self, rows: tf.Tensor, first: int = 0, last: int | None = None) -> tf.Tensor:
         """rows · recurrent for the gates from `first` to before `last`, (batch, gates × units).

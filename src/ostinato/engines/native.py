@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import tensorflow as tf
 
 from ostinato import kernels
+from ostinato.engines import activations
 from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
 from ostinato.errors import EngineError
 
@@ -105,7 +106,6 @@ def machine_obstacle() -> str | None:
 
 def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = False) -> str | None:
     """The first option of the layer that the engine does not support; None when it supports them all."""
-    from keras import activations  # loaded already, as there is a layer
 
     found = cell_of(layer)
     if found is None or found.native is None or not has_known_cell(layer):
@@ -118,19 +118,12 @@ def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = 
     policy = layer.dtype_policy
     if (policy.compute_dtype, policy.variable_dtype) != ("float32", "float32"):
         return f"it computes in float32, and the layer's dtype is '{policy.name}'"
-    if layer.activation not in [getattr(activations, name) for name in found.native.activations]:
-        names = " or ".join(found.native.activations)
-        return f"its activation is Keras' {names}, and the layer's is {_name(layer.activation)}"
-    if getattr(layer, "recurrent_activation", activations.sigmoid) is not activations.sigmoid:
-        return f"its gates are Keras' sigmoid, and the layer's are {_name(layer.recurrent_activation)}"
+    unknown = activations.obstacle(layer)
+    if unknown is not None:
+        return unknown
     if getattr(layer, "use_cudnn", False) is True:
         return "use_cudnn=True asks for cuDNN"
     return None
-
-
-def _name(activation: Callable[..., object]) -> str:
-    name = getattr(activation, "__name__", type(activation).__name__)
-    return f"{name} of {getattr(activation, '__module__', type(activation).__module__)}"
 
 
 def run(
@@ -204,9 +197,9 @@ def _run(
         mask = tf.cast(mask, tf.bool)
         if mask.shape.rank == 3:  # Keras takes (batch, time, 1) too
             mask = tf.squeeze(mask, -1)
-    attributes = {option: getattr(layer, option) for option in (*op.attributes, *_OPTIONS)}
-    if "activation" in attributes:
-        attributes["activation"] = layer.activation.__name__
+    version, attributes = activations.version_and_attributes(op, layer)
+    attributes |= {option: getattr(layer, option) for option in (*op.attributes, *_OPTIONS)}
+    name = f"{op.name}V{version}"
     inputs = [
         x,
         # A stateful layer's state is a variable, whose value changes before the gradient reads it.
@@ -222,9 +215,9 @@ def _run(
     ]
     training = bool(training)
     if training and tf.executing_eagerly():
-        y, *states = _recorded(op.name, inputs, attributes)
+        y, *states = _recorded(name, inputs, attributes)
     else:
-        y, *states, _ = _forward(op.name, inputs, attributes, keep_history=training)
+        y, *states, _ = _forward(name, inputs, attributes, keep_history=training)
     if not tf.executing_eagerly():
         batch, steps = x.shape[:2] if x.shape.rank else (None, None)
         y.set_shape((batch, steps if layer.return_sequences else 1, layer.units))
@@ -295,7 +288,7 @@ def _forward(
     op: str, inputs: Sequence[tf.Tensor], attributes: Attributes, *, keep_history: bool
 ) -> Sequence[tf.Tensor]:
     """The outputs, the final state and the history, which has no elements unless it is kept."""
-    return _function(f"{op}V1")(*inputs, **attributes, keep_history=keep_history)
+    return _function(op)(*inputs, **attributes, keep_history=keep_history)
 
 
 def _backward(
@@ -308,7 +301,7 @@ def _backward(
     wants_dx: bool,
 ) -> list[tf.Tensor | None]:
     """The gradient of each of `inputs`, given the gradients of the outputs and of the final state."""
-    dx, *others = _function(f"{op}GradV1")(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
+    dx, *others = _function(_gradient_of(op))(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
     if wants_dx and not tf.executing_eagerly():
         dx.set_shape(inputs[0].shape)
     mask_and_dropout = [None] * 3
@@ -352,7 +345,7 @@ def _second_gradient(name: str, op: tf.Operation, *upstream: tf.Tensor | None) -
     """The registered gradient of a gradient's op; TensorFlow can differentiate it further by itself."""
     from ostinato.engines.derivatives import gradient_of_gradient
 
-    cell = next(each for each in cells() if each.native is not None and each.native.name == name)
+    (cell,) = (each for each in cells() if each.native is not None and each.native.name == name[:-2])
     wants_dx = op.get_attr("wants_dx")
     return gradient_of_gradient(cell, list(op.inputs), _attributes(op), upstream, wants_dx=wants_dx)
 
@@ -370,15 +363,19 @@ def _function(name: str) -> Callable[..., list[tf.Tensor]]:
     return getattr(_loaded().ops, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
 
 
+def _gradient_of(op: str) -> str:
+    """The name of the op of an op's gradient: OstinatoLstmGradV1 of OstinatoLstmV1."""
+    return f"{op[:-2]}Grad{op[-2:]}"
+
+
 def _register_gradients() -> None:
     library = _library()
     if isinstance(library, str):
         return
-    for name in vars(library.ops):
-        if name.startswith("Ostinato") and name.endswith("GradV1"):
-            op = name.removesuffix("GradV1")
-            tf.RegisterGradient(f"{op}V1")(functools.partial(_gradient, op))
-            tf.RegisterGradient(f"{op}GradV1")(functools.partial(_second_gradient, op))
+    for op in vars(library.ops):
+        if re.fullmatch(r"Ostinato[A-Za-z]+V\d", op) and _gradient_of(op) in vars(library.ops):
+            tf.RegisterGradient(op)(functools.partial(_gradient, op))
+            tf.RegisterGradient(_gradient_of(op))(functools.partial(_second_gradient, op))
 
 
 _register_gradients()

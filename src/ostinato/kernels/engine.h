@@ -10,11 +10,14 @@
 namespace ostinato {
 
 enum class Cell : int32_t { kRnn = 0, kGru = 1, kLstm = 2 };
-enum class Activation : int32_t { kTanh = 0, kRelu = 1, kLinear = 2 };  // of the RNN; GRU and LSTM use tanh and sigmoid
+enum class Activation : int32_t {  // activations.h has their names and equations
+  kTanh, kRelu, kLinear, kSigmoid, kHardSigmoid, kKeras2HardSigmoid, kSoftsign, kElu, kSelu, kSilu
+};
 
 struct Layer {
   Cell cell = Cell::kLstm;
   Activation activation = Activation::kTanh;
+  Activation recurrent_activation = Activation::kSigmoid;  // GRU and LSTM: of the gates
   bool reset_after = true;           // GRU: where the reset gate acts
   bool go_backwards = false;         // reads x from its end; y is then in the order of reading, as in Keras
   bool return_sequences = true;      // y holds every step, else the last one

@@ -2,12 +2,14 @@
 #include "ostinato.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "activations.h"
 #include "cells/list.h"
 #include "engine.h"
 
@@ -57,8 +59,28 @@ std::string quoted(const char* text) { return text == nullptr ? "NULL" : "'" + s
 struct Attributes {
   const ostinato_options& options;
   bool boolean(const char*) const { return options.reset_after != 0; }
-  bool is(const char*, const char* value) const { return std::strcmp(options.activation, value) == 0; }
 };
+
+// The size of the options before there was `recurrent_activation`.
+constexpr size_t kFirstSize = offsetof(ostinato_options, recurrent_activation);
+
+// A copy of options, which may be those of an older header, with what they lack.
+ostinato_options completed(const ostinato_options* given) {
+  require(given != nullptr, "options must not be NULL");
+  ostinato_options options = OSTINATO_OPTIONS;
+  require(given->size == sizeof options || given->size == kFirstSize,
+          "options.size must be sizeof(ostinato_options), " + std::to_string(sizeof options) + ", got " +
+              std::to_string(given->size));
+  std::memcpy(&options, given, given->size);
+  return options;
+}
+
+ostinato::Activation named(const char* option, const char* name) {
+  ostinato::Activation found = ostinato::Activation::kTanh;
+  require(ostinato::find_activation(name, &found),
+          std::string(option) + " must be one of " + ostinato::activation_names() + ", got " + quoted(name));
+  return found;
+}
 
 Layer described(const ostinato_options& options, int* states, int64_t* width, int* bias_rows) {
   Layer layer;
@@ -66,10 +88,8 @@ Layer described(const ostinato_options& options, int* states, int64_t* width, in
   require(options.units > 0, "units must be at least 1, got " + std::to_string(options.units));
   require(options.features < (int64_t{1} << 31) && options.units < (int64_t{1} << 28),
           "features and units must be below 2^31 and 2^28");
-  const char* known[] = {"tanh", "relu", "linear"};
-  bool is_known = false;
-  for (const char* name : known) is_known |= options.activation != nullptr && std::strcmp(options.activation, name) == 0;
-  require(is_known, "activation must be 'tanh', 'relu' or 'linear', got " + quoted(options.activation));
+  const ostinato::Activation activation = named("activation", options.activation);
+  const ostinato::Activation recurrent_activation = named("recurrent_activation", options.recurrent_activation);
   std::string names;
   bool found = false;
   ostinato::for_each_op([&](auto op) {
@@ -78,6 +98,9 @@ Layer described(const ostinato_options& options, int* states, int64_t* width, in
     found = true;
     layer.cell = op.cell;
     op.read(Attributes{options}, layer);
+    // In the first options `activation` was the RNN's alone.
+    if (options.size != kFirstSize || op.gates == 1) layer.activation = activation;
+    layer.recurrent_activation = recurrent_activation;
     *states = op.states, *width = op.gates * options.units, *bias_rows = op.bias_rows(layer);
   });
   require(found, "cell must be one of " + names + ", got " + quoted(options.cell));
@@ -91,19 +114,16 @@ std::vector<float> copied(const float* values, int64_t count) { return {values, 
 
 }  // namespace
 
-ostinato_status ostinato_create(const ostinato_options* options, const float* kernel, const float* recurrent,
+ostinato_status ostinato_create(const ostinato_options* given, const float* kernel, const float* recurrent,
                                 const float* bias, ostinato_layer** result) {
   return guarded([&] {
     require(result != nullptr, "layer must not be NULL");
     *result = nullptr;
-    require(options != nullptr, "options must not be NULL");
-    require(options->size == sizeof(ostinato_options),
-            "options.size must be sizeof(ostinato_options), " + std::to_string(sizeof(ostinato_options)) + ", got " +
-                std::to_string(options->size));
+    const ostinato_options options = completed(given);
     require(kernel != nullptr && recurrent != nullptr, "kernel and recurrent must not be NULL");
     int states = 1, bias_rows = 1;
     int64_t width = 0;
-    const Layer layer = described(*options, &states, &width, &bias_rows);
+    const Layer layer = described(options, &states, &width, &bias_rows);
     *result = new ostinato_layer{layer, states, copied(kernel, layer.features * width),
                                  copied(recurrent, layer.units * width),
                                  bias == nullptr ? std::vector<float>{} : copied(bias, bias_rows * width)};

@@ -37,13 +37,16 @@ typedef struct {
   const char* cell;        /* "rnn", "gru" or "lstm" */
   int64_t features;        /* numbers of an input at one step */
   int64_t units;           /* width of the hidden state */
-  const char* activation;  /* of the RNN: "tanh", "relu" or "linear" */
+  const char* activation;  /* "tanh", "relu", "linear", "sigmoid", "hard_sigmoid" (Keras 3's), "keras2_hard_sigmoid",
+                              "softsign", "elu", "selu" or "silu" (swish) */
   int reset_after;         /* of the GRU: whether the reset gate acts after the recurrent product, as in Keras */
   int go_backwards;        /* whether sequences are read from their end; outputs are in the order of reading */
   int return_sequences;    /* whether y has every step; else only the last */
+  const char* recurrent_activation;  /* of the GRU's and the LSTM's gates, named as `activation`. A program built without
+                                        it has the textbook's activations there: tanh, and sigmoid at the gates */
 } ostinato_options;
 
-#define OSTINATO_OPTIONS { sizeof(ostinato_options), "lstm", 0, 0, "tanh", 1, 0, 1 }
+#define OSTINATO_OPTIONS { sizeof(ostinato_options), "lstm", 0, 0, "tanh", 1, 0, 1, "sigmoid" }
 
 typedef struct ostinato_layer ostinato_layer;
 

@@ -89,9 +89,12 @@ OSTINATO_INLINE vfloat reciprocal(vfloat x) {
 #endif
 }
 
-// e^x within 2 ulp for x in [-87, 88], clamped outside; NaN stays NaN: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]
-// (coefficients of Cephes' expf).
-OSTINATO_INLINE vfloat exp(vfloat x) {
+// e^x = (1 + less_one) · scale, with a power of two as the scale, for x in [-87, 88], clamped outside; NaN stays NaN. The
+// polynomial on [-ln 2 / 2, ln 2 / 2] has the coefficients of Cephes' expf.
+struct Exponential {
+  vfloat less_one, scale;
+};
+OSTINATO_INLINE Exponential exponential(vfloat x) {
   x = min(broadcast(88.0f), max(broadcast(-87.0f), x));
   const vfloat magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const vfloat shifted = x * 1.44269504088896341f + magic;
@@ -104,13 +107,22 @@ OSTINATO_INLINE vfloat exp(vfloat x) {
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
   vint bits;
   std::memcpy(&bits, &shifted, sizeof bits);
   bits = (bits - (0x4B400000 - 127)) << 23;
   vfloat scale;
   std::memcpy(&scale, &bits, sizeof scale);
-  return p * scale;
+  return {p * (r * r) + r, scale};
+}
+
+// e^x and e^x - 1 within 2 ulp, the latter for x up to 1 and for tiny x too.
+OSTINATO_INLINE vfloat exp(vfloat x) {
+  const auto [less_one, scale] = exponential(x);
+  return (less_one + 1.0f) * scale;
+}
+OSTINATO_INLINE vfloat exp_less_one(vfloat x) {
+  const auto [less_one, scale] = exponential(x);
+  return less_one * scale + (scale - 1.0f);
 }
 
 OSTINATO_INLINE vfloat sigmoid(vfloat x) { return reciprocal(1.0f + exp(-x)); }

@@ -58,7 +58,7 @@ def store_arrays(name: str, **arrays: object) -> None:
     flat = {}
     for key, value in arrays.items():
         if isinstance(value, list):
-            flat.update(("{}_{}".format(key, n), part) for n, part in enumerate(value))
+            flat.update((f"{key}_{n}", part) for n, part in enumerate(value))
         elif value is not None:
             flat[key] = value
     os.makedirs(FOLDER, exist_ok=True)

@@ -1,7 +1,8 @@
 // TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1.
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
-// signature is a V2. What an op is not given comes as a tensor without elements (bias, mask, dropout masks).
+// signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h. What an op is not
+// given comes as a tensor without elements (bias, mask, dropout masks).
 //
 //   inputs of an op        x | ids, h0, [c0], kernel, recurrent, bias, mask, input_dropout, recurrent_dropout
 //   its outputs            y, h, [c], history
@@ -13,6 +14,7 @@
 
 #include <initializer_list>
 
+#include "activations.h"
 #include "binding/shapes.h"
 #include "binding/tensors.h"
 #include "cells/list.h"
@@ -41,11 +43,15 @@ class Attributes {
     check(status_);
     return value != 0;
   }
-  bool is(const char* name, const char* value) const {
-    char found[16] = {};
-    TF_OpKernelConstruction_GetAttrString(construction_, name, found, sizeof(found) - 1, status_.get());
+  Activation activation(const char* name) const {
+    char given[32] = {};
+    TF_OpKernelConstruction_GetAttrString(construction_, name, given, sizeof(given) - 1, status_.get());
     check(status_);
-    return std::strcmp(found, value) == 0;
+    Activation found = Activation::kTanh;
+    if (!find_activation(given, &found)) {
+      refuse(std::string(name) + " must be one of " + activation_names() + ", got '" + given + "'");
+    }
+    return found;
   }
   TF_DataType type(const char* name) const {
     TF_DataType value = TF_FLOAT;
@@ -59,7 +65,7 @@ class Attributes {
   Status status_;
 };
 
-template <class Op, bool gradient>
+template <class Op, int version, bool gradient>
 void* create(TF_OpKernelConstruction* construction) {
   auto kernel = std::make_unique<Kernel>();
   guarded(
@@ -69,6 +75,10 @@ void* create(TF_OpKernelConstruction* construction) {
         Layer& layer = kernel->layer;
         layer.cell = Op::cell;
         Op::read(attributes, layer);
+        if (version > 1 || Op::first_activation != nullptr) layer.activation = attributes.activation("activation");
+        if (version > 1 && Op::gates > 1) {
+          layer.recurrent_activation = attributes.activation("recurrent_activation");
+        }
         layer.go_backwards = attributes.boolean("go_backwards");
         layer.return_sequences = attributes.boolean("return_sequences");
         layer.zero_output_for_mask = attributes.boolean("zero_output_for_mask");
@@ -174,95 +184,97 @@ Arguments read_arguments(const Kernel& kernel, InputReader& reader) {
   return arguments;
 }
 
-void compute_forward(void* opaque, TF_OpKernelContext* context) {
-  const auto& kernel = *static_cast<const Kernel*>(opaque);
+// Reads what an op and its gradient are both given, and runs `body` on it: body(kernel, arguments, reader, writer).
+template <class Body>
+void compute(void* opaque, TF_OpKernelContext* context, const Body& body) {
   guarded(
       [&] {
+        const auto& kernel = *static_cast<const Kernel*>(opaque);
         InputReader reader(context);
         const Arguments arguments = read_arguments(kernel, reader);
-        const Layer& layer = arguments.layer;
-        const bool has_c = arguments.has_c;
-        const bool keeps_history = kernel.keep_history && !arguments.without_steps();
-        const Shape state = arguments.state_shape();
-
         OutputWriter writer(context);
-        Outputs out;
-        out.y = writer.next(arguments.y_shape());
-        out.h = writer.next(state);
-        if (has_c) out.c = writer.next(state);
-        float* history = writer.next({keeps_history ? history_floats(layer, arguments.in.mask != nullptr) : 0});
-        if (keeps_history) out.history = history;
-
-        if (arguments.without_steps()) {
-          zero(out.y, elements(arguments.y_shape()));
-          copy(arguments.in.h0, elements(state), out.h);
-          if (has_c) copy(arguments.in.c0, elements(state), out.c);
-          return;
-        }
-        const Tensor memory = workspace(context, forward_workspace_bytes(layer, arguments.in, keeps_history));
-        forward(layer, arguments.in, out, TF_TensorData(memory.get()));
+        body(kernel, arguments, reader, writer);
       },
       [&](TF_Status* status) { TF_OpKernelContext_Failure(context, status); });
 }
 
+void compute_forward(void* opaque, TF_OpKernelContext* context) {
+  compute(opaque, context, [&](const Kernel& kernel, const Arguments& arguments, InputReader&, OutputWriter& writer) {
+    const Layer& layer = arguments.layer;
+    const bool has_c = arguments.has_c;
+    const bool keeps_history = kernel.keep_history && !arguments.without_steps();
+    const Shape state = arguments.state_shape();
+
+    Outputs out;
+    out.y = writer.next(arguments.y_shape());
+    out.h = writer.next(state);
+    if (has_c) out.c = writer.next(state);
+    float* history = writer.next({keeps_history ? history_floats(layer, arguments.in.mask != nullptr) : 0});
+    if (keeps_history) out.history = history;
+
+    if (arguments.without_steps()) {
+      zero(out.y, elements(arguments.y_shape()));
+      copy(arguments.in.h0, elements(state), out.h);
+      if (has_c) copy(arguments.in.c0, elements(state), out.c);
+      return;
+    }
+    const Tensor memory = workspace(context, forward_workspace_bytes(layer, arguments.in, keeps_history));
+    forward(layer, arguments.in, out, TF_TensorData(memory.get()));
+  });
+}
+
 void compute_backward(void* opaque, TF_OpKernelContext* context) {
-  const auto& kernel = *static_cast<const Kernel*>(opaque);
-  guarded(
-      [&] {
-        InputReader reader(context);
-        const Arguments arguments = read_arguments(kernel, reader);
-        const Layer& layer = arguments.layer;
-        const bool has_c = arguments.has_c;
-        const bool wants_dx = kernel.wants_dx && !kernel.takes_ids;
-        const Shape state = arguments.state_shape();
-        const Input y = reader.next("y");
-        const Input history = reader.next("history");
-        const Input dy = reader.next("dy");
-        const Input dh = reader.next("dh");
-        const Input dc = has_c ? reader.next("dc") : Input{};
-        y.needs_shape(arguments.y_shape(), "(batch, time or 1, units)");
-        history.needs_shape({arguments.without_steps() ? 0 : history_floats(layer, arguments.in.mask != nullptr)},
-                            "as the op with keep_history gives");
-        dy.needs_shape(arguments.y_shape(), "(batch, time or 1, units)");
-        dh.needs_shape(state, "(batch, units)");
-        if (has_c) dc.needs_shape(state, "(batch, units)");
+  compute(opaque, context, [&](const Kernel& kernel, const Arguments& arguments, InputReader& reader, OutputWriter& writer) {
+    const Layer& layer = arguments.layer;
+    const bool has_c = arguments.has_c;
+    const bool wants_dx = kernel.wants_dx && !kernel.takes_ids;
+    const Shape state = arguments.state_shape();
+    const Input y = reader.next("y");
+    const Input history = reader.next("history");
+    const Input dy = reader.next("dy");
+    const Input dh = reader.next("dh");
+    const Input dc = has_c ? reader.next("dc") : Input{};
+    y.needs_shape(arguments.y_shape(), "(batch, time or 1, units)");
+    history.needs_shape({arguments.without_steps() ? 0 : history_floats(layer, arguments.in.mask != nullptr)},
+                        "as the op with keep_history gives");
+    dy.needs_shape(arguments.y_shape(), "(batch, time or 1, units)");
+    dh.needs_shape(state, "(batch, units)");
+    if (has_c) dc.needs_shape(state, "(batch, units)");
 
-        OutputWriter writer(context);
-        Gradients gradients;
-        float* dx = writer.next(wants_dx ? arguments.x_shape : Shape{0});
-        if (wants_dx) gradients.dx = dx;
-        gradients.dh0 = writer.next(state);
-        if (has_c) gradients.dc0 = writer.next(state);
-        gradients.dkernel = writer.next(arguments.kernel_shape());
-        gradients.drecurrent = writer.next(arguments.recurrent_shape());
-        float* dbias = writer.next(arguments.bias_shape);
-        if (arguments.in.bias != nullptr) gradients.dbias = dbias;
+    Gradients gradients;
+    float* dx = writer.next(wants_dx ? arguments.x_shape : Shape{0});
+    if (wants_dx) gradients.dx = dx;
+    gradients.dh0 = writer.next(state);
+    if (has_c) gradients.dc0 = writer.next(state);
+    gradients.dkernel = writer.next(arguments.kernel_shape());
+    gradients.drecurrent = writer.next(arguments.recurrent_shape());
+    float* dbias = writer.next(arguments.bias_shape);
+    if (arguments.in.bias != nullptr) gradients.dbias = dbias;
 
-        if (arguments.without_steps()) {
-          copy(dh.data<float>(), elements(state), gradients.dh0);
-          if (has_c) copy(dc.data<float>(), elements(state), gradients.dc0);
-          zero(gradients.dkernel, elements(arguments.kernel_shape()));
-          zero(gradients.drecurrent, elements(arguments.recurrent_shape()));
-          zero(dbias, elements(arguments.bias_shape));
-          return;
-        }
-        gradients.history = history.data<float>();
-        gradients.y = y.data<float>();
-        gradients.dy = dy.data<float>();
-        gradients.dh = dh.data<float>();
-        if (has_c) gradients.dc = dc.data<float>();
-        const Tensor memory = workspace(context, backward_workspace_bytes(layer, arguments.in));
-        backward(layer, arguments.in, gradients, TF_TensorData(memory.get()));
-      },
-      [&](TF_Status* status) { TF_OpKernelContext_Failure(context, status); });
+    if (arguments.without_steps()) {
+      copy(dh.data<float>(), elements(state), gradients.dh0);
+      if (has_c) copy(dc.data<float>(), elements(state), gradients.dc0);
+      zero(gradients.dkernel, elements(arguments.kernel_shape()));
+      zero(gradients.drecurrent, elements(arguments.recurrent_shape()));
+      zero(dbias, elements(arguments.bias_shape));
+      return;
+    }
+    gradients.history = history.data<float>();
+    gradients.y = y.data<float>();
+    gradients.dy = dy.data<float>();
+    gradients.dh = dh.data<float>();
+    if (has_c) gradients.dc = dc.data<float>();
+    const Tensor memory = workspace(context, backward_workspace_bytes(layer, arguments.in));
+    backward(layer, arguments.in, gradients, TF_TensorData(memory.get()));
+  });
 }
 
 // ---- Registration ----
 
-template <class Op, bool gradient>
+template <class Op, int version, bool gradient>
 void register_op() {
   constexpr bool kHasC = Op::states > 1;
-  const std::string name = std::string("Ostinato") + Op::name + (gradient ? "GradV1" : "V1");
+  const std::string name = std::string("Ostinato") + Op::name + (gradient ? "GradV" : "V") + std::to_string(version);
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name.c_str());
   const auto inputs = [op](std::initializer_list<const char*> specs) {
     for (const char* spec : specs) TF_OpDefinitionBuilderAddInput(op, spec);
@@ -273,6 +285,9 @@ void register_op() {
   TF_OpDefinitionBuilderAddAttr(op, "T: {float} = DT_FLOAT");
   TF_OpDefinitionBuilderAddAttr(op, "Tin: {float, int32}");
   if (Op::attribute != nullptr) TF_OpDefinitionBuilderAddAttr(op, Op::attribute);
+  const char* activation = version > 1 ? "activation: string = 'tanh'" : Op::first_activation;
+  if (activation != nullptr) TF_OpDefinitionBuilderAddAttr(op, activation);
+  if (version > 1 && Op::gates > 1) TF_OpDefinitionBuilderAddAttr(op, "recurrent_activation: string = 'sigmoid'");
   TF_OpDefinitionBuilderAddAttr(op, "go_backwards: bool = false");
   TF_OpDefinitionBuilderAddAttr(op, "return_sequences: bool = true");
   TF_OpDefinitionBuilderAddAttr(op, "zero_output_for_mask: bool = false");
@@ -297,7 +312,7 @@ void register_op() {
   // A failure shows in what tf.load_op_library returns: the op is missing there.
   const Status status(TF_NewStatus());
   TF_RegisterOpDefinition(op, status.get());
-  TF_KernelBuilder* kernel = TF_NewKernelBuilder(name.c_str(), "CPU", create<Op, gradient>,
+  TF_KernelBuilder* kernel = TF_NewKernelBuilder(name.c_str(), "CPU", create<Op, version, gradient>,
                                                  gradient ? compute_backward : compute_forward, destroy);
   TF_KernelBuilder_TypeConstraint(kernel, "T", TF_FLOAT, status.get());
   TF_RegisterKernelBuilder(name.c_str(), kernel, status.get());
@@ -308,8 +323,11 @@ const char* const missing = [] {
   const char* const name = find_tensorflow();
   if (name != nullptr) return name;
   for_each_op([](auto op) {
-    register_op<decltype(op), false>();
-    register_op<decltype(op), true>();
+    using Op = decltype(op);
+    register_op<Op, 1, false>();
+    register_op<Op, 1, true>();
+    register_op<Op, 2, false>();
+    register_op<Op, 2, true>();
   });
   return name;
 }();

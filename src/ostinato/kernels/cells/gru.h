@@ -3,6 +3,8 @@
 //   z = σ(x W_z + h U_z + b_z)   r = σ(x W_r + h U_r + b_r)   h' = z ⊙ h + (1 - z) ⊙ h̃
 //   reset after the product:     h̃ = tanh(x W_h + b_h + r ⊙ (h U_h + b'_h)), as in cuDNN
 //   reset before the product:    h̃ = tanh(x W_h + b_h + (r ⊙ h) U_h), as in the paper
+//
+// With other activations, one takes the place of σ, and one that of tanh.
 #pragma once
 
 #include "engine.h"
@@ -13,7 +15,7 @@ struct GruOp {
   static constexpr Cell cell = Cell::kGru;
   static constexpr const char *name = "Gru", *key = "gru";
   static constexpr int gates = 3, states = 1;
-  static constexpr const char* attribute = "reset_after: bool = true";
+  static constexpr const char *attribute = "reset_after: bool = true", *first_activation = nullptr;
   template <class Attributes>
   static void read(const Attributes& attributes, Layer& layer) {
     layer.reset_after = attributes.boolean("reset_after");
@@ -24,16 +26,40 @@ struct GruOp {
 }  // namespace ostinato
 
 #ifdef OSTINATO_ISA
-#include "vector.h"
+#include "activations.h"
 
 namespace OSTINATO_ISA {
 
-struct GruAfter {
-  static constexpr int gates = 3, states = 1, bias_rows = 2;
-  static constexpr int gathered = 3;
-  static constexpr bool separate = false;
-  static constexpr int kept = 4, deltas = 4, alike = 2;
+// What both forms share.
+template <class Activations>
+struct Gru {
+  static constexpr int gates = 3, states = 1, alike = 2;
   static constexpr bool direct = true;
+  using A = Activations;
+
+  template <class Lane>
+  static OSTINATO_INLINE void put_state(const Lane& lane, vfloat z, vfloat candidate) {
+    lane.put_h(z * lane.h() + (1.0f - z) * candidate);
+  }
+
+  // The deltas of z and of the candidate, which is returned, and the part of dh that z lets through.
+  template <class Lane>
+  static OSTINATO_INLINE vfloat put_deltas(const Lane& lane, vfloat dh, const typename A::Gate& z) {
+    const auto candidate = A::activated_of(lane.layer(), lane.kept(2));
+    const vfloat h = lane.h_before();
+    const vfloat dcandidate = candidate.through(dh * (1.0f - z.value));
+    lane.put_delta(0, z.through(dh * (h - candidate.value)));
+    lane.put_delta(2, dcandidate);
+    lane.put_dh(dh * z.value);
+    return dcandidate;
+  }
+};
+
+template <class Activations>
+struct GruAfter : Gru<Activations> {
+  static constexpr int bias_rows = 2, gathered = 3, kept = 4, deltas = 4;
+  static constexpr bool separate = false;
+  using A = Activations;
 
   template <class Lane>
   static OSTINATO_INLINE void forward(const Lane& lane) {
@@ -42,65 +68,57 @@ struct GruAfter {
       p[g] = lane.product(g);
       if (lane.has_bias()) p[g] += lane.bias(3 + g);
     }
-    const vfloat z = sigmoid(lane.x(0) + p[0]);
-    const vfloat r = sigmoid(lane.x(1) + p[1]);
-    const vfloat candidate = tanh(lane.x(2) + r * p[2]);
-    const vfloat h = lane.h();
-    lane.keep({z, r, candidate, p[2]});
-    lane.put_h(z * h + (1.0f - z) * candidate);
+    const vfloat sum_z = lane.x(0) + p[0], sum_r = lane.x(1) + p[1];
+    const auto [z, r] = A::gates(lane.layer(), sum_z, sum_r);
+    const vfloat sum = lane.x(2) + r * p[2];
+    const vfloat candidate = A::activated(lane.layer(), sum);
+    lane.keep({A::kept(sum_z, z), A::kept(sum_r, r), A::kept(sum, candidate), p[2]});
+    Gru<A>::put_state(lane, z, candidate);
   }
 
   template <class Lane>
   static OSTINATO_INLINE void backward(const Lane& lane, vfloat dh) {
-    const vfloat z = lane.kept(0), r = lane.kept(1), candidate = lane.kept(2);
-    const vfloat h = lane.h_before();
-    const vfloat dcandidate = dh * (1.0f - z) * (1.0f - candidate * candidate);
-    lane.put_delta(0, dh * (h - candidate) * z * (1.0f - z));
-    lane.put_delta(2, dcandidate);
-    lane.put_dh(dh * z);
-    lane.put_delta(1, dcandidate * lane.kept(3) * r * (1.0f - r));
-    lane.put_delta(3, dcandidate * r);
+    const auto [z, r] = A::gates_of(lane.layer(), lane.kept(0), lane.kept(1));
+    const vfloat dcandidate = Gru<A>::put_deltas(lane, dh, z);
+    lane.put_delta(1, r.through(dcandidate * lane.kept(3)));
+    lane.put_delta(3, dcandidate * r.value);
   }
 };
 
-struct GruBefore {
-  static constexpr int gates = 3, states = 1, bias_rows = 1;
-  static constexpr int gathered = 2;
+template <class Activations>
+struct GruBefore : Gru<Activations> {
+  static constexpr int bias_rows = 1, gathered = 2, kept = 3, deltas = 3;
   static constexpr bool separate = true;
-  static constexpr int kept = 3, deltas = 3, alike = 2;
-  static constexpr bool direct = true;
+  using A = Activations;
 
   template <class Lane>
   static OSTINATO_INLINE void forward(const Lane& lane) {
-    const vfloat r = sigmoid(lane.x(1) + lane.product(1));
-    lane.put_x(0, sigmoid(lane.x(0) + lane.product(0)));
-    lane.put_x(1, r);
+    const vfloat sum = lane.x(1) + lane.product(1);
+    const auto [r] = A::gates(lane.layer(), sum);
+    lane.put_x(0, lane.x(0) + lane.product(0));
+    lane.put_x(1, A::kept(sum, r));
     lane.put_between(r * lane.dropped_h(2));
   }
   template <class Lane>
   static OSTINATO_INLINE void forward_separate(const Lane& lane, vfloat sum) {
-    const vfloat candidate = tanh(sum), z = lane.x(0);
-    const vfloat h = lane.h();
-    lane.keep({z, lane.x(1), candidate});
-    lane.put_h(z * h + (1.0f - z) * candidate);
+    const vfloat candidate = A::activated(lane.layer(), sum), sum_z = lane.x(0);
+    const auto [z] = A::gates(lane.layer(), sum_z);
+    lane.keep({A::kept(sum_z, z), lane.x(1), A::kept(sum, candidate)});
+    Gru<A>::put_state(lane, z, candidate);
   }
 
   template <class Lane>
   static OSTINATO_INLINE void backward(const Lane& lane, vfloat dh) {
-    const vfloat z = lane.kept(0), r = lane.kept(1), candidate = lane.kept(2);
-    const vfloat h = lane.h_before();
-    const vfloat dcandidate = dh * (1.0f - z) * (1.0f - candidate * candidate);
-    lane.put_delta(0, dh * (h - candidate) * z * (1.0f - z));
-    lane.put_delta(2, dcandidate);
-    lane.put_dh(dh * z);
-    lane.put_between(r * lane.dropped_h_before(2));
+    const auto [z, r] = A::gates_of(lane.layer(), lane.kept(0), lane.kept(1));
+    Gru<A>::put_deltas(lane, dh, z);
+    lane.put_between(r.value * lane.dropped_h_before(2));
   }
   // From the gradient of r ⊙ h to those of r and of h.
   template <class Lane>
   static OSTINATO_INLINE void backward_between(const Lane& lane, vfloat given) {
-    const vfloat r = lane.kept(1);
-    lane.put_delta(1, given * lane.dropped_h_before(2) * r * (1.0f - r));
-    lane.put_dh(lane.dh() + lane.times_dropout(2, given) * r);
+    const auto [r] = A::gates_of(lane.layer(), lane.kept(1));
+    lane.put_delta(1, r.through(given * lane.dropped_h_before(2)));
+    lane.put_dh(lane.dh() + lane.times_dropout(2, given) * r.value);
   }
 };
 

@@ -7,11 +7,15 @@
 //   key                   its name in Python and in the C interface
 //   gates, states         blocks of `units` columns that the kernel has; tensors (batch, units) that the state has
 //   attribute             an attribute that only this op has, as TensorFlow writes it; or null
-//   read(attributes, layer)   sets the fields of the layer that only this cell has, with attributes.boolean(name) or
-//                         attributes.is(name, value)
+//   first_activation      the attribute for the activation that its first version has; null where that is tanh alone
+//   read(attributes, layer)   sets the fields of the layer that only this cell has, with attributes.boolean(name)
 //   bias_rows(layer)      rows of the bias
 //
-// And, where OSTINATO_ISA is given, one structure for each form of its equations, for the passes:
+// Every op has two versions. The first has the activations of the textbook, the second any of activations.h, and a
+// recurrent_activation where there is more than one gate.
+//
+// And, where OSTINATO_ISA is given, one structure for each form of its equations, for the passes, a template over how its
+// activations are computed:
 //
 //   gates, states, bias_rows   as above
 //   gathered              gates, from the first on, whose recurrent products are gathered side by side in registers
@@ -60,11 +64,14 @@ namespace OSTINATO_ISA {
 // Calls f with the form of the equations that a layer has.
 template <class F>
 auto with_form(const ostinato::Layer& layer, const F& f) {
-  switch (layer.cell) {
-    case ostinato::Cell::kRnn: return f(Rnn{});
-    case ostinato::Cell::kGru: return layer.reset_after ? f(GruAfter{}) : f(GruBefore{});
-    default: return f(Lstm{});
-  }
+  const auto gated = [&](auto activations) {
+    using A = decltype(activations);
+    if (layer.cell == ostinato::Cell::kLstm) return f(Lstm<A>{});
+    return layer.reset_after ? f(GruAfter<A>{}) : f(GruBefore<A>{});
+  };
+  if (layer.cell == ostinato::Cell::kRnn)
+    return RnnFromResult::has(layer.activation) ? f(Rnn<RnnFromResult>{}) : f(Rnn<RnnFromSum>{});
+  return ostinato::is_classic(layer) ? gated(Classic{}) : gated(Chosen{});
 }
 
 }  // namespace OSTINATO_ISA
