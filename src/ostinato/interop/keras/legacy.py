@@ -72,7 +72,7 @@ def load(path: pathlib.Path, *, compile: bool = True) -> keras.Model:
             )
         version = _text(file.attrs.get("keras_version", "2"))
     if not version.startswith(("1.", "2")):
-        return cast("keras.Model", keras.models.load_model(path, compile=compile))
+        return _with_statistics(cast("keras.Model", keras.models.load_model(path, compile=compile)))
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder) / path.name
         shutil.copy(path, copy)
@@ -92,6 +92,17 @@ def load(path: pathlib.Path, *, compile: bool = True) -> keras.Model:
         )
         if state:
             _restore_optimizer(model, state)
+    return _with_statistics(model)
+
+
+def _with_statistics(model: keras.Model) -> keras.Model:
+    """Applies what normalizing layers have adapted.
+
+    Keras reads it from the file, but lets it take effect only where the layer is not within another one.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
     return model
 
 
