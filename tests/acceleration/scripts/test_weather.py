@@ -100,6 +100,6 @@ def test_the_weather_is_forecast_alike(way):
     assert_drop_in(weather, way)
 
 
-@pytest.mark.parametrize("way", ways("in place"))
+@pytest.mark.parametrize("way", ways())
 def test_a_stateful_network_goes_on_and_forgets_alike(way):
     assert_drop_in(stateful, way)
