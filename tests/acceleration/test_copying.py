@@ -364,6 +364,17 @@ def test_what_a_model_is_compiled_with_is_copied_as_it_is(options):
     assert_trains_alike(copy, ostinato.to_keras(copy), numbers(), targets())
 
 
+def test_the_members_of_an_enumeration_are_the_same_in_the_copy():
+    metrics = [keras.metrics.AUC(name="roc"), keras.metrics.AUC(name="pr", curve="PR", from_logits=True)]
+    model = sequence()
+    model.compile("sgd", "mse", metrics=metrics, run_eagerly=True)
+    labels = (targets() > 0).astype("float32")
+    trained(model, numbers(), labels, steps=1)
+    copy = ostinato.accelerate(model)
+    for ours, theirs in zip(trained(copy, numbers(), labels), trained(model, numbers(), labels), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+
+
 def test_a_loss_with_weights_of_its_own_is_copied_with_them():
     class Learned(keras.losses.Loss):
         def __init__(self):

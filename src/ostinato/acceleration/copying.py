@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import enum
 import functools
 import re
 import types
@@ -31,6 +32,7 @@ _CONTAINERS = (dict, list, set, collections.deque)
 _VALUES = (
     *(type(None), bool, int, float, complex, str, bytes, type, types.ModuleType, types.CodeType),
     *(types.BuiltinFunctionType, types.GeneratorType, np.generic, tf.Tensor, tf.TypeSpec),
+    enum.Enum,  # whoever uses one compares it by identity, as AUC does with its curve
 )
 # Values of Keras, which a layer refers to but never changes.
 _SHARED = (

@@ -103,7 +103,7 @@ def load(path: pathlib.Path, contents: Contents, origin: Origin, *, compile: boo
     model = build(contents.config, origin)
     with h5py.File(path) as file:
         pairs = weights.assignments(model, weights.read(file))
-        weights.assign(pairs)
+        weights.assign(model, pairs)
         if contents.training and compile and compiled.compile_as_saved(model, contents.training, origin):
             trainable = {id(variable) for variable in model.trainable_variables}
             order = [pair for pair in pairs if id(pair.variable) in trainable]

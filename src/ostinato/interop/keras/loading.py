@@ -101,7 +101,7 @@ def load_weights(model: keras.layers.Layer, path: Path) -> None:
     try:
         with h5py.File(path) as file:
             if weights.has_layers(file):
-                weights.assign(weights.assignments(model, weights.read(file)))
+                weights.assign(model, weights.assignments(model, weights.read(file)))
                 return
         before = [(variable, variable.numpy()) for variable in model.variables]
         try:

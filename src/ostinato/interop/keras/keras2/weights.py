@@ -90,10 +90,16 @@ def assignments(model: keras.Model, stored: Sequence[Stored]) -> list[Assignment
     return pairs
 
 
-def assign(pairs: Iterable[Assignment]) -> None:
-    """Gives the variables their values, once all of them were found."""
+def assign(model: keras.layers.Layer, pairs: Iterable[Assignment]) -> None:
+    """Gives the variables of a model their values, once all of them were found.
+
+    What normalizing layers have adapted then takes effect; Keras forgets those that are within another layer.
+    """
     for variable, value, _ in pairs:
         variable.assign(value)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization | keras.layers.Discretization) and layer.weights:
+            layer.finalize_state()
 
 
 def group(file: h5py.File) -> h5py.Group:
