@@ -100,7 +100,9 @@ def look_at(found: Found, options: argparse.Namespace) -> Row:
         answers, ended = done.stdout, None if done.returncode == 0 else ending(done)
     except subprocess.TimeoutExpired as error:
         answers, ended = _text(error.stdout), f"it took longer than {options.timeout:g} seconds"
-    for line in answers.splitlines():
+    for line in answers.splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # the process ended in the middle of it
         answer = json.loads(line)
         row["batches"] += [answer.pop("batches")] if "batches" in answer else []
         row |= answer

@@ -72,6 +72,7 @@ def test_a_process_that_crashes_costs_one_row_that_keeps_what_was_known(folder, 
     worker.write_text(
         "import json, os, signal\n"
         "print(json.dumps({'stock': 'yes', 'step': 'loading here'}), flush=True)\n"
+        "print('{\"here\": \"y', end='', flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     monkeypatch.setattr(real_models, "WORKER", worker)
