@@ -96,6 +96,15 @@ def test_a_configuration_takes_the_weights_beside_it(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("relative", "absolute", "wrong"),
+    [(1e-5, 1.0, False), (1e-3, 1e-7, False), (1e-3, 1e-3, True), (float("nan"), float("nan"), True)],
+)
+def test_a_model_is_wrong_if_its_outputs_differ_by_more_than_rounding(relative, absolute, wrong):
+    row = {"batches": [{"relative_difference": relative, "difference": absolute}]}
+    assert real_models.is_wrong(row) is wrong
+
+
 def test_no_path_of_the_machine_is_kept(tmp_path):
     said = {"here": [f"{tmp_path}/a.h5 is bad, says /usr/lib/python3/keras/saving.py"]}
     assert real_models.without_paths(said, tmp_path) == {"here": ["a.h5 is bad, says …/saving.py"]}
