@@ -120,15 +120,15 @@ class Worker:
         self._process.communicate()
 
 
-def environment(peer: str, library: Path | None = None) -> dict[str, str]:
+def environment(peer: str, library: Path | None = None, threads: int = THREADS) -> dict[str, str]:
     """The environment of a worker: as many threads for each, and no setting that would hold one back."""
     variables = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OSTINATO_THREADS", "NPROC"):
-        variables[name] = str(THREADS)
+        variables[name] = str(threads)
     variables |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     variables["KERAS_BACKEND"] = "jax" if peer == "keras-jax" else "tensorflow"
     if peer in ("keras-jax", "jax-scan"):
-        variables["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={THREADS}"
+        variables["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={threads}"
     if peer == "old":
         variables["OSTINATO_LIBRARY"] = str(library)
     if peer == "torch-passive":

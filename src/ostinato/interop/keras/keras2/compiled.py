@@ -129,7 +129,8 @@ def optimizer(entry: JsonObject, origin: Origin) -> keras.optimizers.Optimizer:
         schedule = getattr(keras.optimizers.schedules, rate["class_name"].rpartition(">")[2], None)
         if schedule is None:
             raise ValueError(f"the learning-rate schedule {rate['class_name']} is not part of Keras 3")
-        options["learning_rate"] = schedule.from_config(rate["config"])
+        known = {name: value for name, value in rate["config"].items() if value is not None}
+        options["learning_rate"] = schedule.from_config(known)
     elif options.get("decay"):
         options["learning_rate"] = keras.optimizers.schedules.InverseTimeDecay(rate, 1, options["decay"])
     if options.get("clipnorm") and not origin.is_tensorflow:  # Keras itself clipped the norm of all gradients

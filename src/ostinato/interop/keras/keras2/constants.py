@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src import backend
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
@@ -46,11 +47,30 @@ class RNNWithConstants(keras.layers.RNN):
             training: whether dropout acts.
             constants: tensors (batch, …) that the cell gets at every step.
         """
-        cell_call = self.cell.call
-        self.cell.call = lambda inputs, states, **given: cell_call(
-            inputs, states, constants=list(constants), **given
-        )
+        self._constants = list(constants)
         try:
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         finally:
-            del self.cell.call
+            self._constants = []
+
+    def inner_loop(
+        self, sequences: tf.Tensor, initial_state: Any, mask: tf.Tensor | None, training: bool = False
+    ) -> Any:
+        """Keras' loop over time, with the constants for each call of the cell."""
+        arguments = {"training": training} if self.cell._call_has_training_arg else {}
+
+        def step(inputs: tf.Tensor, states: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            output, states = self.cell(inputs, states, constants=self._constants, **arguments)
+            return output, list(states) if isinstance(states, list | tuple) else [states]
+
+        return backend.rnn(
+            step,
+            sequences,
+            initial_state,
+            go_backwards=self.go_backwards,
+            mask=mask,
+            unroll=self.unroll,
+            input_length=sequences.shape[1],
+            zero_output_for_mask=self.zero_output_for_mask,
+            return_all_outputs=self.return_sequences,
+        )

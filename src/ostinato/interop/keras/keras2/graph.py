@@ -174,7 +174,8 @@ def call_recurrent(
 def _packed(layer: keras.layers.Layer, state: list[Tensor]) -> list[Tensor]:
     """A flat state in the structure that the layer takes; only stacked cells have another."""
     sizes = layer.state_size if isinstance(layer, keras.layers.RNN) else None
-    return keras.tree.pack_sequence_as(sizes, state) if isinstance(sizes, list) else state
+    fits = isinstance(sizes, list) and len(keras.tree.flatten(sizes)) == len(state)
+    return keras.tree.pack_sequence_as(sizes, state) if fits else state
 
 
 def _single(tensors: Tensor) -> Tensor:

@@ -61,6 +61,9 @@ def make_layer(entry: JsonObject, origin: Origin) -> Any:
     made = kind(**arguments)
     if config.get("trainable") is False and made.trainable:
         made.trainable = False
+    if isinstance(made, keras.layers.Bidirectional) and not origin.is_tensorflow:
+        for layer in (made.forward_layer, made.backward_layer):
+            layer.zero_output_for_mask = False  # since TensorFlow's Keras it is True for whole sequences
     return made
 
 

@@ -34,6 +34,7 @@ _CUDNN_GATES = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 _CUDNN = {"CuDNNLSTM": _CUDNN_GATES, "CuDNNGRU": {**_CUDNN_GATES, "reset_after": True}}
 # What stands in a file for a function of TensorFlow that was given as an activation.
 _OTHER_ACTIVATIONS = {"softmax_v2": "softmax", "sigmoid_v2": "sigmoid", "leaky_relu_v2": "leaky_relu"}
+_RENAMED = {"LeakyReLU": {"alpha": "negative_slope"}}
 _PARTS = {
     "_initializer": ("initializer", keras.initializers.get, "zeros"),
     "_regularizer": ("regularizer", keras.regularizers.get, None),
@@ -56,9 +57,11 @@ def convert(entry: JsonObject, kind: type, origin: Origin) -> JsonObject:
     options = dict(entry["config"])
     options.update(_CUDNN.get(name, {}))
     _fill_in_recurrent(kind, options, origin)
-    for key in ("axis",):
-        if kind is keras.layers.BatchNormalization and isinstance(options.get(key), list):
-            (options[key],) = options[key]
+    for old, new in _RENAMED.get(name, {}).items():
+        if old in options:
+            options[new] = options.pop(old)
+    if kind is keras.layers.BatchNormalization and isinstance(options.get("axis"), list):
+        (options["axis"],) = options["axis"]
     if isinstance(options.get("dtype"), dict):
         options["dtype"] = _policy(options["dtype"])
     elif isinstance(options.get("dtype"), str) and "int" in options["dtype"]:
