@@ -24,7 +24,23 @@ def build(config: JsonObject, origin: Origin) -> keras.Model:
         ConfigError: it has a layer or an option that neither Keras 3 nor `origin` has.
     """
     with keras.saving.custom_object_scope(dict(origin.custom_objects)):
-        return cast("keras.Model", make_layer(config, origin))
+        model = cast("keras.Model", make_layer(config, origin))
+    if not origin.is_tensorflow and _makes_masks(config):
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.StackedRNNCells) and len(layer.cells) > 1:
+                warn(
+                    f"at masked steps the stacked cells '{layer.name}' repeat their last output; Keras "
+                    f"{origin.version} gave the state of the first cell there"
+                )
+    return model
+
+
+def _makes_masks(config: object) -> bool:
+    """Whether a layer in a configuration makes masks."""
+    if isinstance(config, dict):
+        found = config.get("mask_zero") is True or config.get("class_name") == "Masking"
+        return found or any(map(_makes_masks, config.values()))
+    return isinstance(config, list) and any(map(_makes_masks, config))
 
 
 def make_layer(entry: JsonObject, origin: Origin) -> Any:
@@ -43,7 +59,7 @@ def make_layer(entry: JsonObject, origin: Origin) -> Any:
     if not isinstance(config, dict):
         raise ConfigError(f"its configuration has a {name} without options")
     if own is not None:
-        return own.from_config(dict(config))
+        return own.from_config(options.of_own_class(config))
     if name == "Lambda":
         return lambdas.restore(config, origin)
     if name in operations.NAMES:

@@ -75,6 +75,13 @@ def convert(entry: JsonObject, kind: type, origin: Origin) -> JsonObject:
     return _without_unknown(kind, options)
 
 
+def of_own_class(config: JsonObject) -> JsonObject:
+    """The options of a class of the file's owner: as they are, but for the function that Keras 3 changed."""
+    names = ("activation", "recurrent_activation")
+    changed = {name: keras2_hard_sigmoid for name in names if config.get(name) == "hard_sigmoid"}
+    return {**config, **changed}
+
+
 def activation(value: object) -> object:
     """An activation as Keras 3 takes it: a name, a function, or a layer."""
     if isinstance(value, dict):
