@@ -160,7 +160,10 @@ def own_cell(name: str) -> None:
 
 
 def conv_states(name: str) -> None:
-    """The last pictures of one ConvLSTM2D are the first states of another; not in Keras 2.2 and TensorFlow 1."""
+    """The last pictures of one ConvLSTM2D are the first states of another.
+
+    Keras 2.2 and TensorFlow 1 cannot do it.
+    """
     first, second = layers.Input((None, 4, 4, 2)), layers.Input((None, 4, 4, 2))
     options = {"kernel_size": 3, "padding": "same", "return_sequences": True}
     _, *states = layers.ConvLSTM2D(2, 3, padding="same", return_state=True)(first)

@@ -1,4 +1,24 @@
-"""Stores models of the Keras that runs, with what they predict and how they train on; on Python 3.6 to 3.12."""
+"""Stores models of the Keras that runs, with what they predict and how they train on.
+
+`write_all.sh` says which versions wrote which files. The scripts run on Python 3.7 to 3.12; the first argument
+is the package to import as Keras. Each makes `PACKAGE-VERSION/NAME.*`: a model and `NAME.npz` with its inputs
+(`input_0`, …), its outputs (`output_0`, …), those of a second call of a stateful model (`again_0`, …), and
+for a compiled model its targets and the losses of two more steps on all of them.
+
+| script | what its files are |
+|---|---|
+| `compiled.py` | trained models: the optimizers of Keras 2.0 to 2.3; losses and optimizers of one's own |
+| `compiled_later.py` | rates by a schedule, scaled and masked losses, losses that are objects, float16 |
+| `cudnn.py` | CuDNNLSTM and CuDNNGRU: stacks, both directions, states, nested; their weights alone |
+| `encoder_decoder.py` | states and constants as further inputs, with masks; cells of one's own |
+| `layers.py` | defaults, options, wrappers, cells, convolutions, attention, masks, lambdas |
+| `own_layers.py` | classes of one's own that are called like classes of Keras |
+| `pairs.py` | JSON beside weights, and weights alone |
+| `saved_model.py` | a SavedModel folder, as an archive |
+| `keras_1.py`, `keras_3.py` | what only these versions write |
+
+`tests/interop/own_classes.py` has for Keras 3 what the files name and do not hold.
+"""
 
 import gzip
 import importlib
@@ -28,6 +48,10 @@ def as_list(values: object) -> list:
     return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
+def single(values: list) -> object:
+    return values[0] if len(values) == 1 else values
+
+
 def pack(path: str) -> None:
     """Replaces a file by its gzip: most of an HDF5 file is zeros."""
     packed = io.BytesIO()
@@ -43,14 +67,13 @@ def fit(model: object, inputs: list, targets: list) -> list:
 
     It is `train_on_batch`, as `fit` gives each epoch's mean loss in another way in every version.
     """
-    single = lambda values: values[0] if len(values) == 1 else values
     losses = [model.train_on_batch(single(inputs), single(targets)) for _ in range(STEPS)]
     return [float(as_list(loss)[0]) for loss in losses]
 
 
 def predict(model: object, inputs: list) -> list:
     """The outputs; of stateful layers from a state of zeros, which `predict` leaves behind."""
-    return as_list(model.predict(inputs if len(inputs) > 1 else inputs[0], batch_size=len(inputs[0])))
+    return as_list(model.predict(single(inputs), batch_size=len(inputs[0])))
 
 
 def store_arrays(name: str, **arrays: object) -> None:
@@ -138,7 +161,8 @@ def carry_weights(model: object, twin: object, path: str) -> None:
         twin.load_weights(path)
         return
     topology = importlib.import_module("keras.engine.topology")  # that of Keras 2.1 cannot read its own file
-    for layer, other in zip(model.layers, twin.layers):
+    for at, other in enumerate(twin.layers):
+        layer = model.layers[at]
         other.set_weights(topology.preprocess_weights_for_loading(other, layer.get_weights()))
 
 
@@ -185,7 +209,7 @@ def check(path: str, custom_objects: object, inputs: list, outputs: list) -> Non
     except Exception as error:
         print(path, "cannot be read by the Keras that wrote it:", str(error)[:200])
         return
-    if not all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(outputs, again)):
+    if not all(np.allclose(value, again[n], rtol=1e-5, atol=1e-6) for n, value in enumerate(outputs)):
         print(path, "is read as another model by the Keras that wrote it")
 
 
