@@ -10,9 +10,9 @@ from typing import cast
 
 from ostinato.cells import engine_layer  # registers what files name # noqa: F401
 from ostinato.errors import ConfigError, warn
-from ostinato.interop.keras.model_files import check_model_path, check_weights_path, keras_1
+from ostinato.interop.keras.model_files import check_model_path, check_weights_path, is_hdf5, keras_1
 from ostinato.interop.keras.origin import Origin
-from ostinato.interop.keras.sentences import class_name, describe_error
+from ostinato.interop.keras.sentences import class_name, describe_error, why_not_loaded
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 
@@ -66,7 +66,7 @@ def load_source(
             error if str(error).startswith(f"{path} ") else ConfigError(f"{path} cannot be loaded: {error}")
         ) from error
     except Exception as error:  # Keras raises whatever its parts raise
-        raise ConfigError(f"{path} cannot be loaded: {describe_error(error)}") from error
+        raise ConfigError(f"{path} cannot be loaded: {why_not_loaded(error)}") from error
     if weights is not None:
         load_weights(loaded, weights)
     return loaded
@@ -119,7 +119,7 @@ def load_weights(model: keras.layers.Layer, path: Path) -> None:
 def _load(path: pathlib.Path, origin: Origin, *, compile: bool) -> keras.Model:
     from ostinato.interop.keras import allowed, h5
 
-    if path.suffix == ".keras":
+    if path.suffix != ".json" and not is_hdf5(path):
         version = allowed.check_keras_file(path, origin)
         return _load_keras(path, _written_by(origin, version), compile=compile)
     if path.suffix == ".json":
@@ -178,5 +178,5 @@ def _load_of_keras_3(path: pathlib.Path, origin: Origin, *, compile: bool) -> ke
         return load(compile=True)
     except Exception as error:  # Keras raises whatever its parts raise
         model = load(compile=False)
-        warn(f"the model comes back uncompiled: {describe_error(error)}")
+        warn(f"the model comes back uncompiled: {why_not_loaded(error)}")
         return model

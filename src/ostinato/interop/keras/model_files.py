@@ -40,6 +40,12 @@ def check_weights_path(path: pathlib.Path) -> None:
         raise ConfigError(f"{path} is not an .h5 file, as model.save_weights writes them")
 
 
+def is_hdf5(path: pathlib.Path) -> bool:
+    """Whether a file is HDF5, whatever its name; Keras 2 wrote it into `.keras` files, too."""
+    with open(path, "rb") as file:
+        return file.read(8) == b"\x89HDF\r\n\x1a\n"
+
+
 def keras_1(version: str) -> str:
     """The sentence about a file of Keras 1, which describes its layers in another way."""
     return (

@@ -24,6 +24,9 @@ _AFTER_SENTENCE = re.compile(
     r"\n\s*Traceback \(most recent call last\)|\s*\[\[\{\{node|\s*\[Op:\w+|\n\s*\n",
 )
 _WRAPPER = re.compile(r"could not be deserialized|cannot be copied|^Exception encountered|^Error when|^\s*$")
+_UNKNOWN = re.compile(
+    r"Could not (?:locate|interpret) (?P<kind>\w+)(?: identifier:)? '?(?P<name>[\w.>]+)'?(?:\.|$|\s)"
+)
 _REPRESENTED = re.compile(r"<(?:class '([\w.<>]+)'|([\w.<>]+) object at 0x[0-9a-f]+)>")
 _VARIABLE = re.compile(r"<Variable path=([^\s,>]+),.*?value=.*?>", re.DOTALL)
 _KERAS_PATH = re.compile(r"\bkeras\.src\.(?:\w+\.)+(\w+)")
@@ -43,6 +46,18 @@ def describe_error(error: BaseException) -> str:
     sentence = " ".join(_with_short_names(innermost_message(text)).split())
     # A message may quote the file, which anyone may have written.
     return printable(shortened(sentence, _MAX_LENGTH)).rstrip(".") or type(error).__name__
+
+
+def why_not_loaded(error: BaseException) -> str:
+    """As `describe_error`, for an error of loading a model; what is not part of Keras has to be given."""
+    sentence = describe_error(error)
+    if found := _UNKNOWN.match(sentence):
+        name = found["name"]
+        return (
+            f"the {found['kind']} '{name}' is not part of Keras 3; if it is your own, give it as "
+            f"custom_objects={{'{name}': {name}}}"
+        )
+    return sentence
 
 
 def innermost_message(text: str) -> str:

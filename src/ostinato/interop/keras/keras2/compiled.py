@@ -14,7 +14,7 @@ import numpy as np
 from ostinato.errors import warn
 from ostinato.interop.keras.keras2.weights import Assignment
 from ostinato.interop.keras.origin import JsonObject, Origin
-from ostinato.interop.keras.sentences import describe_error
+from ostinato.interop.keras.sentences import why_not_loaded
 
 # The names of an optimizer's slots in files of Keras 2, and in Keras 3.
 _SLOTS = {
@@ -96,7 +96,7 @@ def compile_as_saved(model: keras.Model, training: JsonObject, origin: Origin) -
             }
             model.compile(**arguments)
     except Exception as error:  # Keras raises whatever its parts raise
-        warn(f"the model comes back uncompiled: {describe_error(error)}")
+        warn(f"the model comes back uncompiled: {why_not_loaded(error)}")
         return False
     return True
 
@@ -115,7 +115,7 @@ def optimizer(entry: JsonObject, origin: Origin) -> keras.optimizers.Optimizer:
     custom = keras.saving.get_registered_object(entry["class_name"])
     kind = custom or getattr(keras.optimizers, name, None) or _by_lower_name(name)
     if not isinstance(kind, type):
-        raise ValueError(f"the optimizer {name} is not part of Keras 3")
+        raise ValueError(f"Could not interpret optimizer identifier: {name}")
     options = dict(entry["config"])
     if custom is not None:
         return kind.from_config(options)
