@@ -240,14 +240,16 @@ class Timed:
     """
 
     def __init__(self, models: dict[str, Any], inputs: list[Any]):
+        from ostinato.acceleration.inputs import pack_inputs
         from ostinato.acceleration.timing import compile_pass, prepare
         from ostinato.errors import ConfigError
 
         theirs = models["keras"]
+        x = pack_inputs(theirs, inputs)
         try:
-            x, y, self.loss = prepare(theirs, inputs, "training")
+            y, self.loss = prepare(theirs, x, "training")
         except ConfigError:
-            (x, y, self.loss), kinds = prepare(theirs, inputs, "forward"), ("forward",)
+            (y, self.loss), kinds = prepare(theirs, x, "forward"), ("forward",)
         else:
             kinds = ("forward", "training")
         if not all(model.compiled for model in models.values()):

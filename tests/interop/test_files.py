@@ -7,6 +7,7 @@ import gzip
 import pathlib
 import sys
 import tarfile
+from collections.abc import Container
 
 import keras
 import numpy as np
@@ -23,13 +24,28 @@ FOLDER = pathlib.Path(__file__).parent / "files"
 # Of these, the test of another name says what must hold.
 REFUSED = {"time_major", "saved_model", "keras-1.2.2/pair"}
 WITHOUT_MODEL = {"cudnn_weights", "cudnn_weights_bidirectional", "weights_sequential"}
-# Keras before 2.4 gave the state of the first of several cells, or the initial state, at masked steps; and it used
+# Keras before 2.4 gave the state of the first of several cells, or the initial state, at masked steps; and
+# it used
 # the mask of a nested model's first call in its second one. So only samples without padding are compared.
 OTHER_AT_MASKS = {"cells", "own_cell", "seq2seq_stacked", "seq2seq_bidirectional", "seq2seq_nested"}
-# Keras 2.3 and later divided a masked loss by all steps; Keras 3 divides it by those that count.
+# Some versions divided a masked loss by all steps; Keras 3 divides it by those that count.
 MASKED_LOSS = {"masked_sequence", "seq2seq_lstm", "seq2seq_gru"}
+OTHER_MASKED_LOSS = ("keras-2.3", "tensorflow.keras-1", "tensorflow.keras-2.3")
 # Keras 3 divides the loss of an activity regularizer by the batch, and Nadam's schedule is another one there.
 OTHER_LOSSES = {"regularized", "nadam", "own_loss", "own_optimizer"}
+
+# Of what is trained on in every run.
+IN_EVERY_RUN = {
+    "adam",
+    "rmsprop",
+    "sgd",
+    "adadelta",
+    "amsgrad",
+    "schedule",
+    "mixed",
+    "compiled_mse",
+    "several_outputs",
+}
 
 
 def cases(folder: str = "*") -> list[pathlib.Path]:
@@ -44,12 +60,18 @@ def is_in(names: set[str], case: pathlib.Path) -> bool:
     return case.name in names or name_of(case) in names
 
 
-def each(chosen: list[pathlib.Path]) -> list[object]:
-    """Of every kind of file that of one version in every run, and the others in a thorough one."""
+def each(chosen: list[pathlib.Path], kinds: Container[str] | None = None) -> list[object]:
+    """Of every kind of file that of one version in every run, and the others in a thorough one.
+
+    Args:
+        chosen: the files.
+        kinds: the kinds that are in every run; by default all.
+    """
     seen: set[str] = set()
     parameters = []
     for case in chosen:
-        mark = thorough if case.name in seen else pytest.param
+        left_out = case.name in seen or (kinds is not None and case.name not in kinds)
+        mark = thorough if left_out else pytest.param
         parameters.append(mark(case, id=name_of(case)))
         seen.add(case.name)
     return parameters
@@ -131,22 +153,27 @@ COMPILED = [case for case in LOADED if "losses" in np.load(case.with_suffix(".np
 
 
 @pytest.mark.filterwarnings("ignore:the file does not hold how many steps")
-@pytest.mark.parametrize("case", each([case for case in COMPILED if case.name not in OTHER_LOSSES]))
+@pytest.mark.parametrize(
+    "case", each([case for case in COMPILED if case.name not in OTHER_LOSSES], IN_EVERY_RUN)
+)
 def test_a_compiled_file_trains_on_as_it_did(case, tmp_path):
     model = ostinato.accelerate(load(case, tmp_path))
     model.run_eagerly = True
     inputs, targets = arrays(case, "input"), single(arrays(case, "target"))
     expected = np.load(case.with_suffix(".npz"))["losses"]
-    if case.name in MASKED_LOSS and not case.parent.name.startswith(("keras-2.0", "keras-2.2")):
+    if case.name in MASKED_LOSS and case.parent.name.startswith(OTHER_MASKED_LOSS):
         expected = expected[:1] / np.mean(inputs[-1] != 0)
     losses = []
     for _ in expected:
         losses.append(model.train_on_batch(single(inputs), targets, return_dict=True)["loss"])
-        model.reset_metrics()
+        if not case.parent.name.startswith("keras-3"):  # which gives the mean over the steps
+            model.reset_metrics()
     np.testing.assert_allclose(losses[0], expected[0], rtol=1e-5)
-    # On TensorFlow 1 the number of steps, on which the size of a step depends, may be read after the addition; and
+    # On TensorFlow 1 the number of steps, on which the size of a step depends, may be read after the
+    # addition; and
     # Keras itself added epsilon to the root, where Keras 3 adds it to what stands beneath.
-    np.testing.assert_allclose(losses[1:], expected[1:], rtol=2e-2 if is_old(case) else 1e-5)
+    # TensorFlow's Keras updated the rows of an Embedding that were read, each as often as it was.
+    np.testing.assert_allclose(losses[1:], expected[1:], rtol=2e-2 if is_old(case) else 2e-4)
 
 
 @pytest.mark.parametrize("name", ["own_loss", "own_optimizer"])

@@ -35,6 +35,7 @@ _MAX_AMPLIFICATION = 30.0
 _SIZES = ((2, 6), (2, 100))
 # Longer sequences, which some models require, run in a graph.
 _MAX_EAGER_STEPS = 200
+_MAX_STEPS = 2000
 _TENSORS = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor, np.ndarray, np.generic)
 
 
@@ -113,6 +114,9 @@ def run_on_made_up_batch(
             return None, None, describe_error(error)
         if batch is None:
             return None, None, "it does not say what its inputs are"
+        steps = max(map(_steps, keras.tree.flatten(batch.arguments)), default=0)
+        if steps > _MAX_STEPS:
+            return None, None, f"its sequences have {steps:,} steps, which would take too long"
         try:
             return batch, run(model, batch, objects, weights=weights), ""
         except Exception as error:  # a model may raise anything
