@@ -187,7 +187,7 @@ def _structure(config: Any, make: Callable[[Any], Any]) -> Any:
 
 def _loss(config: Any) -> Any:
     if isinstance(config, str):
-        return keras.losses.get(_RENAMED.get(config, config))
+        return keras.saving.get_registered_object(config) or keras.losses.get(_RENAMED.get(config, config))
     name, options = config["class_name"].rpartition(">")[2], config["config"]
     if name == "function":
         return _loss(options)
@@ -201,6 +201,9 @@ def _metric(config: Any) -> Any:
     if isinstance(config, str):
         if config in ("accuracy", "acc", "crossentropy", "ce"):
             return config  # `compile` chooses the function that fits the output, as in Keras 2
+        own = keras.saving.get_registered_object(config)
+        if own is not None:
+            return own
         return keras.losses.get(_RENAMED[config]) if config in _RENAMED else keras.metrics.get(config)
     name, options = config["class_name"].rpartition(">")[2], config["config"]
     if name == "function":

@@ -24,6 +24,10 @@ def _reduction(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return lambda x, axis=None, keepdims=False: function(x, axis=axis, keepdims=keepdims)
 
 
+def _of_two(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda x, y: function(x, y)  # by TensorFlow's names
+
+
 def _matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     first = ops.swapaxes(a, -1, -2) if transpose_a else a
     return ops.matmul(first, ops.swapaxes(b, -1, -2) if transpose_b else b)
@@ -98,7 +102,12 @@ _STRUCTURAL: dict[str, Callable[..., Tensor]] = {
     "identity": lambda x: x,
     "stop_gradient": lambda x: ops.stop_gradient(x),
 }
-_FUNCTIONS = {**_ELEMENTWISE, **_BINARY, **_REDUCTIONS, **_STRUCTURAL}
+_FUNCTIONS = {
+    **_ELEMENTWISE,
+    **{name: _of_two(function) for name, function in _BINARY.items()},
+    **_REDUCTIONS,
+    **_STRUCTURAL,
+}
 # The functions of the nodes of a graph, where they have another name.
 _NODES = {
     **{"AddV2": "add", "BiasAdd": "bias_add", "RealDiv": "divide", "Sub": "subtract", "Mul": "multiply"},
