@@ -193,6 +193,48 @@ def test_keras_2s_hard_sigmoid_becomes_keras_3s_with_the_same_predictions(tmp_pa
     assert model.layers[1].cell.recurrent_activation is keras2_hard_sigmoid
 
 
+def nested_decoder():
+    """The configuration of a decoder that gets a masked sequence, and a state, from the model around it."""
+
+    def entry(kind, name, calls=(), **options):
+        config = {"name": name, **options}
+        return {"class_name": kind, "name": name, "config": config, "inbound_nodes": list(calls)}
+
+    def model(name, entries, inputs, outputs):
+        ends = {"input_layers": [[each, 0, 0] for each in inputs], "output_layers": outputs}
+        return {"name": name, "layers": entries, **ends}
+
+    wide, narrow = {"batch_input_shape": [None, None, 3]}, {"batch_input_shape": [None, 4]}
+    inner = [
+        entry("InputLayer", "words", **wide),
+        entry("InputLayer", "h", **narrow),
+        entry("GRU", "gru", [[["words", 0, 0, {}], ["h", 0, 0, {}]]], units=4, reset_after=True),
+    ]
+    decoder = model("decoder", inner, ["words", "h"], [["gru", 0, 0]])
+    outer = [
+        entry("InputLayer", "ids", batch_input_shape=[None, None]),
+        entry("InputLayer", "state", **narrow),
+        entry("Embedding", "embedding", [[["ids", 0, 0, {}]]], input_dim=9, output_dim=3, mask_zero=True),
+        {
+            **entry("Functional", "decoder", [[["embedding", 0, 0, {}], ["state", 0, 0, {}]]]),
+            "config": decoder,
+        },
+    ]
+    return {"class_name": "Functional", "config": model("all", outer, ["ids", "state"], [["decoder", 1, 0]])}
+
+
+def test_a_nested_decoder_reads_a_masked_sequence_with_its_mask_also_when_it_gets_a_state():
+    model = models.build(nested_decoder(), Origin("2.11.0"))
+    ids, state = np.array([[1, 2, 3, 0], [4, 5, 0, 0]]), np.full((2, 4), 0.5, "float32")
+    gru = keras.layers.GRU(4)
+    words = model.get_layer("embedding")(ids)
+    gru.build(words.shape)
+    gru.set_weights(model.get_layer("decoder").get_layer("gru").get_weights())
+    expected = gru(words, initial_state=state, mask=ids != 0)
+    np.testing.assert_allclose(model([ids, state]), expected, atol=1e-6)
+    np.testing.assert_allclose(ostinato.accelerate(model)([ids, state]), expected, atol=1e-6)
+
+
 OPERATIONS = {
     "math.reduce_mean": ({"axis": 1, "keepdims": True}, lambda x: x.mean(1, keepdims=True)),
     "math.multiply": ({"y": 3.0, "name": None}, lambda x: 3 * x),

@@ -8,6 +8,7 @@ import hashlib
 import pathlib
 import subprocess
 import sys
+import textwrap
 
 import h5py
 
@@ -104,5 +105,5 @@ if __name__ == "__main__":
     try:
         found = read_whole(sys.argv[1])
     except Exception as error:  # h5py raises HDF5's messages in many types of exception
-        found = "its HDF5 is damaged: " + " ".join(str(error).split())[:200]
+        found = "its HDF5 is damaged: " + textwrap.shorten(str(error), 200, placeholder="…")
     print(found)

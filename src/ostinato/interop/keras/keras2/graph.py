@@ -14,6 +14,7 @@ import keras
 
 from ostinato.errors import ConfigError
 from ostinato.interop.keras.keras2.constants import RNNWithConstants
+from ostinato.interop.keras.keras2.masks import MaskOf
 from ostinato.interop.keras.keras2.operations import OperationCall
 from ostinato.interop.keras.origin import JsonObject
 
@@ -31,7 +32,11 @@ def input_tensor(config: JsonObject) -> Tensor:
 
 
 def functional(
-    config: JsonObject, make_layer: MakeLayer, *, kind: type[keras.Model] = keras.Model
+    config: JsonObject,
+    make_layer: MakeLayer,
+    *,
+    kind: type[keras.Model] = keras.Model,
+    may_get_masks: bool = False,
 ) -> keras.Model:
     """A functional model.
 
@@ -39,11 +44,12 @@ def functional(
         config: its options: layers, input_layers, output_layers, name.
         make_layer: makes a layer from its entry in `layers`.
         kind: the class of the model.
+        may_get_masks: whether its inputs may carry masks, as those of nested models may.
 
     Raises:
         ConfigError: its layers cannot be called in any order.
     """
-    graph = _Graph(config, make_layer)
+    graph = _Graph(config, make_layer, may_get_masks)
     graph.call_all()
     inputs, outputs = (_single(graph.resolve(config[name])) for name in ("input_layers", "output_layers"))
     return kind(inputs=inputs, outputs=outputs, name=config.get("name"))
@@ -52,7 +58,8 @@ def functional(
 class _Graph:
     """Layers by name, the calls of each that are still to come, and the outputs of those that were."""
 
-    def __init__(self, config: JsonObject, make_layer: MakeLayer) -> None:
+    def __init__(self, config: JsonObject, make_layer: MakeLayer, may_get_masks: bool) -> None:
+        self._may_get_masks = may_get_masks
         self._layers: dict[str, Made] = {}
         self._configs: dict[str, JsonObject] = {}
         self._waiting: dict[str, list] = {}
@@ -130,7 +137,8 @@ class _Graph:
         if self._configs[name].get("causal"):  # of an attention: an option in Keras 2, an argument in Keras 3
             arguments["use_causal_mask"] = True
         if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
-            outputs = call_recurrent(layer, tensors, arguments, self._configs[name].get("num_constants") or 0)
+            constants = self._configs[name].get("num_constants") or 0
+            outputs = call_recurrent(layer, tensors, arguments, constants, self._may_get_masks)
         else:
             outputs = layer(tensors, **arguments)
         self._outputs[name].append(keras.tree.flatten(outputs))
@@ -145,7 +153,11 @@ class _Graph:
 
 
 def call_recurrent(
-    layer: keras.layers.Layer, tensors: Tensor, arguments: dict[str, Any], constants: int
+    layer: keras.layers.Layer,
+    tensors: Tensor,
+    arguments: dict[str, Any],
+    constants: int,
+    may_get_mask: bool,
 ) -> Tensor:
     """Calls a recurrent layer, or a Bidirectional, on what Keras 2 gave it.
 
@@ -154,6 +166,7 @@ def call_recurrent(
         tensors: the sequence; or a list of the sequence, the states and the constants.
         arguments: other arguments, the state possibly among them.
         constants: how many of the tensors are constants.
+        may_get_mask: whether the sequence may carry a mask that is not known yet.
     """
     sequence, *state = tensors if isinstance(tensors, list) else [tensors]
     if constants and not isinstance(layer, RNNWithConstants):
@@ -166,6 +179,8 @@ def call_recurrent(
     if state:
         arguments["initial_state"] = _packed(layer, state)
     mask = getattr(sequence, "_keras_mask", None)
+    if (state or constants) and mask is None and may_get_mask:
+        mask = MaskOf()(sequence)
     if (state or constants) and mask is not None:
         arguments.setdefault("mask", mask)
     return layer(sequence, **arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import keras
@@ -24,8 +25,9 @@ def build(config: JsonObject, origin: Origin) -> keras.Model:
         ConfigError: it has a layer or an option that neither Keras 3 nor `origin` has.
     """
     with keras.saving.custom_object_scope(dict(origin.custom_objects)):
-        model = cast("keras.Model", make_layer(config, origin))
-    if not origin.is_tensorflow and _makes_masks(config):
+        makes_masks = _makes_masks(config)
+        model = cast("keras.Model", _make(config, origin, makes_masks, nested=False))
+    if makes_masks and not origin.is_tensorflow:
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.StackedRNNCells) and len(layer.cells) > 1:
                 warn(
@@ -43,19 +45,24 @@ def _makes_masks(config: object) -> bool:
     return isinstance(config, list) and any(map(_makes_masks, config))
 
 
-def make_layer(entry: JsonObject, origin: Origin) -> Any:
+def _make(entry: JsonObject, origin: Origin, makes_masks: bool, *, nested: bool = True) -> Any:
     """The layer or model of an entry of a configuration."""
+
+    def make(inner: JsonObject) -> Any:
+        return _make(inner, origin, makes_masks)
+
     name, config = classes.class_name(entry), entry.get("config")
     own = classes.own_class(entry, origin)
     if own is None and name == "Sequential":
-        return _sequential(config if isinstance(config, dict) else {"layers": config}, origin)
+        return _sequential(config if isinstance(config, dict) else {"layers": config}, make)
     if isinstance(config, dict) and {"layers", "input_layers", "output_layers"} <= config.keys():
         if own is None and name not in ("Functional", "Model"):
             warn(
                 f"the model '{config.get('name')}' comes back as a keras.Model, without the methods of its "
                 f"class {name}"
             )
-        return graph.functional(config, lambda each: make_layer(each, origin), kind=own or keras.Model)
+        masks = nested and makes_masks
+        return graph.functional(config, make, kind=own or keras.Model, may_get_masks=masks)
     if not isinstance(config, dict):
         raise ConfigError(f"its configuration has a {name} without options")
     if own is not None:
@@ -69,11 +76,7 @@ def make_layer(entry: JsonObject, origin: Origin) -> Any:
     for key in _INNER:
         if key in arguments and arguments[key] is not None:
             inner = arguments[key]
-            arguments[key] = (
-                [make_layer(each, origin) for each in inner]
-                if isinstance(inner, list)
-                else make_layer(inner, origin)
-            )
+            arguments[key] = list(map(make, inner)) if isinstance(inner, list) else make(inner)
     made = kind(**arguments)
     if config.get("trainable") is False and made.trainable:
         made.trainable = False
@@ -83,14 +86,14 @@ def make_layer(entry: JsonObject, origin: Origin) -> Any:
     return made
 
 
-def _sequential(config: JsonObject, origin: Origin) -> keras.Sequential:
+def _sequential(config: JsonObject, make: Callable[[JsonObject], Any]) -> keras.Sequential:
     model = keras.Sequential(name=config.get("name"))
     for number, entry in enumerate(config["layers"]):
         inner = entry["config"]
         if entry["class_name"] == "InputLayer":
             model.add(graph.input_tensor(inner))
             continue
-        layer = make_layer(entry, origin)
+        layer = make(entry)
         if number == 0:
             shape = inner.get("batch_input_shape") if isinstance(inner, dict) else None
             dtype = inner.get("input_dtype") if isinstance(inner, dict) else None
