@@ -72,8 +72,8 @@ class LayerNormalization(keras.layers.Layer):
 
 
 class LSTM(keras.layers.LSTM):
-    def call(self, *args, **kwargs):
-        return 2.0 * super().call(*args, **kwargs)
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        return 2.0 * super().call(sequences, initial_state, mask, training)
 
 
 OF_FILES = {

@@ -67,8 +67,12 @@ def fit(model: object, inputs: list, targets: list) -> list:
 
     It is `train_on_batch`, as `fit` gives each epoch's mean loss in another way in every version.
     """
-    losses = [model.train_on_batch(single(inputs), single(targets)) for _ in range(STEPS)]
-    return [float(as_list(loss)[0]) for loss in losses]
+    losses = []
+    for _ in range(STEPS):
+        if hasattr(model, "reset_metrics"):
+            model.reset_metrics()  # in Keras 3 the loss is a mean over the steps
+        losses.append(float(as_list(model.train_on_batch(single(inputs), single(targets)))[0]))
+    return losses
 
 
 def predict(model: object, inputs: list) -> list:
