@@ -23,13 +23,13 @@ FOLDER = pathlib.Path(__file__).parent / "files"
 # Of these, the test of another name says what must hold.
 REFUSED = {"time_major", "saved_model", "keras-1.2.2/pair"}
 WITHOUT_MODEL = {"cudnn_weights", "cudnn_weights_bidirectional", "weights_sequential"}
-# Keras 3 computes these steps in another way than the Keras that wrote the file.
-OTHER_STEPS = {
-    "keras-2.2.4/adagrad": "the accumulators begin with 0 there, and epsilon is added to the root",
-    "keras-2.0.8/nadam": "its momentums' schedule is not in the file",
-    "keras-2.2.4/nadam": "its momentums' schedule is not in the file",
-    "keras-2.3.1/nadam": "its momentums' schedule is not in the file",
-}
+# Keras before 2.4 gave the state of the first of several cells, or the initial state, at masked steps; and it used
+# the mask of a nested model's first call in its second one. So only samples without padding are compared.
+OTHER_AT_MASKS = {"cells", "own_cell", "seq2seq_stacked", "seq2seq_bidirectional", "seq2seq_nested"}
+# Keras 2.3 and later divided a masked loss by all steps; Keras 3 divides it by those that count.
+MASKED_LOSS = {"masked_sequence", "seq2seq_lstm", "seq2seq_gru"}
+# Keras 3 divides the loss of an activity regularizer by the batch, and Nadam's schedule is another one there.
+OTHER_LOSSES = {"regularized", "nadam", "own_loss", "own_optimizer"}
 
 
 def cases(folder: str = "*") -> list[pathlib.Path]:
@@ -84,15 +84,26 @@ def single(values: list[np.ndarray]) -> object:
     return values[0] if len(values) == 1 else values
 
 
+def is_old(case: pathlib.Path) -> bool:
+    """Whether Keras itself wrote it, before it became TensorFlow's."""
+    return case.parent.name.startswith("keras-2.")
+
+
 def check_outputs(model: keras.Model, case: pathlib.Path) -> None:
-    inputs = single(arrays(case, "input"))
+    inputs = arrays(case, "input")
+    rows = np.ones(len(inputs[0]), bool)
+    if is_old(case) and case.name in OTHER_AT_MASKS:
+        rows = np.all([np.all(values != 0, axis=1) for values in inputs], axis=0)
+        assert rows.any()
     tolerance = 1e-2 if case.name == "mixed" else 1e-5  # float16
     for key in ("output", "again"):
         if expected := arrays(case, key):
-            outputs = keras.tree.flatten(model(inputs))
+            outputs = keras.tree.flatten(model(single(inputs)))
             assert len(outputs) == len(expected)
+            if key == "again" and is_old(case):
+                outputs, expected = outputs[:2], expected[:2]  # Bidirectional did not keep its states
             for output, value in zip(outputs, expected, strict=True):
-                np.testing.assert_allclose(output, value, rtol=tolerance, atol=tolerance)
+                np.testing.assert_allclose(output.numpy()[rows], value[rows], rtol=tolerance, atol=tolerance)
 
 
 def same_python(case: pathlib.Path) -> bool:
@@ -119,13 +130,23 @@ def test_a_file_has_the_outputs_that_its_keras_computed(case, tmp_path):
 COMPILED = [case for case in LOADED if "losses" in np.load(case.with_suffix(".npz")).files]
 
 
-@pytest.mark.parametrize("case", each([case for case in COMPILED if not is_in(set(OTHER_STEPS), case)]))
+@pytest.mark.filterwarnings("ignore:the file does not hold how many steps")
+@pytest.mark.parametrize("case", each([case for case in COMPILED if case.name not in OTHER_LOSSES]))
 def test_a_compiled_file_trains_on_as_it_did(case, tmp_path):
     model = ostinato.accelerate(load(case, tmp_path))
     model.run_eagerly = True
-    inputs, targets = single(arrays(case, "input")), single(arrays(case, "target"))
-    losses = [model.train_on_batch(inputs, targets, return_dict=True)["loss"] for _ in range(2)]
-    np.testing.assert_allclose(losses, np.load(case.with_suffix(".npz"))["losses"], rtol=1e-5)
+    inputs, targets = arrays(case, "input"), single(arrays(case, "target"))
+    expected = np.load(case.with_suffix(".npz"))["losses"]
+    if case.name in MASKED_LOSS and not case.parent.name.startswith(("keras-2.0", "keras-2.2")):
+        expected = expected[:1] / np.mean(inputs[-1] != 0)
+    losses = []
+    for _ in expected:
+        losses.append(model.train_on_batch(single(inputs), targets, return_dict=True)["loss"])
+        model.reset_metrics()
+    np.testing.assert_allclose(losses[0], expected[0], rtol=1e-5)
+    # On TensorFlow 1 the number of steps, on which the size of a step depends, may be read after the addition; and
+    # Keras itself added epsilon to the root, where Keras 3 adds it to what stands beneath.
+    np.testing.assert_allclose(losses[1:], expected[1:], rtol=2e-2 if is_old(case) else 1e-5)
 
 
 @pytest.mark.parametrize("name", ["own_loss", "own_optimizer"])
