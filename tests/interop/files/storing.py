@@ -77,7 +77,14 @@ def fit(model: object, inputs: list, targets: list) -> list:
 
 def predict(model: object, inputs: list) -> list:
     """The outputs; of stateful layers from a state of zeros, which `predict` leaves behind."""
-    return as_list(model.predict(single(inputs), batch_size=len(inputs[0])))
+    return flatten(model.predict(single(inputs), batch_size=len(inputs[0])))
+
+
+def flatten(values: object) -> list:
+    """The arrays in lists of lists, which the states of several cells are."""
+    if not isinstance(values, (list, tuple)):
+        return [values]
+    return [array for value in values for array in flatten(value)]
 
 
 def store_arrays(name: str, **arrays: object) -> None:
