@@ -24,19 +24,19 @@ FOLDER = pathlib.Path(__file__).parent / "files"
 # Of these, the test of another name says what must hold.
 REFUSED = {"time_major", "saved_model", "keras-1.2.2/pair"}
 WITHOUT_MODEL = {"cudnn_weights", "cudnn_weights_bidirectional", "weights_sequential"}
-# Keras before 2.4 gave the initial state at masked steps that come first. So only samples without padding are compared.
+# At masked steps that come first, Keras before 2.4 gave the initial state; only rows without any are compared.
 OTHER_AT_MASKS = {"seq2seq_bidirectional"}
-# Until TensorFlow 2.3, and in Keras 2.3, a masked loss was divided by all steps; Keras 3 divides by those that count.
+# These divided a masked loss by the number of all steps; Keras 3 divides it by that of the steps that count.
 MASKED_LOSS = {
     "keras-2.3.1/seq2seq_lstm",
     "tensorflow.keras-1.15.5/seq2seq_lstm",
     "tensorflow.keras-1.15.5/seq2seq_gru",
     "tensorflow.keras-2.3.4/masked_sequence",
 }
-# Their second step depends on what no file holds: of Nadam the schedule of the momentum, and of Keras 2.0 to 2.2
-# on TensorFlow 1 whether a penalty is computed before or after the step.
-OTHER_STEPS = {"nadam", "keras-2.2.4/regularized"}
-# Keras 2 added epsilon to the root of these, and Keras 3 adds it to what stands beneath; gradients are small here.
+# Their second loss depends on what no file holds: the schedule of Nadam's momentum, and on TensorFlow 1
+# whether Keras itself read a variable before or after the step had changed it.
+OTHER_STEPS = {"nadam", "keras-2.2.4/regularized", "keras-2.2.4/adamax"}
+# Keras 2 added epsilon to the root of these, and Keras 3 adds it to what stands beneath; gradients are small.
 EPSILON_OUTSIDE = {"rmsprop", "adagrad", "adadelta", "seq2seq_lstm"}
 
 
@@ -139,8 +139,8 @@ COMPILED = [case for case in LOADED if "losses" in np.load(case.with_suffix(".np
 def train(model: keras.Model, inputs: object, targets: object) -> float:
     """The loss before a step of training.
 
-    Gradients are dense here: of a word that is repeated in a batch, Keras 3 squares each part of a sparse one,
-    where Keras 2 squared their sum.
+    Gradients are dense here: of a word that is repeated in a batch, Keras 3 squares each part of a sparse
+    one, where Keras 2 squared their sum.
     """
     with tf.GradientTape() as tape:
         loss = model.compute_loss(inputs, targets, model(inputs, training=True))
@@ -161,7 +161,7 @@ def test_a_compiled_file_trains_on_as_it_did(case, tmp_path):
         expected = expected[:1] / np.mean(inputs[-1] != 0)
     if is_in(OTHER_STEPS, case):
         expected = expected[:1]
-    # On TensorFlow 1, Keras itself read the number of steps sometimes before and sometimes after it had counted.
+    # On TensorFlow 1, Keras itself read the number of steps now before and now after it had counted one.
     runs = []
     for counted in (0, 1) if is_old(case) else (0,):
         model = ostinato.accelerate(load(case, tmp_path))

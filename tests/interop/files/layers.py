@@ -200,7 +200,7 @@ def time_major(name: str) -> None:
     """Time is the first axis: shape (time, batch, features)."""
     floats = layers.Input(batch_shape=(5, 6, 3))
     read = layers.LSTM(3, time_major=True, return_sequences=True)(floats)
-    model = randomize(Model(floats, layers.GRU(2, time_major=True)(read)))
+    model = randomize(Model(floats, layers.GRU(2, time_major=True, return_sequences=True)(read)))
     store(name, model, np.ascontiguousarray(vectors().transpose(1, 0, 2)))
 
 

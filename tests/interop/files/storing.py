@@ -1,9 +1,9 @@
 """Stores models of the Keras that runs, with what they predict and how they train on.
 
-`write_all.sh` says which versions wrote which files. The scripts run on Python 3.7 to 3.12; the first argument
-is the package to import as Keras. Each makes `PACKAGE-VERSION/NAME.*`: a model and `NAME.npz` with its inputs
-(`input_0`, …), its outputs (`output_0`, …), those of a second call of a stateful model (`again_0`, …), and
-for a compiled model its targets and the losses of two more steps on all of them.
+`write_all.sh` says which versions wrote which files. The scripts run on Python 3.7 to 3.12; the first
+argument is the package to import as Keras. Each makes `PACKAGE-VERSION/NAME.*`: a model and `NAME.npz` with
+its inputs (`input_0`, …), its outputs (`output_0`, …), those of a second call of a stateful model
+(`again_0`, …), and for a compiled model its targets and the losses of two more steps on all of them.
 
 | script | what its files are |
 |---|---|
