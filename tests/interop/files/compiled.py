@@ -64,6 +64,13 @@ def sgd(name: str) -> None:
     store(name, model, vectors(), vectors()[:, 0, :1])
 
 
+def clipped(name: str) -> None:
+    """Keras before 2.3 clipped all gradients by their common norm, TensorFlow's each by its own."""
+    model = models.Sequential([layers.GRU(3, input_shape=(5, 3)), layers.Dense(1)])
+    model.compile(optimizers.SGD(**{RATE: 0.1, "clipnorm": 0.01}), "mse")
+    store(name, model, vectors(), vectors()[:, 0, :1])
+
+
 def adagrad(name: str) -> None:
     model = models.Sequential([layers.SimpleRNN(3, input_shape=(5, 3)), layers.Dense(1)])
     model.compile(optimizers.Adagrad(**{RATE: 0.05, "decay": 0.0}), "mean_absolute_error")
@@ -131,7 +138,6 @@ def regularized(name: str) -> None:
             kernel_regularizer=l1_l2(0.01, 0.01),
             recurrent_regularizer=keras.regularizers.l2(0.01),
             bias_regularizer=keras.regularizers.l1(0.01),
-            activity_regularizer=keras.regularizers.l2(0.01),
             kernel_constraint=max_norm(0.8),
             recurrent_constraint=keras.constraints.unit_norm(),
             bias_constraint=keras.constraints.non_neg(),
@@ -152,6 +158,7 @@ MAKERS = (
     rmsprop,
     nadam,
     sgd,
+    clipped,
     adagrad,
     adadelta,
     adamax,

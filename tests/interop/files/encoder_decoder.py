@@ -7,7 +7,7 @@ All sentences are padded, so that a mask which is lost changes the outputs.
 
 import numpy as np
 from own_classes import MinimalCell, ScaledCell
-from storing import RATE, keras, padded_ids, store, vectors, write
+from storing import PACKAGE, RATE, keras, padded_ids, store, vectors, write
 
 layers, Model = keras.layers, keras.models.Model
 WORDS, UNITS = 9, 3
@@ -62,7 +62,10 @@ def seq2seq_gru(name: str) -> None:
 
 
 def seq2seq_nested(name: str) -> None:
-    """The encoder and the decoder are models, and the decoder is called twice."""
+    """The encoder and the decoder are models, and the decoder is called twice.
+
+    In Keras 2.2.4 the second call would use the mask of the first.
+    """
     source, target = layers.Input((None,)), layers.Input((None,))
     encoder = Model(source, layers.LSTM(UNITS, return_state=True)(embed(source))[1:], name="encoder")
     given = [layers.Input((UNITS,)) for _ in range(2)]
@@ -71,8 +74,8 @@ def seq2seq_nested(name: str) -> None:
     decoder = Model([target, *given], [scores, *read[1:]], name="decoder")
     outer = [layers.Input((None,)), layers.Input((None,))]
     first = decoder([outer[1], *encoder(outer[0])])
-    second = decoder([outer[0], *first[1:]])
-    store(name, Model(outer, [first[0], second[0], second[2]]), sentences())
+    second = [] if PACKAGE == "keras" else decoder([outer[0], *first[1:]])
+    store(name, Model(outer, [*first, *second]), sentences())
 
 
 def seq2seq_bidirectional(name: str) -> None:
@@ -127,15 +130,18 @@ def seq2seq_luong(name: str) -> None:
 
 
 def seq2seq_stacked(name: str) -> None:
-    """Two cells in one layer: Keras 2.2 listed the states of the last cell first."""
+    """Three cells in one layer. In Keras 2 the output of padding would be a state of the first cell."""
     source, target = layers.Input((None,)), layers.Input((None,))
 
     def cells() -> list:
         return [layers.LSTMCell(UNITS), layers.GRUCell(2), layers.SimpleRNNCell(UNITS)]
 
-    _, *states = layers.RNN(cells(), return_state=True, name="encoder")(embed(source))
+    def words(ids: object) -> object:
+        return layers.Embedding(WORDS, UNITS, mask_zero=PACKAGE != "keras")(ids)
+
+    _, *states = layers.RNN(cells(), return_state=True, name="encoder")(words(source))
     read = layers.RNN(cells(), return_sequences=True, return_state=True, name="decoder")(
-        embed(target), initial_state=states
+        words(target), initial_state=states
     )
     store(name, Model([source, target], list(read)), sentences())
 
@@ -150,9 +156,9 @@ def seq2seq_constants(name: str) -> None:
 
 
 def own_cell(name: str) -> None:
-    """A cell of one's own beside one of Keras, in both directions."""
+    """A cell of one's own, in both directions."""
     ids = layers.Input((None,))
-    layer = layers.RNN([MinimalCell(UNITS), layers.LSTMCell(UNITS)], return_sequences=True)
+    layer = layers.RNN(MinimalCell(UNITS), return_sequences=True)
     custom_objects = {"MinimalCell": MinimalCell}
     with keras.utils.CustomObjectScope(custom_objects):
         outputs = layers.Bidirectional(layer)(embed(ids))

@@ -1,9 +1,9 @@
 """Stores models of the Keras that runs, with what they predict and how they train on.
 
-`write_all.sh` says which versions wrote which files. The scripts run on Python 3.7 to 3.12; the first argument
-is the package to import as Keras. Each makes `PACKAGE-VERSION/NAME.*`: a model and `NAME.npz` with its inputs
-(`input_0`, …), its outputs (`output_0`, …), those of a second call of a stateful model (`again_0`, …), and
-for a compiled model its targets and the losses of two more steps on all of them.
+`write_all.sh` says which versions wrote which files. The scripts run on Python 3.7 to 3.12; the first
+argument is the package to import as Keras. Each makes `PACKAGE-VERSION/NAME.*`: a model and `NAME.npz` with
+its inputs (`input_0`, …), its outputs (`output_0`, …), those of a second call of a stateful model
+(`again_0`, …), and for a compiled model its targets and the losses of two more steps on all of them.
 
 | script | what its files are |
 |---|---|
@@ -67,13 +67,24 @@ def fit(model: object, inputs: list, targets: list) -> list:
 
     It is `train_on_batch`, as `fit` gives each epoch's mean loss in another way in every version.
     """
-    losses = [model.train_on_batch(single(inputs), single(targets)) for _ in range(STEPS)]
-    return [float(as_list(loss)[0]) for loss in losses]
+    losses = []
+    for _ in range(STEPS):
+        if hasattr(model, "reset_metrics"):
+            model.reset_metrics()  # in Keras 3 the loss is a mean over the steps
+        losses.append(float(as_list(model.train_on_batch(single(inputs), single(targets)))[0]))
+    return losses
 
 
 def predict(model: object, inputs: list) -> list:
     """The outputs; of stateful layers from a state of zeros, which `predict` leaves behind."""
-    return as_list(model.predict(single(inputs), batch_size=len(inputs[0])))
+    return flatten(model.predict(single(inputs), batch_size=len(inputs[0])))
+
+
+def flatten(values: object) -> list:
+    """The arrays in lists of lists, which the states of several cells are."""
+    if not isinstance(values, (list, tuple)):
+        return [values]
+    return [array for value in values for array in flatten(value)]
 
 
 def store_arrays(name: str, **arrays: object) -> None:

@@ -29,9 +29,9 @@ run keras224 own_layers.py keras
 run keras224 pairs.py keras
 
 # keras231: Python 3.7, keras==2.3.1 tensorflow==1.15.5 "h5py<3" "protobuf<3.21" "numpy<1.19"
-run keras231 compiled.py keras adam nadam rmsprop several_outputs
+run keras231 compiled.py keras adam nadam rmsprop several_outputs clipped
 run keras231 encoder_decoder.py keras seq2seq_lstm seq2seq_stacked
-run keras231 compiled.py tensorflow.keras adam nadam sgd own_loss
+run keras231 compiled.py tensorflow.keras adam nadam sgd clipped own_loss
 run keras231 cudnn.py tensorflow.keras cudnn_stack cudnn_bidirectional cudnn_states cudnn_nested cudnn_weights
 run keras231 encoder_decoder.py tensorflow.keras seq2seq_lstm seq2seq_gru seq2seq_nested seq2seq_bidirectional \
     seq2seq_shared seq2seq_repeat seq2seq_luong seq2seq_stacked seq2seq_constants own_cell given_state
