@@ -33,6 +33,7 @@ _NAMES = {
     "ostinato.cells.lstm": ("LSTM",),
     "ostinato.cells.rnn": ("SimpleRNN",),
     "ostinato.interop.keras.keras2.constants": ("RNNWithConstants",),
+    "ostinato.interop.keras.keras2.convolutions": ("CausalSeparableConv1D",),
     "ostinato.interop.keras.keras2.masks": ("MaskOf",),
     "ostinato.interop.keras.legacy": ("keras2_hard_sigmoid",),
     "ostinato.layers.encoder": ("Reader", "RecurrentEncoder"),

@@ -35,9 +35,9 @@ _SHORT.maxstring = 200
 
 _MODULES = {
     *("activations", "constraints", "dtype_policies", "initializers", "layers", "losses", "metrics"),
-    *("models", "ops", "optimizers", "quantizers", "random", "regularizers", "trainers"),
+    *("mixed_precision", "models", "ops", "optimizers", "quantizers", "random", "regularizers", "trainers"),
 }
-_FUNCTION_MODULES = _MODULES - {"layers", "models", "optimizers", "trainers"}
+_FUNCTION_MODULES = _MODULES - {"layers", "mixed_precision", "models", "optimizers", "trainers"}
 # Layers that run code or a program that is not in the configuration.
 _EXTERNAL_LAYERS = ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _NUMBER_DTYPES = re.compile(r"bool|bfloat16|(u?int|float|complex)\d{1,3}")

@@ -8,6 +8,7 @@ import keras
 
 from ostinato.errors import ConfigError
 from ostinato.interop.keras.keras2.constants import RNNWithConstants
+from ostinato.interop.keras.keras2.convolutions import CausalSeparableConv1D
 from ostinato.interop.keras.origin import JsonObject, Origin
 
 # Layers that only TensorFlow's Keras had, so in a file of Keras itself they are their owner's. And since
@@ -51,6 +52,8 @@ def find(entry: JsonObject, origin: Origin) -> type[keras.layers.Layer]:
     name = _RENAMED.get(name, name)
     if name == "RNN" and entry["config"].get("num_constants"):
         return RNNWithConstants
+    if name == "SeparableConv1D" and entry["config"].get("padding") == "causal":
+        return CausalSeparableConv1D
     found = getattr(keras.layers, name, None)
     if _is_the_owners(entry, origin) or not isinstance(found, type):
         layer = entry["config"].get("name", name) if isinstance(entry["config"], dict) else name

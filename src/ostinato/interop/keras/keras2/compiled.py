@@ -90,8 +90,8 @@ def compile_as_saved(model: keras.Model, training: JsonObject, origin: Origin) -
             arguments = {
                 "optimizer": optimizer(training["optimizer_config"], origin),
                 "loss": _structure(training["loss"], _loss),
-                "metrics": _structure(training.get("metrics"), _metric),
-                "weighted_metrics": _structure(training.get("weighted_metrics"), _metric),
+                "metrics": _metrics(training.get("metrics")),
+                "weighted_metrics": _metrics(training.get("weighted_metrics")),
                 "loss_weights": training.get("loss_weights"),
             }
             model.compile(**arguments)
@@ -111,13 +111,13 @@ def optimizer(entry: JsonObject, origin: Origin) -> keras.optimizers.Optimizer:
     Raises:
         ValueError: Keras 3 does not have it, or not with these options.
     """
-    name = str(entry["class_name"]).rpartition(">")[2]
+    name = re.sub(r"(?<=LossScaleOptimizer)V\d$", "", str(entry["class_name"]).rpartition(">")[2])
     custom = keras.saving.get_registered_object(entry["class_name"])
     kind = custom or getattr(keras.optimizers, name, None) or _by_lower_name(name)
     if not isinstance(kind, type):
         raise ValueError(f"Could not interpret optimizer identifier: {name}")
     options = dict(entry["config"])
-    if custom is not None:
+    if custom is not None and not issubclass(kind, keras.optimizers.Optimizer):
         return kind.from_config(options)
     if kind is keras.optimizers.LossScaleOptimizer:
         inner = options["inner_optimizer" if "inner_optimizer" in options else "optimizer"]
@@ -168,7 +168,10 @@ def _known(kind: type, options: JsonObject) -> JsonObject:
     Raises:
         ValueError: another one has an effect.
     """
-    parameters = {*inspect.signature(kind.__init__).parameters, "name"}
+    signature = inspect.signature(kind.__init__).parameters
+    if kind.__module__.partition(".")[0] != "keras" and "kwargs" in signature:
+        return {name: value for name, value in options.items() if name not in _WITHOUT_EFFECT}
+    parameters = {*signature, "name"}
     parameters |= {*inspect.signature(keras.optimizers.Optimizer.__init__).parameters}
     for name, value in options.items():
         if name not in parameters and name not in _WITHOUT_EFFECT and value not in (None, False, 0, 0.0):
@@ -183,6 +186,20 @@ def _structure(config: Any, make: Callable[[Any], Any]) -> Any:
     if isinstance(config, dict) and "class_name" not in config:
         return {name: _structure(part, make) for name, part in config.items()}
     return None if config is None else make(config)
+
+
+def _metrics(config: Any) -> Any:
+    """Metrics; an output without any has an empty list."""
+
+    def without_none(part: Any) -> Any:
+        parts = part if isinstance(part, list) else [part]
+        return [each for each in parts if each is not None]
+
+    found = _structure(config, _metric)
+    if isinstance(found, dict):
+        return {name: without_none(part) for name, part in found.items()}
+    nested = isinstance(found, list) and any(isinstance(part, list) or part is None for part in found)
+    return [without_none(part) for part in found] if nested else found
 
 
 def _loss(config: Any) -> Any:
@@ -216,18 +233,21 @@ def _metric(config: Any) -> Any:
     return _metric(function["config"] if isinstance(function, dict) else function)
 
 
-def stored_state(file: h5py.File, kind: str, count: int) -> dict[str, list[np.ndarray]]:
+def stored_state(
+    file: h5py.File, optimizer: keras.optimizers.Optimizer, count: int
+) -> dict[str, list[np.ndarray]]:
     """The optimizer's variables by slot, in the order of the trainable weights in the file.
 
     Args:
         file: the file of the model.
-        kind: the class of the optimizer.
+        optimizer: the optimizer.
         count: the number of trainable weights.
     """
     found: dict[str, list[np.ndarray]] = {}
     group = cast("h5py.Group | None", file.get("optimizer_weights"))
     if group is None:
         return found
+    kind = next((each.__name__ for each in type(optimizer).__mro__ if each.__name__ in _UNNAMED_SLOTS), "")
     unnamed: list[np.ndarray] = []
     for stored in cast("list[bytes]", group.attrs["weight_names"]):
         name = re.sub(r":\d+$", "", stored.decode() if isinstance(stored, bytes) else stored)
@@ -243,8 +263,10 @@ def stored_state(file: h5py.File, kind: str, count: int) -> dict[str, list[np.nd
             found.setdefault(after_path["slot"], []).append(value)
             continue
         parts = name.removeprefix("training/").split("/")
-        # TensorFlow before 2.11 wrote Adam/gru/kernel/m, later ones write Adam/m/gru/kernel.
-        slot = parts[-1] if len(parts) < 3 or parts[-1] in _SLOTS else parts[1]
+        # TensorFlow before 2.11 wrote Adam/gru/kernel/m, later ones write Adam/m/gru/kernel; of an optimizer
+        # that
+        # scales the loss, m/gru/kernel.
+        slot = parts[-1] if len(parts) < 3 or parts[-1] in _SLOTS else parts[0 if parts[0] in _SLOTS else 1]
         if slot not in _NOT_SLOTS:
             found.setdefault(_OTHER_SLOTS.get((kind, slot), _SLOTS.get(slot, slot)), []).append(value)
     found |= _named(unnamed, kind, count)
@@ -310,8 +332,8 @@ def _pairs(
             if len(matching) != len(values) or sorted(places) != [*range(len(values))]:
                 return None
             matching = [matching[place] for place in places]
-        elif len(matching) > 1:  # loss scaling counts, too
-            matching = matching[-1:]
+        else:
+            values = [values[0]] * len(matching)  # an optimizer that scales the loss counts, too
         if [tuple(each.shape) for each in matching] != [value.shape for value in values]:
             return None
         pairs += zip(matching, values, strict=True)

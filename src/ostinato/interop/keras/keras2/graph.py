@@ -7,10 +7,12 @@ the mask becomes an argument, too.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+from keras.src.ops.function import _build_map
 
 from ostinato.errors import ConfigError
 from ostinato.interop.keras.keras2.constants import RNNWithConstants
@@ -52,7 +54,18 @@ def functional(
     graph = _Graph(config, make_layer, may_get_masks)
     graph.call_all()
     inputs, outputs = (_single(graph.resolve(config[name])) for name in ("input_layers", "output_layers"))
+    _rename_operations(inputs, outputs, {entry["name"] for entry in config["layers"]})
     return kind(inputs=inputs, outputs=outputs, name=config.get("name"))
+
+
+def _rename_operations(inputs: Tensor, outputs: Tensor, taken: set[str]) -> None:
+    """Gives the operations that compute masks other names than the layers have."""
+    nodes, _ = _build_map(keras.tree.flatten(inputs), keras.tree.flatten(outputs))
+    for operation in dict.fromkeys(node.operation for node in nodes):
+        if not isinstance(operation, keras.layers.Layer) and operation.name in taken:
+            count = next(n for n in itertools.count(1) if f"{operation.name}_of_mask_{n}" not in taken)
+            operation.name = f"{operation.name}_of_mask_{count}"
+            taken.add(operation.name)
 
 
 class _Graph:
@@ -65,6 +78,7 @@ class _Graph:
         self._waiting: dict[str, list] = {}
         self._outputs: dict[str, list[list[Tensor]]] = {entry["name"]: [] for entry in config["layers"]}
         self._first_calls: dict[str, int] = {}
+        self._masks: dict[int, Tensor] = {}
         for entry in config["layers"]:
             name, options = entry["name"], entry["config"]
             if entry["class_name"] == "InputLayer":
@@ -136,12 +150,20 @@ class _Graph:
         tensors = _single(self.resolve(node))
         if self._configs[name].get("causal"):  # of an attention: an option in Keras 2, an argument in Keras 3
             arguments["use_causal_mask"] = True
+        if isinstance(layer, keras.layers.Attention) and isinstance(tensors, list):
+            masks = [self._masks.get(id(tensor)) for tensor in tensors]
+            if any(
+                mask is not None for mask in masks
+            ):  # Keras 3 takes them away from the tensors when it uses them
+                arguments.setdefault("mask", masks)
         if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
             constants = self._configs[name].get("num_constants") or 0
             outputs = call_recurrent(layer, tensors, arguments, constants, self._may_get_masks)
         else:
             outputs = layer(tensors, **arguments)
-        self._outputs[name].append(keras.tree.flatten(outputs))
+        found = keras.tree.flatten(outputs)
+        self._outputs[name].append(found)
+        self._masks |= {id(tensor): getattr(tensor, "_keras_mask", None) for tensor in found}
 
     def _entries(self, node: Any) -> Iterator[list]:
         """The inputs of a node, with their arguments."""

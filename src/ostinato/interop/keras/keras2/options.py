@@ -72,7 +72,7 @@ def convert(entry: JsonObject, kind: type, origin: Origin) -> JsonObject:
     for ending, (what, get, otherwise) in _PARTS.items():
         for key in [key for key in options if key.endswith(ending)]:
             options[key] = _part(options, key, what, get, otherwise)
-    return _without_unknown(kind, options)
+    return _without_unknown(kind, name, options)
 
 
 def of_own_class(config: JsonObject) -> JsonObject:
@@ -157,7 +157,7 @@ def _part(
         return otherwise
 
 
-def _without_unknown(kind: type, options: JsonObject) -> JsonObject:
+def _without_unknown(kind: type, kind_name: str, options: JsonObject) -> JsonObject:
     """The options without those that Keras 3 lacks and that have no effect.
 
     Raises:
@@ -168,11 +168,11 @@ def _without_unknown(kind: type, options: JsonObject) -> JsonObject:
     for name, value in options.items():
         if name in known:
             kept[name] = value
-        elif name == "trainable" or name in _WITHOUT_EFFECT | {*_OF_THE_GENERAL_LAYER.get(kind.__name__, ())}:
+        elif name == "trainable" or name in _WITHOUT_EFFECT | {*_OF_THE_GENERAL_LAYER.get(kind_name, ())}:
             continue
         elif value not in (None, False, [], {}, 0, "auto"):
             raise ConfigError(
-                f"the {kind.__name__} '{options.get('name')}' has {name}={value!r:.60}, which that of Keras "
-                f"3 does not have; if the class is your own, give custom_objects={{'{kind.__name__}': …}}"
+                f"the {kind_name} '{options.get('name')}' has {name}={value!r:.60}, which that of Keras "
+                f"3 does not have; if the class is your own, give custom_objects={{'{kind_name}': …}}"
             )
     return kept
