@@ -29,7 +29,6 @@ class CausalSeparableConv1D(keras.layers.SeparableConv1D):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The shape of the outputs, which have as many steps as the inputs with strides of one."""
         axis = 1 if self.data_format == "channels_last" else 2
-        padded = list(input_shape)
-        if padded[axis] is not None:
-            padded[axis] += self.dilation_rate[0] * (self.kernel_size[0] - 1)
+        before = self.dilation_rate[0] * (self.kernel_size[0] - 1)
+        padded = (size if n != axis or size is None else size + before for n, size in enumerate(input_shape))
         return super().compute_output_shape(tuple(padded))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -14,7 +16,7 @@ class MaskOf(keras.layers.Layer):
     model the mask is not known before it runs.
     """
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.supports_masking = True
 
@@ -28,8 +30,11 @@ class MaskOf(keras.layers.Layer):
         Returns:
             The mask, (batch, time); without one, True everywhere.
         """
-        shape = keras.ops.shape(sequence)[:2]
-        return keras.ops.ones(shape, "bool") if mask is None else keras.ops.cast(mask, "bool")
+        return tf.ones(tf.shape(sequence)[:2], tf.bool) if mask is None else tf.cast(mask, tf.bool)
 
-    def compute_mask(self, sequence: tf.Tensor, mask: tf.Tensor | None = None) -> None:
+    def compute_output_spec(self, sequence: keras.KerasTensor, mask: Any = None) -> keras.KerasTensor:
+        """The shape and dtype of the mask."""
+        return keras.KerasTensor(sequence.shape[:2], "bool")
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
         """A mask has none itself."""
