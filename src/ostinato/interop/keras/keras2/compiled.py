@@ -263,8 +263,8 @@ def stored_state(
             found.setdefault(after_path["slot"], []).append(value)
             continue
         parts = name.removeprefix("training/").split("/")
-        # TensorFlow before 2.11 wrote Adam/gru/kernel/m, later ones Adam/m/gru/kernel; where the loss is scaled,
-        # m/gru/kernel.
+        # TensorFlow before 2.11 wrote Adam/gru/kernel/m, later ones Adam/m/gru/kernel; where the loss is
+        # scaled, m/gru/kernel.
         slot = parts[-1] if len(parts) < 3 or parts[-1] in _SLOTS else parts[0 if parts[0] in _SLOTS else 1]
         if slot not in _NOT_SLOTS:
             found.setdefault(_OTHER_SLOTS.get((kind, slot), _SLOTS.get(slot, slot)), []).append(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -26,7 +28,7 @@ class CausalSeparableConv1D(keras.layers.SeparableConv1D):
             keras.ops.pad(inputs, [[0, 0], before, [0, 0]] if last else [[0, 0], [0, 0], before])
         )
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the outputs, which have as many steps as the inputs with strides of one."""
         axis = 1 if self.data_format == "channels_last" else 2
         before = self.dilation_rate[0] * (self.kernel_size[0] - 1)
