@@ -20,7 +20,7 @@ class CausalSeparableConv1D(keras.layers.SeparableConv1D):
         options.pop("padding", None)
         super().__init__(padding="valid", **options)  # pyright: ignore[reportArgumentType]
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor) -> Any:
         """Convolves (batch, time, channels), or (batch, channels, time) with "channels_first"."""
         before = [self.dilation_rate[0] * (self.kernel_size[0] - 1), 0]
         last = self.data_format == "channels_last"
