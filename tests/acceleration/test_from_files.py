@@ -121,8 +121,8 @@ def test_a_registered_tanh_is_not_keras_tanh(ending, tmp_path):
     assert accelerated.layers[0].activation is tanh
     assert_same_outputs(loaded, accelerated, numbers())
     assert_same_outputs(model, accelerated, numbers())
-    assert ostinato.report(path)[0].accelerated == "keras"
-    assert "its activation is" in ostinato.report(path)[0].reason
+    assert ostinato.report(path, measure=False)[0].accelerated == "keras"
+    assert "activation is tanh of tests." in ostinato.report(path, measure=False)[0].reason
 
 
 # What a model is compiled with
