@@ -1008,9 +1008,7 @@ def test_a_model_is_changed_in_place_by_threads_of_its_own():
 def test_what_is_left_of_ostinato_after_restoring_is_named():
     from ostinato.interop.keras.legacy import keras2_hard_sigmoid
 
-    model = sequence(
-        layers.LSTM(2, activation=keras2_hard_sigmoid, return_sequences=True, name="old")
-    )
+    model = sequence(layers.LSTM(2, activation=keras2_hard_sigmoid, return_sequences=True, name="old"))
     with pytest.warns(
         UserWarning, match=r"opens only where ostinato is installed: keras2_hard_sigmoid \(in old\)"
     ):
