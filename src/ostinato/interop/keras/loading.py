@@ -119,7 +119,8 @@ def load_weights(model: keras.layers.Layer, path: Path) -> None:
 def _load(path: pathlib.Path, origin: Origin, *, compile: bool) -> keras.Model:
     from ostinato.interop.keras import allowed, h5
 
-    if path.suffix != ".json" and not is_hdf5(path):
+    archive = path.suffix == ".keras" and not is_hdf5(path)
+    if archive or (path.suffix != ".json" and zipfile.is_zipfile(path)):
         version = allowed.check_keras_file(path, origin)
         return _load_keras(path, _written_by(origin, version), compile=compile)
     if path.suffix == ".json":
