@@ -16,6 +16,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
         A tensor of x's shape.
 
     Example:
+        >>> import numpy as np
         >>> keras2_hard_sigmoid(np.array([-3.0, 1.0, 3.0])).numpy().round(2).tolist()
         [0.0, 0.7, 1.0]
     """
