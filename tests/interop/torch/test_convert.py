@@ -6,7 +6,6 @@ PyTorch's results are in `fixtures`; `test_against_torch.py` asks PyTorch itself
 import doctest
 import itertools
 import pathlib
-import re
 import subprocess
 import sys
 
@@ -412,11 +411,3 @@ def test_pytorch_is_not_imported():
         "sys.exit('torch' in sys.modules or 'ostinato.interop.torch' not in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-def test_the_code_on_the_page_for_keras_runs():
-    page = pathlib.Path(__file__).parents[3] / "docs" / "coming-from-keras.md"
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.S):
-        exec(block, names)
-    assert names["last"].shape == (2, 128)
