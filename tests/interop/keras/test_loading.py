@@ -137,6 +137,15 @@ def test_a_json_that_is_no_model_is_refused(content, says, tmp_path):
         load_source(tmp_path / "m.json", weights=tmp_path / "m.weights.h5")
 
 
+def test_a_json_that_asks_for_far_more_than_its_weights_is_refused(tmp_path):
+    network().save_weights(tmp_path / "m.weights.h5")
+    config = json.loads(network().to_json())
+    config["config"]["layers"][-1]["config"]["units"] = 1 << 40
+    (tmp_path / "m.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=r"its configuration asks for .* bytes of weights, and it holds"):
+        load_source(tmp_path / "m.json", weights=tmp_path / "m.weights.h5")
+
+
 def test_a_json_without_weights_says_what_to_give(tmp_path):
     (tmp_path / "m.json").write_text(network().to_json())
     with pytest.raises(ConfigError, match="has no weights; give their file with weights="):

@@ -25,7 +25,7 @@ from ostinato.errors import ConfigError
 from ostinato.interop.keras import h5, hdf5
 from ostinato.interop.keras.hdf5 import ALWAYS_ALLOWED, MAX_CONFIG_BYTES, MAX_EXPANSION, MAX_PARTS
 from ostinato.interop.keras.keras2 import models
-from ostinato.interop.keras.origin import Origin
+from ostinato.interop.keras.origin import JsonObject, Origin
 from ostinato.layers.dry_build import dry_build
 
 _MAX_COPIES = 8
@@ -103,15 +103,35 @@ def check_h5_file(path: pathlib.Path, contents: h5.Contents, origin: Origin) -> 
     _check_size(path, make, configs, path.stat().st_size)
 
 
-def check_json(path: pathlib.Path, config: object, origin: Origin) -> None:
-    """Checks the configuration of a `.json` file.
+def read_json(path: pathlib.Path) -> JsonObject:
+    """Reads the configuration in a `.json` file, which is still to be checked.
 
     Raises:
-        ConfigError: it names something that is not allowed.
+        ConfigError: it is too large, or not one of a model.
+        Exception: it is damaged; whatever json raises.
     """
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise _refusal(path, f"its configuration has more than {MAX_CONFIG_BYTES:,} bytes")
+    config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict) or "class_name" not in config:
         raise _refusal(path, "it is not the JSON of a Keras model, as model.to_json writes it")
+    return config
+
+
+def check_json(path: pathlib.Path, config: JsonObject, origin: Origin, stored: int) -> None:
+    """Checks the configuration of a `.json` file.
+
+    Args:
+        path: the file.
+        config: its configuration.
+        origin: what its owner allows.
+        stored: bytes of the file with its weights.
+
+    Raises:
+        ConfigError: as for `check_keras_file`.
+    """
     check_config(path, config, origin)
+    _check_size(path, lambda: h5.build(config, origin), config, stored)
 
 
 def check_config(path: pathlib.Path, config: object, origin: Origin) -> None:

@@ -107,8 +107,8 @@ def load(path: pathlib.Path, contents: Contents, origin: Origin, *, compile: boo
         if contents.training and compile and compiled.compile_as_saved(model, contents.training, origin):
             trainable = {id(variable) for variable in model.trainable_variables}
             order = [pair for pair in pairs if id(pair.variable) in trainable]
-            state = compiled.stored_state(file, model.optimizer, len(order))
-            if state or "optimizer_weights" in file:
+            if "optimizer_weights" in file:
+                state = compiled.stored_state(file, model.optimizer, len(order))
                 compiled.restore_state(model, state, order)
     return model
 

@@ -1,5 +1,6 @@
 """Loads a Keras model, or weights for one, from files of Keras 2 and 3."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -60,7 +61,7 @@ def load_source(
         raise ConfigError(f"{path} has no weights; give their file with weights=")
     origin = Origin("", dict(custom_objects or {}), safe_mode)
     try:
-        loaded = _load(path, origin, compile=compile)
+        loaded = _load(path, weights, origin, compile=compile)
     except ConfigError as error:
         raise (
             error if str(error).startswith(f"{path} ") else ConfigError(f"{path} cannot be loaded: {error}")
@@ -116,7 +117,7 @@ def load_weights(model: keras.layers.Layer, path: Path) -> None:
         raise ConfigError(f"{path} cannot be loaded into {model.name}: {describe_error(error)}") from error
 
 
-def _load(path: pathlib.Path, origin: Origin, *, compile: bool) -> keras.Model:
+def _load(path: pathlib.Path, weights: Path | None, origin: Origin, *, compile: bool) -> keras.Model:
     from ostinato.interop.keras import allowed, h5
 
     archive = path.suffix == ".keras" and not is_hdf5(path)
@@ -124,10 +125,10 @@ def _load(path: pathlib.Path, origin: Origin, *, compile: bool) -> keras.Model:
         version = allowed.check_keras_file(path, origin)
         return _load_keras(path, _written_by(origin, version), compile=compile)
     if path.suffix == ".json":
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = allowed.read_json(path)
         version = config.get("keras_version") or ("3" if "module" in config else "2")
         origin = _written_by(origin, version)
-        allowed.check_json(path, config, origin)
+        allowed.check_json(path, config, origin, pathlib.Path(weights or path).stat().st_size)
         return h5.build(config, origin)
     allowed.check_arrays(path, path)
     contents = h5.read(path)
@@ -139,7 +140,7 @@ def _load(path: pathlib.Path, origin: Origin, *, compile: bool) -> keras.Model:
 def _written_by(origin: Origin, version: str) -> Origin:
     if version.startswith("1."):
         raise ConfigError(keras_1(version))
-    return Origin(version, origin.custom_objects, origin.safe_mode)
+    return dataclasses.replace(origin, version=version)
 
 
 def _load_keras(path: pathlib.Path, origin: Origin, *, compile: bool) -> keras.Model:

@@ -11,8 +11,7 @@ from ostinato.interop.keras.keras2.constants import RNNWithConstants
 from ostinato.interop.keras.keras2.convolutions import CausalSeparableConv1D
 from ostinato.interop.keras.origin import JsonObject, Origin
 
-# Layers that only TensorFlow's Keras had, so in a file of Keras itself they are their owner's. And since
-# when.
+# Layers that only TensorFlow's Keras had, and since when; in a file of Keras itself they are their owner's.
 _TENSORFLOW_LAYERS = {
     "Attention": (2, 2, 4),
     "AdditiveAttention": (2, 2, 4),
@@ -36,18 +35,15 @@ def class_name(entry: JsonObject) -> str:
 
 
 def find(entry: JsonObject, origin: Origin) -> type[keras.layers.Layer]:
-    """The class of a layer.
+    """The class of a layer that is Keras' own.
 
     Args:
         entry: the layer in the configuration.
         origin: where it comes from.
 
     Raises:
-        ConfigError: it is neither Keras' nor given, or Keras 3 no longer has it.
+        ConfigError: it is its owner's, or Keras 3 no longer has it.
     """
-    own = own_class(entry, origin)
-    if own is not None:
-        return own
     name = class_name(entry)
     name = _RENAMED.get(name, name)
     if name == "RNN" and entry["config"].get("num_constants"):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from ostinato.errors import warn
-from ostinato.interop.keras.keras2.weights import Assignment
+from ostinato.interop.keras.keras2.weights import Assignment, names_in
 from ostinato.interop.keras.origin import JsonObject, Origin
 from ostinato.interop.keras.sentences import why_not_loaded
 
@@ -239,18 +239,16 @@ def stored_state(
     """The optimizer's variables by slot, in the order of the trainable weights in the file.
 
     Args:
-        file: the file of the model.
+        file: the file of the model, which has such variables.
         optimizer: the optimizer.
         count: the number of trainable weights.
     """
     found: dict[str, list[np.ndarray]] = {}
-    group = cast("h5py.Group | None", file.get("optimizer_weights"))
-    if group is None:
-        return found
+    group = cast("h5py.Group", file["optimizer_weights"])
     kind = next((each.__name__ for each in type(optimizer).__mro__ if each.__name__ in _UNNAMED_SLOTS), "")
     unnamed: list[np.ndarray] = []
-    for stored in cast("list[bytes]", group.attrs["weight_names"]):
-        name = re.sub(r":\d+$", "", stored.decode() if isinstance(stored, bytes) else stored)
+    for stored in names_in(group, "weight_names") or ():
+        name = re.sub(r":\d+$", "", stored)
         value = np.asarray(group[stored])
         if _UNNAMED.fullmatch(name):
             unnamed.append(value)

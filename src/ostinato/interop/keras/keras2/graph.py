@@ -152,9 +152,8 @@ class _Graph:
             arguments["use_causal_mask"] = True
         if isinstance(layer, keras.layers.Attention) and isinstance(tensors, list):
             masks = [self._masks.get(id(tensor)) for tensor in tensors]
-            if any(
-                mask is not None for mask in masks
-            ):  # Keras 3 takes them away from the tensors when it uses them
+            # Keras 3 takes the masks away from the tensors when it uses them.
+            if any(mask is not None for mask in masks):
                 arguments.setdefault("mask", masks)
         if isinstance(layer, keras.layers.RNN | keras.layers.Bidirectional):
             constants = self._configs[name].get("num_constants") or 0

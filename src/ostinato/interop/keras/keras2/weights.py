@@ -43,7 +43,7 @@ class Assignment(NamedTuple):
 
 def has_layers(file: h5py.File) -> bool:
     """Whether a file has weights layer by layer, as Keras 2 stored them; `.weights.h5` of Keras 3 has not."""
-    return _names(group(file), "layer_names") is not None
+    return names_in(group(file), "layer_names") is not None
 
 
 def read(file: h5py.File) -> list[Stored]:
@@ -53,7 +53,7 @@ def read(file: h5py.File) -> list[Stored]:
         ConfigError: it has no weights as Keras stores them.
     """
     holder = group(file)
-    layers = _names(holder, "layer_names")
+    layers = names_in(holder, "layer_names")
     if layers is None:
         raise ConfigError(f"{file.filename} has no weights of layers, as save_weights of Keras 2 writes them")
     stored = [_stored(cast("h5py.Group", holder[name]), name) for name in layers]
@@ -108,7 +108,7 @@ def group(file: h5py.File) -> h5py.Group:
 
 
 def _stored(group: h5py.Group, layer: str) -> Stored:
-    names = _names(group, "weight_names") or []
+    names = names_in(group, "weight_names") or []
     values = [np.asarray(group[name]) for name in names]
     for name, value in zip(names, values, strict=True):
         if value.dtype.kind not in "biufV":
@@ -116,7 +116,7 @@ def _stored(group: h5py.Group, layer: str) -> Stored:
     return Stored(layer, names, values)
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str] | None:
+def names_in(group: h5py.Group, attribute: str) -> list[str] | None:
     """An attribute with names, which Keras divides into several when it is long."""
     if attribute in group.attrs:
         parts: list[Any] = [group.attrs[attribute]]
