@@ -24,6 +24,9 @@ from peers import die_with_parent
 
 HARD_SIGMOID, SLOPES = "hard_sigmoid", "stock with Keras 2's hard_sigmoid"
 MAX_REASON = 300
+# A model is wrong if outputs differ by more than this, relative to the largest of them. Where all are next to
+# zero, as a single output may be, rounding is more than that.
+TOLERANCE, ROUNDING = 1e-4, 1e-5
 
 Answer = dict[str, Any]
 Call = Callable[[], Any]
@@ -231,6 +234,26 @@ def difference(expected: Sequence[Any], found: Sequence[Any]) -> tuple[float, fl
     return largest, relative
 
 
+def in_float64(model: Any) -> Any:
+    """A copy of a model of Keras' layers that computes in float64."""
+    config = json.loads(json.dumps(model.get_config()).replace('"float32"', '"float64"'))
+    copy = type(model).from_config(config)
+    copy.set_weights([weight.astype("float64") for weight in model.get_weights()])
+    return copy
+
+
+def distances_to_float64(theirs: Any, x: Any, outputs: dict[str, list[Any]]) -> Answer:
+    """How far the outputs of each model are from those in float64, relative to the largest of them.
+
+    Rounding grows without bounds in some networks, as in those with relu; no model is then near another.
+    """
+    try:
+        exact = _flat(in_float64(theirs)(x, training=False))
+    except Exception as error:  # a model may raise anything
+        return {"no_float64": reason(error)}
+    return {"to_float64": {name: difference(exact, found)[1] for name, found in outputs.items()}}
+
+
 class Timed:
     """A file's model with Keras' layers and with ours, on inputs of one batch size.
 
@@ -295,6 +318,9 @@ def measured(models: dict[str, Any], raw: Any, options: argparse.Namespace) -> I
             timed = Timed(models, inputs)
             apart = difference(timed.outputs["keras"], timed.outputs["ostinato"])
             figures: Answer = {"difference": apart[0], "relative_difference": apart[1]}
+            if apart[1] > TOLERANCE and apart[0] > ROUNDING:
+                reset_states(models["keras"])
+                figures |= distances_to_float64(models["keras"], timed.x, timed.outputs)
             if raw is not None and raw is not models["keras"]:
                 reset_states(raw)
                 outputs = _flat(raw(timed.x, training=False))

@@ -105,6 +105,28 @@ def test_a_model_is_wrong_if_its_outputs_differ_by_more_than_rounding(relative, 
     assert real_models.is_wrong(row) is wrong
 
 
+@pytest.mark.parametrize(
+    ("keras", "ours", "wrong"), [(3e-3, 2e-4, False), (1e-7, 2e-3, True), (3e-3, 4e-3, True)]
+)
+def test_where_rounding_is_large_a_model_is_right_if_it_is_no_further_from_float64(keras, ours, wrong):
+    figures = {
+        "relative_difference": 3e-3,
+        "difference": 3e-3,
+        "to_float64": {"keras": keras, "ostinato": ours},
+    }
+    assert real_models.is_wrong({"batches": [figures]}) is wrong
+
+
+def test_distances_to_float64():
+    model = keras.Sequential(
+        [keras.Input((5, 2)), keras.layers.Bidirectional(keras.layers.LSTM(3)), keras.layers.Dense(1)]
+    )
+    x = np.random.default_rng(0).normal(size=(4, 5, 2))
+    distances = real_model.distances_to_float64(model, x, {"keras": [model(x)], "ostinato": [model(x) + 1.0]})
+    assert 0 < distances["to_float64"]["keras"] < 1e-5
+    assert distances["to_float64"]["ostinato"] > 0.1
+
+
 def test_no_path_of_the_machine_is_kept(tmp_path):
     said = {"here": [f"{tmp_path}/a.h5 is bad, says /usr/lib/python3/keras/saving.py"]}
     assert real_models.without_paths(said, tmp_path) == {"here": ["a.h5 is bad, says …/saving.py"]}
