@@ -15,18 +15,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ostinato.data.encoders.ngrams import NGrams
 from ostinato.data.encoders.normalize import Normalize
 from ostinato.data.encoders.registry import Encoder, encoder_from_json
 from ostinato.data.examples.labels import classes_of, refuse_unseen, split_labels, targets_of
 from ostinato.data.examples.splits import PARTS, check_fractions, labelled_parts
 from ostinato.data.sources.tables import Table
-from ostinato.data.store.encoded_texts import encode_text, encoded_texts
+from ostinato.data.store.encoded_texts import (
+    EncodedTexts,
+    encode_text,
+    encoded_texts,
+    ngrams_of_texts,
+    read_text,
+)
 from ostinato.data.store.rows import StoredRows, stored_rows
 from ostinato.data.store.vocabularies import fitted_to_part
 from ostinato.errors import ConfigError
 from ostinato.files.atomic import JsonObject
 from ostinato.files.cache import Progress
 
+MOST_NGRAM_WEIGHTS = 1 << 21
+"""Of all labels together; a step of training changes each."""
 __all__ = ["PARTS", "Examples", "encode_text", "prepare_examples"]
 
 
@@ -44,6 +53,8 @@ class Examples:
         ids, starts, lengths: see `EncodedTexts`.
         targets: the class of each example, int32 (examples,); for several labels an example, 0 or 1 for every
             label, uint8 (examples, labels).
+        ngrams: the known n-grams of the texts; None without.
+        grams: the ids of the n-grams of each text; None without.
         numbers: the line, row or file of each example, int64 (examples,), from 1 on.
     """
 
@@ -58,6 +69,8 @@ class Examples:
     numbers: np.ndarray = field(repr=False)
     _parts: dict[str, np.ndarray] = field(repr=False)
     _rows: tuple[StoredRows, ...] = field(repr=False)
+    ngrams: NGrams | None = field(default=None, repr=False)
+    grams: EncodedTexts | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -65,6 +78,12 @@ class Examples:
     def tokens(self, i: int) -> np.ndarray:
         """The ids of example i, int32 (ids,), memory-mapped; may be empty."""
         return self.ids[self.starts[i] : self.starts[i + 1]]
+
+    def grams_of(self, i: int) -> np.ndarray:
+        """The ids of the n-grams of example i, int32, rising; empty without n-grams."""
+        if self.grams is None:
+            return np.zeros(0, np.int32)
+        return self.grams.ids[self.grams.starts[i] : self.grams.starts[i + 1]]
 
     def part(self, name: str) -> np.ndarray:
         """The numbers of the examples in "train", "validation" or "test", int64, rising; may be empty.
@@ -96,6 +115,7 @@ def prepare_examples(
     normalize: Normalize = "none",
     min_count: int = 1,
     vocabulary_size: int | None = None,
+    ngrams: NGrams | int = 0,
     on_progress: Progress | None = None,
 ) -> Examples:
     """The examples of a table, from the cache where it has them.
@@ -115,6 +135,8 @@ def prepare_examples(
         label_separator: the separator of several labels in one field; None when every text has one label.
         normalize, min_count: see `fit_encoder`.
         vocabulary_size: see `fitted_to_part`.
+        ngrams: the n-grams that are known, or the most of the training part that are to be;
+            fewer where many labels would give them too many weights.
         on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
             pass: over the table, for the vocabulary, for the ids.
 
@@ -153,11 +175,18 @@ def prepare_examples(
             vocabulary_size=vocabulary_size,
             on_progress=on_progress,
         )
-    encoded = encoded_texts(tuple(stored.texts for stored in rows), content, encoder, on_progress)
+    texts = tuple(stored.texts for stored in rows)
+    encoded = encoded_texts(texts, content, encoder, on_progress)
     source: JsonObject = {"description": table.description, "sha256": content}
     if validation is not None:
         source["validation"] = validation.description
     each = zip(rows, sets, strict=True)
     targets = np.concatenate([targets_of(stored, own, classes, label_separator) for stored, own in each])
     numbers = rows[0].numbers if len(rows) == 1 else np.concatenate([stored.numbers for stored in rows])
-    return Examples(encoder, classes, content, source, *encoded, targets, numbers, parts, rows)
+    if isinstance(ngrams, int) and ngrams:
+        most = min(ngrams, MOST_NGRAM_WEIGHTS // len(classes))
+        of_training = (read_text(encoder, texts[0].text(number)) for number in parts["train"].tolist())
+        ngrams = NGrams.fit(of_training, most, spaced=encoder.spaced)
+    known = ngrams if isinstance(ngrams, NGrams) else None
+    grams = None if known is None else ngrams_of_texts(texts, content, known, encoder, on_progress)
+    return Examples(encoder, classes, content, source, *encoded, targets, numbers, parts, rows, known, grams)

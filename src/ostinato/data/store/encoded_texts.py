@@ -4,11 +4,15 @@ The folder `examples` holds the ids (.ids), the start of each text among them (.
 (.lengths).
 """
 
+import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from ostinato.data.encoders.ngrams import NGrams
 from ostinato.data.encoders.normalize import SEGMENT, normalize_text, segments
 from ostinato.data.encoders.registry import Encoder, encoder_digest
 from ostinato.data.store.texts import StoredTexts
@@ -40,14 +44,18 @@ def encode_text(encoder: Encoder, text: str) -> np.ndarray:
     A `spaced` encoder reads it without white space around it and with one space before its first word. A
     character without an id is left out; an unknown word becomes <unk>.
     """
-    text = normalize_text(text, encoder.normalize)
-    if encoder.spaced:
-        text = spaced(text)
+    text = read_text(encoder, text)
     if not text:
         return np.empty(0, np.int32)
     pieces = (text,) if len(text) <= SEGMENT else segments((text,))
     ids = [_encode_known(encoder, piece) for piece in pieces]
     return (ids[0] if len(ids) == 1 else np.concatenate(ids)).astype(np.int32)
+
+
+def read_text(encoder: Encoder, text: str) -> str:
+    """The text of an example as an encoder reads it: normalised, with a space before it if it is `spaced`."""
+    text = normalize_text(text, encoder.normalize)
+    return spaced(text) if encoder.spaced else text
 
 
 def spaced(text: str) -> str:
@@ -80,10 +88,40 @@ def encoded_texts(
     Raises:
         SourceError: the cache cannot be written.
     """
-    base = cache.folder() / "examples" / f"{content}-{encoder_digest(encoder)[:16]}-{FORMAT}"
+    return _ids(
+        texts, f"{content}-{encoder_digest(encoder)[:16]}", partial(encode_text, encoder), on_progress
+    )
+
+
+def ngrams_of_texts(
+    texts: tuple[StoredTexts, ...],
+    content: str,
+    ngrams: NGrams,
+    encoder: Encoder,
+    on_progress: Progress | None = None,
+) -> EncodedTexts:
+    """The ids of the known n-grams of each text as `read_text` gives it.
+
+    Arguments and errors are those of `encoded_texts`.
+    """
+    known = ngrams.hashes.tobytes() + f"{ngrams.spaced} {encoder.spaced} {encoder.normalize}".encode()
+
+    def encode(text: str) -> np.ndarray:
+        return ngrams.encode(read_text(encoder, text))
+
+    return _ids(texts, f"{content}-ngrams-{hashlib.sha256(known).hexdigest()[:16]}", encode, on_progress)
+
+
+def _ids(
+    texts: tuple[StoredTexts, ...],
+    key: str,
+    encode: Callable[[str], np.ndarray],
+    on_progress: Progress | None,
+) -> EncodedTexts:
+    base = cache.folder() / "examples" / f"{key}-{FORMAT}"
     count = sum(map(len, texts))
     return cache.found_or_made(
-        base, lambda: _find(base, count), lambda: _write(base, texts, encoder, on_progress)
+        base, lambda: _find(base, count), lambda: _write(base, texts, encode, on_progress)
     )
 
 
@@ -98,7 +136,10 @@ def _find(base: Path, count: int) -> EncodedTexts | None:
 
 
 def _write(
-    base: Path, texts: tuple[StoredTexts, ...], encoder: Encoder, on_progress: Progress | None
+    base: Path,
+    texts: tuple[StoredTexts, ...],
+    encode: Callable[[str], np.ndarray],
+    on_progress: Progress | None,
 ) -> None:
     total, before, end = sum(len(stored.data) for stored in texts), 0, 0
     with (
@@ -111,7 +152,7 @@ def _write(
             for done, some in stored.blocks():
                 sizes = np.empty(len(some), np.int32)
                 for at, text in enumerate(some):
-                    of_text = encode_text(encoder, text)
+                    of_text = encode(text)
                     sizes[at] = len(of_text)
                     _put(ids, of_text)
                 _put(lengths, sizes)

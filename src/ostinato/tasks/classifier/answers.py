@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ostinato.data.store.encoded_texts import encode_text
+from ostinato.data.store.encoded_texts import encode_text, read_text
 from ostinato.errors import ConfigError
 from ostinato.tasks.base import OnBatch
 from ostinato.tasks.classifier.attribution import STEPS, Attribution, Attributor
@@ -26,7 +26,7 @@ from ostinato.tasks.classifier.evaluation import (
 from ostinato.tasks.classifier.metrics import confusion_matrix
 from ostinato.tasks.classifier.neighbors import neighbors
 from ostinato.tasks.classifier.network import RecurrentClassifier
-from ostinato.tasks.classifier.padding import PADDING, padded_texts
+from ostinato.tasks.classifier.padding import PADDING, padded_grams, padded_texts
 from ostinato.tasks.classifier.predictions import Prediction, Scorer
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 
@@ -61,7 +61,7 @@ class Answers:
             raise ValueError(f"the data has no {part} part")
         pieces, loss, order = [], 0.0, list(chosen.batch_numbers(None))
         for number, batch in enumerate(chosen.batches()):
-            logits = self._scorer.scores(batch["tokens"], batch["lengths"])
+            logits = self._scorer.scores(batch["tokens"], batch["lengths"], grams=batch.get("grams"))
             loss += self._decision.nats(batch["targets"], logits)
             pieces.append(self._decision.probabilities(logits))
             if on_batch is not None:
@@ -140,7 +140,8 @@ class Answers:
             tokens, lengths = padded_texts(
                 self._config, words.max_tokens, [rows[n] for n in mine], longest, whole=not before
             )
-            probabilities[mine] = self._decision.probabilities(self._scorer.scores(tokens, lengths, before))
+            logits = self._scorer.scores(tokens, lengths, before, self._grams([texts[n] for n in mine]))
+            probabilities[mine] = self._decision.probabilities(logits)
         chosen = labels.chosen(probabilities)
         decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities)
         sure = sureness(decisions, several=labels.several)
@@ -154,6 +155,14 @@ class Answers:
                 size > words.max_tokens,
                 size == 0,
             )
+
+    def _grams(self, texts: list[str]) -> np.ndarray | None:
+        """The ids of the texts' n-grams, shape (texts, n-grams); None for a network without them."""
+        if self._words.ngrams is None:
+            return None
+        encoder, ngrams = self._words.encoder, self._words.ngrams
+        rows = [ngrams.encode(read_text(encoder, text)) for text in texts]
+        return padded_grams(rows, max(map(len, rows)))
 
     @property
     def _shares_padding(self) -> bool:

@@ -3,7 +3,8 @@
     contribution of token i = e_i · ∫₀¹ ∂F(α e) / ∂e_i dα
 
 e are the embedded tokens, and F is the score of the prediction. The contributions of all tokens add up to
-F(e) − F(0): the score of the text minus that of a baseline, in which every embedding is zero.
+F(e) − F(0): the score of the text minus that of a baseline, in which every embedding is zero. Of a network
+with n-grams, whose weights are added up, each n-gram's share goes to the words in which it occurs.
 
 Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks", arXiv:1703.01365. Attention
 weights and the plain gradient times the input are different quantities: they do not add up to the score.
@@ -19,9 +20,10 @@ from functools import lru_cache
 import numpy as np
 import tensorflow as tf
 
+from ostinato.data.encoders.ngrams import NGrams, spans
 from ostinato.data.encoders.normalize import normalize_text
 from ostinato.data.encoders.registry import Encoder
-from ostinato.data.examples.labelled import encode_text
+from ostinato.data.store.encoded_texts import encode_text, read_text
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.network import RecurrentClassifier
 from ostinato.tasks.classifier.padding import PADDING, padded_texts
@@ -56,8 +58,9 @@ class Attribution:
             no label was predicted, the most likely one.
         contributions: the words that were read, in order, each with its share of `score - baseline`. A word
             is the text between white space, normalized and without characters that the encoder does not know.
-            Text that was cut off is not included. Empty for an empty text.
-        baseline: the score when the embedding of every token is zero, except that of padding that is read,
+            Text that was cut off is not included, unless the network also reads n-grams. Empty for an empty
+            text.
+        baseline: the score without n-grams when the embedding of every token is zero, except that of padding that is read,
             which therefore contributes nothing. Zero for an empty text.
         score: the score of the text; zero for an empty text, whose prediction does not use the network.
     """
@@ -129,10 +132,39 @@ class Attributor:
         each, baseline, score = integrated_gradients(self._model, tokens, direction, steps)
         words, word_of = words_of(encoder, text, len(ids))
         read = slice(-max_tokens, None) if self._config.truncation == "pre" else slice(max_tokens)
+        sums = np.bincount(word_of[read], weights=each[tokens != PADDING], minlength=len(words))
         first, last = word_of[read][0], word_of[read][-1]
-        sums = np.bincount(word_of[read] - first, weights=each[tokens != PADDING])
-        contributions = tuple(zip(words[first : last + 1], sums.tolist(), strict=True))
+        if self._words.ngrams is not None:
+            of_ngrams = self._of_ngrams(self._words.ngrams, text, direction, len(words))
+            sums, score = sums + of_ngrams, score + float(of_ngrams.sum())
+            first, last = 0, len(words) - 1
+        contributions = tuple(zip(words[first : last + 1], sums[first : last + 1].tolist(), strict=True))
         return Attribution(prediction, towards, contributions, baseline, score)
+
+    def _of_ngrams(self, ngrams: NGrams, text: str, direction: np.ndarray, words: int) -> np.ndarray:
+        """What n-grams add to the score, by word: float64, shape (words,).
+
+        Each n-gram is divided among its occurrences, and each of these between its first and its last word.
+        """
+        text, word_of = characters_of_words(self._words.encoder, text)
+        found = spans(text, spaced=ngrams.spaced)
+        ids = ngrams.ids_of(found.hashes)
+        known = ids > 0
+        ids, starts, stops = ids[known], found.starts[known], found.stops[known]
+        if not len(ids):
+            return np.zeros(words)
+        different, place, counts = np.unique(ids, return_inverse=True, return_counts=True)
+        of_each = self._model.add_up_each(tf.constant(different[np.newaxis])).numpy()[0] @ direction
+        shares = (of_each.astype(np.float64) / counts)[place] / 2
+        # Most n-grams of characters end with the space after a word, which belongs to the next one.
+        ends = stops - 1
+        ends -= np.array(
+            [text[end].isspace() and end > start for start, end in zip(starts, ends, strict=True)]
+        )
+        ends = np.clip(ends, 0, len(word_of) - 1)
+        return np.bincount(word_of[starts.clip(0, len(word_of) - 1)], shares, words) + np.bincount(
+            word_of[ends], shares, words
+        )
 
 
 # Numbers.
@@ -248,3 +280,18 @@ def words_of(encoder: Encoder, text: str, tokens: int) -> tuple[list[str], np.nd
     word_of = np.searchsorted(np.cumsum(sizes), np.arange(tokens), side="right")
     words = [_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", piece.strip() or piece) for piece in pieces]
     return words, np.minimum(word_of, len(words) - 1)
+
+
+def characters_of_words(encoder: Encoder, text: str) -> tuple[str, np.ndarray]:
+    """A text as n-grams see it, and the word of `words_of` that each of its characters belongs to.
+
+    Returns:
+        The text, and the index of a word for each character, int64, shape (characters,).
+    """
+    text = read_text(encoder, text)
+    missing = encoder.missing(text) if encoder.fixed_alphabet else set()
+    kept = np.fromiter((symbol not in missing for symbol in text), bool, len(text))
+    pieces = _BEFORE_A_WORD.split("".join(symbol for symbol in text if symbol not in missing))
+    ends = np.cumsum([len(piece) for piece in pieces])
+    places = np.maximum(np.cumsum(kept) - 1, 0)
+    return text, np.minimum(np.searchsorted(ends, places, side="right"), len(pieces) - 1)

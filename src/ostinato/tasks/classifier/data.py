@@ -14,7 +14,7 @@ from ostinato.data.sources.tables import Table, open_table, open_table_like
 from ostinato.tasks.base import PARTS, Batch, Json, OnProgress
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.labels import Labels
-from ostinato.tasks.classifier.padding import padded_texts
+from ostinato.tasks.classifier.padding import padded_grams, padded_texts
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary, columns_of
 from ostinato.tasks.config import COMMON_DATA, DATA, Flag
 from ostinato.tasks.examples import IndependentExamples
@@ -165,7 +165,7 @@ class ClassifierData:
         return IndependentExamples(
             order,
             config.batch,
-            _signature(config.several),
+            _signature(config),
             numbers,
             lambda numbers, first, stop, training: self._batch(
                 numbers, first, stop, weights if training else None
@@ -173,10 +173,10 @@ class ClassifierData:
         )
 
     def _batch(self, numbers: np.ndarray, first: int, stop: int, weights: np.ndarray | None) -> Batch:
-        """{"tokens", "lengths", "targets", "weights", "first_row"} of some texts.
+        """{"tokens", "lengths", "targets", "weights", "first_row"} of some texts, and "grams" with n-grams.
 
-        Tokens are (rows, time), time being that of the longest text in the global batch, or `max_tokens`
-        where padding is read; targets are class numbers (rows,) or 0.0 and 1.0 (rows, labels).
+        Grams are (rows, n-grams), 0 being padding. Tokens are (rows, time), time being that of the longest
+        text in the global batch, or `max_tokens` where padding is read; targets are class numbers (rows,) or 0.0 and 1.0 (rows, labels).
 
         Args:
             numbers: of the texts in the global batch.
@@ -188,7 +188,11 @@ class ClassifierData:
         rows = [examples.tokens(int(number)) for number in mine]
         tokens, lengths = padded_texts(config, self.words.max_tokens, rows, longest)
         targets = examples.targets[mine]
-        return {
+        grams = {}
+        if examples.grams is not None:
+            some = [examples.grams_of(int(number)) for number in mine]
+            grams = {"grams": padded_grams(some, int(examples.grams.lengths[numbers].max()))}
+        return grams | {
             "tokens": tokens,
             "lengths": lengths,
             "targets": targets.astype(np.float32 if config.several else np.int32),
@@ -223,6 +227,7 @@ def read(
         normalize=config.normalize,
         min_count=config.min_count,
         vocabulary_size=config.vocabulary_size,
+        ngrams=config.ngrams if known is None or known.ngrams is None else known.ngrams,
         on_progress=on_progress,
     )
     words = _vocabulary(config, source, examples, known, whole)
@@ -255,7 +260,7 @@ def _vocabulary(
         prior = targets.mean(axis=0) if config.several else _counts(targets, labels) / len(targets)
         skip = tables.table.skips_bad_rows
     encoder = examples.encoder if known is None else known.encoder
-    return ClassifierVocabulary(encoder, labels, max_tokens, prior, columns, skip)
+    return ClassifierVocabulary(encoder, labels, max_tokens, prior, columns, skip, examples.ngrams)
 
 
 def _notes(tables: Tables, examples: Examples, words: ClassifierVocabulary) -> tuple[str, ...]:
@@ -288,11 +293,12 @@ def _class_weights(config: ClassifierConfig, examples: Examples, labels: Labels)
     return (counts.sum() / len(counts) / np.maximum(counts, 1)).astype(np.float32)
 
 
-def _signature(several: bool) -> dict[str, tf.TensorSpec]:
+def _signature(config: ClassifierConfig) -> dict[str, tf.TensorSpec]:
     import tensorflow as tf
 
-    targets = ((None, None), tf.float32) if several else ((None,), tf.int32)
-    return {
+    targets = ((None, None), tf.float32) if config.several else ((None,), tf.int32)
+    grams = {"grams": tf.TensorSpec((None, None), tf.int32)} if config.ngrams else {}
+    return grams | {
         "tokens": tf.TensorSpec((None, None), tf.int32),
         "lengths": tf.TensorSpec((None,), tf.int32),
         "targets": tf.TensorSpec(*targets),

@@ -39,3 +39,11 @@ def padded_texts(
         tokens[row, place : place + len(ids)] = ids
         tokens[row, place : place + len(ids)] += 1 + PADDING
     return tokens, lengths
+
+
+def padded_grams(rows: list[np.ndarray], most: int) -> np.ndarray:
+    """The ids of the n-grams of each text, int32, shape (rows, max(1, most)), padded with 0 at the end."""
+    grams = np.zeros((len(rows), max(1, most)), np.int32)
+    for row, ids in enumerate(rows):
+        grams[row, : len(ids)] = ids
+    return grams

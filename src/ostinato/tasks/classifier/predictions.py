@@ -45,8 +45,14 @@ class Scorer:
     def __init__(self, model: RecurrentClassifier, config: ClassifierConfig):
         self.model = model
         self._after_none, self._after_padding = self._scorers(model, masked=config.masked)
+        if config.ngrams:
+            self._of_ngrams = tf.function(
+                model.add_up, input_signature=[tf.TensorSpec((None, None), tf.int32)]
+            )
 
-    def scores(self, tokens: np.ndarray, lengths: np.ndarray, before: int = 0) -> np.ndarray:
+    def scores(
+        self, tokens: np.ndarray, lengths: np.ndarray, before: int = 0, grams: np.ndarray | None = None
+    ) -> np.ndarray:
         """Logits, float64, shape (rows, outputs).
 
         Args:
@@ -54,11 +60,14 @@ class Scorer:
             lengths: the lengths of the texts, shape (rows,).
             before: the number of padding steps at the beginning of all rows, which are not in `tokens`. They
                 are read once for all rows.
+            grams: the ids of the n-grams, shape (rows, n-grams), for a network that has them.
         """
         if before:
             scores = self._after_padding(tf.constant(tokens), tf.constant(before))
         else:
             scores = self._after_none(tf.constant(tokens), tf.constant(lengths))
+        if grams is not None:
+            scores += self._of_ngrams(tf.constant(grams))
         return scores.numpy().astype(np.float64)
 
     @staticmethod
@@ -68,7 +77,7 @@ class Scorer:
 
         @tf.function(input_signature=[ids, sizes])
         def after_none(tokens, lengths):
-            return model(tokens, lengths if masked else None)
+            return model.read(tokens, lengths if masked else None)
 
         @tf.function(input_signature=[ids, number])
         def after_padding(tokens, before):

@@ -37,7 +37,8 @@ class Classifier(Task):
 
     def build(self, vocabulary: Json) -> RecurrentClassifier:
         words = ClassifierVocabulary.from_json(self.config, vocabulary)
-        model = RecurrentClassifier(self.config, words.encoder.size, words.labels.scores)
+        ngrams = 0 if words.ngrams is None else len(words.ngrams)
+        model = RecurrentClassifier(self.config, words.encoder.size, words.labels.scores, ngrams)
         model.make_weights()
         return model
 
@@ -47,10 +48,16 @@ class Classifier(Task):
         key = None
         if step is not None:
             key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
-        logits = model(batch["tokens"], batch["lengths"] if self.config.masked else None, key)
+        lengths = batch["lengths"] if self.config.masked else None
         targets, weights = batch["targets"], batch["weights"]
         decision = decision_of(self.config.several, model.outputs)
+        parts = [model.read(batch["tokens"], lengths, key)]
+        if self.config.ngrams:
+            parts.append(model.add_up(batch["grams"], key))
+        logits = tf.add_n(parts)
         nats, right = decision.loss(targets, logits), decision.right(targets, logits)
+        if len(parts) > 1 and key is not None:
+            nats += _learned_alone([decision.loss(targets, part) for part in parts])
         sums = {
             "right": tf.reduce_sum(tf.cast(right, tf.float32)),
             "texts": tf.cast(tf.size(weights), tf.float32),
@@ -67,3 +74,12 @@ class Classifier(Task):
 
     def use(self, model: RecurrentClassifier, vocabulary: Json) -> Answers:
         return Answers(model, self.config, ClassifierVocabulary.from_json(self.config, vocabulary))
+
+
+def _learned_alone(losses: list[tf.Tensor]) -> tf.Tensor:
+    """Zeros with the gradients of some losses: each part of the network learns to be right by itself, too.
+
+    Without it, the part that fits the training texts sooner leaves nothing for the other to learn.
+    """
+    together = tf.add_n(losses)
+    return together - tf.stop_gradient(together)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ostinato.data.encoders.base import damaged
+from ostinato.data.encoders.ngrams import NGrams
 from ostinato.data.encoders.registry import Encoder, encoder_from_json
 from ostinato.files.lines import SURROGATE
 from ostinato.tasks.base import Json
@@ -27,6 +28,7 @@ class ClassifierVocabulary:
         prior: the share of each label in the training texts, float64, shape (labels,).
         columns: the text column and the label column of the training table; None if it has no columns.
         skip_bad_rows: whether rows without a text or a label were left out.
+        ngrams: the n-grams whose weights are added to the scores; None without.
     """
 
     encoder: Encoder
@@ -35,10 +37,12 @@ class ClassifierVocabulary:
     prior: np.ndarray
     columns: tuple[str, str] | None
     skip_bad_rows: bool
+    ngrams: NGrams | None = None
 
     def to_json(self) -> Json:
         """The vocabulary as JSON, for `from_json`."""
-        return {
+        ngrams = {} if self.ngrams is None else {"ngrams": self.ngrams.to_json()}
+        return ngrams | {
             "encoder": self.encoder.to_json(),
             "labels": list(self.labels.names),
             "max_tokens": self.max_tokens,
@@ -81,7 +85,17 @@ class ClassifierVocabulary:
             np.array(prior, np.float64),
             columns_of(vocabulary),
             skip,
+            _ngrams_of(config, vocabulary),
         )
+
+
+def _ngrams_of(config: ClassifierConfig, vocabulary: Json) -> NGrams | None:
+    """The n-grams of a run. Raises RunError if they are missing or damaged."""
+    if not config.ngrams:
+        return None
+    if "ngrams" not in vocabulary:
+        raise damaged("it has no 'ngrams'")
+    return NGrams.from_json(vocabulary["ngrams"])
 
 
 def columns_of(vocabulary: Json) -> tuple[str, str] | None:
