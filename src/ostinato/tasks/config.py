@@ -129,6 +129,13 @@ EncoderName = Annotated[
     pydantic.AfterValidator(known_encoder),
     Field(description="What a token is: `char`, `byte`, `word` or `bpe` (subwords)."),
 ]
+
+
+def known_or_auto(name: str) -> str:
+    """The name of an encoder or `auto`, checked; see `known_encoder`."""
+    return name if name == "auto" else known_encoder(name)
+
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Cell = Annotated[
     str,

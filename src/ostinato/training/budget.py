@@ -106,30 +106,44 @@ class Budget:
         unit: `epochs`, `steps` or `minutes`.
         amount: the number of them.
         steps_per_epoch: batches in an epoch.
+        minutes: a limit, whatever the budget; None without.
     """
 
     unit: str
     amount: float
     steps_per_epoch: int
+    minutes: float | None = None
 
     @classmethod
     def of(cls, config: TrainingConfig, steps_per_epoch: int) -> Budget:
         for unit in ("epochs", "steps", "minutes"):
             amount = getattr(config, unit)
             if amount is not None:
-                return cls(unit, amount, steps_per_epoch)
-        return cls("epochs", 1, steps_per_epoch)
+                break
+        else:
+            unit, amount = "epochs", 1
+        if unit == "epochs" and config.min_steps is not None:
+            amount = max(amount, math.ceil(config.min_steps / steps_per_epoch))
+        return cls(unit, amount, steps_per_epoch, config.max_minutes)
 
     def __str__(self) -> str:
         amount = f"{self.amount:,}" if self.unit != "minutes" else f"{self.amount:g}"
-        return f"{amount} {self.unit if self.amount != 1 else self.unit[:-1]}"
+        limit = "" if self.minutes is None else f", or {self.minutes:g} minutes"
+        return f"{amount} {self.unit if self.amount != 1 else self.unit[:-1]}{limit}"
+
+    @property
+    def seconds(self) -> float:
+        """The seconds after which the training is over; infinite if time does not end it."""
+        minutes = self.amount if self.unit == "minutes" else self.minutes
+        return math.inf if minutes is None else 60 * minutes
 
     def fraction(self, position: Position) -> float:
         """The fraction of the budget that is used, 0 to 1."""
+        of_time = position.seconds / self.seconds
         if self.unit == "minutes":
-            return min(1.0, position.seconds / (60 * self.amount))
+            return min(1.0, of_time)
         steps = self.amount * (self.steps_per_epoch if self.unit == "epochs" else 1)
-        return min(1.0, position.step / steps)
+        return min(1.0, max(of_time, position.step / steps))
 
     def used_up(self, position: Position, reserve: float = 0.0) -> bool:
         """Whether the training is over.
@@ -138,9 +152,8 @@ class Budget:
             position: the progress of the training.
             reserve: the seconds for the last evaluation, which a budget in minutes includes.
         """
-        if self.unit == "minutes":
-            return position.seconds + reserve >= 60 * self.amount
-        return self.fraction(position) >= 1.0
+        timed_out = position.seconds + reserve >= self.seconds
+        return timed_out if self.unit == "minutes" else timed_out or self.fraction(position) >= 1.0
 
     def reserve(self, expected: float, *, measured: bool) -> float:
         """The seconds to reserve for the last evaluation.
@@ -149,7 +162,7 @@ class Budget:
             expected: the expected seconds of an evaluation.
             measured: whether one was measured; if not, the reserve is at most the share of all evaluations.
         """
-        return expected if measured else min(expected, _EVALUATING * 60 * self.amount)
+        return expected if measured else min(expected, _EVALUATING * self.seconds)
 
     def affords_evaluation(self, position: Position, expected: float) -> bool:
         """Whether the budget allows an evaluation that is not the last.
@@ -164,5 +177,5 @@ class Budget:
         """
         if self.unit != "minutes":
             return True
-        others = max(0.0, _EVALUATING * 60 * self.amount - expected)
+        others = max(0.0, _EVALUATING * self.seconds - expected)
         return position.all_evaluations_seconds + expected <= others * self.fraction(position)

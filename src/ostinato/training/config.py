@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from ostinato.tasks.config import COMMON_TRAINING, TRAINING, Config, Flag
 
 BUDGETS = ("epochs", "steps", "minutes")
+LIMITS = ("min_steps", "max_minutes")
+"""What raises or limits a budget."""
 
 
 class TrainingConfig(Config):
@@ -21,6 +23,16 @@ class TrainingConfig(Config):
     """Train for so many changes of the weights."""
     minutes: Annotated[float | None, COMMON_TRAINING] = Field(default=None, gt=0, le=1_000_000)
     """Train for so many minutes, evaluation and checkpoints included."""
+    min_steps: Annotated[int | None, Flag("Training", none="no minimum")] = Field(
+        default=None, ge=1, le=10_000_000_000
+    )
+    """With a budget in epochs: train for at least so many changes of the weights, that is, for more epochs
+    where the training part is small."""
+    max_minutes: Annotated[float | None, Flag("Training", none="no limit")] = Field(
+        default=None, gt=0, le=1_000_000
+    )
+    """With a budget in epochs or steps: train for at most so many minutes. The schedule then ends with
+    them."""
     optimizer: Annotated[Literal["sgd", "adam", "adamw"], TRAINING] = "adam"
     """The optimizer: `sgd`, `adam` (Kingma & Ba 2014, arXiv:1412.6980) or `adamw` (Loshchilov & Hutter 2017,
     arXiv:1711.05101)."""
@@ -64,6 +76,10 @@ class TrainingConfig(Config):
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"a run has one budget, but {' and '.join(given)} are given; choose one")
+        if self.min_steps is not None and (self.steps or self.minutes):
+            raise ValueError("min_steps raises a budget in epochs; leave it out")
+        if self.max_minutes is not None and self.minutes:
+            raise ValueError("max_minutes limits a budget in epochs or steps; leave it out")
         if any(not 0 < fraction < 1 for fraction in self.step_at):
             raise ValueError(f"step_at must be fractions between 0 and 1, got {list(self.step_at)}")
         return self

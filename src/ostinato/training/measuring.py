@@ -75,8 +75,8 @@ class Measuring:
         return self._budget.affords_evaluation(position, self._expected_seconds())
 
     def reserve(self) -> float:
-        """The seconds to reserve for the last evaluation, when the budget is in minutes."""
-        if self._validation is None or self._budget.unit != "minutes":
+        """The seconds to reserve for the last evaluation, when time ends the training."""
+        if self._validation is None or math.isinf(self._budget.seconds):
             return 0.0
         measured = self._snapshot.position.evaluation_seconds > 0
         return self._budget.reserve(self._expected_seconds(), measured=measured)

@@ -19,7 +19,7 @@ from ostinato.errors import ConfigError, RunError
 from ostinato.tasks import registry
 from ostinato.tasks.base import Given, Opened, TaskSpec
 from ostinato.tasks.config import Settings, TaskConfig
-from ostinato.training.config import BUDGETS, TrainingConfig
+from ostinato.training.config import BUDGETS, LIMITS, TrainingConfig
 from ostinato.wording import nearest
 
 _RESUME_ALONE = "--resume takes every setting from the run; leave out the task and its options"
@@ -284,7 +284,7 @@ def _settings(
     if "units" in chosen:
         task.pop("layers", None)
     if chosen.keys() & {*BUDGETS}:
-        training = {name: value for name, value in training.items() if name not in BUDGETS}
+        training = {name: value for name, value in training.items() if name not in (*BUDGETS, *LIMITS)}
     task |= {name: chosen[name] for name in spec.config.model_fields if name in chosen}
     training |= {name: chosen[name] for name in TrainingConfig.model_fields if name in chosen}
     return spec.config(**task), TrainingConfig(**training)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, get_args
 
-Normalize = Literal["none", "letters"]
+Normalize = Literal["none", "letters", "lower"]
 NORMALIZATIONS: tuple[str, ...] = get_args(Normalize)
 SEGMENT = 1 << 16
 LONGEST = 1 << 20
@@ -18,10 +18,12 @@ def normalize_text(text: str, normalize: Normalize) -> str:
     """The text, normalised.
 
     "none" changes nothing. "letters", as in the textbook, replaces every run of characters outside A-Z and
-    a-z with one space and makes the letters lower-case.
+    a-z with one space and makes the letters lower-case. "lower" makes letters of every script lower-case.
     """
     if normalize == "none":
         return text
+    if normalize == "lower":
+        return text.lower()
     return _SPACES.sub(b" ", text.encode("ascii", "replace").translate(_LETTERS)).decode("ascii")
 
 

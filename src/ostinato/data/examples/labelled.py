@@ -19,6 +19,7 @@ from ostinato.data.encoders.ngrams import NGrams
 from ostinato.data.encoders.normalize import Normalize
 from ostinato.data.encoders.registry import Encoder, encoder_from_json
 from ostinato.data.examples.labels import classes_of, refuse_unseen, split_labels, targets_of
+from ostinato.data.examples.sentences import SAMPLE, lacks_spaces, single_words
 from ostinato.data.examples.splits import PARTS, check_fractions, labelled_parts
 from ostinato.data.sources.tables import Table
 from ostinato.data.store.encoded_texts import (
@@ -124,7 +125,8 @@ def prepare_examples(
 
     Args:
         table: the texts and labels.
-        encoder: the name of an encoder, to be fitted to the training part; or an encoder.
+        encoder: the name of an encoder, to be fitted to the training part, or "auto": characters for scripts
+            that lack spaces and for single words, else words; or an encoder.
         validation_fraction: the share for validation of all that is not for testing; 0 with `validation`.
         test_fraction: the share for testing, of the whole.
         seed: decides the parts.
@@ -163,6 +165,9 @@ def prepare_examples(
     content = contents[0] if len(contents) == 1 else hashlib.sha256("".join(contents).encode()).hexdigest()
     if vocabulary is not None:
         encoder = encoder_from_json(vocabulary)
+    if encoder == "auto":
+        some = [rows[0].texts.text(number) for number in parts["train"][:SAMPLE].tolist()]
+        encoder = "char" if lacks_spaces(some) or single_words(some) else "word"
     if isinstance(encoder, str):
         encoder = fitted_to_part(
             rows[0].texts,

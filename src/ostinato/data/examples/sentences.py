@@ -7,7 +7,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, cast, get_args
@@ -215,6 +215,11 @@ def lacks_spaces(texts: Iterable[str]) -> bool:
             letters += count
             unspaced += count * any(first <= ord(symbol) <= last for first, last in _UNSPACED)
     return 2 * unspaced > letters
+
+
+def single_words(texts: Sequence[str]) -> bool:
+    """Whether most texts are single words: names, dates as 2024-05-01, words to pronounce."""
+    return 2 * sum(len(text.split()) == 1 for text in texts) > len(texts)
 
 
 def fitted_sentences(

@@ -60,8 +60,8 @@ class Attribution:
             is the text between white space, normalized and without characters that the encoder does not know.
             Text that was cut off is not included, unless the network also reads n-grams. Empty for an empty
             text.
-        baseline: the score without n-grams when the embedding of every token is zero, except that of padding that is read,
-            which therefore contributes nothing. Zero for an empty text.
+        baseline: the score without n-grams when the embedding of every token is zero, except that of padding
+            that is read, which therefore contributes nothing. Zero for an empty text.
         score: the score of the text; zero for an empty text, whose prediction does not use the network.
     """
 

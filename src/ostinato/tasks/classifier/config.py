@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ostinato.errors import ConfigError
 from ostinato.tasks import config
@@ -23,10 +23,12 @@ class ClassifierConfig(config.RecurrentConfig):
 
     task: ClassVar[str] = "classifier"
 
-    encoder: config.EncoderName = "word"
-    normalize: Annotated[Literal["none", "letters"], DATA] = "none"
-    """How texts are normalized: `letters` keeps only a–z in lower case and single spaces, `none` keeps them
-    as they are."""
+    encoder: Annotated[str, COMMON_DATA, AfterValidator(config.known_or_auto)] = "auto"
+    """What a token is: `char`, `byte`, `word` or `bpe` (subwords); `auto` chooses `char` for scripts without
+    spaces and for single words, otherwise `word`."""
+    normalize: Annotated[Literal["none", "letters", "lower"], DATA] = "none"
+    """How texts are normalized: `lower` makes them lower-case, `letters` keeps only a–z in lower case and
+    single spaces, `none` keeps them as they are."""
     min_count: Annotated[int, DATA] = Field(default=1, ge=1)
     """Words that occur less often become `<unk>` (word encoder only)."""
     vocabulary_size: Annotated[int, DATA] = Field(default=10_000, ge=257, le=1_000_000)

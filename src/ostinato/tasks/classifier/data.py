@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+_LOOKED_AT = 1000  # texts
+
+
 @dataclass(frozen=True)
 class Tables:
     """A table to train on, and one to validate on.
@@ -173,7 +176,7 @@ class ClassifierData:
         )
 
     def _batch(self, numbers: np.ndarray, first: int, stop: int, weights: np.ndarray | None) -> Batch:
-        """{"tokens", "lengths", "targets", "weights", "first_row"} of some texts, and "grams" with n-grams.
+        """{"tokens", "lengths", "targets", "weights", "first_row"} of some texts; "grams" with n-grams.
 
         Grams are (rows, n-grams), 0 being padding. Tokens are (rows, time), time being that of the longest
         text in the global batch, or `max_tokens` where padding is read; targets are class numbers (rows,) or 0.0 and 1.0 (rows, labels).
@@ -277,8 +280,24 @@ def _notes(tables: Tables, examples: Examples, words: ClassifierVocabulary) -> t
     lengths = examples.lengths[examples.part("train")]
     cut = int((lengths > words.max_tokens).sum())
     longest = f"; {cut:,} longer texts are cut, the longest has {lengths.max():,}" if cut else ""
+    notes += _unknown(examples)
     notes.append(f"reading up to {words.max_tokens:,} tokens of a text{longest}")
     return tuple(notes)
+
+
+def _unknown(examples: Examples) -> list[str]:
+    """A sentence if most tokens of the texts that were not trained on are unknown."""
+    unknown = examples.encoder.unknown
+    others = np.concatenate([examples.part("validation"), examples.part("test")])[:_LOOKED_AT]
+    ids = [examples.tokens(int(number)) for number in others]
+    tokens = sum(map(len, ids))
+    missed = 0 if unknown is None else sum(int((some == unknown).sum()) for some in ids)
+    if 2 * missed <= tokens:
+        return []
+    return [
+        f"{missed / tokens:.0%} of the tokens outside the training part are unknown to its vocabulary; "
+        "train with --encoder char, or with more texts"
+    ]
 
 
 def _counts(targets: np.ndarray, labels: Labels) -> np.ndarray:

@@ -14,7 +14,7 @@ from ostinato.tasks.classifier.padding import PADDING
 from ostinato.tasks.config import Settings
 
 _FAR_BELOW = -1e9
-_STEEP = 10.0
+_STEEP = 3.0
 """The factor of the weights of n-grams. A text has many, and Adam moves each by no more than its rate."""
 
 
