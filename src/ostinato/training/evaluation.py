@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from ostinato.cells.base import initial_state
 from ostinato.data.batches.shards import rows_of
 from ostinato.errors import RunError, SourceError
 from ostinato.files import atomic
+from ostinato.layers.tracing import traced
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, load
 from ostinato.tasks import registry
@@ -56,7 +56,7 @@ class Evaluator:
         task, model = self._task, self._model
         fixed = part.signature is None
         if fixed not in self._losses:
-            self._losses[fixed] = tf.function(
+            self._losses[fixed] = traced(
                 lambda batch, state: task.loss(model, batch, state),
                 input_signature=signature_of(task, model, part.signature),
                 reduce_retracing=fixed,

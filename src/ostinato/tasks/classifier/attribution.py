@@ -22,6 +22,7 @@ import tensorflow as tf
 from ostinato.data.encoders.normalize import normalize_text
 from ostinato.data.encoders.registry import Encoder
 from ostinato.data.examples.labelled import encode_text
+from ostinato.layers.tracing import traced
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.network import RecurrentClassifier
 from ostinato.tasks.classifier.padding import PADDING, padded_texts
@@ -205,13 +206,6 @@ def _path(model: RecurrentClassifier) -> Callable[..., tuple[tf.Tensor, tf.Tenso
     their embeddings, shape (points, time).
     """
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
-            tf.TensorSpec((None,), tf.float32),
-        ]
-    )
     def path(tokens, direction, points):
         embedded = model.embedding(tokens)
         moving = tf.where(tokens[:, tf.newaxis] == PADDING, 0.0, embedded)
@@ -221,7 +215,8 @@ def _path(model: RecurrentClassifier) -> Callable[..., tuple[tf.Tensor, tf.Tenso
             scores = tf.linalg.matvec(model.decide(x), direction)
         return scores, tf.reduce_sum(tape.gradient(scores, x) * moving, axis=2)
 
-    return path
+    vectors = [tf.TensorSpec((None,), kind) for kind in (tf.int32, tf.float32, tf.float32)]
+    return traced(path, input_signature=vectors)
 
 
 # Words.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from ostinato.layers.tracing import traced
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.network import RecurrentClassifier
 
@@ -66,14 +67,15 @@ class Scorer:
         """The functions that score texts without and with padding before the tokens."""
         ids, sizes, number = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 1, 0))
 
-        @tf.function(input_signature=[ids, sizes])
         def after_none(tokens, lengths):
             return model(tokens, lengths if masked else None)
 
-        @tf.function(input_signature=[ids, number])
         def after_padding(tokens, before):
             rows = tf.shape(tokens)[0]
             state = tf.nest.map_structure(lambda x: tf.repeat(x, rows, axis=0), model.after_padding(before))
             return model.decide(model.embedding(tokens), state=state)
 
-        return after_none, after_padding
+        return (
+            traced(after_none, input_signature=[ids, sizes]),
+            traced(after_padding, input_signature=[ids, number]),
+        )
