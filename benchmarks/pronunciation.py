@@ -33,8 +33,45 @@ SHORT = {"a": "AE", "e": "EH", "i": "IH", "o": "AA", "u": "AH"}
 LONG = {"a": "EY", "e": "IY", "i": "AY", "o": "OW", "u": "UW"}
 PAIRS = {"sh": "SH", "ch": "CH", "th": "TH", "ph": "F", "ng": "NG", "ck": "K", "qu": "K W", "x": "K S"}
 PAIRS |= {"ee": "IY", "oo": "UW", "ai": "EY", "oa": "OW", "ou": "AW"}
-SINGLE = dict(zip("bdfhjklmnprstvwyz", ["B", "D", "F", "HH", "JH", "K", "L", "M", "N", "P", "R", "S", "T", "V", "W", "Y", "Z"], strict=True))
-ONSETS = ["b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "y", "z", "sh", "ch", "th", "ph", "qu", "br", "st", "pl", "tr", "gr", "sl"]
+SINGLE = dict(
+    zip(
+        "bdfhjklmnprstvwyz",
+        ["B", "D", "F", "HH", "JH", "K", "L", "M", "N", "P", "R", "S", "T", "V", "W", "Y", "Z"],
+        strict=True,
+    )
+)
+ONSETS = [
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "y",
+    "z",
+    "sh",
+    "ch",
+    "th",
+    "ph",
+    "qu",
+    "br",
+    "st",
+    "pl",
+    "tr",
+    "gr",
+    "sl",
+]
 MIDDLES = [*"aeiou", *"aeiou", "ee", "oo", "ai", "oa", "ou"]
 CODAS = ["", "", "", *"bdglmnprst", "ck", "ng", "sh", "x", "ll", "tt", "nd"]
 

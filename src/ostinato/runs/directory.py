@@ -17,7 +17,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -115,6 +115,11 @@ class RunDirectory:
             except (OSError, RunError):
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
+
+    def with_vocabulary(self, vocabulary: SavedJson) -> RunDirectory:
+        """The run with another vocabulary, written whole or not at all."""
+        files.replace(self.path / "vocabulary.json", files.to_json(vocabulary))
+        return replace(self, vocabulary=vocabulary)
 
     def append_metrics(self, row: Mapping[str, object]) -> None:
         """Adds a row to metrics.jsonl."""

@@ -19,6 +19,7 @@ from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, load
 from ostinato.tasks import registry
 from ostinato.tasks.base import (
+    Chooses,
     Data,
     Evaluates,
     Evaluation,
@@ -204,6 +205,16 @@ def evaluate_at_end(run: TrainedRun, data: Data, on_batch: OnBatch | None = None
     """
     if isinstance(run.use, Evaluates) and data.part("validation") is not None:
         _draw(run.directory, run.use, run.use.evaluate_quickly(data, "validation", on_batch))
+
+
+def choose_at_end(run: TrainedRun, data: Data) -> TrainedRun:
+    """The run with what its task chooses on the validation part, such as thresholds, kept in the run."""
+    if not isinstance(run.use, Chooses) or data.part("validation") is None:
+        return run
+    vocabulary = run.use.with_choices(data, "validation")
+    if vocabulary is None:
+        return run
+    return TrainedRun(run.directory.with_vocabulary(vocabulary), run.task, run.model, run.step)
 
 
 def _draw(run: RunDirectory, use: Evaluates, evaluation: Evaluation) -> None:

@@ -17,7 +17,7 @@ from ostinato.cli.usage import Command, click_command
 from ostinato.errors import ConfigError
 from ostinato.runs.opened import OpenedRun, open_to_use, source_of
 from ostinato.tasks import registry
-from ostinato.tasks.base import PARTS, Evaluation, Given, Opened, TaskSpec
+from ostinato.tasks.base import PARTS, Detailed, Evaluation, Given, Opened, TaskSpec
 from ostinato.wording import hint_after
 
 
@@ -55,7 +55,7 @@ def evaluate(
         ),
     ] = None,
     checkpoint: uses.Checkpoint = "best",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     given: Values | None = None,
 ) -> None:
     """Measures a trained model exactly.
@@ -92,7 +92,8 @@ def evaluate(
     figures = evaluation.figures
     if as_json:
         # JSON has no NaN: undefined figures become null.
-        print(json.dumps({name: None if math.isnan(value) else value for name, value in figures.items()}))
+        answer = {name: None if math.isnan(value) else value for name, value in figures.items()}
+        print(json.dumps(answer | (evaluation.details if isinstance(evaluation, Detailed) else {})))
         return
     what = " and ".join(source) if source else f"the {evaluation.part} part"
     print(f"{run} on {what}, {checkpoint} checkpoint")

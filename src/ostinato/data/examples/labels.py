@@ -9,6 +9,8 @@ from ostinato.data.sources.tables import Table
 from ostinato.data.store.rows import StoredRows
 from ostinato.errors import SourceError
 
+UNSEEN = -1
+"""The class of a row whose label is none of the classes."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
@@ -20,7 +22,7 @@ def split_labels(raw: str, separator: str | None) -> tuple[str, ...]:
 
 
 def classes_of(
-    table: Table, stored: StoredRows, sets: list[tuple[str, ...]], train: np.ndarray
+    table: Table, stored: StoredRows, sets: list[tuple[str, ...]], train: np.ndarray, *, several: bool
 ) -> tuple[str, ...]:
     """The labels of the training part: in alphabetical or, if all are numbers, numerical order.
 
@@ -29,12 +31,14 @@ def classes_of(
         stored: its rows.
         sets: for each of `stored.labels` its labels, from `split_labels`.
         train: the numbers of the training rows.
+        several: whether a text may have several labels, or none; a single label is then a yes or no.
 
     Raises:
-        SourceError: there is only one.
+        SourceError: there is only one, and every text has it.
     """
-    found = set(chain.from_iterable(sets[place] for place in np.unique(stored.places[train])))
-    if len(found) < 2:
+    used = [sets[place] for place in np.unique(stored.places[train])]
+    found = set(chain.from_iterable(used))
+    if len(found) < 2 and not (several and found and () in used):
         which = f"only one label, {min(found)!r}" if found else "no labels"
         raise SourceError(f"{table.name} must have two labels or more, got {which}")
     if all(map(_NUMBER.fullmatch, found)):
@@ -58,14 +62,22 @@ def refuse_unseen(
     )
 
 
+def unseen_labels(sets: list[tuple[str, ...]], classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels that are none of the classes, in the order of their first occurrence."""
+    return tuple(dict.fromkeys(label for label in chain.from_iterable(sets) if label not in classes))
+
+
 def targets_of(
-    stored: StoredRows, sets: list[tuple[str, ...]], classes: tuple[str, ...], separator: str | None
+    stored: StoredRows, sets: list[tuple[str, ...]], classes: tuple[str, ...], *, several: bool
 ) -> np.ndarray:
-    """The class of each row, int32 (rows,); with a separator 0 or 1 for each class, uint8 (rows, classes)."""
+    """The class of each row, int32 (rows,), −1 for a label that is none of the classes.
+
+    If a text may have several labels: 0 or 1 for each class, uint8 (rows, classes).
+    """
     place = {label: at for at, label in enumerate(classes)}
-    if separator is None:
-        return np.array([place[own[0]] for own in sets], np.int32)[stored.places]
+    if not several:
+        return np.array([place.get(own[0], UNSEEN) for own in sets], np.int32)[stored.places]
     hot = np.zeros((len(sets), len(classes)), np.uint8)
     for row, own in enumerate(sets):
-        hot[row, [place[label] for label in own]] = 1
+        hot[row, [place[label] for label in own if label in place]] = 1
     return hot[stored.places]

@@ -18,13 +18,14 @@ class Prediction:
     """The prediction for a text.
 
     Attributes:
-        label: the most likely label. If a text may have several, all labels with a probability of at least
-            one half, joined as in the training table.
+        label: the most likely label. If a text may have several, all labels whose probability reaches their
+            threshold, joined as in the training table; empty for none.
         probability: the probability of `label`; several labels are taken as independent.
         probabilities: the probability of every label.
         tokens: the length of the text in tokens.
         cut: whether the text is longer than the network reads.
         empty: whether the text has no tokens; the probabilities are then the shares in the training texts.
+        labels: the labels of `label`, one by one.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Prediction:
     tokens: int
     cut: bool
     empty: bool
+    labels: tuple[str, ...] = ()
 
 
 class Scorer:

@@ -49,7 +49,7 @@ class Classifier(Task):
             key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
         logits = model(batch["tokens"], batch["lengths"] if self.config.masked else None, key)
         targets, weights = batch["targets"], batch["weights"]
-        decision = decision_of(self.config.several, model.outputs)
+        decision = decision_of(len(targets.shape) == 2, model.outputs)
         nats, right = decision.loss(targets, logits), decision.right(targets, logits)
         sums = {
             "right": tf.reduce_sum(tf.cast(right, tf.float32)),
