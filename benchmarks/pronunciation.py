@@ -1,4 +1,4 @@
-"""How well a translator learns to pronounce words, with the default recipe: strings to strings, not sentences.
+"""How well a translator learns to pronounce words, with the recipe for strings.
 
     python benchmarks/pronunciation.py                              # made-up words and rules: one minute
     python benchmarks/pronunciation.py cmudict.dict --minutes 5     # the CMU Pronouncing Dictionary
@@ -33,45 +33,10 @@ SHORT = {"a": "AE", "e": "EH", "i": "IH", "o": "AA", "u": "AH"}
 LONG = {"a": "EY", "e": "IY", "i": "AY", "o": "OW", "u": "UW"}
 PAIRS = {"sh": "SH", "ch": "CH", "th": "TH", "ph": "F", "ng": "NG", "ck": "K", "qu": "K W", "x": "K S"}
 PAIRS |= {"ee": "IY", "oo": "UW", "ai": "EY", "oa": "OW", "ou": "AW"}
-SINGLE = dict(
-    zip(
-        "bdfhjklmnprstvwyz",
-        ["B", "D", "F", "HH", "JH", "K", "L", "M", "N", "P", "R", "S", "T", "V", "W", "Y", "Z"],
-        strict=True,
-    )
-)
-ONSETS = [
-    "b",
-    "c",
-    "d",
-    "f",
-    "g",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "w",
-    "y",
-    "z",
-    "sh",
-    "ch",
-    "th",
-    "ph",
-    "qu",
-    "br",
-    "st",
-    "pl",
-    "tr",
-    "gr",
-    "sl",
-]
+SINGLE = {"b": "B", "d": "D", "f": "F", "h": "HH", "j": "JH", "k": "K", "l": "L", "m": "M", "n": "N"}
+SINGLE |= {"p": "P", "r": "R", "s": "S", "t": "T", "v": "V", "w": "W", "y": "Y", "z": "Z"}
+
+ONSETS = [*"bcdfghjklmnprstvwyz", "sh", "ch", "th", "ph", "qu", "br", "st", "pl", "tr", "gr", "sl"]
 MIDDLES = [*"aeiou", *"aeiou", "ee", "oo", "ai", "oa", "ou"]
 CODAS = ["", "", "", *"bdglmnprst", "ck", "ng", "sh", "x", "ll", "tt", "nd"]
 
@@ -115,7 +80,7 @@ def pronounced(word: str) -> str:
 
 
 def of_dictionary(path: Path) -> list[tuple[str, str]]:
-    """The words of a file of the CMU dictionary, without comments and the numbers of further pronunciations."""
+    """The words of a file of the CMU dictionary; the numbers of further pronunciations are left out."""
     lines = path.read_text(encoding="utf-8").splitlines()
     words = (line.partition(" #")[0].split(maxsplit=1) for line in lines if not line.startswith(";;;"))
     return [(re.sub(r"\(\d+\)$", "", word), " ".join(said.split())) for word, said in words]
@@ -132,10 +97,10 @@ def split(pairs: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], dict
     return [(word, sounds) for word in others for sounds in sorted(said[word])], {w: said[w] for w in kept}
 
 
-def measured(pairs: list[tuple[str, str]], minutes: float, most: int) -> dict[str, object]:
-    """Trains with the default recipe, and pronounces at most so many words of the tenth that was kept."""
+def measured(pairs: list[tuple[str, str]], minutes: float, most: int, name: str) -> dict[str, object]:
+    """Trains with a recipe, and pronounces at most so many words of the tenth that was kept."""
     train, kept = split(pairs)
-    recipe = read_recipe("translator", "default")
+    recipe = read_recipe("translator", name)
     training = {name: value for name, value in recipe.training.items() if name != "epochs"}
     began = time.perf_counter()
 
@@ -179,11 +144,12 @@ if __name__ == "__main__":
     )
     parser.add_argument("dictionary", nargs="?", type=Path, help="a file of the CMU dictionary")
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--recipe", default="strings")
     parser.add_argument("--words", type=int, default=2000, help="the most words to pronounce")
     parser.add_argument("--out", type=Path, help="where to save the figures as JSON")
     given = parser.parse_args()
     found = made_up(WORDS) if given.dictionary is None else of_dictionary(given.dictionary)
-    figures = measured(found, given.minutes, given.words)
+    figures = measured(found, given.minutes, given.words, given.recipe)
     print(json.dumps(figures, indent=2))
     if given.out is not None:
         given.out.write_text(json.dumps(figures, indent=2) + "\n")

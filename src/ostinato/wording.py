@@ -41,18 +41,23 @@ def naming_flags() -> Iterator[None]:
         _front_end.pop()
 
 
-def option(name: str, value: object = None, flag: str | None = None) -> str:
+def either(python: str, command: str) -> str:
+    """What to do, as code where Python shows the message, or as a command where the command line does."""
+    return python if _front_end[-1] == "python" else command
+
+
+def option(name: str, value: object = None) -> str:
     """A setting or argument as the user of a message gives it: `skip_bad_rows=True`, or `--skip-bad-rows`.
 
     Args:
         name: its name in Python.
         value: a value to give; None names it alone, as in `label=` and `--label`.
-        flag: its flag, where that is not --name.
     """
-    if _front_end[-1] == "python":
-        return f"{name}={'' if value is None else repr(value)}"
-    flag = flag or f"--{name.replace('_', '-')}"
-    return flag if value is None or value is True else f"{flag} {value}"
+    flag = f"--{name.replace('_', '-')}"
+    return either(
+        f"{name}={'' if value is None else repr(value)}",
+        flag if value is None or value is True else f"{flag} {value}",
+    )
 
 
 _WRAPPED_WIDTH = 30

@@ -34,6 +34,7 @@ from ostinato.tasks.base import (
 from ostinato.training.source import read_again
 from ostinato.training.step import as_tensors, signature_of
 from ostinato.training.workers import Workers, single_worker
+from ostinato.wording import option
 
 if TYPE_CHECKING:
     import keras
@@ -245,5 +246,6 @@ def _run_and_data(
     if source is not None:
         raise SourceError("the source is too short: there is nothing to predict in it")
     raise RunError(
-        f"{run.directory.path} kept no {name} part; evaluate another (--split train) or give a source"
+        f"{run.directory.path} kept no {name} part; evaluate another ({option('split', 'train')}) or give a "
+        "source"
     )

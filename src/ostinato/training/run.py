@@ -38,6 +38,7 @@ from ostinato.training.listeners import MetricsFile, Report, TensorBoard
 from ostinato.training.loop import Trainer
 from ostinato.training.source import read_again
 from ostinato.training.workers import Workers
+from ostinato.wording import option
 
 if TYPE_CHECKING:
     import keras
@@ -272,8 +273,8 @@ def _enough_memory() -> Iterator[None]:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise TrainingError(
-            "there is not enough memory for this network; set fewer --units or --layers, or a smaller "
-            "--batch or --seq-len"
+            f"there is not enough memory for this network; set fewer {option('units')} or "
+            f"{option('layers')}, or a smaller {option('batch')} or {option('seq_len')}"
         ) from None
 
 

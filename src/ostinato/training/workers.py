@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from ostinato.data.batches.shards import rows_of
 from ostinato.errors import ConfigError, OstinatoError, TrainingError
 from ostinato.layers.tracing import traced
-from ostinato.wording import shortened
+from ostinato.wording import either, shortened
 
 _LOST = (
     tf.errors.UnavailableError,
@@ -151,9 +151,10 @@ class Workers:
                 raise
             # The reason follows a traceback of the graph.
             said = " ".join(str(error.message).rpartition("aborted by: ")[2].split())
+            again = either("ostinato.resume", "ostinato train --resume")
             raise TrainingError(
                 "another worker is gone or does not answer, so this one cannot go on; the saved checkpoints "
-                "are intact: start all workers again with ostinato train --resume "
+                f"are intact: start all workers again with {again} "
                 f"(TensorFlow says: {shortened(said)})"
             ) from None
 

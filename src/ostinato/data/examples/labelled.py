@@ -11,13 +11,20 @@ What is in the cache is found without reading the table again, and made again wh
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from ostinato.data.encoders.normalize import Normalize
 from ostinato.data.encoders.registry import Encoder, encoder_from_json
-from ostinato.data.examples.labels import classes_of, refuse_unseen, split_labels, targets_of, unseen_labels
+from ostinato.data.examples.labels import (
+    classes_of,
+    question_numbers,
+    refuse_unseen,
+    split_labels,
+    targets_of,
+    unseen_labels,
+)
 from ostinato.data.examples.splits import PARTS, check_fractions, labelled_parts
 from ostinato.data.sources.tables import JOINED, Table
 from ostinato.data.store.encoded_texts import encode_text, encoded_texts
@@ -109,6 +116,7 @@ def prepare_examples(
     label_separator: str | None = None,
     several: bool = False,
     take_unseen: bool = False,
+    questions_numbers: bool = False,
     normalize: Normalize = "none",
     min_count: int = 1,
     vocabulary_size: int | None = None,
@@ -132,6 +140,7 @@ def prepare_examples(
             the table has several labels apart.
         several: whether a text may have several labels, or none, though neither of these says so.
         take_unseen: keep rows with labels that are none of the classes; else they are refused.
+        questions_numbers: refuse labels that look like quantities; see `question_numbers`.
         normalize, min_count: see `fit_encoder`.
         vocabulary_size: see `fitted_to_part`.
         on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
@@ -161,6 +170,8 @@ def prepare_examples(
         parts["validation"] = np.arange(len(rows[0]), len(rows[0]) + len(rows[1]), dtype=np.int64)
     if labels is None:
         labels = classes_of(table, rows[0], sets[0], parts["train"], several=several)
+        if questions_numbers:
+            question_numbers(table, labels)
     classes = tuple(labels)
     if not take_unseen:
         for one, stored, own in zip(tables, rows, sets, strict=True):

@@ -8,7 +8,10 @@ import numpy as np
 from ostinato.data.sources.tables import Table
 from ostinato.data.store.rows import StoredRows
 from ostinato.errors import SourceError
+from ostinato.wording import option
 
+MOST_NUMBERS = 20
+"""Labels up to which numbers are taken for classes, such as ratings."""
 UNSEEN = -1
 """The class of a row whose label is none of the classes."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
@@ -44,6 +47,26 @@ def classes_of(
     if all(map(_NUMBER.fullmatch, found)):
         return tuple(sorted(found, key=lambda label: (float(label), label)))
     return tuple(sorted(found))
+
+
+def question_numbers(table: Table, classes: tuple[str, ...]) -> None:
+    """Raises SourceError for labels that look like quantities: many numbers, but not 0, 1, 2 … or 1, 2, 3 …"""
+    numbers = [float(label) for label in classes if _NUMBER.fullmatch(label)]
+    if len(classes) <= MOST_NUMBERS or 2 * len(numbers) <= len(classes):
+        return
+    if len(numbers) == len(classes) and sorted(numbers) in [
+        [*map(float, range(first, first + len(numbers)))] for first in (0, 1)
+    ]:
+        return
+    if table.columns is None:
+        what, anyway = f"the labels of {table.name} are", "give a DataFrame and name the column of the labels"
+    else:
+        what = f"column {table.columns[1]!r} of {table.name}, taken as the labels, has"
+        anyway = f"name the column with {option('label', table.columns[1])}"
+    raise SourceError(
+        f"{what} {len(numbers):,} different numbers, like a quantity, which a classifier does not predict "
+        f"(regression): choose another column, write ranges, or {anyway} to make each number a class"
+    )
 
 
 def refuse_unseen(

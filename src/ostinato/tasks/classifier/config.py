@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ostinato.errors import ConfigError
 from ostinato.tasks import config
 from ostinato.tasks.config import COMMON_DATA, COMMON_TRAINING, DATA, NETWORK, TRAINING, Flag, Fraction
 
@@ -72,13 +70,6 @@ class ClassifierConfig(config.RecurrentConfig):
     batch: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
     """Number of texts in a batch."""
     seed: config.Seed = 0
-
-    def check_given(self, names: Collection[str]) -> None:
-        super().check_given(names)
-        if {"validation", "validation_fraction"} <= {*names}:
-            raise ConfigError(
-                "--validation and --validation-fraction both set the validation part; choose one"
-            )
 
     @field_validator("max_tokens", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -36,10 +36,12 @@ class Tables:
     Attributes:
         table: the texts and labels.
         validation: the table of the validation part; None takes that part from `table`.
+        label_named: whether the column of the labels was named, not guessed.
     """
 
     table: Table
     validation: Table | None = None
+    label_named: bool = False
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ class Tables:
     def taking_unlabelled(self) -> Tables:
         """The same tables, in which a row without a label is a text with none of several labels."""
         validation = None if self.validation is None else self.validation.taking_unlabelled()
-        return Tables(self.table.taking_unlabelled(), validation)
+        return replace(self, table=self.table.taking_unlabelled(), validation=validation)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -105,10 +107,11 @@ def open_source(
         skip = skip_bad_rows or vocabulary.get("skip_bad_rows", False) is True
         return Tables(open_table_like(source, columns_of(vocabulary), skip_bad_rows=skip))
     table = open_table(source, text=text, label=label, skip_bad_rows=skip_bad_rows)
+    tables, names = Tables(table, label_named=label is not None), table.columns or (text, label)
     if validation is None:
-        return Tables(table)
-    names = table.columns or (text, label)
-    return Tables(table, open_table(validation, text=names[0], label=names[1], skip_bad_rows=skip_bad_rows))
+        return tables
+    other = open_table(validation, text=names[0], label=names[1], skip_bad_rows=skip_bad_rows)
+    return replace(tables, validation=other)
 
 
 def _described(description: Json) -> Tables:
@@ -246,6 +249,7 @@ def read(
         label_separator=None if source.table.several and whole else config.label_separator,
         several=several,
         take_unseen=whole,
+        questions_numbers=not source.label_named,
         normalize=config.normalize,
         min_count=config.min_count,
         vocabulary_size=config.vocabulary_size,

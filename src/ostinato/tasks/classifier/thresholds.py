@@ -1,7 +1,7 @@
 """The threshold of each label of a text that may have several: the one with the best F1 on a validation part.
 
-Source: Yang 2001, "A study of thresholding strategies for text categorization" (SCut). The best F1 of a network
-that knows nothing of a label is that of predicting it always (Lipton et al. 2014, arXiv:1402.1892), so a
+Source: Yang 2001, "A study of thresholding strategies for text categorization" (SCut). A network that knows
+nothing of a label has the best F1 when it predicts it always (Lipton et al. 2014, arXiv:1402.1892), so a
 threshold must also do better than chance.
 """
 
@@ -12,14 +12,14 @@ import numpy as np
 USUAL = 0.5
 """The threshold of a label of which too little is known."""
 CHANCE = 0.01
-"""A threshold is chosen where as many hits have a smaller probability than this if texts are drawn at random."""
+"""A threshold is chosen if texts drawn at random have as many hits with a smaller probability than this."""
 
 
 def best_thresholds(truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, ...]:
     """The probability from which on each label is predicted.
 
-    A label has `USUAL` if no text has it, or if no threshold does better than chance. Of thresholds with equal
-    F1 it is the one nearest to `USUAL`.
+    A label has `USUAL` if no text has it, or if no threshold does better than chance. Of thresholds with
+    equal F1 it is the one nearest to `USUAL`.
 
     Args:
         truth: bool, shape (n, labels).

@@ -86,7 +86,7 @@ class Answers:
                 on_batch(number + 1, chosen.steps)
         pairs = [(*examples.texts(n), found[n].text) for n in chosen.numbers.tolist()]
         figures = as_figures(task.metrics(Loss(nats, tokens, {"nats": nats})))
-        return compared(part, pairs, figures)
+        return compared(part, pairs, figures, self._words.target)
 
     def evaluate_quickly(
         self, data: TranslatorData, part: str, on_batch: OnBatch | None = None
