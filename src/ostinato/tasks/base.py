@@ -254,20 +254,13 @@ class Evaluates(Protocol):
 
 
 @runtime_checkable
-class Detailed(Protocol):
-    """An evaluation with more than plain numbers, for the JSON of the command line."""
-
-    @property
-    def details(self) -> Json: ...
-
-
-@runtime_checkable
 class Chooses(Protocol):
-    """Chooses how it decides, such as thresholds, on the validation part at the end of a training."""
+    """Chooses how it decides, such as thresholds, on the validation part at the end of a training.
 
-    def with_choices(self, data: Data, part: str) -> Json | None:
-        """The vocabulary with what was chosen on a part of the data; None if there is nothing to choose."""
-        ...
+    The vocabulary with what was chosen on a part is returned; None if there is nothing to choose.
+    """
+
+    def with_choices(self, data: Data, part: str) -> Json | None: ...
 
 
 @runtime_checkable

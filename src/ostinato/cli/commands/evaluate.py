@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
@@ -17,8 +17,16 @@ from ostinato.cli.usage import Command, click_command
 from ostinato.errors import ConfigError
 from ostinato.runs.opened import OpenedRun, open_to_use, source_of
 from ostinato.tasks import registry
-from ostinato.tasks.base import PARTS, Detailed, Evaluation, Given, Opened, TaskSpec
+from ostinato.tasks.base import PARTS, Evaluation, Given, Opened, TaskSpec
 from ostinato.wording import hint_after
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """An evaluation with more than plain numbers, which --json adds to the figures."""
+
+    @property
+    def details(self) -> dict[str, object]: ...
 
 
 def command() -> Command:

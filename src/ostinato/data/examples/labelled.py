@@ -9,9 +9,8 @@
 What is in the cache is found without reading the table again, and made again when it is missing or damaged.
 """
 
-import hashlib
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from ostinato.data.examples.splits import PARTS, check_fractions, labelled_parts
 from ostinato.data.sources.tables import JOINED, Table
 from ostinato.data.store.encoded_texts import encode_text, encoded_texts
 from ostinato.data.store.rows import StoredRows, stored_rows
+from ostinato.data.store.texts import content_of_all
 from ostinato.data.store.vocabularies import fitted_to_part
 from ostinato.errors import ConfigError, SourceError
 from ostinato.files.atomic import JsonObject
@@ -155,8 +155,6 @@ def prepare_examples(
     """
     tables = (table,) if validation is None else (table, validation)
     check_fractions(validation_fraction, test_fraction, None if validation is None else validation.name)
-    if label_separator is not None and not label_separator.strip():
-        raise ConfigError("the separator of labels must not be blank; use a mark such as , ; or |")
     several = several or label_separator is not None or (table.several and labels is None)
     separators = [_separator(one, label_separator, several) for one in tables]
     rows = tuple(stored_rows(one, on_progress) for one in tables)
@@ -176,8 +174,7 @@ def prepare_examples(
     if not take_unseen:
         for one, stored, own in zip(tables, rows, sets, strict=True):
             refuse_unseen(one, stored, own, classes)
-    contents = [stored.content for stored in rows]
-    content = contents[0] if len(contents) == 1 else hashlib.sha256("".join(contents).encode()).hexdigest()
+    content = content_of_all([stored.content for stored in rows])
     if vocabulary is not None:
         encoder = encoder_from_json(vocabulary)
     if isinstance(encoder, str):
@@ -196,23 +193,36 @@ def prepare_examples(
     source: JsonObject = {"description": table.description, "sha256": content}
     if validation is not None:
         source["validation"] = validation.description
+    numbers = rows[0].numbers if len(rows) == 1 else np.concatenate([stored.numbers for stored in rows])
+    answers = _answers(rows, sets, classes, several=several)
+    return Examples(
+        encoder, classes, content, source, *encoded, answers[0], numbers, *answers[1:], parts, rows
+    )
+
+
+def _answers(
+    rows: tuple[StoredRows, ...],
+    sets: list[list[tuple[str, ...]]],
+    classes: tuple[str, ...],
+    *,
+    several: bool,
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """`targets`, `unseen` and `strange` of `Examples`."""
     each = list(zip(rows, sets, strict=True))
     targets = np.concatenate([targets_of(stored, own, classes, several=several) for stored, own in each])
-    numbers = rows[0].numbers if len(rows) == 1 else np.concatenate([stored.numbers for stored in rows])
     unseen = unseen_labels([labels for own in sets for labels in own], classes)
-    strange = np.concatenate([_any_of(stored, own, unseen) for stored, own in each])
-    return Examples(
-        encoder, classes, content, source, *encoded, targets, numbers, unseen, strange, parts, rows
-    )
+    return targets, unseen, np.concatenate([_any_of(stored, own, unseen) for stored, own in each])
 
 
 def _separator(table: Table, label_separator: str | None, several: bool) -> str | None:
     """The separator of the labels in `Row.label`; None when every row has one label.
 
     Raises:
-        ConfigError: a separator is given for a table that has its labels apart.
+        ConfigError: the separator is blank, or given for a table that has its labels apart.
         SourceError: the table has several labels in a row, and training had one.
     """
+    if label_separator is not None and not label_separator.strip():
+        raise ConfigError("the separator of labels must not be blank; use a mark such as , ; or |")
     if not table.several:
         return label_separator or (JOINED if several else None)
     if label_separator is not None:

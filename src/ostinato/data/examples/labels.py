@@ -50,7 +50,7 @@ def classes_of(
 
 
 def question_numbers(table: Table, classes: tuple[str, ...]) -> None:
-    """Raises SourceError for labels that look like quantities: many numbers, but not 0, 1, 2 … or 1, 2, 3 …"""
+    """Raises SourceError for labels that look like quantities: many numbers, not 0, 1, 2 … or 1, 2, 3 …"""
     numbers = [float(label) for label in classes if _NUMBER.fullmatch(label)]
     if len(classes) <= MOST_NUMBERS or 2 * len(numbers) <= len(classes):
         return

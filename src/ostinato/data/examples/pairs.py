@@ -29,7 +29,7 @@ from ostinato.data.examples.splits import PARTS, check_fractions
 from ostinato.data.sources.pairs import Pairs
 from ostinato.data.store.encoded_texts import EncodedTexts, encoded_texts
 from ostinato.data.store.pairs import FORMAT, SIDES, StoredPairs, stored_pairs
-from ostinato.data.store.texts import StoredTexts
+from ostinato.data.store.texts import StoredTexts, content_of_all
 from ostinato.errors import ConfigError, SourceError
 from ostinato.files.cache import Progress
 
@@ -147,14 +147,7 @@ def prepare_pairs(
         raise ConfigError("lowercase must be none or both with a joint vocabulary, got source")
     every = tuple(stored_pairs(one, on_progress) for one in (pairs, own) if one is not None)
     stored = every[0]
-    parts = _parts(stored.draws, validation_fraction, test_fraction)
-    if not len(parts["train"]):
-        raise SourceError(
-            f"none of the {len(stored.draws):,} pairs of {pairs.name} is left for training; give more pairs, "
-            "or keep less for validation and testing"
-        )
-    if own is not None:
-        parts["validation"] = len(stored.draws) + np.arange(len(every[1].draws))
+    parts = _parts(pairs.name, every, validation_fraction, test_fraction)
     chosen, single = _chosen(stored, parts["train"], (source_encoder, target_encoder), joint=joint_vocabulary)
     notes = [] if sentences else _choices((source_encoder, target_encoder), chosen)
     if sentences is None:
@@ -176,27 +169,22 @@ def prepare_pairs(
                 fitted((0,), chosen[0], source_vocabulary, lowercase != "none"),
                 fitted((1,), chosen[1], target_vocabulary, lowercase == "both"),
             )
-    content = _content(every)
+    content = content_of_all([one.content for one in every])
     sides = (
         _encoded(every, content, 0, sentences[0], on_progress),
         _encoded(every, content, 1, sentences[1], on_progress),
     )
     lengths = np.stack([side.lengths for side in sides], axis=1)
     parts["train"], left_out = _usable(pairs, parts["train"], lengths, max_tokens)
-    for one in (pairs, own):
-        if one is not None:
-            notes += one.notes
-            notes += (_left_out(count, "row", problem) for problem, count in one.skipped.items())
-    numbers = np.concatenate([one.numbers for one in every])
-    return PairExamples(
-        *sentences, content, single, lengths, numbers, (*notes, *left_out), parts, sides, every
-    )
+    notes = (*notes, *_of_reading(pairs), *left_out)
+    numbers = stored.numbers if own is None else np.concatenate([one.numbers for one in every])
+    return PairExamples(*sentences, content, single, lengths, numbers, notes, parts, sides, every)
 
 
-def _content(every: tuple[StoredPairs, ...]) -> str:
-    """SHA-256 (hex) of all pairs."""
-    contents = [stored.content for stored in every]
-    return contents[0] if len(contents) == 1 else hashlib.sha256("".join(contents).encode()).hexdigest()
+def _of_reading(pairs: Pairs) -> list[str]:
+    """Notes about what was guessed and left out when the pairs, and those for validation, were read."""
+    notes = [*pairs.notes, *(_left_out(count, "row", problem) for problem, count in pairs.skipped.items())]
+    return notes if pairs.validation is None else notes + _of_reading(pairs.validation)
 
 
 # Which encoders.
@@ -264,15 +252,26 @@ def _fitted(
 # Parts.
 
 
-def _parts(draws: np.ndarray, validation_fraction: float, test_fraction: float) -> dict[str, np.ndarray]:
-    """The numbers of the pairs in each part, int64, rising."""
+def _parts(
+    name: str, every: tuple[StoredPairs, ...], validation_fraction: float, test_fraction: float
+) -> dict[str, np.ndarray]:
+    """The numbers of the pairs in each part, int64, rising. Raises SourceError if none is for training."""
+    draws = every[0].draws
     uniform = draws / 2.0**64
     ends = test_fraction, test_fraction + validation_fraction
-    return {
+    parts = {
         "train": np.flatnonzero(uniform >= ends[1]),
         "validation": np.flatnonzero((uniform >= ends[0]) & (uniform < ends[1])),
         "test": np.flatnonzero(uniform < ends[0]),
     }
+    if not len(parts["train"]):
+        raise SourceError(
+            f"none of the {len(draws):,} pairs of {name} is left for training; give more pairs, or keep less "
+            "for validation and testing"
+        )
+    if len(every) > 1:
+        parts["validation"] = len(draws) + np.arange(len(every[1].draws))
+    return parts
 
 
 def _usable(
