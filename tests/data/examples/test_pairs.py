@@ -311,9 +311,9 @@ def test_texts_and_ids_are_used_from_files(path):
 @pytest.mark.parametrize(
     ("target", "encoder", "said"),
     [
-        ("HH AH0 L OW{}", "word", "symbols with spaces between as the target, read by word"),
-        ("mot{}", "char", "single words as the target, read by char"),
-        ("several words of number {}", "bpe", "single words as the source, read by char"),
+        ("HH AH0 L OW{}", "word", "the targets are symbols with spaces between, read by word"),
+        ("mot{}", "char", "the targets are single words, read by char"),
+        ("several words of number {}", "bpe", "the sources are single words, read by char"),
     ],
 )
 def test_auto_reads_single_words_by_characters_and_their_symbols_by_words(target, encoder, said):

@@ -174,7 +174,7 @@ def test_numbers_as_labels_are_questioned(tmp_path):
     prices = [100_000 + 250 * (n % 50) for n in range(200)]
     path.write_text("text,label\n" + "".join(f"house {n},{price}\n" for n, price in enumerate(prices)))
     with pytest.raises(
-        SourceError, match="column 'label' of .*houses.csv, taken as the labels, has 50 different"
+        SourceError, match=r"column 'label' of .*houses.csv, taken as the labels, has 50 different"
     ):
         prepared(str(path))
     named = open_source(str(path), label="label")

@@ -31,8 +31,8 @@ def test_an_evaluation_names_the_surest_mistakes_and_is_drawn(kind, tmp_path):
     truth = dict(source)
     for mistake in evaluation.mistakes:
         assert mistake.label == truth[mistake.text] != mistake.chosen
-    assert list(evaluation.details["labels"]) == list(evaluation.labels)
         assert mistake.place.startswith("<pairs>, row ")
+    assert list(evaluation.details["labels"]) == list(evaluation.labels)
     if evaluation.confusion is not None:
         assert evaluation.confusion.sum() == evaluation.figures["examples"]
         right = np.trace(evaluation.confusion) / evaluation.confusion.sum()

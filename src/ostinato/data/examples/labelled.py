@@ -140,7 +140,7 @@ def prepare_examples(
             the table has several labels apart.
         several: whether a text may have several labels, or none, though neither of these says so.
         take_unseen: keep rows with labels that are none of the classes; else they are refused.
-        questions_numbers: refuse labels that look like quantities; see `question_numbers`.
+        questions_numbers: see `question_numbers`.
         normalize, min_count: see `fit_encoder`.
         vocabulary_size: see `fitted_to_part`.
         on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
@@ -158,10 +158,7 @@ def prepare_examples(
     several = several or label_separator is not None or (table.several and labels is None)
     separators = [_separator(one, label_separator, several) for one in tables]
     rows = tuple(stored_rows(one, on_progress) for one in tables)
-    sets = [
-        [split_labels(raw, separator) for raw in stored.labels]
-        for stored, separator in zip(rows, separators, strict=True)
-    ]
+    sets = [_sets(*each) for each in zip(rows, separators, strict=True)]
     fractions = validation_fraction, test_fraction
     parts = labelled_parts(rows[0].places, sets[0], *fractions, seed, several=several)
     if validation is not None:
@@ -198,6 +195,11 @@ def prepare_examples(
     return Examples(
         encoder, classes, content, source, *encoded, answers[0], numbers, *answers[1:], parts, rows
     )
+
+
+def _sets(stored: StoredRows, separator: str | None) -> list[tuple[str, ...]]:
+    """For each of `stored.labels` its labels."""
+    return [split_labels(raw, separator) for raw in stored.labels]
 
 
 def _answers(

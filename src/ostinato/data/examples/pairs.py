@@ -212,11 +212,11 @@ def _choices(given: tuple[str, str], chosen: tuple[str, str]) -> list[str]:
     """A note about what "auto" has chosen for single words."""
     whys = {"char": "single words", "word": "symbols with spaces between"}
     said = [
-        f"{whys[found]} as the {side}, read by {found}"
+        f"the {side} are {whys[found]}, read by {found}"
         for side, asked, found in zip(SIDES, given, chosen, strict=True)
         if asked != found
     ]
-    return [" and ".join(said)] if said else []
+    return [", and ".join(said)] if said else []
 
 
 def _fitted(
