@@ -136,8 +136,7 @@ def prepare_examples(
         vocabulary: an encoder's `to_json`, instead of fitting one.
         labels: the classes of a classifier trained before, in their order; None to take them from training,
             in alphabetical or, if all are numbers, numerical order.
-        label_separator: the separator of several labels in one field; None when every text has one label, or
-            the table has several labels apart.
+        label_separator: the separator of several labels in one field; None for one label, or labels apart.
         several: whether a text may have several labels, or none, though neither of these says so.
         take_unseen: keep rows with labels that are none of the classes; else they are refused.
         questions_numbers: see `question_numbers`.
