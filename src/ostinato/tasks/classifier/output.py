@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from ostinato.data.encoders.registry import encoder_from_json
 from ostinato.errors import ConfigWarning, warn
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ostinato.tasks.classifier.answers import Answers
     from ostinato.tasks.classifier.attribution import Attribution
+    from ostinato.tasks.classifier.config import ClassifierConfig
     from ostinato.tasks.classifier.evaluation import Evaluation
     from ostinato.tasks.classifier.predictions import Prediction
 
@@ -165,9 +166,12 @@ def neighbors(
 
 def info(facts: RunFacts) -> dict[str, object]:
     """The labels of a run and, if a text may have several, the threshold of each. Raises RunError."""
-    labels = ClassifierVocabulary.from_json(facts.config, facts.vocabulary).labels
-    thresholds = dict(zip(labels.names, labels.thresholds, strict=True)) if labels.thresholds else {}
-    return {"labels": list(labels.names)} | ({"thresholds": thresholds} if thresholds else {})
+    config = cast("ClassifierConfig", facts.config)
+    labels = ClassifierVocabulary.from_json(config, facts.vocabulary).labels
+    found: dict[str, object] = {"labels": list(labels.names)}
+    if labels.thresholds:
+        found["thresholds"] = dict(zip(labels.names, labels.thresholds, strict=True))
+    return found
 
 
 def evaluate(facts: RunFacts) -> tuple[dict[str, object], Callable[[Evaluation], None]]:

@@ -32,13 +32,13 @@ def _best_threshold(has: np.ndarray, probability: np.ndarray) -> float:
     if not has.any():
         return USUAL
     order = np.argsort(-probability, kind="stable")
-    values, hits = probability[order], np.cumsum(has[order])
+    values, hits = np.append(probability[order], 0.0), np.cumsum(has[order])
     # The k most probable texts can be told from the others only where the next one is less probable.
-    ends = np.flatnonzero(np.diff(values, append=-np.inf))
+    ends = np.flatnonzero(np.diff(values[:-1], append=-np.inf))
     f1 = 2 * hits[ends] / (ends + 1 + has.sum())
     best = ends[f1 == f1.max()]
     found = [
-        _between(values[end], values[end + 1] if end + 1 < len(values) else 0.0)
+        _between(float(values[end]), float(values[end + 1]))
         for end in best
         if _by_chance(len(has), int(has.sum()), end + 1, int(hits[end])) < CHANCE
     ]
@@ -49,8 +49,8 @@ def _between(above: float, below: float) -> float:
     """A threshold that probabilities from `above` on reach, and those up to `below` do not."""
     if below < USUAL <= above:
         return USUAL
-    middle = float(above + below) / 2
-    return middle if middle > below else float(above)
+    middle = (above + below) / 2
+    return middle if middle > below else above
 
 
 def _by_chance(texts: int, with_label: int, drawn: int, hits: int) -> float:

@@ -103,8 +103,9 @@ def _yes_or_no(vocabulary: Json, name: str) -> bool:
 
 def _probabilities(values: object, labels: int) -> bool:
     """Whether this is a list of one probability a label."""
-    numbers = isinstance(values, list) and all(type(p) in (int, float) and 0 <= p <= 1 for p in values)
-    return numbers and len(values) == labels
+    if not isinstance(values, list) or len(values) != labels:
+        return False
+    return all(type(p) in (int, float) and 0 <= p <= 1 for p in values)
 
 
 def columns_of(vocabulary: Json) -> tuple[str, str] | None:
