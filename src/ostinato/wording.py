@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,38 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_front_end: list[str] = ["python"]
+
+
+@contextmanager
+def naming_flags() -> Iterator[None]:
+    """A context in which messages name settings by their flags, for the command line."""
+    _front_end.append("flags")
+    try:
+        yield
+    finally:
+        _front_end.pop()
+
+
+def either(python: str, command: str) -> str:
+    """What to do, as code where Python shows the message, or as a command where the command line does."""
+    return python if _front_end[-1] == "python" else command
+
+
+def option(name: str, value: object = None) -> str:
+    """A setting or argument as the user of a message gives it: `skip_bad_rows=True`, or `--skip-bad-rows`.
+
+    Args:
+        name: its name in Python.
+        value: a value to give; None names it alone, as in `label=` and `--label`.
+    """
+    flag = f"--{name.replace('_', '-')}"
+    return either(
+        f"{name}={'' if value is None else repr(value)}",
+        flag if value is None or value is True else f"{flag} {value}",
+    )
 
 
 _WRAPPED_WIDTH = 30

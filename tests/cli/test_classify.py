@@ -24,9 +24,9 @@ TABLE = "text,label\n" + "".join(f"{text},{label}\n" for text, label in ROWS)
 TINY = ("--units", "6", "--embedding", "4", "--batch", "8", "--lr", "0.03", "--epochs", "8")
 
 
-def trained(place: Path, *arguments) -> Path:
+def trained(place: Path, *arguments, table: str = TABLE) -> Path:
     """Trains `place/run` on a table and returns its path."""
-    (place / "reviews.csv").write_text(TABLE)
+    (place / "reviews.csv").write_text(table)
     command = ["train", "classify", place / "reviews.csv", "--out", place / "run", *TINY, *arguments]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OSTINATO_CACHE", str(place / "cache"))
@@ -278,3 +278,84 @@ def test_uses_that_do_not_work_are_refused_in_one_line(ostinato, folder, run, cl
     assert answer.err.startswith("Error: ")
     assert answer.err.count("\n") == 1
     assert says in answer.err
+
+
+# Several labels.
+
+WORDS = {"rude": "fool", "spam": "offer"}
+TAGGED = "text,tags\n" + "".join(
+    f"{text} {' '.join(WORDS[tag] for tag in tags)} {n},{'|'.join(tags)}\n"
+    for n in range(12)
+    for text, tags in (
+        ("day", ()),
+        ("walk", ()),
+        ("you", ("rude",)),
+        ("buy", ("spam",)),
+        ("no", ("rude", "spam")),
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def trained_tagger(tmp_path_factory) -> Path:
+    """The path of a run whose texts have several labels, or none."""
+    several = ("--label-separator", "|", "--validation-fraction", "0.4", "--pooling", "max", "--units", "8")
+    return made_once(tmp_path_factory, "tagger", lambda place: trained(place, *several, table=TAGGED)) / "run"
+
+
+@pytest.fixture
+def tagger(trained_tagger, folder) -> Path:
+    shutil.copytree(trained_tagger, folder / "tagger")
+    return Path("tagger")
+
+
+def test_thresholds_are_chosen_at_the_end_and_shown(ostinato, tagger):
+    facts = ostinato("info", tagger, "--json").json
+    assert facts["labels"] == ["rude", "spam"]
+    assert list(facts["thresholds"]) == facts["labels"]
+    assert facts["thresholds"] == dict(
+        zip(facts["labels"], json.loads((tagger / "vocabulary.json").read_text())["thresholds"], strict=True)
+    )
+    assert [line.split()[0] for line in ostinato("info", tagger).out.splitlines()][-2:] == [
+        "labels",
+        "thresholds",
+    ]
+
+
+def test_each_label_has_its_figures_and_every_text_its_labels(ostinato, tagger):
+    figures = ostinato("evaluate", tagger, "--json").json
+    assert figures["exact_match"] == figures["accuracy"]
+    assert {"micro_f1", "macro_f1"} <= figures.keys()
+    assert figures["labels"].keys() == {"rude", "spam"}
+    assert figures["labels"]["rude"].keys() == {"precision", "recall", "f1", "support", "threshold"}
+    table = ostinato("evaluate", tagger).out
+    assert "label  precision" in table
+    assert "threshold" in table
+    change_thresholds(tagger, [0.0, 1.0])
+    answer = ostinato("predict", tagger, "you fool", "day", "--json")
+    for line in map(json.loads, answer.out.splitlines()):
+        assert (line["label"], line["labels"]) == ("rude", ["rude"])
+        assert line["probabilities"].keys() == {"rude", "spam"}
+    change_thresholds(tagger, [1.0, 1.0])
+    assert ostinato("predict", tagger, "day").out.startswith("(none)\t")
+
+
+def change_thresholds(run: Path, thresholds: list[float]) -> None:
+    vocabulary = json.loads((run / "vocabulary.json").read_text())
+    (run / "vocabulary.json").write_text(json.dumps(vocabulary | {"thresholds": thresholds}))
+
+
+def test_labels_that_are_new_are_counted_as_wrong_and_said(ostinato, tagger):
+    Path("new.csv").write_text("text,tags\nyou fool,rude\nhello,odd\nday,\n")
+    answer = ostinato("evaluate", tagger, "new.csv", "--json")
+    assert answer.code == 0
+    assert answer.err == "new.csv: 1 row with labels that training did not have ('odd') counts as wrong\n"
+    assert answer.json["examples"] == 3
+
+
+def test_a_loaded_run_is_evaluated_and_resumed_like_its_path(tagger):
+    run = package.load(tagger)
+    assert package.evaluate(run) == package.evaluate(tagger)
+    assert package.evaluate(run, split="train")["examples"] == 36
+    resumed = package.resume(run)
+    assert (resumed.directory, resumed.step) == (run.directory, run.step)

@@ -63,8 +63,8 @@ def test_what_lies_in_the_way_is_left_alone(run, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "photo").write_text("mine")
     for name, message in {
-        "run": r"already holds a run; resume it \(ostinato train --resume .*\), replace it \(--overwrite\)",
-        "file": "exists and is not a folder; choose another --out",
+        "run": r"already holds a run; resume it \(ostinato.resume\(.*\)\), replace it \(overwrite=True\)",
+        "file": "exists and is not a folder; choose another out=",
         "folder": "exists, is not empty, and is not a run directory",
         "..": "cannot be the name of a run directory",
     }.items():

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 import ostinato
 from ostinato.cli import usage
 from ostinato.errors import ConfigWarning, EngineWarning, OstinatoError, RunWarning
-from ostinato.wording import nearest
+from ostinato.wording import naming_flags, nearest
 
 COMMANDS = {
     "train": "Train a model; by default a language model.",
@@ -96,7 +96,7 @@ def main() -> None:
     """Runs the command line and exits with 0 on success, 2 on an error, and 130 on Ctrl-C."""
     debug = "--debug" in sys.argv[1:2]
     try:
-        with _warnings_in_one_line():
+        with naming_flags(), _warnings_in_one_line():
             code = app(prog_name="ostinato", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except OstinatoError as error:

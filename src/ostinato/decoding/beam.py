@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.decoding.choices import Beam
+from ostinato.layers.tracing import traced
 
 State = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State, tf.Tensor | None]]
@@ -176,8 +177,8 @@ class Searcher:
     ):
         self._step, self._beam = step, beam.checked(size)
         self._allowed = np.isin(np.arange(size), banned, invert=True)
-        self._loop = tf.function(self._search)
-        self._read = tf.function(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
+        self._loop = traced(self._search)
+        self._read = traced(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
 
     def find(self, prompt: np.ndarray, state: State, *, length: int) -> Found:
         """Continues prompts.

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.decoding.choices import Sampling
+from ostinato.layers.tracing import traced
 
 State = tuple[tf.Tensor, ...]
 Step = Callable[[tf.Tensor, State], tuple[tf.Tensor, State]]
@@ -78,8 +79,8 @@ class Writer:
         self._penalises = sampling.repetition_penalty != 1.0
         self._allowed = np.zeros((1, size), np.float32)
         self._allowed[:, list(banned)] = -np.inf
-        self._loop = tf.function(self._write)
-        self._read = tf.function(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
+        self._loop = traced(self._write)
+        self._read = traced(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
 
     def write(
         self, prompt: np.ndarray, state: State, *, length: int, seed: int, piece: int = 64

@@ -17,7 +17,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -27,7 +27,7 @@ from ostinato.files import atomic as files
 from ostinato.files.plain import open_plain
 from ostinato.runs import checkpoints, reading
 from ostinato.runs.checkpoints import GROUPS, Checkpoint, SavedJson
-from ostinato.wording import shown
+from ostinato.wording import either, option, shown
 
 _FORMAT, _VERSION = "ostinato run", 1
 _MASKS = 2
@@ -115,6 +115,11 @@ class RunDirectory:
             except (OSError, RunError):
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
+
+    def with_vocabulary(self, vocabulary: SavedJson) -> RunDirectory:
+        """The run with another vocabulary, written whole or not at all."""
+        files.replace(self.path / "vocabulary.json", files.to_json(vocabulary))
+        return replace(self, vocabulary=vocabulary)
 
     def append_metrics(self, row: Mapping[str, object]) -> None:
         """Adds a row to metrics.jsonl."""
@@ -219,19 +224,22 @@ class RunDirectory:
 def check_free(path: Path, *, overwrite: bool = False) -> None:
     """Refuses a path that is taken. Raises RunError, which says what to do."""
     if path.name in ("", ".."):
-        raise RunError(f"{path} cannot be the name of a run directory; choose another --out")
+        raise RunError(f"{path} cannot be the name of a run directory; choose another {option('out')}")
     if _is_folder(path):
         if not any(path.iterdir()):
             return
         if not (path / "config.json").exists():
-            raise RunError(f"{path} exists, is not empty, and is not a run directory; choose another --out")
-        if not overwrite:
             raise RunError(
-                f"{path} already holds a run; resume it (ostinato train --resume {path}), "
-                "replace it (--overwrite), or choose another --out"
+                f"{path} exists, is not empty, and is not a run directory; choose another {option('out')}"
+            )
+        if not overwrite:
+            again = either(f"ostinato.resume({str(path)!r})", f"ostinato train --resume {path}")
+            raise RunError(
+                f"{path} already holds a run; resume it ({again}), "
+                f"replace it ({option('overwrite', True)}), or choose another {option('out')}"
             )
     elif path.exists():
-        raise RunError(f"{path} exists and is not a folder; choose another --out")
+        raise RunError(f"{path} exists and is not a folder; choose another {option('out')}")
 
 
 def _is_folder(path: Path) -> bool:

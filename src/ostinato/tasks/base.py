@@ -4,7 +4,7 @@
     Task       made from a config: reads data, builds a network, computes its loss and metrics
     Data       the data of a task, in parts (training, validation, test)
     Part       the batches of a part
-    Evaluates, Generates, Predicts, Attributes, Aligns, ComparesWords
+    Evaluates, Chooses, Generates, Predicts, Attributes, Aligns, ComparesWords
                the abilities of a trained network: protocols of the object that `Task.use` returns
 
 Losses are sums, never means, so workers with unequal numbers of tokens add up exactly.
@@ -254,6 +254,16 @@ class Evaluates(Protocol):
 
 
 @runtime_checkable
+class Chooses(Protocol):
+    """Chooses how it decides, such as thresholds, on the validation part at the end of a training.
+
+    The vocabulary with what was chosen on a part is returned; None if there is nothing to choose.
+    """
+
+    def with_choices(self, data: Data, part: str) -> Json | None: ...
+
+
+@runtime_checkable
 class Generates(Protocol):
     """Writes sequences."""
 
@@ -354,6 +364,7 @@ class TaskSpec:
                 predict(facts, *, texts, as_json, …)     → function of the use → `Printer`
                 generate(facts, *, as_json, …)           → function of the use → None, which prints
                 neighbors(facts, word, *, as_json, …)    → function of the use → None, which prints
+                info(facts)                              → facts of the run, by name
                 evaluate(facts, *, …)                    → (options for `Evaluates.evaluate`, function of the
                                                             `Evaluation`, which prints what is not a figure)
 

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from ostinato import engines, layers
 from ostinato.errors import ConfigError, ConfigWarning, warn
-from ostinato.wording import did_you_mean, hint_after, quoted, shown
+from ostinato.wording import did_you_mean, either, hint_after, option, quoted, shown
 
 Value = Any
 """The value of a setting."""
@@ -259,12 +259,18 @@ class RecurrentConfig(TaskConfig):
         return engine
 
     def check_given(self, names: Collection[str]) -> None:
+        if {"validation", "validation_fraction"} <= {*names}:
+            raise ConfigError(
+                f"{option('validation')} and {option('validation_fraction')} both set the validation part; "
+                "choose one"
+            )
         settings = self.model_dump()
         # pydantic checks no defaults, and OSTINATO_ENGINE may name an unknown engine.
         engines.check(settings["engine"])
         if "reset_after" in names and not layers.has_reset_gate(settings["cell"]):
             raise ConfigError(
-                f"--reset-after and --reset-before need a cell with a reset gate, got {settings['cell']!r}"
+                f"{either('reset_after=', '--reset-after and --reset-before')} need a cell with a reset "
+                f"gate, got {settings['cell']!r}"
             )
 
     def shown_settings(self) -> Settings:

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from ostinato.errors import ConfigError, TrainingError
 from ostinato.training.workers import Workers, single_worker
-from ostinato.wording import shortened
+from ostinato.wording import option, shortened
 
 _SLURM_PORT = 8888
 Resolver = Any
@@ -56,7 +56,7 @@ def join(devices: int | None, wait: Callable[[str], None]) -> Workers:
     if devices is not None:
         raise ConfigError(
             "TF_CONFIG or Slurm makes this process one of several workers, which use all their devices; "
-            "leave out --devices, or limit the devices with CUDA_VISIBLE_DEVICES"
+            f"leave out {option('devices')}, or limit the devices with CUDA_VISIBLE_DEVICES"
         )
     wait(f"worker {index} of {count}: waiting for the others")
     addresses = json.dumps(cluster.cluster_spec().as_dict(), sort_keys=True)

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from ostinato.cells.base import initial_state
 from ostinato.data.batches.shards import rows_of
 from ostinato.errors import RunError, SourceError
 from ostinato.files import atomic
+from ostinato.layers.tracing import traced
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, load
 from ostinato.tasks import registry
 from ostinato.tasks.base import (
+    Chooses,
     Data,
     Evaluates,
     Evaluation,
@@ -33,6 +34,7 @@ from ostinato.tasks.base import (
 from ostinato.training.source import read_again
 from ostinato.training.step import as_tensors, signature_of
 from ostinato.training.workers import Workers, single_worker
+from ostinato.wording import option
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +58,7 @@ class Evaluator:
         task, model = self._task, self._model
         fixed = part.signature is None
         if fixed not in self._losses:
-            self._losses[fixed] = tf.function(
+            self._losses[fixed] = traced(
                 lambda batch, state: task.loss(model, batch, state),
                 input_signature=signature_of(task, model, part.signature),
                 reduce_retracing=fixed,
@@ -206,6 +208,16 @@ def evaluate_at_end(run: TrainedRun, data: Data, on_batch: OnBatch | None = None
         _draw(run.directory, run.use, run.use.evaluate_quickly(data, "validation", on_batch))
 
 
+def choose_at_end(run: TrainedRun, data: Data) -> TrainedRun:
+    """The run with what its task chooses on the validation part, such as thresholds, kept in the run."""
+    if not isinstance(run.use, Chooses) or data.part("validation") is None:
+        return run
+    vocabulary = run.use.with_choices(data, "validation")
+    if vocabulary is None:
+        return run
+    return TrainedRun(run.directory.with_vocabulary(vocabulary), run.task, run.model, run.step)
+
+
 def _draw(run: RunDirectory, use: Evaluates, evaluation: Evaluation) -> None:
     with atomic.writing(run.report), atomic.placed_in(run.report) as report:
         use.draw(evaluation, report)
@@ -234,5 +246,6 @@ def _run_and_data(
     if source is not None:
         raise SourceError("the source is too short: there is nothing to predict in it")
     raise RunError(
-        f"{run.directory.path} kept no {name} part; evaluate another (--split train) or give a source"
+        f"{run.directory.path} kept no {name} part; evaluate another ({option('split', 'train')}) or give a "
+        "source"
     )

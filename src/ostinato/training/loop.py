@@ -33,6 +33,7 @@ from ostinato.training.signals import Signals
 from ostinato.training.snapshot import Snapshot
 from ostinato.training.step import as_tensors, make_train_step
 from ostinato.training.workers import Workers, single_worker
+from ostinato.wording import option
 
 if TYPE_CHECKING:
     import keras
@@ -79,7 +80,7 @@ class Trainer:
         if part.rows < workers.replica_count:
             raise ConfigError(
                 f"a batch has {part.rows} rows, too few for {workers.replica_count} replicas; set "
-                "a larger --batch, or fewer devices"
+                f"a larger {option('batch')}, or fewer devices"
             )
         self._signals = Signals(workers, config.checkpoint_minutes)
         self._measuring = Measuring(

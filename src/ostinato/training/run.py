@@ -32,12 +32,13 @@ from ostinato.training.broadcast import broadcast_run
 from ostinato.training.budget import Position
 from ostinato.training.cluster import join
 from ostinato.training.config import TrainingConfig
-from ostinato.training.evaluation import evaluate_at_end
+from ostinato.training.evaluation import choose_at_end, evaluate_at_end
 from ostinato.training.events import Evaluating, Event, Listener, Notice
 from ostinato.training.listeners import MetricsFile, Report, TensorBoard
 from ostinato.training.loop import Trainer
 from ostinato.training.source import read_again
 from ostinato.training.workers import Workers
+from ostinato.wording import option
 
 if TYPE_CHECKING:
     import keras
@@ -130,7 +131,7 @@ def train(
 
 
 def resume(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TrainedRun,
     *,
     devices: int | None = None,
     on_event: Listener | None = None,
@@ -142,7 +143,8 @@ def resume(
     than one, the weights are equal up to rounding.
 
     Args:
-        path: the run directory; of several workers only the chief reads it and broadcasts it to the others.
+        path: the run directory, or a loaded run; of several workers only the chief reads it and broadcasts it
+            to the others.
         devices, on_event, on_progress: as for `train`.
 
     Raises:
@@ -160,7 +162,7 @@ def resume(
         found, problems = None, []
         with workers.all_or_none():
             if workers.chief:
-                run = open_run(path)
+                run = open_run(path.directory.path if isinstance(path, TrainedRun) else path)
                 checkpoint, _ = run.newest_checkpoint(())
                 if Position.from_json(checkpoint.position).ended is not None:
                     checkpoint, _ = run.newest_checkpoint(("weights",))
@@ -258,6 +260,7 @@ def _trained(run: TrainedRun, data: Data, workers: Workers, on_event: Listener |
             # The variables of several replicas are tied to their strategy, so the network is built anew.
             model = run.model if workers.replica_count == 1 else None
             run = from_checkpoint(run.directory, run.directory.weights("best"), model)
+            run = choose_at_end(run, data)
             emit: Listener = on_event or (lambda event: None)
             evaluate_at_end(run, data, lambda done, batches: emit(Evaluating(done, batches)))
     return run
@@ -270,8 +273,8 @@ def _enough_memory() -> Iterator[None]:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise TrainingError(
-            "there is not enough memory for this network; set fewer --units or --layers, or a smaller "
-            "--batch or --seq-len"
+            f"there is not enough memory for this network; set fewer {option('units')} or "
+            f"{option('layers')}, or a smaller {option('batch')} or {option('seq_len')}"
         ) from None
 
 

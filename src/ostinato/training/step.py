@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import tensorflow as tf
 
 from ostinato.cells.base import State
+from ostinato.layers.tracing import traced
 from ostinato.tasks.base import Batch, Task
 from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
@@ -104,9 +105,6 @@ def make_train_step(
     arguments = signature_of(task, model, signature)
     scalars = (tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.float32), tf.TensorSpec((None,), tf.float32))
 
-    @tf.function(
-        input_signature=None if arguments is None else [*((each,) * local for each in arguments), *scalars]
-    )
     def train_step(batches, states, step: tf.Tensor, learning_rate: tf.Tensor, signals: tf.Tensor):
         results = strategy.run(learn, (batches, states, step, learning_rate, signals))
         here = [of_replica(results, number) for number in range(local)]
@@ -117,7 +115,8 @@ def make_train_step(
             lambda value: strategy.experimental_local_results(value)[number], results
         )
 
-    return train_step
+    signatures = None if arguments is None else [*((each,) * local for each in arguments), *scalars]
+    return traced(train_step, input_signature=signatures)
 
 
 def _added_up(values: _Structure) -> _Structure:

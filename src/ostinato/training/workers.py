@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 
 from ostinato.data.batches.shards import rows_of
 from ostinato.errors import ConfigError, OstinatoError, TrainingError
-from ostinato.wording import shortened
+from ostinato.layers.tracing import traced
+from ostinato.wording import either, shortened
 
 _LOST = (
     tf.errors.UnavailableError,
@@ -49,7 +50,6 @@ class Workers:
         local = self.replica_count // count
         self.replicas = range(index * local, (index + 1) * local)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)])
         def total(values: tf.Tensor) -> tf.Tensor:
             return strategy.experimental_local_results(strategy.run(add, (values,)))[0]
 
@@ -58,7 +58,7 @@ class Workers:
             here = context.replica_id_in_sync_group % local == 0
             return context.all_reduce("sum", tf.identity(values) if here else tf.zeros_like(values))
 
-        self._total = total
+        self._total = traced(total, input_signature=[tf.TensorSpec([None], tf.float64)])
 
     @property
     def chief(self) -> bool:
@@ -151,9 +151,10 @@ class Workers:
                 raise
             # The reason follows a traceback of the graph.
             said = " ".join(str(error.message).rpartition("aborted by: ")[2].split())
+            again = either("ostinato.resume", "ostinato train --resume")
             raise TrainingError(
                 "another worker is gone or does not answer, so this one cannot go on; the saved checkpoints "
-                "are intact: start all workers again with ostinato train --resume "
+                f"are intact: start all workers again with {again} "
                 f"(TensorFlow says: {shortened(said)})"
             ) from None
 

@@ -242,7 +242,7 @@ def test_ids_of_any_width_become_int32(tmp_path, dtype):
 @given(st.integers(0, 20), st.integers(1, 20))
 def test_a_text_shorter_than_one_window_names_its_part_and_what_to_change(count, seq_len):
     assume(count < seq_len + 1)
-    expected = rf"the validation part has {count} tokens, .*\({seq_len + 1} tokens\); .*--seq-len"
+    expected = rf"the validation part has {count} tokens, .*\({seq_len + 1} tokens\); .*seq_len="
     ids = np.arange(count)
     with pytest.raises(SourceError, match=expected):
         plan(count, batch=1, seq_len=seq_len, sampling="random", part="validation part")

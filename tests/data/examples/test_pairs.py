@@ -3,6 +3,7 @@
 import hashlib
 import mmap
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -298,9 +299,45 @@ def test_nothing_is_left_in_the_cache_of_pairs_that_cannot_be_read(write):
 def test_texts_and_ids_are_used_from_files(path):
     """Nothing as large as the pairs themselves is held in memory."""
     examples = prepare_pairs(open_pairs(path), **WORDS)
-    mapped = [examples._texts[0].data, examples._texts[1].data, examples._texts[0].ends]
+    (first, second) = examples._stored[0].sides
+    mapped = [first.data, second.data, first.ends]
     mapped += [examples._sides[0].ids, examples._sides[1].ids, examples._sides[0].starts]
     for array in mapped:
         while isinstance(array.base, np.ndarray):
             array = array.base
         assert isinstance(array.base, mmap.mmap)
+
+
+@pytest.mark.parametrize(
+    ("target", "encoder", "said"),
+    [
+        ("HH AH0 L OW{}", "word", "the targets are symbols with spaces between, read by word"),
+        ("mot{}", "char", "the targets are single words, read by char"),
+        ("several words of number {}", "bpe", "the sources are single words, read by char"),
+    ],
+)
+def test_auto_reads_single_words_by_characters_and_their_symbols_by_words(target, encoder, said):
+    pairs = [(f"word{n}", target.format(n % 3)) for n in range(30)]
+    examples = prepared(*pairs)
+    assert examples.single_words
+    assert examples.source_sentences.encoder.name == "char"
+    assert examples.target_sentences.encoder.name == encoder
+    assert said in examples.notes[0]
+    asked = prepared(*pairs, source_encoder="word", target_encoder="byte")
+    assert (asked.source_sentences.encoder.name, asked.notes) == ("word", ())
+    joint = prepared(*pairs, joint_vocabulary=True)
+    assert joint.source_sentences.encoder.name == ("char" if encoder == "char" else "bpe")
+
+
+def test_other_pairs_are_the_validation_part():
+    own = [("Good day", "Guten Tag"), ("Good night", "Gute Nacht")]
+    other = open_pairs([("Good evening", "Guten Abend")])
+    examples = prepare_pairs(replace(open_pairs(own), validation=other), **WORDS, test_fraction=0.2)
+    assert examples.part("validation").tolist() == [2]
+    assert examples.texts(2) == ("Good evening", "Guten Abend")
+    assert examples.source_sentences.pieces(examples.source(2)) == ["Good", "<unk>"]
+    assert examples.hash != prepared(*own).hash
+    with pytest.raises(IndexError):
+        examples.texts(3)
+    said = message(replace(open_pairs(own), validation=other), validation_fraction=0.1, error=ConfigError)
+    assert "the validation fraction must be 0 with a validation file" in said

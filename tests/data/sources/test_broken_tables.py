@@ -25,7 +25,7 @@ def test_bad_rows_are_counted_and_listed_by_line(message, write):
     assert "2 rows without a text (lines 3, 6)" in said
     assert "1 row without a label (line 4)" in said
     assert "2 rows with more or fewer fields than columns (lines 5, 7)" in said
-    assert "--skip-bad-rows" in said
+    assert "skip_bad_rows=True" in said
 
 
 def test_bad_rows_are_skipped_only_when_asked_and_counted(write):

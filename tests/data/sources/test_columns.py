@@ -43,7 +43,7 @@ def test_columns_that_are_not_there_name_those_that_are(message, write, frame):
 def test_columns_that_are_not_obvious_are_asked_for(message, write):
     said = message(write("a.csv", "text,class,category\nA,x,y\n"))
     assert "cannot tell which column of" in said
-    assert "is the label; name both with --text and --label; its columns are 'text', 'class'" in said
+    assert "is the label; name both with text= and label=; its columns are 'text', 'class'" in said
     assert "the text and the label" in message(write("b.csv", "a,b\nx,y\nx,y\nz,y\n"))
     assert "the text and the label" in message(write("c.csv", "a,b,c\nx,y,z\n"))
 

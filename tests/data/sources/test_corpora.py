@@ -192,7 +192,7 @@ def test_bytes_that_are_not_utf8_are_named_with_their_offset(text, size):
         SourceError, match=rf"data.txt is not UTF-8 .*0xff at offset {len(data) - 5} "
     ) as caught:
         list(corpus.chunks())
-    assert "--encoder byte" in str(caught.value)
+    assert "encoder='byte'" in str(caught.value)
     assert b"".join(corpus.byte_chunks()) == data
 
 

@@ -1,15 +1,16 @@
 """Labelled texts in parts and batches."""
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 
 from ostinato.data.sources.tables import open_table
-from ostinato.errors import SourceError
-from ostinato.tasks.classifier.data import Tables
+from ostinato.errors import ConfigError, SourceError
+from ostinato.tasks.classifier.data import Tables, open_source
 
-from .reviews import PAIRS, SETS, prepared
+from .reviews import BAD, PAIRS, SETS, prepared
 
 
 def texts_of(ready, split):
@@ -103,3 +104,84 @@ def test_what_is_no_classification_is_refused():
         prepared([("a", "x"), ("b", "x")])
     with pytest.raises(SourceError, match="which is not in training"):
         prepared(Tables(open_table(PAIRS), open_table([("film", "?"), ("fun", "-")])))
+
+
+# Texts with several labels, or none.
+
+NONE = [
+    (f"{text} {n}", tags) for n in range(8) for text, tags in zip(BAD, ("a", "", "a|b", None), strict=False)
+]
+
+
+def test_a_text_without_any_of_several_labels_is_an_answer():
+    ready = prepared(NONE, label_separator="|")
+    targets, part = ready.data.examples.targets, ready.data.examples.part("train")
+    assert ready.data.words.labels.names == ("a", "b")
+    assert sorted(map(tuple, np.unique(targets, axis=0).tolist())) == [(0, 0), (1, 0), (1, 1)]
+    none = int((targets[part].sum(axis=1) == 0).sum())
+    assert f"a text may have several labels, or none, as {none} of the training texts" in ready.data.notes
+    first = next(iter(ready.batches("train", epoch=0)))["targets"]
+    assert (first.dtype, first.shape[1]) == (np.float32, 2)
+    with pytest.raises(SourceError, match="16 rows without a label"):
+        prepared(NONE)
+
+
+def apart(rows):
+    """A table that has the labels of a row apart, such as a column for each."""
+    return replace(open_table(rows), several=True)
+
+
+def test_a_table_may_have_its_labels_apart():
+    rows = [(text, (tags or "").replace("|", "\x1f")) for text, tags in NONE]
+    ready = prepared(apart(rows))
+    assert ready.data.words.labels.names == ("a", "b")
+    assert (ready.data.examples.targets == prepared(NONE, label_separator="|").data.examples.targets).all()
+    kept = ready.data.vocabulary
+    assert (kept["several"], kept["unlabelled"]) == (True, True)
+    (prediction,) = ready.use(ready.drawn(3.0)).predictions(["a waste of time"])
+    assert prediction.label == ", ".join(prediction.labels)
+    with pytest.raises(ConfigError, match="has the labels of a row apart"):
+        prepared(apart(rows), label_separator="|")
+    with pytest.raises(ConfigError, match="class_weights need one label"):
+        prepared(apart(rows), class_weights="balanced")
+    with pytest.raises(SourceError, match="several labels in a row, but the texts of training have one"):
+        prepared(Tables(open_table(PAIRS), apart(rows)))
+
+
+def test_a_single_label_or_none_is_a_yes_or_no():
+    ready = prepared(apart([("dull", "bad"), ("great", ""), ("slow", "bad"), ("fun", "")] * 3))
+    assert ready.data.words.labels.names == ("bad",)
+    assert ready.build().outputs == 1
+    (prediction,) = ready.use(ready.drawn()).predictions(["dull"])
+    assert prediction.labels == (("bad",) if prediction.probabilities["bad"] >= 0.5 else ())
+
+
+def test_advice_about_a_rare_label():
+    def notes(rare, **changes):
+        rows = [(f"text {n}", "ham" if n >= rare else "spam") for n in range(100)]
+        return " ".join(prepared(rows, validation_fraction=0.0, **changes).data.notes)
+
+    said = "'spam', has 3 % of the training texts; class_weights='balanced' gives every label the same weight"
+    assert said in notes(3)
+    assert "rarest" not in notes(3, class_weights="balanced")
+    assert "rarest" not in notes(6)
+    many = [(f"text {n}", f"queue {n % 30}") for n in range(120)]  # each has a thirtieth
+    assert "rarest" not in " ".join(prepared(many, validation_fraction=0.0).data.notes)
+
+
+def test_numbers_as_labels_are_questioned(tmp_path):
+    path = tmp_path / "houses.csv"
+    prices = [100_000 + 250 * (n % 50) for n in range(200)]
+    path.write_text("text,label\n" + "".join(f"house {n},{price}\n" for n, price in enumerate(prices)))
+    with pytest.raises(
+        SourceError, match=r"column 'label' of .*houses.csv, taken as the labels, has 50 different"
+    ):
+        prepared(str(path))
+    named = open_source(str(path), label="label")
+    assert len(prepared(named).data.words.labels.names) == 50
+    with pytest.raises(SourceError, match="the labels of <pairs> are 50 different numbers"):
+        prepared([(f"house {n}", price) for n, price in enumerate(prices)])
+    classes = [(f"text {n}", n % 40) for n in range(200)]  # 0, 1, 2 … are names of classes
+    assert len(prepared(classes).data.words.labels.names) == 40
+    ratings = [(f"text {n}", (n % 10) / 2) for n in range(200)]
+    assert len(prepared(ratings).data.words.labels.names) == 10

@@ -1,5 +1,6 @@
 """Sentence pairs in parts and batches, and what is kept of them."""
 
+import json
 from itertools import islice
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from ostinato.data.examples.sentences import BOS, EOS, PAD
 from ostinato.errors import ConfigError, RunError
-from ostinato.tasks.translator.data import FREE_TOKENS
+from ostinato.tasks.translator.data import FREE_TOKENS, open_source
 
 from ...ready import Ready
 from .numbers import PAIRS, prepared
@@ -154,3 +155,32 @@ def test_a_damaged_vocabulary_is_refused(damage):
         ready.task.build(ready.data.vocabulary | damage)
     with pytest.raises(RunError, match="the vocabulary is damaged"):
         ready.task.build({"growth": 1.0})
+
+
+def test_a_validation_file_is_the_validation_part_and_is_opened_again(tmp_path):
+    for name, pairs in (("train.tsv", PAIRS[:30]), ("more.tsv", PAIRS[30:])):
+        (tmp_path / name).write_text("".join(f"{one}\t{other}\n" for one, other in pairs))
+    for side, name in enumerate(("more.en", "more.fr")):
+        (tmp_path / name).write_text("".join(f"{pair[side]}\n" for pair in PAIRS[30:]))
+    train, files = str(tmp_path / "train.tsv"), [str(tmp_path / f"more.{end}") for end in ("tsv", "en", "fr")]
+    opened = open_source(train, validation=files[0])
+    ready = prepared(opened, test_fraction=0.2)
+    assert sorted(ready.data.examples.texts(n) for n in ready.data.examples.part("validation")) == sorted(
+        PAIRS[30:]
+    )
+    assert len(ready.data.examples.part("train")) + len(ready.data.examples.part("test")) == 30
+    again = open_source(json.loads(json.dumps(ready.data.source["description"])))
+    assert again == opened
+    assert prepared(again).data.source == ready.data.source
+    two = prepared(open_source(train, validation=files[1], validation_target=files[2]))
+    assert two.data.source["sha256"] == ready.data.source["sha256"]
+    with pytest.raises(ConfigError, match="validation_target= needs validation=; give both"):
+        open_source(train, validation_target=files[2])
+
+
+def test_the_recipe_for_single_words_is_named_where_another_is_used():
+    pairs = [(f"word{n}", f"mot{n}") for n in range(30)]
+    advice = "the recipe strings is made for single words"
+    assert advice in prepared(pairs).data.notes
+    assert advice not in prepared(pairs, bidirectional=True).data.notes
+    assert advice not in prepared().data.notes

@@ -7,10 +7,18 @@ import pytest
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from ostinato.tasks.translator.evaluation import compared, tokenizer_for
+from ostinato.data.encoders.word import WordEncoder
+from ostinato.data.examples.sentences import Sentences
+from ostinato.tasks.translator import evaluation as evaluations
+from ostinato.tasks.translator.evaluation import tokenizer_for
 
+TARGET = Sentences(WordEncoder(("HH", " AH0", " L", " OW1", " EH1", " W")))
 FIGURES = {"loss": 1.5, "perplexity": math.exp(1.5)}
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
+
+def compared(part, pairs, figures):
+    return evaluations.compared(part, pairs, figures, TARGET)
 
 
 def sentences(count: int) -> list[str]:
@@ -21,12 +29,31 @@ def sentences(count: int) -> list[str]:
 def test_what_is_translated_right_has_full_marks():
     pairs = [(text, text.upper(), text.upper()) for text in sentences(30)]
     evaluation = compared("test", pairs, FIGURES)
-    assert list(evaluation.figures) == ["bleu", "chrf", "loss", "perplexity", "sentences"]
+    assert list(evaluation.figures) == [
+        "bleu",
+        "chrf",
+        "exact_match",
+        "symbol_error_rate",
+        "loss",
+        "perplexity",
+        "sentences",
+    ]
     assert evaluation.figures["bleu"] == pytest.approx(100)
     assert evaluation.figures["chrf"] == pytest.approx(100)
+    assert (evaluation.figures["exact_match"], evaluation.figures["symbol_error_rate"]) == (1.0, 0.0)
     assert evaluation.figures["sentences"] == 30
     assert {**evaluation.figures, **FIGURES} == evaluation.figures
     assert (evaluation.part, evaluation.notes) == ("test", ())
+
+
+def test_single_words_are_counted_and_edits_are_by_the_symbols_of_all_references():
+    right, wrong = "HH AH0 L OW1", "HH EH1 L W OW1"  # one symbol changed, another added
+    figures = compared(
+        "test", [("hello", right, right), ("hello", right, wrong), ("o", "OW1", "")], FIGURES
+    ).figures
+    assert figures["exact_match"] == pytest.approx(1 / 3)
+    assert figures["symbol_error_rate"] == pytest.approx((0 + 2 + 1) / (4 + 4 + 1))
+    assert compared("test", [("o", " OW1 ", "OW1")], FIGURES).figures["exact_match"] == 1.0
 
 
 def test_figures_and_signatures_are_sacrebleus():

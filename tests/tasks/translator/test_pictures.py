@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 
+from ostinato.data.encoders.byte import ByteEncoder
+from ostinato.data.examples.sentences import Sentences
 from ostinato.tasks.translator.evaluation import compared
 from ostinato.tasks.translator.pictures import alignment_text, draw, draw_alignment
 from ostinato.tasks.translator.translations import Alignment
 
 
 def test_bleu_by_length_is_drawn(tmp_path):
-    evaluation = compared("validation", [("a b", "c d", "c d")] * 9, {"loss": 1.5, "perplexity": 4.5})
+    evaluation = compared(
+        "validation", [("a b", "c d", "c d")] * 9, {"loss": 1.5, "perplexity": 4.5}, Sentences(ByteEncoder())
+    )
     assert draw(evaluation, tmp_path) == [tmp_path / "bleu-by-length-validation.png"]
     assert (tmp_path / "bleu-by-length-validation.png").read_bytes().startswith(b"\x89PNG")
 

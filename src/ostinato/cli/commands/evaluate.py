@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, runtime_checkable
 
 import typer
 
@@ -19,6 +19,14 @@ from ostinato.runs.opened import OpenedRun, open_to_use, source_of
 from ostinato.tasks import registry
 from ostinato.tasks.base import PARTS, Evaluation, Given, Opened, TaskSpec
 from ostinato.wording import hint_after
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """An evaluation with more than plain numbers, which --json adds to the figures."""
+
+    @property
+    def details(self) -> dict[str, object]: ...
 
 
 def command() -> Command:
@@ -55,7 +63,7 @@ def evaluate(
         ),
     ] = None,
     checkpoint: uses.Checkpoint = "best",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one flat JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     given: Values | None = None,
 ) -> None:
     """Measures a trained model exactly.
@@ -92,7 +100,8 @@ def evaluate(
     figures = evaluation.figures
     if as_json:
         # JSON has no NaN: undefined figures become null.
-        print(json.dumps({name: None if math.isnan(value) else value for name, value in figures.items()}))
+        answer = {name: None if math.isnan(value) else value for name, value in figures.items()}
+        print(json.dumps(answer | (evaluation.details if isinstance(evaluation, Detailed) else {})))
         return
     what = " and ".join(source) if source else f"the {evaluation.part} part"
     print(f"{run} on {what}, {checkpoint} checkpoint")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,8 @@ import typer
 from ostinato import engines
 from ostinato.cli.quiet import import_tensorflow
 from ostinato.cli.usage import Command, click_command
+from ostinato.runs.opened import open_to_use
+from ostinato.wording import printable
 
 
 def command() -> Command:
@@ -20,9 +23,46 @@ def command() -> Command:
 
 
 def info(
+    run: Annotated[
+        Path | None, typer.Argument(help="A run directory; without one, this machine is shown.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Shows versions, devices, and which engine runs recurrent layers here, and why."""
+    """Shows versions, devices, and which engine runs recurrent layers here, and why; or a run.
+
+    Example: ostinato info
+
+    Example: ostinato info runs/classify-001 --json
+    """
+    facts = _of_machine() if run is None else _of_run(run)
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        print(f"{name:<14}{_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
+
+
+def _of_run(path: Path) -> dict[str, object]:
+    """The facts of a run: what every run has, and what its task knows."""
+    opened = open_to_use(path, "best")
+    directory = opened.directory
+    return {
+        "run": str(path),
+        "task": directory.task,
+        "best step": opened.saved.step,
+        **(opened.spec.output["info"](opened.facts) if "info" in opened.spec.output else {}),
+    }
+
+
+def _of_machine() -> dict[str, object]:
     engines.check("auto")  # what OSTINATO_ENGINE asks for
     import_tensorflow()
     import keras
@@ -33,7 +73,7 @@ def info(
     from ostinato.files import cache
 
     choice = engines.choose("auto")
-    facts = {
+    return {
         "ostinato": ostinato.__version__,
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
@@ -48,11 +88,6 @@ def info(
         "cells": ", ".join(layers.cells()),
         "cache": str(cache.folder()),
     }
-    if as_json:
-        print(json.dumps(facts))
-        return
-    for name, value in facts.items():
-        print(f"{name:<14}{value}")
 
 
 def _kernels() -> dict[str, str | int]:

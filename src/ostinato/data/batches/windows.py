@@ -23,6 +23,7 @@ import numpy as np
 from ostinato.data.batches.permutation import KEYS, permuted
 from ostinato.data.batches.shards import rows_of
 from ostinato.errors import ConfigError, SourceError
+from ostinato.wording import option
 
 Sampling = Literal["sequential", "random"]
 Batch = tuple[np.ndarray, np.ndarray]
@@ -202,8 +203,8 @@ def _whole_windows(count: int, seq_len: int, part: str, batch: int) -> int:
     if windows < 1:
         raise SourceError(
             f"the {part} has {max(count, 0)} tokens, too few for one window of {seq_len} steps and its "
-            f"targets ({seq_len + 1} tokens); give more text, a smaller --seq-len, "
-            "or other --validation-fraction and --test-fraction"
+            f"targets ({seq_len + 1} tokens); give more text, a smaller {option('seq_len')}, or "
+            f"other {option('validation_fraction')} and {option('test_fraction')}"
         )
     return windows
 

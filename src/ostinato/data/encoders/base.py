@@ -12,7 +12,7 @@ from ostinato.data.encoders.normalize import NORMALIZATIONS, Normalize, normaliz
 from ostinato.data.sources.corpora import Corpus
 from ostinato.errors import EncodingError, RunError, SourceError
 from ostinato.files.atomic import JsonObject
-from ostinato.wording import shown
+from ostinato.wording import option, shown
 
 SHOWN = 10
 UNKNOWN = "<unk>"
@@ -166,7 +166,7 @@ def unseen(what: str, symbols: Iterable[str]) -> EncodingError:
     more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
     return EncodingError(
         f"the text has {what} that were not in the training text: {', '.join(map(repr, named[:SHOWN]))}"
-        f"{more}; leave them out, or train with --encoder byte, which knows every text"
+        f"{more}; leave them out, or train with {option('encoder', 'byte')}, which knows every text"
     )
 
 

@@ -9,7 +9,6 @@
 What is in the cache is found without reading the table again, and made again when it is missing or damaged.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -18,10 +17,17 @@ import numpy as np
 from ostinato.data.encoders.ngrams import NGrams
 from ostinato.data.encoders.normalize import Normalize
 from ostinato.data.encoders.registry import Encoder, encoder_from_json
-from ostinato.data.examples.labels import classes_of, refuse_unseen, split_labels, targets_of
+from ostinato.data.examples.labels import (
+    classes_of,
+    question_numbers,
+    refuse_unseen,
+    split_labels,
+    targets_of,
+    unseen_labels,
+)
 from ostinato.data.examples.sentences import SAMPLE, lacks_spaces, single_words
 from ostinato.data.examples.splits import PARTS, check_fractions, labelled_parts
-from ostinato.data.sources.tables import Table
+from ostinato.data.sources.tables import JOINED, Table
 from ostinato.data.store.encoded_texts import (
     EncodedTexts,
     encode_text,
@@ -30,8 +36,9 @@ from ostinato.data.store.encoded_texts import (
     read_text,
 )
 from ostinato.data.store.rows import StoredRows, stored_rows
+from ostinato.data.store.texts import content_of_all
 from ostinato.data.store.vocabularies import fitted_to_part
-from ostinato.errors import ConfigError
+from ostinato.errors import ConfigError, SourceError
 from ostinato.files.atomic import JsonObject
 from ostinato.files.cache import Progress
 
@@ -56,6 +63,8 @@ class Examples:
             label, uint8 (examples, labels).
         ngrams: the known n-grams of the texts; None without.
         grams: the ids of the n-grams of each text; None without.
+        unseen: the labels that are none of the classes; their rows count as wrong.
+        strange: whether an example has such a label, bool (examples,).
         numbers: the line, row or file of each example, int64 (examples,), from 1 on.
     """
 
@@ -68,6 +77,8 @@ class Examples:
     lengths: np.ndarray = field(repr=False)
     targets: np.ndarray = field(repr=False)
     numbers: np.ndarray = field(repr=False)
+    unseen: tuple[str, ...]
+    strange: np.ndarray = field(repr=False)
     _parts: dict[str, np.ndarray] = field(repr=False)
     _rows: tuple[StoredRows, ...] = field(repr=False)
     ngrams: NGrams | None = field(default=None, repr=False)
@@ -98,8 +109,18 @@ class Examples:
 
     def text(self, i: int) -> str:
         """The text of example i, as the table has it."""
+        rows, place = self._row(i)
+        return rows.texts.text(place)
+
+    def label(self, i: int) -> str:
+        """The label of example i, or its labels, as the table has them."""
+        rows, place = self._row(i)
+        return rows.labels[rows.places[place]]
+
+    def _row(self, i: int) -> tuple[StoredRows, int]:
+        """The table of example i, and its place there."""
         first = len(self._rows[0])
-        return self._rows[0].texts.text(i) if i < first else self._rows[1].texts.text(i - first)
+        return (self._rows[0], i) if i < first else (self._rows[1], i - first)
 
 
 def prepare_examples(
@@ -113,6 +134,9 @@ def prepare_examples(
     vocabulary: JsonObject | None = None,
     labels: Iterable[str] | None = None,
     label_separator: str | None = None,
+    several: bool = False,
+    take_unseen: bool = False,
+    questions_numbers: bool = False,
     normalize: Normalize = "none",
     min_count: int = 1,
     vocabulary_size: int | None = None,
@@ -134,7 +158,10 @@ def prepare_examples(
         vocabulary: an encoder's `to_json`, instead of fitting one.
         labels: the classes of a classifier trained before, in their order; None to take them from training,
             in alphabetical or, if all are numbers, numerical order.
-        label_separator: the separator of several labels in one field; None when every text has one label.
+        label_separator: the separator of several labels in one field; None for one label, or labels apart.
+        several: whether a text may have several labels, or none, though neither of these says so.
+        take_unseen: keep rows with labels that are none of the classes; else they are refused.
+        questions_numbers: see `question_numbers`.
         normalize, min_count: see `fit_encoder`.
         vocabulary_size: see `fitted_to_part`.
         ngrams: the n-grams that are known, or the most of the training part that are to be;
@@ -144,25 +171,30 @@ def prepare_examples(
 
     Raises:
         SourceError: a table cannot be read or has bad rows; there is only one class, or a label that is not
-            in training or `labels`; the cache cannot be written.
-        ConfigError: an option does not exist or is out of range.
+            in training or `labels`; a table has several labels in a row, and training had one; the cache
+            cannot be written.
+        ConfigError: an option does not exist, is out of range, or contradicts the table.
         RunError: the vocabulary is damaged.
     """
     tables = (table,) if validation is None else (table, validation)
     check_fractions(validation_fraction, test_fraction, None if validation is None else validation.name)
-    if label_separator is not None and not label_separator.strip():
-        raise ConfigError("the separator of labels must not be blank; use a mark such as , ; or |")
+    several = several or label_separator is not None or (table.several and labels is None)
+    separators = [_separator(one, label_separator, several) for one in tables]
     rows = tuple(stored_rows(one, on_progress) for one in tables)
-    sets = [[split_labels(raw, label_separator) for raw in stored.labels] for stored in rows]
+    sets = [_sets(*each) for each in zip(rows, separators, strict=True)]
     fractions = validation_fraction, test_fraction
-    parts = labelled_parts(rows[0].places, sets[0], *fractions, seed, several=label_separator is not None)
+    parts = labelled_parts(rows[0].places, sets[0], *fractions, seed, several=several)
     if validation is not None:
         parts["validation"] = np.arange(len(rows[0]), len(rows[0]) + len(rows[1]), dtype=np.int64)
-    classes = classes_of(table, rows[0], sets[0], parts["train"]) if labels is None else tuple(labels)
-    for one, stored, own in zip(tables, rows, sets, strict=True):
-        refuse_unseen(one, stored, own, classes)
-    contents = [stored.content for stored in rows]
-    content = contents[0] if len(contents) == 1 else hashlib.sha256("".join(contents).encode()).hexdigest()
+    if labels is None:
+        labels = classes_of(table, rows[0], sets[0], parts["train"], several=several)
+        if questions_numbers:
+            question_numbers(table, labels)
+    classes = tuple(labels)
+    if not take_unseen:
+        for one, stored, own in zip(tables, rows, sets, strict=True):
+            refuse_unseen(one, stored, own, classes)
+    content = content_of_all([stored.content for stored in rows])
     if vocabulary is not None:
         encoder = encoder_from_json(vocabulary)
     if encoder == "auto":
@@ -185,8 +217,6 @@ def prepare_examples(
     source: JsonObject = {"description": table.description, "sha256": content}
     if validation is not None:
         source["validation"] = validation.description
-    each = zip(rows, sets, strict=True)
-    targets = np.concatenate([targets_of(stored, own, classes, label_separator) for stored, own in each])
     numbers = rows[0].numbers if len(rows) == 1 else np.concatenate([stored.numbers for stored in rows])
     if isinstance(ngrams, int) and ngrams:
         most = min(ngrams, MOST_NGRAM_WEIGHTS // len(classes))
@@ -194,4 +224,63 @@ def prepare_examples(
         ngrams = NGrams.fit(of_training, most, spaced=encoder.spaced)
     known = ngrams if isinstance(ngrams, NGrams) else None
     grams = None if known is None else ngrams_of_texts(texts, content, known, encoder, on_progress)
-    return Examples(encoder, classes, content, source, *encoded, targets, numbers, parts, rows, known, grams)
+    answers = _answers(rows, sets, classes, several=several)
+    return Examples(
+        encoder,
+        classes,
+        content,
+        source,
+        *encoded,
+        answers[0],
+        numbers,
+        *answers[1:],
+        parts,
+        rows,
+        known,
+        grams,
+    )
+
+
+def _sets(stored: StoredRows, separator: str | None) -> list[tuple[str, ...]]:
+    """For each of `stored.labels` its labels."""
+    return [split_labels(raw, separator) for raw in stored.labels]
+
+
+def _answers(
+    rows: tuple[StoredRows, ...],
+    sets: list[list[tuple[str, ...]]],
+    classes: tuple[str, ...],
+    *,
+    several: bool,
+) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
+    """`targets`, `unseen` and `strange` of `Examples`."""
+    each = list(zip(rows, sets, strict=True))
+    targets = np.concatenate([targets_of(stored, own, classes, several=several) for stored, own in each])
+    unseen = unseen_labels([labels for own in sets for labels in own], classes)
+    return targets, unseen, np.concatenate([_any_of(stored, own, unseen) for stored, own in each])
+
+
+def _separator(table: Table, label_separator: str | None, several: bool) -> str | None:
+    """The separator of the labels in `Row.label`; None when every row has one label.
+
+    Raises:
+        ConfigError: the separator is blank, or given for a table that has its labels apart.
+        SourceError: the table has several labels in a row, and training had one.
+    """
+    if label_separator is not None and not label_separator.strip():
+        raise ConfigError("the separator of labels must not be blank; use a mark such as , ; or |")
+    if not table.several:
+        return label_separator or (JOINED if several else None)
+    if label_separator is not None:
+        raise ConfigError(
+            f"{table.name} has the labels of a row apart, so there is no separator between them; leave out "
+            "label_separator"
+        )
+    if not several:
+        raise SourceError(f"{table.name} has several labels in a row, but the texts of training have one")
+    return JOINED
+
+
+def _any_of(stored: StoredRows, sets: list[tuple[str, ...]], labels: tuple[str, ...]) -> np.ndarray:
+    """Whether each row has any of some labels, bool (rows,)."""
+    return np.array([not set(labels).isdisjoint(own) for own in sets], bool)[stored.places]

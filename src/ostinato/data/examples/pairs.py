@@ -16,12 +16,20 @@ from typing import Literal
 
 import numpy as np
 
-from ostinato.data.examples.sentences import Sentences, Unicode, fitted_sentences
+from ostinato.data.examples.sentences import (
+    SAMPLE,
+    Sentences,
+    Unicode,
+    fitted_sentences,
+    lacks_spaces,
+    single_words,
+    symbols,
+)
 from ostinato.data.examples.splits import PARTS, check_fractions
 from ostinato.data.sources.pairs import Pairs
 from ostinato.data.store.encoded_texts import EncodedTexts, encoded_texts
 from ostinato.data.store.pairs import FORMAT, SIDES, StoredPairs, stored_pairs
-from ostinato.data.store.texts import StoredTexts
+from ostinato.data.store.texts import StoredTexts, content_of_all
 from ostinato.errors import ConfigError, SourceError
 from ostinato.files.cache import Progress
 
@@ -32,11 +40,12 @@ Lowercase = Literal["none", "source", "both"]
 class PairExamples:
     """Sentence pairs as ids, made by `prepare_pairs`.
 
-    Example i is pair i, counted from 0 without bad rows.
+    Example i is pair i, counted from 0 without bad rows; pairs of their own for validation follow.
 
     Attributes:
         source_sentences, target_sentences: what made the ids of each side.
         hash: SHA-256 (hex) of all pairs.
+        single_words: whether most sources are single words.
         lengths: the number of ids of source and target, without marks, int32 (pairs, 2).
         numbers: the line or place of each pair, int64 (pairs,), from 1 on.
         notes: sentences about what was left out.
@@ -45,12 +54,13 @@ class PairExamples:
     source_sentences: Sentences
     target_sentences: Sentences
     hash: str
+    single_words: bool
     lengths: np.ndarray = field(repr=False)
     numbers: np.ndarray = field(repr=False)
     notes: tuple[str, ...]
     _parts: dict[str, np.ndarray] = field(repr=False)
     _sides: tuple[EncodedTexts, EncodedTexts] = field(repr=False)
-    _texts: tuple[StoredTexts, StoredTexts] = field(repr=False)
+    _stored: tuple[StoredPairs, ...] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -77,7 +87,11 @@ class PairExamples:
 
     def texts(self, i: int) -> tuple[str, str]:
         """Source and target of pair i, as they were read."""
-        return self._texts[0].text(i), self._texts[1].text(i)
+        for stored in self._stored:
+            if i < len(stored.draws):
+                return stored.sides[0].text(i), stored.sides[1].text(i)
+            i -= len(stored.draws)
+        raise IndexError(f"there is no pair {i} after the last one")
 
 
 def prepare_pairs(
@@ -107,8 +121,9 @@ def prepare_pairs(
         sentences: what turns sources and targets into ids; None to fit both to the training part with all
             options but the last four.
         source_encoder, target_encoder: the name of an encoder, or "auto": characters for a script that
-            `lacks_spaces`; else words for the source, and bpe for the target and for a joint vocabulary, so
-            that no unknown words are written.
+            `lacks_spaces` and for lists of single words; else words for the source, and bpe for the target
+            and for a joint vocabulary, so that no unknown words are written. What single words become is read
+            by words if it is `symbols`, such as those of a pronunciation.
         source_vocabulary, target_vocabulary: see `fitted_sentences`.
         joint_vocabulary: one vocabulary for both sides, with the encoder and the size of the source.
         min_count: see `fitted_sentences`.
@@ -116,7 +131,8 @@ def prepare_pairs(
         lowercase: the sides whose letters are made lower-case.
         max_tokens: pairs with more tokens on a side, or with none, are left out of training; None leaves
             nothing out.
-        validation_fraction, test_fraction: the approximate share of each part in the whole.
+        validation_fraction, test_fraction: the approximate share of each part in the whole. The first is 0 if
+            the pairs have others for validation.
         on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
             pass: over the pairs, for each vocabulary, for the ids of each side.
 
@@ -125,16 +141,15 @@ def prepare_pairs(
             written.
         ConfigError: an option does not exist, is out of range, or contradicts another.
     """
-    check_fractions(validation_fraction, test_fraction, None)
+    own = pairs.validation
+    check_fractions(validation_fraction, test_fraction, None if own is None else own.name)
     if joint_vocabulary and lowercase == "source":
         raise ConfigError("lowercase must be none or both with a joint vocabulary, got source")
-    stored = stored_pairs(pairs, on_progress)
-    parts = _parts(stored.draws, validation_fraction, test_fraction)
-    if not len(parts["train"]):
-        raise SourceError(
-            f"none of the {len(stored.draws):,} pairs of {pairs.name} is left for training; give more pairs, "
-            "or keep less for validation and testing"
-        )
+    every = tuple(stored_pairs(one, on_progress) for one in (pairs, own) if one is not None)
+    stored = every[0]
+    parts = _parts(pairs.name, every, validation_fraction, test_fraction)
+    chosen, single = _chosen(stored, parts["train"], (source_encoder, target_encoder), joint=joint_vocabulary)
+    notes = [] if sentences else _choices((source_encoder, target_encoder), chosen)
     if sentences is None:
         fitted = partial(
             _fitted,
@@ -147,24 +162,61 @@ def prepare_pairs(
             on_progress=on_progress,
         )
         if joint_vocabulary:
-            both = fitted((0, 1), source_encoder, source_vocabulary, lowercase == "both")
+            both = fitted((0, 1), chosen[0], source_vocabulary, lowercase == "both")
             sentences = both, both
         else:
             sentences = (
-                fitted((0,), source_encoder, source_vocabulary, lowercase != "none"),
-                fitted((1,), target_encoder, target_vocabulary, lowercase == "both"),
+                fitted((0,), chosen[0], source_vocabulary, lowercase != "none"),
+                fitted((1,), chosen[1], target_vocabulary, lowercase == "both"),
             )
+    content = content_of_all([one.content for one in every])
     sides = (
-        _encoded(stored, 0, sentences[0], on_progress),
-        _encoded(stored, 1, sentences[1], on_progress),
+        _encoded(every, content, 0, sentences[0], on_progress),
+        _encoded(every, content, 1, sentences[1], on_progress),
     )
     lengths = np.stack([side.lengths for side in sides], axis=1)
     parts["train"], left_out = _usable(pairs, parts["train"], lengths, max_tokens)
-    skipped = (_left_out(count, "row", problem) for problem, count in pairs.skipped.items())
-    notes = (*pairs.notes, *skipped, *left_out)
-    return PairExamples(
-        *sentences, stored.content, lengths, stored.numbers, notes, parts, sides, stored.sides
+    notes = (*notes, *_of_reading(pairs), *left_out)
+    numbers = stored.numbers if own is None else np.concatenate([one.numbers for one in every])
+    return PairExamples(*sentences, content, single, lengths, numbers, notes, parts, sides, every)
+
+
+def _of_reading(pairs: Pairs) -> list[str]:
+    """Notes about what was guessed and left out when the pairs, and those for validation, were read."""
+    notes = [*pairs.notes, *(_left_out(count, "row", problem) for problem, count in pairs.skipped.items())]
+    return notes if pairs.validation is None else notes + _of_reading(pairs.validation)
+
+
+# Which encoders.
+
+
+def _chosen(
+    stored: StoredPairs, train: np.ndarray, encoders: tuple[str, str], *, joint: bool
+) -> tuple[tuple[str, str], bool]:
+    """The encoders with "auto" replaced where words are single; and whether most sources are single words."""
+    some = train[:SAMPLE].tolist()
+    sources, targets = ([side.text(i) for i in some] for side in stored.sides)
+    single = single_words(sources) and not lacks_spaces(sources)
+    if not single or (joint and not single_words(targets)):
+        return encoders, single
+    apart = single_words(targets) and not lacks_spaces(targets)
+    of_target = "char" if apart else "word" if symbols(targets) else "auto"
+    source, target = (
+        found if given == "auto" else given
+        for given, found in zip(encoders, ("char", of_target), strict=True)
     )
+    return (source, target), single
+
+
+def _choices(given: tuple[str, str], chosen: tuple[str, str]) -> list[str]:
+    """A note about what "auto" has chosen for single words."""
+    whys = {"char": "single words", "word": "symbols with spaces between"}
+    said = [
+        f"the {side} are {whys[found]}, read by {found}"
+        for side, asked, found in zip(SIDES, given, chosen, strict=True)
+        if asked != found
+    ]
+    return [", and ".join(said)] if said else []
 
 
 def _fitted(
@@ -200,15 +252,26 @@ def _fitted(
 # Parts.
 
 
-def _parts(draws: np.ndarray, validation_fraction: float, test_fraction: float) -> dict[str, np.ndarray]:
-    """The numbers of the pairs in each part, int64, rising."""
+def _parts(
+    name: str, every: tuple[StoredPairs, ...], validation_fraction: float, test_fraction: float
+) -> dict[str, np.ndarray]:
+    """The numbers of the pairs in each part, int64, rising. Raises SourceError if none is for training."""
+    draws = every[0].draws
     uniform = draws / 2.0**64
     ends = test_fraction, test_fraction + validation_fraction
-    return {
+    parts = {
         "train": np.flatnonzero(uniform >= ends[1]),
         "validation": np.flatnonzero((uniform >= ends[0]) & (uniform < ends[1])),
         "test": np.flatnonzero(uniform < ends[0]),
     }
+    if not len(parts["train"]):
+        raise SourceError(
+            f"none of the {len(draws):,} pairs of {name} is left for training; give more pairs, or keep less "
+            "for validation and testing"
+        )
+    if len(every) > 1:
+        parts["validation"] = len(draws) + np.arange(len(every[1].draws))
+    return parts
 
 
 def _usable(
@@ -256,13 +319,17 @@ class _Normalized(StoredTexts):
 
 
 def _encoded(
-    stored: StoredPairs, side: int, sentences: Sentences, on_progress: Progress | None
+    every: tuple[StoredPairs, ...],
+    content: str,
+    side: int,
+    sentences: Sentences,
+    on_progress: Progress | None,
 ) -> EncodedTexts:
     """The ids of a side by `Sentences.reader`."""
-    texts = stored.sides[side]
-    known = json.dumps([FORMAT, stored.content, side, sentences.unicode, sentences.lowercase])
+    known = json.dumps([FORMAT, content, side, sentences.unicode, sentences.lowercase])
+    texts = (stored.sides[side] for stored in every)
     return encoded_texts(
-        (_Normalized(texts.data, texts.ends, sentences),),
+        tuple(_Normalized(some.data, some.ends, sentences) for some in texts),
         hashlib.sha256(known.encode()).hexdigest(),
         sentences.reader,
         on_progress,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -33,6 +34,8 @@ FORMAT = 1
 """Increased when equal sentences give another vocabulary than before, so that old files are not used."""
 SAMPLE = 1000
 """The number of sentences in which `auto` looks at the script."""
+MOST_SYMBOLS, LONGEST_SYMBOL = 200, 4
+"""Different symbols of a notation such as that of pronunciations, and the characters of one."""
 _BLOCK = 4096
 
 _MARKS = ("<pad>", "<bos>", "<eos>", UNKNOWN)
@@ -220,6 +223,17 @@ def lacks_spaces(texts: Iterable[str]) -> bool:
 def single_words(texts: Sequence[str]) -> bool:
     """Whether most texts are single words: names, dates as 2024-05-01, words to pronounce."""
     return 2 * sum(len(text.split()) == 1 for text in texts) > len(texts)
+
+
+def symbols(texts: Sequence[str]) -> bool:
+    """Whether texts are symbols with spaces between, such as the sounds HH AH0 L OW1.
+
+    They are short, few for the length of the texts, and most texts have several.
+    """
+    split = [text.split() for text in texts]
+    counts = Counter(chain.from_iterable(split))
+    several = 2 * sum(len(some) > 1 for some in split) > len(split)
+    return several and len(counts) <= MOST_SYMBOLS and max(map(len, counts), default=0) <= LONGEST_SYMBOL
 
 
 def fitted_sentences(

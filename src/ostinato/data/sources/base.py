@@ -63,12 +63,20 @@ class RowSource(Generic[_Row]):
             )
         empty = True
         for row in without_faults(
-            self._read(on_read), self.skipped, name=self.name, place=self.place, skip=self.skips_bad_rows
+            self._checked(self._read(on_read)),
+            self.skipped,
+            name=self.name,
+            place=self.place,
+            skip=self.skips_bad_rows,
         ):
             empty = False
             yield row
         if empty:
             raise SourceError(f"{self.name} contains no {self.contents}")
+
+    def _checked(self, items: Iterator[_Row | Fault]) -> Iterator[_Row | Fault]:
+        """The rows and faults that were read, with rows that this source does not take as faults."""
+        return items
 
     def identity(self) -> str:
         """A hash of all that the rows depend on; see `files_identity`."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ostinato.errors import SourceError
-from ostinato.wording import hint_after
+from ostinato.wording import hint_after, option
 
 TEXT_NAMES = ("text", "review", "sentence", "comment", "content", "body")
 LABEL_NAMES = ("label", "sentiment", "category", "class", "target", "y")
@@ -33,10 +33,10 @@ def choose_columns(
         SourceError: there are no such columns, or there is more than one guess.
     """
     columns = ", ".join(repr(column) for column in names[:30]) + (", …" if len(names) > 30 else "")
-    for given, option in ((text, "text"), (label, "label")):
+    for given, role in ((text, "text"), (label, "label")):
         if given is not None and given not in names:
             hint = hint_after(given, names)
-            raise SourceError(f"{name} has no {option} column {given!r}; its columns are {columns}{hint}")
+            raise SourceError(f"{name} has no {role} column {given!r}; its columns are {columns}{hint}")
     found = {
         "text": text or _only(names, TEXT_NAMES, label),
         "label": label or _only(names, LABEL_NAMES, text),
@@ -49,10 +49,10 @@ def choose_columns(
             if found[one] is None and known is not None:
                 found[one] = names[1 - names.index(known)]
     if not found["text"] or not found["label"]:
-        missing = " and the ".join(option for option, column in found.items() if not column)
+        missing = " and the ".join(role for role, column in found.items() if not column)
         raise SourceError(
-            f"cannot tell which column of {name} is the {missing}; name both with --text and --label; its "
-            f"columns are {columns}"
+            f"cannot tell which column of {name} is the {missing}; name both with {option('text')} and "
+            f"{option('label')}; its columns are {columns}"
         )
     chosen = found["text"], found["label"]
     if repeated := [column for column in chosen if names.count(column) > 1]:
@@ -64,8 +64,8 @@ def choose_columns(
             "rows below; put a row such as text,label before it"
         )
     guessed = [
-        f"{column!r} as the {option}"
-        for column, option, given in zip(chosen, ("text", "label"), (text, label), strict=True)
+        f"{column!r} as the {role}"
+        for column, role, given in zip(chosen, ("text", "label"), (text, label), strict=True)
         if given is None
     ]
     return chosen, (f"{name}: took column {' and '.join(guessed)}",) if guessed else ()

@@ -24,7 +24,7 @@ from ostinato.files import cache
 from ostinato.files.atomic import JsonObject
 from ostinato.files.lines import file_stamps, mode_of, unreadable
 from ostinato.files.plain import open_plain, unpacked
-from ostinato.wording import did_you_mean, shown
+from ostinato.wording import did_you_mean, option, shown
 
 __all__ = ["NAMED", "Corpus", "Named", "open_corpus", "open_text", "reopen"]
 
@@ -75,8 +75,8 @@ class Corpus:
             except UnicodeDecodeError as error:
                 raise SourceError(
                     f"{label} is not UTF-8 text: byte 0x{error.object[error.start]:02x} at offset "
-                    f"{offset + error.start} ({error.reason}); convert it, or use --encoder byte, "
-                    "which reads any bytes"
+                    f"{offset + error.start} ({error.reason}); convert it, or use "
+                    f"{option('encoder', 'byte')}, which reads any bytes"
                 ) from error
             offset += waiting + len(block) - len(decoder.getstate()[0])
             if text:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ostinato.data.sources.faults import Fault
-from ostinato.data.sources.rows import NO_LABEL, NO_TEXT, Row
+from ostinato.data.sources.rows import NO_TEXT, Row
 from ostinato.errors import SourceError
 from ostinato.files.lines import OnRead, read_lines
 from ostinato.files.plain import LARGEST_TEXT
@@ -99,7 +99,5 @@ def rows_of_records(
             yield Fault(RAGGED, number)
         elif not fields[text_at]:
             yield Fault(NO_TEXT, number)
-        elif not (label := fields[label_at].strip()):
-            yield Fault(NO_LABEL, number)
         else:
-            yield Row(fields[text_at], label, number)
+            yield Row(fields[text_at], fields[label_at].strip(), number)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from ostinato.errors import SourceError
+from ostinato.wording import option
 
 LISTED = 10
 """The number of rows that a message lists for each problem."""
@@ -50,7 +51,7 @@ def without_faults(
     if skipped and not skip:
         raise SourceError(
             f"{name} has {_summary(skipped, listed, place)}; correct them, or leave them out with "
-            "--skip-bad-rows of ostinato train, or skip_bad_rows=True in Python"
+            f"{option('skip_bad_rows', True)}"
         )
 
 

@@ -40,9 +40,14 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Pairs(RowSource[Pair]):
-    """Sentence pairs somewhere, not read yet; made by `open_pairs`."""
+    """Sentence pairs somewhere, not read yet; made by `open_pairs`.
+
+    Attributes:
+        validation: further pairs, which are the validation part; None takes that part from these.
+    """
 
     contents: ClassVar[str] = "pairs of a source and a target"
+    validation: "Pairs | None" = None
 
 
 def open_pairs(source: object, *, skip_bad_rows: bool = False) -> Pairs:

@@ -9,6 +9,8 @@ from ostinato.files.lines import check_text
 from ostinato.wording import shown
 
 NO_TEXT, NO_LABEL = "without a text", "without a label"
+JOINED = "\x1f"
+"""Between several labels of a row, where the table has them apart: the unit separator, which no label has."""
 
 
 class Row(NamedTuple):
@@ -16,7 +18,7 @@ class Row(NamedTuple):
 
     Attributes:
         text: as the table has it; it may be empty.
-        label: the class, or several classes with a separator between; never empty.
+        label: the class, or several classes with a separator between; empty for none.
         number: the first line of the row, or the place of the row or file among the others; from 1 on.
     """
 
@@ -38,8 +40,7 @@ def row_of_values(text: object, label: object, number: int, at: Callable[[int], 
     """
     if is_missing(text):
         return Fault(NO_TEXT, number)
-    if is_missing(label) or not (named := _label(label, number, at)):
-        return Fault(NO_LABEL, number)
+    named = "" if is_missing(label) else _label(label, number, at)
     if not isinstance(text, str):
         raise SourceError(f"{at(number)}: expected a text, got {type(text).__name__} {shown(repr(text))}")
     for value in (text, named):

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -20,13 +20,13 @@ from ostinato.data.sources.base import RowSource, is_description
 from ostinato.data.sources.columns import choose_columns
 from ostinato.data.sources.delimited import csv_dialect, read_records, rows_of_records, tsv_dialect
 from ostinato.data.sources.faults import Fault
-from ostinato.data.sources.rows import Row, row_of_values
+from ostinato.data.sources.rows import JOINED, NO_LABEL, Row, row_of_values
 from ostinato.errors import ConfigError, RunError, SourceError
 from ostinato.files.atomic import JsonObject
 from ostinato.files.lines import OnRead, mode_of, reading
 from ostinato.wording import shown
 
-__all__ = ["Row", "Table", "open_table", "open_table_like"]
+__all__ = ["JOINED", "Row", "Table", "open_table", "open_table_like"]
 
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 SAMPLE = 500
@@ -48,10 +48,29 @@ class Table(RowSource[Row]):
 
     Attributes:
         columns: the names of the text and the label column, guessed ones included; None where there are none.
+        several: whether a row has several labels or none; `Row.label` joins them with `JOINED`.
+        unlabelled: whether a row without a label is a text with none of several labels; else it is a fault.
     """
 
     contents: ClassVar[str] = "rows with a text and a label"
     columns: tuple[str, str] | None = None
+    several: bool = False
+    unlabelled: bool = False
+
+    def taking_unlabelled(self) -> "Table":
+        """The same table, in which a row without a label is a text with none of several labels."""
+        return replace(self, unlabelled=True)
+
+    def identity(self) -> str:
+        return f"{super().identity()}{'-unlabelled' if self.unlabelled else ''}"
+
+    def _checked(self, items: Iterator[Row | Fault]) -> Iterator[Row | Fault]:
+        if self.several or self.unlabelled:
+            return items
+        return (
+            Fault(NO_LABEL, item.number) if isinstance(item, Row) and not item.label else item
+            for item in items
+        )
 
     def at(self, number: int) -> str:
         """The place of a row, for messages: "reviews.csv, line 7", or the path of its file."""

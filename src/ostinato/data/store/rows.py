@@ -15,6 +15,7 @@ from ostinato.data.store.texts import StoredTexts
 from ostinato.errors import SourceError
 from ostinato.files import cache
 from ostinato.files.cache import Progress
+from ostinato.wording import option
 
 FORMAT = 1
 """Increased when equal rows give other files than before, so that old files are not used."""
@@ -110,5 +111,5 @@ def _refuse_too_many(table: Table, labels: dict[str, int], row: Row) -> None:
         column = f" in column {table.columns[1]!r}" if table.columns else ""
         raise SourceError(
             f"{table.at(row.number)}: more than {LARGEST_LABEL_COUNT:,} different labels{column}; "
-            "choose the column of the labels with --label"
+            f"choose the column of the labels with {option('label')}"
         )

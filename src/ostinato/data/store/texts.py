@@ -3,7 +3,8 @@
 The rows of a table are in one such file, the sources and targets of pairs in two.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,3 +45,8 @@ class StoredTexts:
                 done = end
             at += len(texts)
             yield done, texts
+
+
+def content_of_all(contents: Sequence[str]) -> str:
+    """SHA-256 (hex) of what one source or several contain, of which these are the hashes."""
+    return contents[0] if len(contents) == 1 else hashlib.sha256("".join(contents).encode()).hexdigest()

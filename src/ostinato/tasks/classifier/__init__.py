@@ -8,6 +8,7 @@
     predictions.py       what is said about a text
     answers.py           the use of a trained network: all of the following
     neighbors.py         which words the embedding has learned to be alike
+    thresholds.py        from which probability on each of several labels is predicted
     metrics.py           macro F1, ROC-AUC, calibration error
     evaluation.py        what an evaluation finds: figures, confusion matrix, mistakes
     pictures.py          the same, drawn
@@ -41,6 +42,7 @@ SPEC = TaskSpec(
         "predict": output.predict,
         "neighbors": output.neighbors,
         "evaluate": output.evaluate,
+        "info": output.info,
     },
 )
 

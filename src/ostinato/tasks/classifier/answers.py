@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from ostinato.data.examples.labels import UNSEEN
 from ostinato.data.store.encoded_texts import encode_text, read_text
 from ostinato.errors import ConfigError
-from ostinato.tasks.base import OnBatch
+from ostinato.tasks.base import Json, OnBatch
 from ostinato.tasks.classifier.attribution import STEPS, Attribution, Attributor
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.data import ClassifierData
@@ -28,6 +30,7 @@ from ostinato.tasks.classifier.neighbors import neighbors
 from ostinato.tasks.classifier.network import RecurrentClassifier
 from ostinato.tasks.classifier.padding import PADDING, padded_grams, padded_texts
 from ostinato.tasks.classifier.predictions import Prediction, Scorer
+from ostinato.tasks.classifier.thresholds import USUAL, best_thresholds
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 
 _PREDICTED_TOGETHER = 4096
@@ -56,35 +59,59 @@ class Answers:
             part: `train`, `validation` or `test`; the data must have it.
             on_batch: called with (batches done, total batches).
         """
+        decisions, loss = self._decisions(data, part, on_batch)
+        labels, targets = self._words.labels, data.examples.targets[decisions.examples]
+        figures = {"loss": loss, **figures_of(decisions, several=labels.several)}
+        confusion = None
+        if not labels.several:
+            known = targets != UNSEEN
+            predicted = decisions.chosen[known].argmax(axis=1)
+            confusion = confusion_matrix(targets[known], predicted, len(labels.names))
+        return Evaluation(
+            part,
+            figures | {"examples": len(targets)},
+            labels.names,
+            decisions,
+            confusion,
+            self._mistakes(data, decisions, part),
+            data.table_notes,
+            (labels.thresholds or (USUAL,) * len(labels.names)) if labels.several else (),
+        )
+
+    evaluate_quickly = evaluate
+
+    def with_choices(self, data: ClassifierData, part: str) -> Json | None:
+        """The vocabulary with the thresholds of several labels, chosen on a part; None if there are none."""
+        if not self._words.labels.several:
+            return None
+        decisions, _ = self._decisions(data, part, None)
+        found = best_thresholds(decisions.truth, decisions.probabilities)
+        return replace(self._words, labels=replace(self._words.labels, thresholds=found)).to_json()
+
+    def _decisions(
+        self, data: ClassifierData, part: str, on_batch: OnBatch | None
+    ) -> tuple[Decisions, float]:
+        """The decisions for a part, and the mean loss of the texts whose labels are known, in nats."""
         chosen, examples, labels = data.part(part), data.examples, self._words.labels
         if chosen is None:
             raise ValueError(f"the data has no {part} part")
         pieces, loss, order = [], 0.0, list(chosen.batch_numbers(None))
         for number, batch in enumerate(chosen.batches()):
             logits = self._scorer.scores(batch["tokens"], batch["lengths"], grams=batch.get("grams"))
-            loss += self._decision.nats(batch["targets"], logits)
+            known = slice(None) if labels.several else batch["targets"] != UNSEEN
+            loss += self._decision.nats(batch["targets"][known], logits[known])
             pieces.append(self._decision.probabilities(logits))
             if on_batch is not None:
                 on_batch(number + 1, chosen.steps)
-        several, numbers, probabilities = labels.several, np.concatenate(order), np.concatenate(pieces)
-        targets = examples.targets[numbers]
-        truth = targets > 0 if several else np.eye(len(labels.names), dtype=bool)[targets]
-        decisions = Decisions(numbers, truth, labels.chosen(probabilities), probabilities)
-        figures = {"loss": loss / len(numbers), **figures_of(decisions, several=several)}
-        confusion = None
-        if not several:
-            confusion = confusion_matrix(targets, decisions.chosen.argmax(axis=1), len(labels.names))
-        return Evaluation(
-            part,
-            figures | {"examples": len(numbers)},
-            labels.names,
-            decisions,
-            confusion,
-            self._mistakes(data, decisions, part),
-            data.tables.left_out,
-        )
-
-    evaluate_quickly = evaluate
+        numbers, probabilities = np.concatenate(order), np.concatenate(pieces)
+        targets, strange = examples.targets[numbers], examples.strange[numbers]
+        if labels.several:
+            truth, known = targets > 0, len(numbers)
+        else:
+            truth = targets[:, np.newaxis] == np.arange(len(labels.names))
+            known = int((~strange).sum())
+        decisions = Decisions(numbers, truth, labels.chosen(probabilities), probabilities, strange)
+        return decisions, loss / known if known else float("nan")
 
     def draw(self, evaluation: Evaluation, folder: Path) -> list[Path]:
         """Draws an evaluation into PNG files in a folder; returns their paths."""
@@ -102,7 +129,9 @@ class Answers:
             Mistake(
                 table.at(int(examples.numbers[decisions.examples[place]])),
                 examples.text(int(decisions.examples[place])),
-                labels.joined(decisions.truth[place]),
+                examples.label(int(decisions.examples[place]))
+                if decisions.strange[place]
+                else labels.joined(decisions.truth[place]),
                 labels.joined(decisions.chosen[place]),
                 float(sure[place]),
             )
@@ -143,7 +172,7 @@ class Answers:
             logits = self._scorer.scores(tokens, lengths, before, self._grams([texts[n] for n in mine]))
             probabilities[mine] = self._decision.probabilities(logits)
         chosen = labels.chosen(probabilities)
-        decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities)
+        decisions = Decisions(np.arange(len(rows)), chosen, chosen, probabilities, np.zeros(len(rows), bool))
         sure = sureness(decisions, several=labels.several)
         for number, size in enumerate(sizes.tolist()):
             each = dict(zip(labels.names, probabilities[number].tolist(), strict=True))
@@ -154,6 +183,7 @@ class Answers:
                 size,
                 size > words.max_tokens,
                 size == 0,
+                labels.named(chosen[number]),
             )
 
     def _grams(self, texts: list[str]) -> np.ndarray | None:

@@ -24,6 +24,7 @@ from ostinato.data.encoders.ngrams import NGrams, spans
 from ostinato.data.encoders.normalize import normalize_text
 from ostinato.data.encoders.registry import Encoder
 from ostinato.data.store.encoded_texts import encode_text, read_text
+from ostinato.layers.tracing import traced
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.network import RecurrentClassifier
 from ostinato.tasks.classifier.padding import PADDING, padded_texts
@@ -237,13 +238,6 @@ def _path(model: RecurrentClassifier) -> Callable[..., tuple[tf.Tensor, tf.Tenso
     their embeddings, shape (points, time).
     """
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None,), tf.float32),
-            tf.TensorSpec((None,), tf.float32),
-        ]
-    )
     def path(tokens, direction, points):
         embedded = model.embedding(tokens)
         moving = tf.where(tokens[:, tf.newaxis] == PADDING, 0.0, embedded)
@@ -253,7 +247,8 @@ def _path(model: RecurrentClassifier) -> Callable[..., tuple[tf.Tensor, tf.Tenso
             scores = tf.linalg.matvec(model.decide(x), direction)
         return scores, tf.reduce_sum(tape.gradient(scores, x) * moving, axis=2)
 
-    return path
+    vectors = [tf.TensorSpec((None,), kind) for kind in (tf.int32, tf.float32, tf.float32)]
+    return traced(path, input_signature=vectors)
 
 
 # Words.

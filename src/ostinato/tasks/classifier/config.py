@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ostinato.errors import ConfigError
 from ostinato.tasks import config
 from ostinato.tasks.config import COMMON_DATA, COMMON_TRAINING, DATA, NETWORK, TRAINING, Flag, Fraction
 
@@ -45,7 +43,8 @@ class ClassifierConfig(config.RecurrentConfig):
     padding: Annotated[Literal["pre", "post"], DATA] = "pre"
     """Where padding goes when the network reads it: `pre` before the text, `post` after it."""
     label_separator: Annotated[str | None, COMMON_DATA] = Field(default=None, min_length=1)
-    """The text between several labels of one row, for example `;`. By default a row has one label."""
+    """The text between several labels of one row, for example `;`; a row without any is an answer, too. By
+    default a row has one label, unless the table has several labels apart."""
     validation_fraction: Annotated[Fraction, DATA] = 0.1
     """Fraction of the texts kept for validation, unless a validation table is given."""
     test_fraction: Annotated[Fraction, COMMON_DATA] = 0.0
@@ -79,18 +78,6 @@ class ClassifierConfig(config.RecurrentConfig):
     batch: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
     """Number of texts in a batch."""
     seed: config.Seed = 0
-
-    @property
-    def several(self) -> bool:
-        """Whether a text may have several labels."""
-        return self.label_separator is not None
-
-    def check_given(self, names: Collection[str]) -> None:
-        super().check_given(names)
-        if {"validation", "validation_fraction"} <= {*names}:
-            raise ConfigError(
-                "--validation and --validation-fraction both set the validation part; choose one"
-            )
 
     @field_validator("max_tokens", mode="before")
     @classmethod

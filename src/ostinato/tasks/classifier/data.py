@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
 from ostinato.data.batches.buckets import batch_numbers
 from ostinato.data.examples.labelled import Examples, prepare_examples
+from ostinato.data.examples.labels import UNSEEN
 from ostinato.data.sources.tables import Table, open_table, open_table_like
+from ostinato.errors import ConfigError
 from ostinato.tasks.base import PARTS, Batch, Json, OnProgress
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.labels import Labels
 from ostinato.tasks.classifier.padding import padded_grams, padded_texts
-from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary, columns_of
+from ostinato.tasks.classifier.vocabulary import SEPARATOR, ClassifierVocabulary, columns_of
 from ostinato.tasks.config import COMMON_DATA, DATA, Flag
 from ostinato.tasks.examples import IndependentExamples
+from ostinato.wording import option, shown
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_RARE = 1 / 20
+"""A label with a smaller share of the training texts is rare."""
 
 
 _LOOKED_AT = 1000  # texts
@@ -33,15 +39,22 @@ class Tables:
     Attributes:
         table: the texts and labels.
         validation: the table of the validation part; None takes that part from `table`.
+        label_named: whether the column of the labels was named, not guessed.
     """
 
     table: Table
     validation: Table | None = None
+    label_named: bool = False
 
     @property
     def name(self) -> str:
         """The name in messages."""
         return self.table.name
+
+    def taking_unlabelled(self) -> Tables:
+        """The same tables, in which a row without a label is a text with none of several labels."""
+        validation = None if self.validation is None else self.validation.taking_unlabelled()
+        return replace(self, table=self.table.taking_unlabelled(), validation=validation)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -97,10 +110,11 @@ def open_source(
         skip = skip_bad_rows or vocabulary.get("skip_bad_rows", False) is True
         return Tables(open_table_like(source, columns_of(vocabulary), skip_bad_rows=skip))
     table = open_table(source, text=text, label=label, skip_bad_rows=skip_bad_rows)
+    tables, names = Tables(table, label_named=label is not None), table.columns or (text, label)
     if validation is None:
-        return Tables(table)
-    names = table.columns or (text, label)
-    return Tables(table, open_table(validation, text=names[0], label=names[1], skip_bad_rows=skip_bad_rows))
+        return tables
+    other = open_table(validation, text=names[0], label=names[1], skip_bad_rows=skip_bad_rows)
+    return replace(tables, validation=other)
 
 
 def _described(description: Json) -> Tables:
@@ -146,6 +160,11 @@ class ClassifierData:
         }
         return {"description": description, "sha256": self.examples.hash}
 
+    @property
+    def table_notes(self) -> tuple[str, ...]:
+        """Sentences about rows that were left out, and about rows with labels that were not in training."""
+        return (*self.tables.left_out, *_unseen(self.tables, self.examples))
+
     def part(self, name: str) -> IndependentExamples | None:
         """The texts of a part.
 
@@ -168,7 +187,7 @@ class ClassifierData:
         return IndependentExamples(
             order,
             config.batch,
-            _signature(config),
+            _signature(config, several=self.words.labels.several),
             numbers,
             lambda numbers, first, stop, training: self._batch(
                 numbers, first, stop, weights if training else None
@@ -179,7 +198,8 @@ class ClassifierData:
         """{"tokens", "lengths", "targets", "weights", "first_row"} of some texts; "grams" with n-grams.
 
         Grams are (rows, n-grams), 0 being padding. Tokens are (rows, time), time being that of the longest
-        text in the global batch, or `max_tokens` where padding is read; targets are class numbers (rows,) or 0.0 and 1.0 (rows, labels).
+        text in the global batch, or `max_tokens` where padding is read; targets are class numbers (rows,) or
+        0.0 and 1.0 (rows, labels).
 
         Args:
             numbers: of the texts in the global batch.
@@ -198,7 +218,7 @@ class ClassifierData:
         return grams | {
             "tokens": tokens,
             "lengths": lengths,
-            "targets": targets.astype(np.float32 if config.several else np.int32),
+            "targets": targets.astype(np.float32 if self.words.labels.several else np.int32),
             "weights": np.ones(len(mine), np.float32) if weights is None else weights[targets],
             "first_row": first,
         }
@@ -217,6 +237,14 @@ def read(
         SourceError: they cannot be read, have rows without text or label, or only one label.
     """
     known = None if vocabulary is None else ClassifierVocabulary.from_json(config, vocabulary)
+    several = config.label_separator is not None or source.table.several
+    if known is not None:
+        several = known.labels.several
+    if several and config.class_weights != "none":
+        raise ConfigError("class_weights need one label for each text, but these texts may have several")
+    unlabelled = several if known is None else known.unlabelled
+    if unlabelled:
+        source = source.taking_unlabelled()
     cut = not whole and source.validation is None
     examples = prepare_examples(
         source.table,
@@ -226,15 +254,18 @@ def read(
         seed=config.seed,
         validation=source.validation,
         labels=None if known is None else known.labels.names,
-        label_separator=config.label_separator,
+        label_separator=None if source.table.several and whole else config.label_separator,
+        several=several,
+        take_unseen=whole,
+        questions_numbers=not source.label_named,
         normalize=config.normalize,
         min_count=config.min_count,
         vocabulary_size=config.vocabulary_size,
         ngrams=config.ngrams if known is None or known.ngrams is None else known.ngrams,
         on_progress=on_progress,
     )
-    words = _vocabulary(config, source, examples, known, whole)
-    notes = source.left_out if whole else _notes(source, examples, words)
+    words = _vocabulary(config, source, examples, known, whole, unlabelled=unlabelled)
+    notes = () if whole else _notes(config, source, examples, words)
     return ClassifierData(config, words, source, examples, notes)
 
 
@@ -244,10 +275,16 @@ def _vocabulary(
     examples: Examples,
     known: ClassifierVocabulary | None,
     whole: bool,
+    *,
+    unlabelled: bool,
 ) -> ClassifierVocabulary:
     """What is known of texts before, or learned of these; the shares of the labels are always of these."""
     train = examples.part("train")
-    labels = Labels(tuple(examples.labels), config.label_separator) if known is None else known.labels
+    if known is None:
+        several = config.label_separator is not None or tables.table.several
+        labels = Labels(examples.labels, config.label_separator or (SEPARATOR if several else None))
+    else:
+        labels = known.labels
     columns = tables.table.columns if known is None else known.columns
     if isinstance(config.max_tokens, int):
         max_tokens = config.max_tokens
@@ -260,13 +297,28 @@ def _vocabulary(
         prior, skip = known.prior, known.skip_bad_rows
     else:
         targets = examples.targets[train]
-        prior = targets.mean(axis=0) if config.several else _counts(targets, labels) / len(targets)
+        prior = targets.mean(axis=0) if labels.several else _counts(targets, labels) / len(targets)
         skip = tables.table.skips_bad_rows
     encoder = examples.encoder if known is None else known.encoder
-    return ClassifierVocabulary(encoder, labels, max_tokens, prior, columns, skip, examples.ngrams)
+    return ClassifierVocabulary(
+        encoder, labels, max_tokens, prior, columns, skip, unlabelled, examples.ngrams
+    )
 
 
-def _notes(tables: Tables, examples: Examples, words: ClassifierVocabulary) -> tuple[str, ...]:
+def _unseen(tables: Tables, examples: Examples) -> tuple[str, ...]:
+    """A note about the texts of another source with labels that were not in training."""
+    count, names = int(examples.strange.sum()), examples.unseen
+    if not count:
+        return ()
+    named = ", ".join(map(repr, map(shown, names[:6]))) + (", …" if len(names) > 6 else "")
+    rows, count_as = ("rows", "count") if count > 1 else ("row", "counts")
+    what = f"{count:,} {rows} with labels that training did not have ({named})"
+    return (f"{tables.name}: {what} {count_as} as wrong",)
+
+
+def _notes(
+    config: ClassifierConfig, tables: Tables, examples: Examples, words: ClassifierVocabulary
+) -> tuple[str, ...]:
     """What the user should know: the labels, the columns that were taken, what is cut."""
     names = words.labels.names
     named = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
@@ -277,6 +329,11 @@ def _notes(tables: Tables, examples: Examples, words: ClassifierVocabulary) -> t
         if table is not None:
             notes += table.notes
     notes += tables.left_out
+    if words.labels.several:
+        none = int((examples.targets[examples.part("train")].sum(axis=1) == 0).sum())
+        notes.append(f"a text may have several labels, or none, as {none:,} of the training texts")
+    elif config.class_weights == "none":
+        notes += _rare_label(words)
     lengths = examples.lengths[examples.part("train")]
     cut = int((lengths > words.max_tokens).sum())
     longest = f"; {cut:,} longer texts are cut, the longest has {lengths.max():,}" if cut else ""
@@ -296,12 +353,25 @@ def _unknown(examples: Examples) -> list[str]:
         return []
     return [
         f"{missed / tokens:.0%} of the tokens outside the training part are unknown to its vocabulary; "
-        "train with --encoder char, or with more texts"
+        f"train with {option('encoder', 'char')}, or with more texts"
+    ]
+
+
+def _rare_label(words: ClassifierVocabulary) -> list[str]:
+    """Advice about a label with few of the training texts; of many labels each has few, and none is rare."""
+    names, rarest = words.labels.names, int(words.prior.argmin())
+    share = float(words.prior[rarest])
+    if share >= min(_RARE, 1 / (2 * len(names))):
+        return []
+    return [
+        f"the rarest label, {shown(names[rarest])!r}, has {100 * share:.2g} % of the training texts; "
+        f"{option('class_weights', 'balanced')} gives every label the same weight"
     ]
 
 
 def _counts(targets: np.ndarray, labels: Labels) -> np.ndarray:
-    return np.bincount(targets, minlength=len(labels.names)).astype(np.float64)
+    known = targets[targets != UNSEEN]
+    return np.bincount(known, minlength=len(labels.names)).astype(np.float64)
 
 
 def _class_weights(config: ClassifierConfig, examples: Examples, labels: Labels) -> np.ndarray | None:
@@ -312,10 +382,10 @@ def _class_weights(config: ClassifierConfig, examples: Examples, labels: Labels)
     return (counts.sum() / len(counts) / np.maximum(counts, 1)).astype(np.float32)
 
 
-def _signature(config: ClassifierConfig) -> dict[str, tf.TensorSpec]:
+def _signature(config: ClassifierConfig, *, several: bool) -> dict[str, tf.TensorSpec]:
     import tensorflow as tf
 
-    targets = ((None, None), tf.float32) if config.several else ((None,), tf.int32)
+    targets = ((None, None), tf.float32) if several else ((None,), tf.int32)
     grams = {"grams": tf.TensorSpec((None, None), tf.int32)} if config.ngrams else {}
     return grams | {
         "tokens": tf.TensorSpec((None, None), tf.int32),

@@ -26,6 +26,32 @@ def confusion_matrix(truth: np.ndarray, chosen: np.ndarray, classes: int) -> np.
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
+def of_labels(truth: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 of each class, each of shape (classes,).
+
+    Precision is nan for a class that is never predicted, recall for one that no example has, and F1 for one
+    that is neither.
+
+    Args:
+        truth: bool, shape (n, classes): the classes of each example.
+        chosen: bool, shape (n, classes).
+    """
+    hits, true, predicted = (each.sum(axis=0) for each in (truth & chosen, truth, chosen))
+    with np.errstate(invalid="ignore"):
+        return hits / predicted, hits / true, 2 * hits / (true + predicted)
+
+
+def micro_f1(truth: np.ndarray, chosen: np.ndarray, further: int = 0) -> float:
+    """F1 over all decisions together: 2 · hits / (true + predicted); nan without any.
+
+    Args:
+        truth, chosen: as for `macro_f1`.
+        further: true labels that are none of the classes, so that none of them is predicted.
+    """
+    both = int(truth.sum()) + int(chosen.sum()) + further
+    return 2 * int((truth & chosen).sum()) / both if both else float("nan")
+
+
 def macro_f1(truth: np.ndarray, chosen: np.ndarray) -> float:
     """The mean over classes of F1 = 2 · precision · recall / (precision + recall).
 
@@ -35,10 +61,8 @@ def macro_f1(truth: np.ndarray, chosen: np.ndarray) -> float:
         truth: bool, shape (n, classes): the classes of each example.
         chosen: bool, shape (n, classes).
     """
-    hits = (truth & chosen).sum(axis=0)
-    either = truth.sum(axis=0) + chosen.sum(axis=0)
-    there = either > 0
-    return float(np.mean(2 * hits[there] / either[there])) if there.any() else float("nan")
+    f1 = of_labels(truth, chosen)[2]
+    return float(np.nanmean(f1)) if not np.isnan(f1).all() else float("nan")
 
 
 def roc_auc(truth: np.ndarray, scores: np.ndarray) -> float:

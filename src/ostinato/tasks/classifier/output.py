@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from ostinato.data.encoders.registry import encoder_from_json
 from ostinato.errors import ConfigWarning, warn
@@ -14,12 +14,16 @@ from ostinato.files.atomic import check_place, replace
 from ostinato.tasks.base import Printer, RunFacts
 from ostinato.tasks.classifier import attribution_text
 from ostinato.tasks.classifier.neighbors import token_of
+from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 from ostinato.tasks.config import Flag
 from ostinato.wording import print_table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ostinato.tasks.classifier.answers import Answers
     from ostinato.tasks.classifier.attribution import Attribution
+    from ostinato.tasks.classifier.config import ClassifierConfig
     from ostinato.tasks.classifier.evaluation import Evaluation
     from ostinato.tasks.classifier.predictions import Prediction
 
@@ -27,6 +31,8 @@ _TABULATED = 20
 """Labels up to which the confusion matrix is printed; the picture has them all."""
 _SHOWN = 200
 """Characters of a text that is shown."""
+NONE = "(none)"
+"""How a text without any of several labels is printed."""
 _CLASSIFIERS = Flag("Classifiers")
 
 
@@ -114,9 +120,10 @@ class PredictionPrinter:
 
     def _line(self, prediction: Prediction, attribution: Attribution | None) -> str:
         if not self._as_json:
-            return f"{prediction.label}\t{prediction.probability:.4f}"
+            return f"{prediction.label or NONE}\t{prediction.probability:.4f}"
         answer: dict[str, object] = {
             "label": prediction.label,
+            "labels": prediction.labels,
             "probability": prediction.probability,
             "probabilities": prediction.probabilities,
             "tokens": prediction.tokens,
@@ -157,13 +164,38 @@ def neighbors(
     return show
 
 
+def info(facts: RunFacts) -> dict[str, object]:
+    """The labels of a run and, if a text may have several, the threshold of each. Raises RunError."""
+    config = cast("ClassifierConfig", facts.config)
+    labels = ClassifierVocabulary.from_json(config, facts.vocabulary).labels
+    found: dict[str, object] = {"labels": list(labels.names)}
+    if labels.thresholds:
+        found["thresholds"] = dict(zip(labels.names, labels.thresholds, strict=True))
+    return found
+
+
 def evaluate(facts: RunFacts) -> tuple[dict[str, object], Callable[[Evaluation], None]]:
     """No options, and what prints the confusion matrix and the mistakes."""
     return {}, show_evaluation
 
 
+def _of_labels(evaluation: Evaluation) -> Table:
+    """A table with a row for each label."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("label", box=None, header_style="bold", pad_edge=False)
+    columns = ("precision", "recall", "f1", "support", "threshold")
+    for name in columns:
+        table.add_column({"f1": "F1"}.get(name, name), justify="right")
+    for label, figures in evaluation.details["labels"].items():
+        cells = (figures[name] for name in columns)
+        table.add_row(escape(label), *("–" if value is None else f"{value:.4g}" for value in cells))
+    return table
+
+
 def show_evaluation(evaluation: Evaluation) -> None:
-    """The confusion matrix, and the most confident mistakes."""
+    """The confusion matrix or, if a text may have several labels, the figures of each; and mistakes."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -179,10 +211,14 @@ def show_evaluation(evaluation: Evaluation) -> None:
             table.add_row(escape(label), *(f"{count:,}" for count in row))
         console.print()
         print_table(table, console)
+    if evaluation.thresholds:
+        console.print()
+        print_table(_of_labels(evaluation), console)
     if evaluation.mistakes:
         console.print("\nthe most confident mistakes", style="bold")
     for mistake in evaluation.mistakes:
         text = " ".join(mistake.text.split())
         shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
-        said = f"{mistake.place}: {mistake.label!r} taken for {mistake.chosen!r} ({mistake.probability:.4f})"
+        label, chosen = (repr(each) if each else NONE for each in (mistake.label, mistake.chosen))
+        said = f"{mistake.place}: {label} taken for {chosen} ({mistake.probability:.4f})"
         console.print(f"{said}\n  {shown}", markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from ostinato.layers.tracing import traced
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.network import RecurrentClassifier
 
@@ -17,13 +18,14 @@ class Prediction:
     """The prediction for a text.
 
     Attributes:
-        label: the most likely label. If a text may have several, all labels with a probability of at least
-            one half, joined as in the training table.
+        label: the most likely label. If a text may have several, all labels whose probability reaches their
+            threshold, joined as in the training table; empty for none.
         probability: the probability of `label`; several labels are taken as independent.
         probabilities: the probability of every label.
         tokens: the length of the text in tokens.
         cut: whether the text is longer than the network reads.
         empty: whether the text has no tokens; the probabilities are then the shares in the training texts.
+        labels: the labels of `label`, one by one.
     """
 
     label: str
@@ -32,6 +34,7 @@ class Prediction:
     tokens: int
     cut: bool
     empty: bool
+    labels: tuple[str, ...] = ()
 
 
 class Scorer:
@@ -75,14 +78,15 @@ class Scorer:
         """The functions that score texts without and with padding before the tokens."""
         ids, sizes, number = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 1, 0))
 
-        @tf.function(input_signature=[ids, sizes])
         def after_none(tokens, lengths):
             return model.read(tokens, lengths if masked else None)
 
-        @tf.function(input_signature=[ids, number])
         def after_padding(tokens, before):
             rows = tf.shape(tokens)[0]
             state = tf.nest.map_structure(lambda x: tf.repeat(x, rows, axis=0), model.after_padding(before))
             return model.decide(model.embedding(tokens), state=state)
 
-        return after_none, after_padding
+        return (
+            traced(after_none, input_signature=[ids, sizes]),
+            traced(after_padding, input_signature=[ids, number]),
+        )

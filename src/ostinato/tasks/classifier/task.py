@@ -50,7 +50,7 @@ class Classifier(Task):
             key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
         lengths = batch["lengths"] if self.config.masked else None
         targets, weights = batch["targets"], batch["weights"]
-        decision = decision_of(self.config.several, model.outputs)
+        decision = decision_of(len(targets.shape) == 2, model.outputs)
         parts = [model.read(batch["tokens"], lengths, key)]
         if self.config.ngrams:
             parts.append(model.add_up(batch["grams"], key))

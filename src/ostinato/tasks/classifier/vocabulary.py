@@ -14,6 +14,8 @@ from ostinato.tasks.base import Json
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.labels import Labels
 
+SEPARATOR = ", "
+"""Between the names of several labels, where the table has them apart."""
 _MOST_TOKENS, _MOST_PADDED = 2**31 - 1, 1_000_000  # of a text; padded texts have all of them in memory
 
 
@@ -28,6 +30,7 @@ class ClassifierVocabulary:
         prior: the share of each label in the training texts, float64, shape (labels,).
         columns: the text column and the label column of the training table; None if it has no columns.
         skip_bad_rows: whether rows without a text or a label were left out.
+        unlabelled: whether a row without a label was a text with none of several labels.
         ngrams: the n-grams whose weights are added to the scores; None without.
     """
 
@@ -37,6 +40,7 @@ class ClassifierVocabulary:
     prior: np.ndarray
     columns: tuple[str, str] | None
     skip_bad_rows: bool
+    unlabelled: bool = False
     ngrams: NGrams | None = None
 
     def to_json(self) -> Json:
@@ -49,6 +53,9 @@ class ClassifierVocabulary:
             "prior": self.prior.tolist(),
             "columns": None if self.columns is None else list(self.columns),
             "skip_bad_rows": self.skip_bad_rows,
+            "several": self.labels.several,
+            "unlabelled": self.unlabelled,
+            "thresholds": list(self.labels.thresholds),
         }
 
     @classmethod
@@ -66,25 +73,27 @@ class ClassifierVocabulary:
         named = isinstance(labels, list) and all(
             isinstance(label, str) and label and not SURROGATE.search(label) for label in labels
         )
-        if not named or len(set(labels)) != len(labels) or len(labels) < 1 + (not config.several):
+        several, unlabelled = (_yes_or_no(vocabulary, name) for name in ("several", "unlabelled"))
+        separator = config.label_separator or (SEPARATOR if several else None)
+        if not named or len(set(labels)) != len(labels) or len(labels) < 1 + (separator is None):
             raise damaged("its labels must be a list of different strings")
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise damaged("its 'max_tokens' must be a positive number")
         if max_tokens > (_MOST_TOKENS if config.masked else _MOST_PADDED):
             raise damaged(f"its 'max_tokens' is {max_tokens:,}, more than any text has")
-        numbers = isinstance(prior, list) and all(type(p) in (int, float) and 0 <= p <= 1 for p in prior)
-        if not numbers or len(prior) != len(labels):
+        if not _probabilities(prior, len(labels)):
             raise damaged("its 'prior' must be a list of one probability a label")
-        skip = vocabulary.get("skip_bad_rows", False)  # older runs do not say
-        if not isinstance(skip, bool):
-            raise damaged("its 'skip_bad_rows' must be true or false")
+        thresholds = vocabulary.get("thresholds", [])
+        if thresholds != [] and not _probabilities(thresholds, len(labels)):
+            raise damaged("its 'thresholds' must be a list of one probability a label")
         return cls(
             encoder_from_json(encoder),
-            Labels(tuple(labels), config.label_separator),
+            Labels(tuple(labels), separator, tuple(map(float, thresholds))),
             max_tokens,
             np.array(prior, np.float64),
             columns_of(vocabulary),
-            skip,
+            _yes_or_no(vocabulary, "skip_bad_rows"),
+            unlabelled,
             _ngrams_of(config, vocabulary),
         )
 
@@ -96,6 +105,21 @@ def _ngrams_of(config: ClassifierConfig, vocabulary: Json) -> NGrams | None:
     if "ngrams" not in vocabulary:
         raise damaged("it has no 'ngrams'")
     return NGrams.from_json(vocabulary["ngrams"])
+
+
+def _yes_or_no(vocabulary: Json, name: str) -> bool:
+    """A value that runs of older versions lack, where it is false. Raises RunError if it is damaged."""
+    value = vocabulary.get(name, False)
+    if not isinstance(value, bool):
+        raise damaged(f"its {name!r} must be true or false")
+    return value
+
+
+def _probabilities(values: object, labels: int) -> bool:
+    """Whether this is a list of one probability a label."""
+    if not isinstance(values, list) or len(values) != labels:
+        return False
+    return all(type(p) in (int, float) and 0 <= p <= 1 for p in values)
 
 
 def columns_of(vocabulary: Json) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from ostinato.data.examples.sentences import BOS, EOS, PAD, UNK, marked, padded
 from ostinato.decoding.beam import Beam, search
 from ostinato.errors import ConfigError
+from ostinato.layers.tracing import traced
 from ostinato.tasks.base import Loss, OnBatch, as_figures
 from ostinato.tasks.translator.data import FREE_TOKENS, TranslatorData, TranslatorVocabulary, signature
 from ostinato.tasks.translator.evaluation import Evaluation, compared
@@ -74,7 +75,7 @@ class Answers:
         order = np.concatenate(list(chosen.batch_numbers(None)))
         found: dict[int, Translation] = {}
         nats, tokens = 0.0, 0.0
-        measure = tf.function(lambda batch: task.loss(model, batch, ()), input_signature=[signature()])
+        measure = traced(lambda batch: task.loss(model, batch, ()), input_signature=[signature()])
         for number, batch in enumerate(chosen.batches()):
             _, weight, sums, _ = measure({name: tf.constant(value) for name, value in batch.items()})
             nats, tokens = nats + float(sums["nats"]), tokens + float(weight)
@@ -85,7 +86,7 @@ class Answers:
                 on_batch(number + 1, chosen.steps)
         pairs = [(*examples.texts(n), found[n].text) for n in chosen.numbers.tolist()]
         figures = as_figures(task.metrics(Loss(nats, tokens, {"nats": nats})))
-        return compared(part, pairs, figures)
+        return compared(part, pairs, figures, self._words.target)
 
     def evaluate_quickly(
         self, data: TranslatorData, part: str, on_batch: OnBatch | None = None
@@ -146,9 +147,6 @@ class Answers:
         model = self._model
         allowed = tf.constant(np.isin(np.arange(self._words.target.size), (PAD, BOS, UNK), invert=True))
 
-        @tf.function(
-            input_signature=[tf.TensorSpec((None, None), tf.int32), *[tf.TensorSpec((None,), tf.int32)] * 2]
-        )
         def translate(source, lengths, limits):
             memory, state = model.read(source, lengths)
 
@@ -162,8 +160,9 @@ class Answers:
             )
             return found.tokens, found.lengths, found.scores
 
-        self._searches[beam] = translate
-        return translate
+        ids, lengths = (tf.TensorSpec((None,) * rank, tf.int32) for rank in (2, 1))
+        self._searches[beam] = traced(translate, input_signature=[ids, lengths, lengths])
+        return self._searches[beam]
 
     def align(self, source: str, target: str) -> Alignment:
         """The attention of the decoder over a sentence and its translation.

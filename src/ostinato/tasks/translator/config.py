@@ -42,10 +42,11 @@ class TranslatorConfig(config.RecurrentConfig):
 
     source_encoder: SideEncoder = "auto"
     """What a token of the source is: `char`, `byte`, `word` or `bpe`; `auto` chooses `char` for scripts
-    without spaces between words, otherwise `word`."""
+    without spaces between words and for lists of single words, otherwise `word`."""
     target_encoder: SideEncoder = "auto"
     """What a token of the target is: `char`, `byte`, `word` or `bpe`; `auto` chooses `char` for scripts
-    without spaces between words, otherwise `bpe`."""
+    without spaces between words and for lists of single words, `word` for the symbols of such words (`HH AH0
+    L OW1`), otherwise `bpe`."""
     source_vocabulary: Annotated[int, DATA] = Field(default=8_000, ge=257, le=1_000_000)
     """Largest number of words or subwords in the vocabulary of the source."""
     target_vocabulary: Annotated[int, DATA] = Field(default=8_000, ge=257, le=1_000_000)

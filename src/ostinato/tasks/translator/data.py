@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -13,10 +13,12 @@ from ostinato.data.encoders.base import damaged
 from ostinato.data.examples.pairs import PairExamples, prepare_pairs
 from ostinato.data.examples.sentences import Sentences, marked, padded, sentences_from_json
 from ostinato.data.sources.pairs import Pairs, open_pairs
+from ostinato.errors import ConfigError
 from ostinato.tasks.base import PARTS, Batch, Json, OnProgress
-from ostinato.tasks.config import DATA
+from ostinato.tasks.config import DATA, Flag
 from ostinato.tasks.examples import IndependentExamples
 from ostinato.tasks.translator.config import TranslatorConfig
+from ostinato.wording import option
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -35,6 +37,12 @@ def open_source(
     target: Annotated[object, "A file with the translation of each line of SOURCE."] = None,
     *,
     skip_bad_rows: Annotated[bool, DATA, "Leave out lines that are not a pair."] = False,
+    validation: Annotated[
+        object, Flag("Data", common=True, training=True), "A separate file of pairs for validation."
+    ] = None,
+    validation_target: Annotated[
+        object, Flag("Data", training=True), "A file with the translation of each line of --validation."
+    ] = None,
 ) -> Pairs:
     """Opens sentence pairs without reading them.
 
@@ -43,13 +51,23 @@ def open_source(
             description.
         target: a file with the translation of each line of SOURCE.
         skip_bad_rows: leave out lines that are not a pair.
+        validation, validation_target: other such sources, for validation.
 
     Raises:
         SourceError: if the source does not exist.
+        ConfigError: if there are translations for validation, and nothing that they translate.
     """
     if isinstance(source, Pairs):
         return source
-    return open_pairs(source if target is None else (source, target), skip_bad_rows=skip_bad_rows)
+    if isinstance(source, dict) and "pairs" in source:
+        return replace(open_pairs(source["pairs"]), validation=open_pairs(source["validation"]))
+    pairs = open_pairs(source if target is None else (source, target), skip_bad_rows=skip_bad_rows)
+    if validation is None:
+        if validation_target is not None:
+            raise ConfigError(f"{option('validation_target')} needs {option('validation')}; give both")
+        return pairs
+    given = validation if validation_target is None else (validation, validation_target)
+    return replace(pairs, validation=open_pairs(given, skip_bad_rows=skip_bad_rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +130,10 @@ class TranslatorData:
     @property
     def source(self) -> Json:
         """The description of the source, and the hash of the pairs."""
-        return {"description": self.pairs.description, "sha256": self.examples.hash}
+        description, validation = self.pairs.description, self.pairs.validation
+        if validation is not None:
+            description = {"pairs": description, "validation": validation.description}
+        return {"description": description, "sha256": self.examples.hash}
 
     def part(self, name: str) -> IndependentExamples | None:
         """The pairs of a part. Pairs in a batch have similar target lengths, then similar source lengths."""
@@ -178,7 +199,7 @@ def read(
         unicode=config.unicode,
         lowercase=config.lowercase,
         max_tokens=None if whole else config.max_tokens,
-        validation_fraction=0.0 if whole else config.validation_fraction,
+        validation_fraction=0.0 if whole or source.validation is not None else config.validation_fraction,
         test_fraction=0.0 if whole else config.test_fraction,
         on_progress=on_progress,
     )
@@ -188,7 +209,7 @@ def read(
         sources, targets = examples.lengths[examples.part("train")].T
         growth = max(growth, float(((targets - FREE_TOKENS) / np.maximum(sources, 1)).max()))
     words = TranslatorVocabulary(examples.source_sentences, examples.target_sentences, growth)
-    return TranslatorData(config, words, source, examples, () if whole else _notes(examples))
+    return TranslatorData(config, words, source, examples, () if whole else _notes(config, examples))
 
 
 def signature() -> dict[str, tf.TensorSpec]:
@@ -204,13 +225,16 @@ def signature() -> dict[str, tf.TensorSpec]:
     }
 
 
-def _notes(examples: PairExamples) -> tuple[str, ...]:
+def _notes(config: TranslatorConfig, examples: PairExamples) -> tuple[str, ...]:
     """Notes for the user: the vocabularies, the parts, and what was left out."""
     source, target = examples.source_sentences, examples.target_sentences
     counts = {part: len(examples.part(part)) for part in PARTS}
+    made_for_sentences = examples.single_words and not config.bidirectional
+    advice = ["the recipe strings is made for single words"] if made_for_sentences else []
     sizes = [f"{count:,} for {part}" for part, count in counts.items() if count]
     return (
         f"source: {source.encoder.name}, {source.size:,} tokens; "
         f"target: {target.encoder.name}, {target.size:,} tokens; pairs: {', '.join(sizes)}",
         *examples.notes,
+        *advice,
     )

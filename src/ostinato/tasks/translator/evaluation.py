@@ -1,4 +1,4 @@
-"""The evaluation of a translator: BLEU and chrF by sacrebleu, BLEU by length, and samples.
+"""The evaluation of a translator: BLEU and chrF by sacrebleu, exact matches, symbol errors, and samples.
 
 BLEU: Papineni et al. 2002; chrF: Popović 2015. Figures are comparable only with the same tokeniser and
 settings, which the signature states: Post 2018, arXiv:1804.08771.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from ostinato.data.examples.sentences import lacks_spaces
+from ostinato.data.examples.sentences import Sentences, lacks_spaces, normalize_sentence
 
 SAMPLES = 10
 _BUCKETS = 5
@@ -55,8 +56,9 @@ class Evaluation:
 
     Attributes:
         part: what was evaluated: `train`, `validation`, `test`, or the name of another source.
-        figures: `bleu` and `chrf`, 0 to 100; `loss` in nats per target token and `perplexity`, both given the
-            earlier tokens of the reference; and `sentences`, the number of pairs.
+        figures: `bleu` and `chrf`, 0 to 100; `exact_match` and `symbol_error_rate`, fractions; `loss` in nats
+            per target token and `perplexity`, both given the earlier tokens of the reference; and
+            `sentences`, the number of pairs.
         signatures: the signatures of `bleu` and `chrf` by sacrebleu, to be quoted with the figures.
         length_unit: the unit of source lengths: `words` or `characters`.
         lengths: BLEU by the length of the source, shortest first, each over about the same number of
@@ -74,13 +76,16 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
 
-def compared(part: str, pairs: list[tuple[str, str, str]], figures: dict[str, float]) -> Evaluation:
+def compared(
+    part: str, pairs: list[tuple[str, str, str]], figures: dict[str, float], target: Sentences
+) -> Evaluation:
     """Compares translations with their references.
 
     Args:
         part: what was evaluated.
         pairs: one or more (source, reference, translation).
         figures: `loss` and `perplexity`.
+        target: what the tokens of references and translations are.
     """
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
@@ -92,6 +97,8 @@ def compared(part: str, pairs: list[tuple[str, str, str]], figures: dict[str, fl
     scores = {
         "bleu": bleu.corpus_score(translations, [references]).score,
         "chrf": chrf.corpus_score(translations, [references]).score,
+        "exact_match": exact_match(references, translations, target),
+        "symbol_error_rate": symbol_error_rate(references, translations, target),
     }
     unit = "characters" if lacks_spaces(sources) else "words"
     sizes = np.array(
@@ -112,6 +119,28 @@ def compared(part: str, pairs: list[tuple[str, str, str]], figures: dict[str, fl
         [Sample(*pairs[place]) for place in places],
         notes,
     )
+
+
+def exact_match(references: list[str], translations: list[str], target: Sentences) -> float:
+    """The fraction of translations that are their references, normalised as `target` reads them."""
+    normalized = partial(normalize_sentence, unicode=target.unicode, lowercase=target.lowercase)
+    return float(
+        np.mean([normalized(a) == normalized(b) for a, b in zip(references, translations, strict=True)])
+    )
+
+
+def symbol_error_rate(references: list[str], translations: list[str], target: Sentences) -> float:
+    """Edits (Levenshtein 1966) of all translations by the symbols of all references; it may exceed 1.
+
+    A symbol is a token of `target`, such as a sound, a character or a word.
+    """
+    from rapidfuzz.distance import Levenshtein
+
+    edits = symbols = 0
+    for reference, translation in zip(references, translations, strict=True):
+        wanted, written = (target.encode(text).tolist() for text in (reference, translation))
+        edits, symbols = edits + Levenshtein.distance(wanted, written), symbols + len(wanted)
+    return edits / symbols if symbols else float("nan")
 
 
 def tokenizer_for(texts: Iterable[str]) -> tuple[str, tuple[str, ...]]:
