@@ -43,15 +43,18 @@ def test_columns_that_are_not_there_name_those_that_are(message, write, frame):
 def test_columns_that_are_not_obvious_are_asked_for(message, write):
     said = message(write("a.csv", "text,class,category\nA,x,y\n"))
     assert "cannot tell which column of" in said
-    assert "is the label; name both with --text and --label; its columns are 'text', 'class'" in said
+    assert "is the label: 'class' and 'category' both may be; name it with --label class" in said
+    assert "its columns are 'text', 'class'" in said
     assert "the text and the label" in message(write("b.csv", "a,b\nx,y\nx,y\nz,y\n"))
     assert "the text and the label" in message(write("c.csv", "a,b,c\nx,y,z\n"))
 
 
-def test_a_table_without_a_header_is_told(message, write):
-    said = message(write("a.csv", "I like it,pos\nI do not,neg\nI do,pos\nNo,neg\n"))
-    assert "the first row of" in said
-    assert "'pos' in it is also a label" in said
+def test_a_table_without_a_header_has_columns_with_numbers_and_says_so(write):
+    table = open_table(write("a.csv", "I like it,pos\nI do not,neg\nI do,pos\nNo,neg\n"))
+    assert [(row.text, row.label) for row in table.rows()][:2] == [("I like it", "pos"), ("I do not", "neg")]
+    assert "the first row is like the others, so the columns have numbers as names" in table.notes[0]
+    assert "took column '1' as the text and '2' as the label" in table.notes[1]
+    assert list(open_table(table.description).rows()) == list(table.rows())
 
 
 def test_columns_must_be_two_and_each_there_once(message, write):

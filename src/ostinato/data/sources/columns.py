@@ -1,87 +1,264 @@
-"""Which column of a table is the text and which the label: named, or guessed with a note."""
+"""Which column of a table is the text and which the labels: named, or guessed from names and content with a note."""
 
+import csv
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from ostinato.errors import SourceError
+from ostinato.data.sources.content import Content, content_of
+from ostinato.data.sources.rows import BETWEEN
+from ostinato.errors import ConfigError, SourceError
 from ostinato.wording import hint_after
 
-TEXT_NAMES = ("text", "review", "sentence", "comment", "content", "body")
-LABEL_NAMES = ("label", "sentiment", "category", "class", "target", "y")
-LONGEST_LABEL = 60
-"""Characters; a column with longer values is never guessed to be the labels."""
+TEXT_NAMES = (
+    *("text", "review", "sentence", "comment", "content", "body", "tweet", "headline", "message", "question"),
+    *("document", "utterance", "description", "title", "comments", "comment_text", "review_text", "sms"),
+)
+LABEL_NAMES = (
+    *(
+        "label",
+        "sentiment",
+        "category",
+        "class",
+        "target",
+        "y",
+        "labels",
+        "intent",
+        "emotion",
+        "tag",
+        "topic",
+    ),
+)
+USUAL_NAMES = frozenset((*TEXT_NAMES, *LABEL_NAMES, "id", "source", "date", "name", "index"))
+_SHOWN = 30
+
+
+class Chosen(NamedTuple):
+    """The columns of a table.
+
+    Attributes:
+        text: the name of the text column.
+        labels: the names of the label columns; several have 0 or 1 in each row.
+        places: the places of the text and of each label column, from 0 on.
+        notes: sentences about what was guessed.
+    """
+
+    text: str
+    labels: tuple[str, ...]
+    places: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The text column, and the label columns with `rows.BETWEEN` between."""
+        return self.text, BETWEEN.join(self.labels)
+
+
+def two_columns(
+    columns: object, first: object, second: object, names: tuple[str, str]
+) -> tuple[object, object]:
+    """The two columns that are named together, as in "v2,v1", or alone.
+
+    Args:
+        columns: two names with a comma between, or a tuple of them; None when they are named alone.
+        first, second: the columns named alone; None where they are not.
+        names: what messages call the two: "text" and "label".
+
+    Raises:
+        ConfigError: they are not two, or named in both ways.
+    """
+    if columns is None:
+        return first, second
+    if first is not None or second is not None:
+        raise ConfigError(
+            f"--columns names the {names[0]} and the {names[1]}; leave out --{names[0]} and --{names[1]}"
+        )
+    parts = next(csv.reader([columns]), []) if isinstance(columns, str) else columns
+    if not isinstance(parts, list | tuple) or len(parts) != 2 or not all(str(part).strip() for part in parts):
+        raise ConfigError(
+            f"--columns must be two names or numbers of columns, {names[0].upper()},{names[1].upper()}, got {columns}"
+        )
+    return str(parts[0]).strip(), str(parts[1]).strip()
+
+
+def labels_of(label: object) -> tuple[str, ...] | None:
+    """The label columns that are named: one, a list of them, or one text with `rows.BETWEEN` between; None for none."""
+    if label is None:
+        return None
+    if isinstance(label, str):
+        return tuple(label.split(BETWEEN))
+    named = tuple(map(str, label)) if isinstance(label, list | tuple) else (str(label),)
+    return named or None
 
 
 def choose_columns(
     name: str,
-    names: list[str],
+    names: Sequence[str],
     values: Sequence[Sequence[object]],
     text: str | None,
-    label: str | None,
-    *,
-    header: bool,
-) -> tuple[tuple[str, str], tuple[str, ...]]:
-    """The text and the label column, and a note about those that were guessed.
+    label: str | Sequence[str] | None,
+) -> Chosen:
+    """The text column and the label columns, and a note about those that were guessed.
+
+    A column without a name, or without a value, is never guessed.
 
     Args:
         name: what messages call the table.
         names: the names of all columns.
         values: some rows, each with a value for every column; None where it is missing.
-        text, label: the columns that the user named; None to guess.
-        header: whether the names come from the first row of a file, which may have no row of names.
+        text, label: the columns that the user named, by name or by number from 1 on; None to guess.
 
     Raises:
         SourceError: there are no such columns, or there is more than one guess.
     """
-    columns = ", ".join(repr(column) for column in names[:30]) + (", …" if len(names) > 30 else "")
-    for given, option in ((text, "text"), (label, "label")):
-        if given is not None and given not in names:
-            hint = hint_after(given, names)
-            raise SourceError(f"{name} has no {option} column {given!r}; its columns are {columns}{hint}")
-    found = {
-        "text": text or _only(names, TEXT_NAMES, label),
-        "label": label or _only(names, LABEL_NAMES, text),
-    }
-    if len(names) == 2 and None in found.values():
-        if found["text"] is None and found["label"] is None:
-            found["label"] = _column_like_labels(names, values)
-        for one, other in (("text", "label"), ("label", "text")):
-            known = found[other]
-            if found[one] is None and known is not None:
-                found[one] = names[1 - names.index(known)]
-    if not found["text"] or not found["label"]:
-        missing = " and the ".join(option for option, column in found.items() if not column)
-        raise SourceError(
-            f"cannot tell which column of {name} is the {missing}; name both with --text and --label; its "
-            f"columns are {columns}"
-        )
-    chosen = found["text"], found["label"]
-    if repeated := [column for column in chosen if names.count(column) > 1]:
+    labels = labels_of(label)
+    text_at = None if text is None else _named(name, names, text, "text")
+    label_at = None if labels is None else tuple(_named(name, names, each, "label") for each in labels)
+    guess = _Guess(
+        name, names, [content_of(column) for column in zip(*values, strict=True)] if values else []
+    )
+    if text_at is None and label_at is None and guess.two:
+        text_at = guess.text_of_two()
+    if text_at is None:
+        text_at = guess.text(label_at or ())
+    if label_at is None:
+        label_at = (guess.label(text_at),)
+    places = (text_at, *label_at)
+    chosen = [names[at] for at in places]
+    if repeated := [column for column in chosen if list(names).count(column) > 1]:
         raise SourceError(f"{name} has more than one column {repeated[0]!r}; give each a name of its own")
-    at = names.index(chosen[1])
-    if header and names[at] in {str(row[at]).strip() for row in values}:
-        raise SourceError(
-            f"the first row of {name} must name the columns, but {names[at]!r} in it is also a label of the "
-            "rows below; put a row such as text,label before it"
+    if len(set(places)) < len(places):
+        raise ConfigError(f"text and label must be different columns, got {chosen[-1]!r} twice")
+    guessed = [f"{chosen[0]!r} as the text"] if text is None else []
+    guessed += [f"{chosen[1]!r} as the label"] if labels is None else []
+    notes = (f"{name}: took column {' and '.join(guessed)}{guess.others(places)}",) if guessed else ()
+    return Chosen(chosen[0], tuple(chosen[1:]), places, notes)
+
+
+def _named(name: str, names: Sequence[str], given: str, option: str) -> int:
+    """The place of a column that the user named."""
+    if given in names:
+        return list(names).index(given)
+    if given.isdecimal() and 1 <= int(given) <= len(names):
+        return int(given) - 1
+    raise SourceError(
+        f"{name} has no {option} column {given!r}; its columns are {_list(names)}{hint_after(given, names)}"
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
+
+
+class _Guess:
+    """The columns of a table, to guess from.
+
+    Args:
+        name: what messages call the table.
+        names: of its columns.
+        contents: what each looks like; empty when there are no rows.
+    """
+
+    def __init__(self, name: str, names: Sequence[str], contents: list[Content]):
+        self._name, self._names = name, names
+        self._contents = contents or [content_of(())] * len(names)
+        empty = not any(content.filled for content in contents)
+        self._usable = [
+            at
+            for at, column in enumerate(names)
+            if column and not column.startswith("Unnamed: ") and (empty or contents[at].filled)
+        ]
+
+    @property
+    def two(self) -> bool:
+        """Whether there are two columns to choose from."""
+        return len(self._usable) == 2
+
+    def text_of_two(self) -> int | None:
+        """Of two columns without usual names the one that is not like labels; None where that does not decide."""
+        if self._usual(TEXT_NAMES, self._usable) or self._usual(LABEL_NAMES, self._usable):
+            return None
+        like = [at for at in self._usable if self._contents[at].like_labels]
+        if len(like) != 1:
+            raise self._unclear("text and the label", self._usable)
+        return self._usable[1 - self._usable.index(like[0])]
+
+    def text(self, labels: Sequence[int]) -> int:
+        """The text column: of those with usual names, else of all, the one with the longest texts."""
+        free = [at for at in self._usable if at not in labels]
+        usual = self._usual(TEXT_NAMES, free)
+        texts = [at for at in free if self._contents[at].like_texts]
+        if chosen := [at for at in usual if at in texts] or (usual if len(usual) == 1 else []):
+            return max(chosen, key=lambda at: self._contents[at].length)
+        if len(free) == 1 or (self.two and (known := self._usual(LABEL_NAMES, free)) and len(known) == 1):
+            left = free if len(free) == 1 else [at for at in free if at not in known]
+            return left[0]
+        texts = [at for at in texts if not self._contents[at].like_labels] or texts
+        enough = [at for at in texts if self._contents[at].filled > 1]
+        if not enough:
+            raise self._unclear("text and the label" if not labels else "text", free)
+        return max(enough, key=lambda at: self._contents[at].length)
+
+    def label(self, text: int) -> int:
+        """The label column: with a usual name, else with short values that repeat."""
+        free = [at for at in self._usable if at != text]
+        if len(free) == 1:
+            return free[0]
+        usual = self._usual(LABEL_NAMES, free)
+        if len(usual) == 1:
+            return usual[0]
+        like = [at for at in usual or free if self._contents[at].like_labels]
+        like = self._without_copies([at for at in like if self._contents[at].different > 1] or like)
+        if len(like) > 1 and (partly := self._partly_usual(like)):
+            like = partly
+        if len(like) == 1:
+            return like[0]
+        raise self._unclear("label", like or free)
+
+    def others(self, taken: Sequence[int]) -> str:
+        """How many columns were left out, for the end of a note."""
+        left = [self._names[at] for at in self._usable if at not in taken]
+        return f"; left out {_list(left)}" if left else ""
+
+    def _usual(self, wanted: tuple[str, ...], among: Sequence[int]) -> list[int]:
+        """The columns with usual names; the first five of each kind go before the others."""
+        found = [at for at in among if self._names[at].lower() in wanted]
+        first = [at for at in found if self._names[at].lower() in wanted[:6]]
+        return first or found
+
+    def _partly_usual(self, among: Sequence[int]) -> list[int]:
+        """The only column whose name has a usual one in it: airline_sentiment."""
+        found = [
+            at for at in among if set(self._names[at].lower().replace(" ", "_").split("_")) & {*LABEL_NAMES}
+        ]
+        return found if len(found) == 1 else []
+
+    def _without_copies(self, like: list[int]) -> list[int]:
+        """Of two columns that say the same, as label and label_name do, the one in words."""
+        names = {self._names[at].lower(): at for at in like}
+        for ending in ("_name", "_text", "_num", "_id"):
+            for name, at in list(names.items()):
+                base = names.get(name.removesuffix(ending))
+                if base is None or base == at or at not in like or base not in like:
+                    continue
+                if self._contents[at].different == self._contents[base].different:
+                    like.remove(at if self._contents[at].numbers else base)
+        return like
+
+    def _unclear(self, what: str, columns: Sequence[int]) -> SourceError:
+        named = [self._names[at] for at in columns]
+        says = ""
+        if what == "label" and len(named) > 1:
+            says = f": {' and '.join(map(repr, named[:2]))} both may be" if len(named) == 2 else ""
+            says = says or f": {', '.join(map(repr, named[:5]))}{', …' if len(named) > 5 else ''} may be"
+        way = "name both with --text and --label, or with --columns TEXT,LABEL"
+        if what == "label":
+            way = f"name it with --label {_quoted(named[0])}" if named else "name it with --label"
+            if len(named) > 1 and all(self._contents[at].flags for at in columns):
+                way += ", or several of 0 and 1 with --label for each"
+        return SourceError(
+            f"cannot tell which column of {self._name} is the {what}{says}; {way}; its columns are {_list(self._names)}"
         )
-    guessed = [
-        f"{column!r} as the {option}"
-        for column, option, given in zip(chosen, ("text", "label"), (text, label), strict=True)
-        if given is None
-    ]
-    return chosen, (f"{name}: took column {' and '.join(guessed)}",) if guessed else ()
 
 
-def _only(names: list[str], wanted: tuple[str, ...], taken: str | None) -> str | None:
-    """The only column with a usual name; None when there is none, or more than one."""
-    found = [column for column in names if column.lower() in wanted and column != taken]
-    return found[0] if len(found) == 1 else None
-
-
-def _column_like_labels(names: list[str], values: Sequence[Sequence[object]]) -> str | None:
-    """The only one of two columns with short values that repeat; None when both or neither have them."""
-    fitting = []
-    for at, column in enumerate(names):
-        seen = [str(row[at]) for row in values if row[at] is not None]
-        if seen and len(set(seen)) <= max(2, len(seen) // 2) and max(map(len, seen)) <= LONGEST_LABEL:
-            fitting.append(column)
-    return fitting[0] if len(fitting) == 1 else None
+def _quoted(name: str) -> str:
+    return name if name.replace("_", "").isalnum() else f"'{name}'"

@@ -14,7 +14,7 @@ from ostinato.data.examples.pairs import PairExamples, prepare_pairs
 from ostinato.data.examples.sentences import Sentences, marked, padded, sentences_from_json
 from ostinato.data.sources.pairs import Pairs, open_pairs
 from ostinato.tasks.base import PARTS, Batch, Json, OnProgress
-from ostinato.tasks.config import DATA
+from ostinato.tasks.config import COMMON_DATA, DATA, ENCODING_HELP
 from ostinato.tasks.examples import IndependentExamples
 from ostinato.tasks.translator.config import TranslatorConfig
 
@@ -29,19 +29,29 @@ _MOST_GROWTH = 100_000  # one source token with the longest target that training
 def open_source(
     source: Annotated[
         object,
-        "A file (or its .gz) with a sentence, a TAB and its translation on every line; or a file with one "
-        "sentence on every line, if TARGET has the translations.",
+        "A file with a sentence, a TAB and its translation on every line; a table (.csv, .jsonl, .json, .xlsx, .parquet) "
+        "with a column of each; also as .gz or .zip, or - for standard input; or a file with one sentence on every "
+        "line, if TARGET has the translations.",
     ],
     target: Annotated[object, "A file with the translation of each line of SOURCE."] = None,
     *,
+    columns: Annotated[
+        str | None,
+        COMMON_DATA,
+        "The two columns of a table, SOURCE,TARGET, by name or number: --columns 2,1. By default they are guessed and "
+        "printed.",
+    ] = None,
+    encoding: Annotated[str | None, COMMON_DATA, ENCODING_HELP] = None,
     skip_bad_rows: Annotated[bool, DATA, "Leave out lines that are not a pair."] = False,
 ) -> Pairs:
     """Opens sentence pairs without reading them.
 
     Args:
-        source: see above; in Python also a tuple of two paths, (source, target) pairs, `Pairs`, or their
-            description.
+        source: see above; in Python also a tuple of two paths, (source, target) pairs, dicts with a "source" and a
+            "target", a DataFrame, `Pairs`, or their description.
         target: a file with the translation of each line of SOURCE.
+        columns: of a table, "source,target" or a tuple.
+        encoding: of the files; None recognises it.
         skip_bad_rows: leave out lines that are not a pair.
 
     Raises:
@@ -49,7 +59,12 @@ def open_source(
     """
     if isinstance(source, Pairs):
         return source
-    return open_pairs(source if target is None else (source, target), skip_bad_rows=skip_bad_rows)
+    return open_pairs(
+        source if target is None else (source, target),
+        columns=columns,
+        encoding=encoding,
+        skip_bad_rows=skip_bad_rows,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +203,9 @@ def read(
         sources, targets = examples.lengths[examples.part("train")].T
         growth = max(growth, float(((targets - FREE_TOKENS) / np.maximum(sources, 1)).max()))
     words = TranslatorVocabulary(examples.source_sentences, examples.target_sentences, growth)
-    return TranslatorData(config, words, source, examples, () if whole else _notes(examples))
+    return TranslatorData(
+        config, words, source, examples, () if whole else (*source.notes, *_notes(examples))
+    )
 
 
 def signature() -> dict[str, tf.TensorSpec]:
