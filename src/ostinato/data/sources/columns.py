@@ -262,3 +262,25 @@ class _Guess:
 
 def _quoted(name: str) -> str:
     return name if name.replace("_", "").isalnum() else f"'{name}'"
+
+
+def choose_text(
+    name: str, names: Sequence[str], values: Sequence[Sequence[object]], text: str | None, known: str | None
+) -> tuple[int, tuple[str, ...]]:
+    """The place of the column of texts in a table that need not have labels, and a note where it was not named.
+
+    Args:
+        name, names, values, text: see `choose_columns`.
+        known: the name that the column probably has.
+
+    Raises:
+        SourceError: there is no such column, or none can be guessed.
+    """
+    if text is not None:
+        return _named(name, names, text, "text"), ()
+    if known is not None and known in names:
+        at = list(names).index(known)
+    else:
+        contents = [content_of(column) for column in zip(*values, strict=True)]
+        at = _Guess(name, names, contents).text(())
+    return at, (f"{name}: took column {names[at]!r} as the text",)

@@ -83,6 +83,14 @@ class PredictionPrinter:
             if self._html is not None:
                 self._kept.append(attribution)
 
+    def cells(self, texts: list[str]) -> list[dict[str, object]]:
+        """The label and its probability for each text."""
+        found = []
+        for prediction in self._answers.predictions(texts):
+            self._empty, self._cut = self._empty + prediction.empty, self._cut + prediction.cut
+            found.append({"prediction": prediction.label, "probability": f"{prediction.probability:.4f}"})
+        return found
+
     def end(self) -> None:
         """Writes the web page, and tells what was odd on standard error."""
         if self._html is not None:
