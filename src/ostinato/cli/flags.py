@@ -197,8 +197,8 @@ def _members(kind: Kind) -> list[Kind]:
 
 
 def _plain(kind: Kind) -> Kind:
-    """The type that Click converts to; the words of a Literal as a tuple; a list for a flag that may be given often;
-    otherwise str, for pydantic."""
+    """The type that Click converts to; the words of a Literal as a tuple; a list for a flag that may be
+    given often; otherwise str, for pydantic."""
     members = _members(kind)
     if _element(kind) is str:
         return list[str]

@@ -48,12 +48,13 @@ class TextColumn(NamedTuple):
 def open_text_column(
     path: Path, text: str | None, known: str | None, encoding: str | None, name: str | None = None
 ) -> TextColumn:
-    """The column of texts of a table. All rows are read once, so that nothing is wrong when the answers begin.
+    """The column of texts of a table. All rows are read once, so that nothing is wrong when the answers
+    begin.
 
     Args:
         path: the file.
-        text: the column that the user named, by name or number; None takes `known` or guesses, and says so on standard
-            error.
+        text: the column that the user named, by name or number; None takes `known` or guesses, and says so
+            on standard error.
         known: the text column of the run's training table.
         encoding: of the file; None recognises it.
         name: what messages call the file; its path if None.
@@ -75,7 +76,8 @@ def open_text_column(
     if ragged:
         listed = ", ".join(map(str, ragged[:_RAGGED_SHOWN])) + (", …" if len(ragged) > _RAGGED_SHOWN else "")
         raise SourceError(
-            f"{grid.name} has {len(ragged):,} row{'s' if len(ragged) > 1 else ''} {RAGGED} ({grid.place} {listed}); "
+            f"{grid.name} has {len(ragged):,} row{'s' if len(ragged) > 1 else ''} {RAGGED} ({grid.place} "
+            f"{listed}); "
             "correct them"
         )
     for _ in found.rows():

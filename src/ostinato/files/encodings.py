@@ -1,8 +1,8 @@
 """The character encoding of a file: UTF-8 unless its bytes say otherwise.
 
-A byte order mark decides. Bytes that are UTF-8 are UTF-8. Of the rest charset-normalizer tells how much each encoding
-makes noise of them (https://charset-normalizer.readthedocs.io). Where nothing is clearly better than cp1252 it is
-cp1252, as in the WHATWG's encoding standard (https://encoding.spec.whatwg.org).
+A byte order mark decides. Bytes that are UTF-8 are UTF-8. Of the rest charset-normalizer tells how much each
+encoding makes noise of them (https://charset-normalizer.readthedocs.io). Where nothing is clearly better
+than cp1252 it is cp1252, as in the WHATWG's encoding standard (https://encoding.spec.whatwg.org).
 """
 
 import codecs
@@ -32,7 +32,8 @@ _CANDIDATES = (
 _CLEARLY = 0.15
 """By so much less noise another encoding is clearly better than cp1252."""
 _NUL_SHARE, _FEWEST_NULS = 8, 3
-"""UTF-16 has a NUL in one of so many characters or more, the spaces, commas and line ends of any script; and so many."""
+"""UTF-16 has a NUL in one of so many characters or more, the spaces, commas and line ends of any script;
+and so many."""
 
 
 class Recognised(NamedTuple):
@@ -54,7 +55,8 @@ def checked(encoding: str) -> str:
         "a".encode(found.name).decode(found.name)
     except (LookupError, ValueError, TypeError):
         raise ConfigError(
-            f"encoding must be one that Python knows, such as utf-8, cp1252, gb18030 or utf-16, got {encoding!r}"
+            "encoding must be one that Python knows, such as utf-8, cp1252, gb18030 or utf-16, got "
+            f"{encoding!r}"
         ) from None
     return {"utf-8-sig": UTF8, "ascii": UTF8}.get(found.name, found.name)
 
@@ -116,7 +118,7 @@ def _utf16(start: bytes) -> str | None:
     start = start[: len(start) // 2 * 2]
     even, odd = start[::2].count(0), start[1::2].count(0)
     most, least = max(even, odd), min(even, odd)
-    if most < _FEWEST_NULS or most * 2 * _NUL_SHARE < len(start) or least * 20 > most:
+    if most < _FEWEST_NULS or most * 2 * _NUL_SHARE < len(start) or least * 4 > most:
         return None
     encoding = "utf-16-le" if odd > even else "utf-16-be"
     text = start.decode(encoding, "replace")

@@ -38,8 +38,8 @@ def read_lines(path: Path, name: str, on_read: OnRead | None = None, encoding: s
         encoding: of the file, see `files.encodings`.
 
     Raises:
-        SourceError: the file cannot be read, is not in its encoding, or contains NUL bytes or a line too long for any
-            text; the message gives the line.
+        SourceError: the file cannot be read, is not in its encoding, or contains NUL bytes or a line too
+            long for any text; the message gives the line.
     """
     number = 0
     try:
@@ -90,7 +90,10 @@ def read_whole(path: Path, encoding: str | None = None) -> str:
 
 
 def encoding_of(path: Path, name: str, encoding: str | None) -> Recognised:
-    """The encoding of a file: the given one, else what its bytes say. Raises SourceError when it cannot be read."""
+    """The encoding of a file: the given one, else what its bytes say.
+
+    Raises SourceError when it cannot be read.
+    """
     if encoding is not None:
         return Recognised(encoding)
     with reading(name):
@@ -112,7 +115,8 @@ def _check_bytes(text: str, name: str, line: int, encoding: str) -> None:
     if not text.isascii() and (found := _UNDECODED.search(text)):
         byte = ord(found[0]) - 0xDC00
         raise SourceError(
-            f"{name}, line {line} is not {spelled(encoding)}: byte 0x{byte:02x} at character {found.start() + 1}; "
+            f"{name}, line {line} is not {spelled(encoding)}: byte 0x{byte:02x} at character "
+            f"{found.start() + 1}; "
             "give its encoding with --encoding, or convert the file to UTF-8"
         )
 
@@ -126,7 +130,8 @@ def _undecodable(name: str, line: int, encoding: str, error: UnicodeError) -> So
     """The error of bytes that stand for no character, near a line."""
     at = f"byte 0x{error.object[error.start]:02x}" if isinstance(error, UnicodeDecodeError) else str(error)
     return SourceError(
-        f"{name}, line {line} or one soon after is not {spelled(encoding)}: {at}; give its encoding with --encoding, "
+        f"{name}, line {line} or one soon after is not {spelled(encoding)}: {at}; give its encoding with "
+        "--encoding, "
         "or convert the file to UTF-8"
     )
 

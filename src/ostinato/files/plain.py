@@ -54,7 +54,8 @@ def read_plain(path: str | os.PathLike[str], largest: int) -> bytes:
 def unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
     """The content of a file, unpacked when its name ends in .gz or .zip.
 
-    Reading raises OSError when it expands so much that it cannot be text, and zipfile.BadZipFile when it is damaged.
+    Reading raises OSError when it expands so much that it cannot be text, and zipfile.BadZipFile when it is
+    damaged.
 
     Raises:
         OSError: a .zip contains no file, or several.
@@ -70,7 +71,8 @@ def unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
 
 
 def inner_name(path: Path) -> str:
-    """The lower-case name of a file without .gz, or that of the file in a .zip; the errors are those of `unpacked`."""
+    """The lower-case name of a file without .gz, or that of the file in a .zip; the errors are those of
+    `unpacked`."""
     name = path.name.lower()
     if name.endswith(".zip"):
         with open_plain(path) as raw, zipfile.ZipFile(raw) as archive:

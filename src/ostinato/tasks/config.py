@@ -50,7 +50,8 @@ DATA, NETWORK, TRAINING = Flag("Data"), Flag("Network"), Flag("Training")
 COMMON_DATA, COMMON_NETWORK = Flag("Data", common=True), Flag("Network", common=True)
 COMMON_TRAINING = Flag("Training", common=True)
 ENCODING_HELP = (
-    "The character encoding of the files, such as cp1252, gb18030 or utf-16. By default it is recognised, and printed "
+    "The character encoding of the files, such as cp1252, gb18030 or utf-16. By default it is recognised, "
+    "and printed "
     "if it is not UTF-8."
 )
 """The help of --encoding of every task."""

@@ -66,3 +66,72 @@ def test_sources_without_columns_take_no_names(message, write, tmp_path):
     write("data/pos/a.txt", "Nice.")
     assert "no columns to choose" in message(tmp_path / "data", ConfigError, label="pos")
     assert "no columns to choose" in message([("A", "x")], ConfigError, text="A")
+
+
+# Guesses from content.
+
+
+@pytest.mark.parametrize(
+    ("data", "columns"),
+    [
+        ("v1,v2,,\n" + "".join(f"ham,Go now {n},,\nspam,You won {n},,\n" for n in range(5)), ("v2", "v1")),
+        (
+            ",id,what,kind\n" + "".join(f"{n},{n + 9000},a text {n},{n % 2}\n" for n in range(9)),
+            ("what", "kind"),
+        ),
+        (
+            "url,date,score,said,mood\n"
+            + "".join(
+                f"http://a.b/{n},2024-01-{n:02},0.{n},Words of {n},{'up' if n % 2 else 'down'}\n"
+                for n in range(1, 9)
+            ),
+            ("said", "mood"),
+        ),
+        (
+            "title,description,topic\n" + "".join(f"T {n},A longer text {n},{n % 3}\n" for n in range(9)),
+            ("description", "topic"),
+        ),
+        (
+            "a_sentiment,airline,words\n"
+            + "".join(f"{'good' if n % 2 else 'bad'},{'X' if n % 3 else 'Y'},Text {n}\n" for n in range(9)),
+            ("words", "a_sentiment"),
+        ),
+        (
+            "label,label_name,words\n"
+            + "".join(f"{n % 2},{'no' if n % 2 else 'yes'},Text {n}\n" for n in range(9)),
+            ("words", "label"),
+        ),
+        (
+            "kind,kind_id,words\n"
+            + "".join(f"{'no' if n % 2 else 'yes'},{n % 2},Text {n}\n" for n in range(9)),
+            ("words", "kind"),
+        ),
+    ],
+)
+def test_columns_are_guessed_from_what_they_contain(write, data, columns):
+    table = open_table(write("a.csv", data))
+    assert table.columns == columns
+    assert f"took column {columns[0]!r} as the text and {columns[1]!r} as the label" in table.notes[-1]
+
+
+def test_two_plausible_label_columns_are_both_named(message, write):
+    rows = "".join(f"Text {n},{n % 2},{'x' if n % 3 else 'y'}\n" for n in range(9))
+    said = message(write("a.csv", "words,coarse,fine\n" + rows))
+    assert "is the label: 'coarse' and 'fine' both may be; name it with --label coarse" in said
+
+
+@pytest.mark.parametrize("columns", ["2,1", "words,kind", ("2", "kind"), '"words",kind'])
+def test_both_columns_are_named_at_once_by_name_or_number(write, columns):
+    table = open_table(write("a.csv", "kind,words,more\nx,A,1\ny,B,2\n"), columns=columns)
+    assert list(table.rows()) == [Row("A", "x", 2), Row("B", "y", 3)]
+    assert table.notes == ()
+
+
+def test_columns_that_are_no_two_are_told(message, write):
+    path = write("a.csv", CSV)
+    for wrong in ("review", "a,b,c", "review,", ("a",)):
+        assert "--columns must be two names or numbers" in message(path, ConfigError, columns=wrong)
+    assert "leave out --text and --label" in message(path, ConfigError, columns="1,2", text="review")
+    assert "must be two columns, got '1' for both" in message(path, ConfigError, columns="1,1")
+    assert "must be different columns" in message(path, ConfigError, columns="1,review")
+    assert "has no label column '3'" in message(path, columns="1,3")

@@ -1,10 +1,11 @@
-"""Which column of a table is the text and which the labels: named, or guessed from names and content with a note."""
+"""Which column of a table is the text and which the labels: named, or guessed from names and content with a
+note."""
 
 import csv
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ostinato.data.sources.content import Content, content_of
+from ostinato.data.sources.content import LONGEST_LABEL, Content, content_of
 from ostinato.data.sources.rows import BETWEEN
 from ostinato.errors import ConfigError, SourceError
 from ostinato.wording import hint_after
@@ -75,13 +76,15 @@ def two_columns(
     parts = next(csv.reader([columns]), []) if isinstance(columns, str) else columns
     if not isinstance(parts, list | tuple) or len(parts) != 2 or not all(str(part).strip() for part in parts):
         raise ConfigError(
-            f"--columns must be two names or numbers of columns, {names[0].upper()},{names[1].upper()}, got {columns}"
+            f"--columns must be two names or numbers of columns, {names[0].upper()},{names[1].upper()}, got "
+            f"{columns}"
         )
     return str(parts[0]).strip(), str(parts[1]).strip()
 
 
 def labels_of(label: object) -> tuple[str, ...] | None:
-    """The label columns that are named: one, a list of them, or one text with `rows.BETWEEN` between; None for none."""
+    """The label columns that are named: one, a list of them, or one text with `rows.BETWEEN` between; None
+    for none."""
     if label is None:
         return None
     if isinstance(label, str):
@@ -111,8 +114,8 @@ def choose_columns(
         SourceError: there are no such columns, or there is more than one guess.
     """
     labels = labels_of(label)
-    text_at = None if text is None else _named(name, names, text, "text")
-    label_at = None if labels is None else tuple(_named(name, names, each, "label") for each in labels)
+    text_at = None if text is None else named_column(name, names, text, "text")
+    label_at = None if labels is None else tuple(named_column(name, names, each, "label") for each in labels)
     guess = _Guess(
         name, names, [content_of(column) for column in zip(*values, strict=True)] if values else []
     )
@@ -125,28 +128,46 @@ def choose_columns(
     places = (text_at, *label_at)
     chosen = [names[at] for at in places]
     if repeated := [column for column in chosen if list(names).count(column) > 1]:
-        raise SourceError(f"{name} has more than one column {repeated[0]!r}; give each a name of its own")
+        raise SourceError(
+            f"{name} has more than one column {_short(repeated[0])!r}; give each a name of its own"
+        )
     if len(set(places)) < len(places):
-        raise ConfigError(f"text and label must be different columns, got {chosen[-1]!r} twice")
-    guessed = [f"{chosen[0]!r} as the text"] if text is None else []
-    guessed += [f"{chosen[1]!r} as the label"] if labels is None else []
+        raise ConfigError(f"text and label must be different columns, got {_short(chosen[-1])!r} twice")
+    guessed = [f"{_short(chosen[0])!r} as the text"] if text is None else []
+    guessed += [f"{_short(chosen[1])!r} as the label"] if labels is None else []
     notes = (f"{name}: took column {' and '.join(guessed)}{guess.others(places)}",) if guessed else ()
     return Chosen(chosen[0], tuple(chosen[1:]), places, notes)
 
 
-def _named(name: str, names: Sequence[str], given: str, option: str) -> int:
-    """The place of a column that the user named."""
+def listed(names: Sequence[str]) -> str:
+    """The names of columns for a message, without the end of long ones and of many."""
+    return ", ".join(repr(_short(name)) for name in names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_LABEL else f"{name[:LONGEST_LABEL]}…"
+
+
+def named_column(name: str, names: Sequence[str], given: str, option: str = "") -> int:
+    """The place of a column that the user named, by name or by number from 1 on.
+
+    Args:
+        name: what messages call the table.
+        names: of all columns.
+        given: what the user gave.
+        option: "text", "label", or nothing, for messages.
+
+    Raises:
+        SourceError: there is no such column.
+    """
     if given in names:
         return list(names).index(given)
     if given.isdecimal() and 1 <= int(given) <= len(names):
         return int(given) - 1
+    what = f"{option} column" if option else "column"
     raise SourceError(
-        f"{name} has no {option} column {given!r}; its columns are {_list(names)}{hint_after(given, names)}"
+        f"{name} has no {what} {_short(given)!r}; its columns are {listed(names)}{hint_after(given, names)}"
     )
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:_SHOWN])) + (", …" if len(names) > _SHOWN else "")
 
 
 class _Guess:
@@ -174,7 +195,8 @@ class _Guess:
         return len(self._usable) == 2
 
     def text_of_two(self) -> int | None:
-        """Of two columns without usual names the one that is not like labels; None where that does not decide."""
+        """Of two columns without usual names the one that is not like labels; None where that does not
+        decide."""
         if self._usual(TEXT_NAMES, self._usable) or self._usual(LABEL_NAMES, self._usable):
             return None
         like = [at for at in self._usable if self._contents[at].like_labels]
@@ -217,7 +239,7 @@ class _Guess:
     def others(self, taken: Sequence[int]) -> str:
         """How many columns were left out, for the end of a note."""
         left = [self._names[at] for at in self._usable if at not in taken]
-        return f"; left out {_list(left)}" if left else ""
+        return f"; left out {listed(left)}" if left else ""
 
     def _usual(self, wanted: tuple[str, ...], among: Sequence[int]) -> list[int]:
         """The columns with usual names; the first five of each kind go before the others."""
@@ -248,26 +270,28 @@ class _Guess:
         named = [self._names[at] for at in columns]
         says = ""
         if what == "label" and len(named) > 1:
-            says = f": {' and '.join(map(repr, named[:2]))} both may be" if len(named) == 2 else ""
-            says = says or f": {', '.join(map(repr, named[:5]))}{', …' if len(named) > 5 else ''} may be"
+            says = f": {_short(named[0])!r} and {_short(named[1])!r} both may be" if len(named) == 2 else ""
+            says = says or f": {listed(named[:5])}{', …' if len(named) > 5 else ''} may be"
         way = "name both with --text and --label, or with --columns TEXT,LABEL"
         if what == "label":
             way = f"name it with --label {_quoted(named[0])}" if named else "name it with --label"
             if len(named) > 1 and all(self._contents[at].flags for at in columns):
                 way += ", or several of 0 and 1 with --label for each"
         return SourceError(
-            f"cannot tell which column of {self._name} is the {what}{says}; {way}; its columns are {_list(self._names)}"
+            f"cannot tell which column of {self._name} is the {what}{says}; {way}; its columns are "
+            f"{listed(self._names)}"
         )
 
 
 def _quoted(name: str) -> str:
-    return name if name.replace("_", "").isalnum() else f"'{name}'"
+    return name if name.replace("_", "").isalnum() and len(name) <= LONGEST_LABEL else repr(_short(name))
 
 
 def choose_text(
     name: str, names: Sequence[str], values: Sequence[Sequence[object]], text: str | None, known: str | None
 ) -> tuple[int, tuple[str, ...]]:
-    """The place of the column of texts in a table that need not have labels, and a note where it was not named.
+    """The place of the column of texts in a table that need not have labels, and a note where it was not
+    named.
 
     Args:
         name, names, values, text: see `choose_columns`.
@@ -277,10 +301,10 @@ def choose_text(
         SourceError: there is no such column, or none can be guessed.
     """
     if text is not None:
-        return _named(name, names, text, "text"), ()
+        return named_column(name, names, text, "text"), ()
     if known is not None and known in names:
         at = list(names).index(known)
     else:
         contents = [content_of(column) for column in zip(*values, strict=True)]
         at = _Guess(name, names, contents).text(())
-    return at, (f"{name}: took column {names[at]!r} as the text",)
+    return at, (f"{name}: took column {_short(names[at])!r} as the text",)

@@ -1,4 +1,5 @@
-"""What the values of a column look like: texts, labels, numbers, names of rows; and whether a first row is a header."""
+"""What the values of a column look like: texts, labels, numbers, names of rows; and whether a first row is
+a header."""
 
 import re
 from collections.abc import Sequence

@@ -6,13 +6,11 @@ has a JSON-able description with which a later process finds it again.
 
 import codecs
 import glob
-import gzip
 import hashlib
 import os
 import re
 import stat
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from ostinato.errors import RunError, SourceError
 from ostinato.files import cache
 from ostinato.files.atomic import JsonObject
 from ostinato.files.encodings import UTF8, Recognised, checked, recognise_blocks
-from ostinato.files.lines import MARK, file_stamps, mode_of, spelled, unreadable
+from ostinato.files.lines import MARK, file_stamps, mode_of, reading, spelled, unreadable
 from ostinato.files.plain import open_plain, unpacked
 from ostinato.wording import did_you_mean, shown
 
@@ -49,8 +47,8 @@ class Corpus:
         files: the files whose concatenation it is.
         data: its bytes, when they are in memory.
         content: SHA-256 of its bytes (hex), where that is known without reading.
-        encoding: of its files; "" recognises that of each, and leaves out byte order marks; None is UTF-8 with the marks
-            kept as characters, as in runs of older versions.
+        encoding: of its files; "" recognises that of each, and leaves out byte order marks; None is UTF-8
+            with the marks kept as characters, as in runs of older versions.
         chunk_bytes: the approximate size of the chunks of `chunks` and `byte_chunks`.
         on_read: called with the size in bytes of every chunk read.
     """
@@ -82,10 +80,14 @@ class Corpus:
             waiting = len(decoder.getstate()[0])
             try:
                 text = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                what = str(error)
+                if isinstance(error, UnicodeDecodeError):
+                    byte, at = error.object[error.start], offset + error.start
+                    what = f"byte 0x{byte:02x} at offset {at} ({error.reason})"
                 raise SourceError(
-                    f"{label} is not {spelled(encoding)} text: byte 0x{error.object[error.start]:02x} at offset "
-                    f"{offset + error.start} ({error.reason}); give its encoding with --encoding, convert it, or use "
+                    f"{label} is not {spelled(encoding)} text: {what}; give its encoding with --encoding, "
+                    "convert it, or use "
                     "--encoder byte, which reads any bytes"
                 ) from error
             offset += waiting + len(block) - len(decoder.getstate()[0])
@@ -108,7 +110,8 @@ class Corpus:
         return {None: "-marks", "": "", UTF8: ""}.get(self.encoding, f"-{self.encoding}")
 
     def encoding_notes(self) -> tuple[str, ...]:
-        """Sentences about files whose encoding was recognised and is not UTF-8; of many files about the first."""
+        """Sentences about files whose encoding was recognised and is not UTF-8; of many files about the
+        first."""
         if self.encoding != "" or (self.data is None and not self.files):
             return ()
         notes, begins = [], True
@@ -139,7 +142,8 @@ class Corpus:
         return file_stamps(self.files, _shown(self.name))
 
     def _blocks(self, *, only_first: bool = False) -> Iterator[tuple[str, bytes]]:
-        """(label, bytes) of every chunk, or of the first one of each file; after its last one (label, b"")."""
+        """(label, bytes) of every chunk, or of the first one of each file; after its last one (label,
+        b"")."""
         if self.data is None and not self.files:
             origin = "standard input" if self.kind == "stdin" else "text given in Python"
             raise SourceError(f"the source was {origin}, which is not kept; give it again, or give a file")
@@ -348,15 +352,10 @@ def _spool(file: IO[bytes], data: bytearray) -> None:
 
 
 def _read(file: Path, label: str, size: int, *, pipe: bool = False) -> Iterator[bytes]:
-    try:
-        with open(file, "rb") if pipe else open_plain(file) as raw:
-            stream = unpacked(raw, file)
-            while block := stream.read(size):
-                yield block
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise SourceError(f"{label} is not a complete gzip file ({error})") from error
-    except OSError as error:
-        raise _unreadable(label, error) from error
+    with reading(label), open(file, "rb") if pipe else open_plain(file) as raw:
+        stream = unpacked(raw, file)
+        while block := stream.read(size):
+            yield block
 
 
 def _text_files(name: str, folder: str) -> tuple[Path, ...]:

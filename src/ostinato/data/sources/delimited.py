@@ -42,7 +42,7 @@ def csv_dialect(path: Path, name: str, encoding: str = UTF8) -> Dialect:
     apostrophes = [
         Dialect(each.delimiter, quote="'")
         for each in (usual, *others)
-        if any(f"{each.delimiter}'" in line for line in lines)
+        if any(line.startswith("'") or f"{each.delimiter}'" in line for line in lines)
     ]
     for dialect in (usual, *others, *apostrophes):
         if _width(path, name, dialect, encoding) > 1:
@@ -58,7 +58,8 @@ def tsv_dialect(path: Path, name: str, encoding: str = UTF8) -> Dialect:
 
 
 def text_dialect(path: Path, name: str, encoding: str = UTF8) -> Dialect | None:
-    """The dialect of a text file whose name does not say it; None when its lines have no separator in common."""
+    """The dialect of a text file whose name does not say it; None when its lines have no separator in
+    common."""
     dialects = [Dialect("\t"), Dialect("\t", csv.QUOTE_NONE)]
     dialects += [Dialect(each, quoting) for each in ";,|" for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE)]
     for dialect in dialects:

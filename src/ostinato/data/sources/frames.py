@@ -22,7 +22,8 @@ _BEGINNINGS = ((b"PAR1", ".parquet"), (b"ARROW1", ".feather"), (b"\xd0\xcf\x11\x
 
 
 def ending_of(name: str, start: bytes) -> str | None:
-    """The ending of a kind of file that pandas reads, from a file's name and first bytes; None for other files."""
+    """The ending of a kind of file that pandas reads, from a file's name and first bytes; None for other
+    files."""
     for beginning, ending in _BEGINNINGS:
         if start.startswith(beginning):
             return ending
@@ -78,6 +79,7 @@ def frame_records(frame: Any, size: int) -> Callable[[OnRead | None], Iterator[t
 def _not_installed(name: str, what: str, needed: str, ending: str) -> SourceError:
     read = _READERS[ending][0]
     return SourceError(
-        f"{name} is {what}, which needs pandas and {needed}: pip install pandas {needed}; or save it as CSV where they "
+        f"{name} is {what}, which needs pandas and {needed}: pip install pandas {needed}; or save it as CSV "
+        "where they "
         f"are: pandas.{read}('{Path(name).name}').to_csv('table.csv', index=False)"
     )

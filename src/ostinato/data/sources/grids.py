@@ -1,4 +1,5 @@
-"""Files of rows and columns of any form, not read yet: CSV, TSV, JSON, spreadsheets, lines that begin with labels.
+"""Files of rows and columns of any form, not read yet: CSV, TSV, JSON, spreadsheets, lines that begin with
+labels.
 
 A `Grid` says what its columns are called and gives its rows. Which column is what, tables and pairs decide.
 """
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from zipfile import BadZipFile
 
 from ostinato.data.sources import frames, json_lines, tagged
 from ostinato.data.sources.columns import USUAL_NAMES
@@ -34,7 +36,8 @@ ENDINGS = (*FORMATS, *frames.ENDINGS)
 SAMPLE = 500
 """The number of rows to guess columns from."""
 Record = tuple[int, Sequence[object] | None]
-"""The number of a row, and a value for every column; None in place of these where it has too many or too few."""
+"""The number of a row, and a value for every column; None in place of these where it has too many or too
+few."""
 _BINARY = (
     (b"\x1f\x8b", "packed by gzip; its name must end in .gz"),
     (b"PK\x03\x04", "packed by zip; its name must end in .zip, or in .xlsx for an Excel file"),
@@ -73,10 +76,11 @@ class Grid:
 
 
 def is_grid(path: str) -> bool:
-    """Whether the name of a file is that of a table: .csv, .xlsx, also with .gz, or .zip with such a file in it."""
+    """Whether the name of a file is that of a table: .csv, .xlsx, also with .gz, or .zip with such a file
+    in it."""
     try:
         return inner_name(Path(path)).endswith(ENDINGS)
-    except (OSError, ValueError, NotImplementedError) as error:
+    except (OSError, ValueError, NotImplementedError, BadZipFile) as error:
         return not isinstance(error, FileNotFoundError) and path.lower().endswith(".zip")
 
 
@@ -126,7 +130,8 @@ def open_grid(
     dialect = {"csv": csv_dialect, "tsv": tsv_dialect, "text": text_dialect}[kind](path, name, known.encoding)
     if dialect is None:
         raise SourceError(
-            f"{name} has no columns: its lines have no TAB, comma or semicolon in common; give a table with a row of "
+            f"{name} has no columns: its lines have no TAB, comma or semicolon in common; give a table with "
+            "a row of "
             "names such as text,label before its rows (.csv)"
         )
     return _of_fields(path, name, known.encoding, dialect, None, wanted, notes)
@@ -141,7 +146,7 @@ def _kind_of_text(path: Path, name: str, start: bytes, encoding: str) -> str:
 
 
 def _reopened(path: Path, name: str, form: JsonObject) -> Grid:
-    """The grid of a form that was kept; one of an older version has CSV, TSV or JSON lines in UTF-8 with a header."""
+    """The grid of a form that was kept; of older versions CSV, TSV or JSON lines in UTF-8, with a header."""
     kind, encoding = form.get("format"), form.get("encoding", UTF8)
     try:
         encoding = checked(str(encoding))

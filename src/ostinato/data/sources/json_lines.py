@@ -44,7 +44,8 @@ def read_objects(
 def read_array(
     path: Path, name: str, on_read: OnRead | None = None, encoding: str = UTF8
 ) -> Iterator[tuple[int, JsonObject]]:
-    """(place, object) of an array of objects, which may be the value of "data" or the only array in an object.
+    """(place, object) of an array of objects, which may be the value of "data" or the only array in an
+    object.
 
     Raises:
         SourceError: the file cannot be read, or contains something else.
@@ -73,19 +74,24 @@ def read_array(
         )
     if not isinstance(value, list):
         raise SourceError(
-            f'{name} is a JSON {_type(value)}; it must be an array of objects, {{"data": [...]}}, or an object on '
+            f'{name} is a JSON {_type(value)}; it must be an array of objects, {{"data": [...]}}, or an '
+            "object on "
             "every line"
         )
     for number, record in enumerate(value, 1):
         if not isinstance(record, dict):
             raise SourceError(
-                f"{name}, object {number} is a JSON {_type(record)}; every element of the array must be an object"
+                f"{name}, object {number} is a JSON {_type(record)}; every element of the array must be an "
+                "object"
             )
         yield number, cast(JsonObject, record)
 
 
 def is_array(path: Path, name: str, encoding: str) -> bool:
-    """Whether JSON in a file is one value and not an object on every line. Raises SourceError as `read_lines` does."""
+    """Whether JSON in a file is one value and not an object on every line.
+
+    Raises SourceError as `read_lines` does.
+    """
     lines = (line for line in read_lines(path, name, encoding=encoding) if line.strip())
     first, second = next(lines, "").strip(), next(lines, None)
     if first.startswith("["):

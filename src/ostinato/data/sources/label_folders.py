@@ -49,8 +49,8 @@ def find_files(root: Path, name: str) -> tuple[list[Path], bool]:
     parts = sorted(label for label in labels if _PART.fullmatch(label))
     if parts and 2 * len(parts) >= len(labels):
         raise SourceError(
-            f"the folder {shown(name)} has {' and '.join(parts[:3])}, which are parts and no labels; give the "
-            "file of the training part, and that of another with --validation"
+            f"the folder {shown(name)} has {' and '.join(parts[:3])}, which are parts and no labels; give "
+            "the file of the training part, and that of another with --validation"
         )
     for file in files or lists:
         if SURROGATE.search(str(file)):
@@ -84,7 +84,7 @@ def read_rows(
 def read_lists(
     files: Sequence[Path], encoding: str | None, on_read: OnRead | None = None
 ) -> Iterator[Row | Fault]:
-    """The lines of files as texts, numbered from 1 on over all files; blank lines are none. See `read_rows`."""
+    """The lines of files as texts, numbered from 1 on over all files, but for blank ones. See `read_rows`."""
     done = number = 0
     for file in files:
         label = file.name[: file.name.lower().rindex(".txt")].strip()

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ostinato.data.sources.columns import listed, named_column
 from ostinato.data.sources.content import content_of
 from ostinato.errors import ConfigError, SourceError
-from ostinato.wording import hint_after
 
 SOURCE_NAMES = ("source", "src", "input", "question", "en", "eng", "english", "q")
 TARGET_NAMES = ("target", "tgt", "output", "answer", "translation", "a")
@@ -25,7 +25,8 @@ def choose_pair_columns(
 ) -> PairColumns:
     """The source column and the target column of a table.
 
-    Columns of numbers, dates, addresses, identifiers and attributions are no sentences, nor are those without names.
+    Columns of numbers, dates, addresses, identifiers and attributions are no sentences, nor are those
+    without names.
 
     Args:
         name: what messages call the table.
@@ -37,11 +38,12 @@ def choose_pair_columns(
         SourceError: there are no such columns, or not two that can be guessed.
         ConfigError: both are the same column.
     """
-    said = ", ".join(map(repr, names[:30])) + (", …" if len(names) > 30 else "")
     if columns is not None:
-        source, target = (_named(name, names, given, said) for given in columns)
+        source, target = (named_column(name, names, given) for given in columns)
         if source == target:
-            raise ConfigError(f"source and target must be different columns, got {names[source]!r} twice")
+            raise ConfigError(
+                f"source and target must be different columns, got {listed([names[source]])} twice"
+            )
         return PairColumns((names[source], names[target]), (source, target), ())
     contents = [content_of(column) for column in zip(*values, strict=True)]
     filled = [at for at, content in enumerate(contents) if content.filled and names[at]]
@@ -54,21 +56,14 @@ def choose_pair_columns(
     if len(texts) != 2:
         raise SourceError(
             f"cannot tell which columns of {name} are the source and the target; name them with --columns "
-            f"SOURCE,TARGET; its columns are {said}"
+            f"SOURCE,TARGET; its columns are {listed(names)}"
         )
     source, target = texts
-    left = [f"{names[at]!r}" for at in filled if at not in texts]
-    out = f"; left out {', '.join(left)}" if left else ""
-    note = f"{name}: took column {names[source]!r} as the source and {names[target]!r} as the target{out}"
+    left = [names[at] for at in filled if at not in texts]
+    out = f"; left out {listed(left)}" if left else ""
+    first, second = listed([names[source]]), listed([names[target]])
+    note = f"{name}: took column {first} as the source and {second} as the target{out}"
     return PairColumns((names[source], names[target]), (source, target), (note,))
-
-
-def _named(name: str, names: Sequence[str], given: str, said: str) -> int:
-    if given in names:
-        return list(names).index(given)
-    if given.isdecimal() and 1 <= int(given) <= len(names):
-        return int(given) - 1
-    raise SourceError(f"{name} has no column {given!r}; its columns are {said}{hint_after(given, names)}")
 
 
 def _usual(names: Sequence[str], among: Sequence[int], wanted: Sequence[str]) -> int | None:

@@ -62,10 +62,10 @@ def open_pairs(
     """The pairs that a source names; at the most some rows are read yet.
 
     Args:
-        source: a path to a file with source TAB target on every line, or to a table (see `grids`) with a column of
-            each; "-" for one of these on standard input; a tuple of two paths to aligned files; (source, target) pairs
-            of strings; dicts with a "source" and a "target"; a DataFrame; or `Pairs.description`, which includes the
-            options below. Files may be .gz or .zip.
+        source: a path to a file with source TAB target on every line, or to a table (see `grids`) with a
+            column of each; "-" for one of these on standard input; a tuple of two paths to aligned files;
+            (source, target) pairs of strings; dicts with a "source" and a "target"; a DataFrame; or
+            `Pairs.description`, which includes the options below. Files may be .gz or .zip.
         columns: of a table: "source,target" or a tuple of two, by name or by number from 1 on; None guesses.
         encoding: of the files; None recognises it.
         skip_bad_rows: leave out rows without a TAB, with several, or with a blank side, and count them.

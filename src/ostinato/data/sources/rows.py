@@ -24,8 +24,8 @@ class Row(NamedTuple):
 
     Attributes:
         text: as the table has it; it may be empty.
-        label: the class, or several classes with a separator between. In a table of several labels `BETWEEN` stands
-            between them, and a row without any has an empty label; else it is never empty.
+        label: the class, or several classes with a separator between. In a table of several labels `BETWEEN`
+            stands between them, and a row without any has an empty label; else it is never empty.
         number: the first line of the row, or the place of the row or file among the others; from 1 on.
     """
 

@@ -1,4 +1,5 @@
-"""A table or pairs on standard input: kept in the cache under the hash of their bytes, so that a run can resume."""
+"""A table or pairs on standard input: kept in the cache under the hash of their bytes, so that a run can
+resume."""
 
 import hashlib
 import sys

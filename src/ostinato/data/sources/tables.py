@@ -40,8 +40,8 @@ class Table(RowSource[Row]):
     """Labelled texts somewhere, not read yet; made by `open_table`.
 
     Attributes:
-        columns: the names of the text and the label column, guessed ones included, with `rows.BETWEEN` between those
-            of several label columns; None where there are none.
+        columns: the names of the text and the label column, guessed ones included, with `rows.BETWEEN`
+            between those of several label columns; None where there are none.
         several: whether a row may have any number of labels, with `rows.BETWEEN` between them in `Row.label`.
     """
 
@@ -66,12 +66,12 @@ def open_table(
     """The table that a source names. Only the rows from which columns are guessed are read yet.
 
     Args:
-        source: a path to a table (see `grids`), also in a .gz or .zip; "-" for one on standard input; a folder with a
-            folder per label and in it a file per text, or with a .txt per label and in it a text on each line; "imdb"
-            unless a file or folder has that name; (text, label) pairs; a DataFrame; or `Table.description`, which
-            includes the options below.
-        text, label: the columns, by name or by number from 1 on; None to guess them. Several label columns have 0 or 1
-            in each row, and their names are the labels.
+        source: a path to a table (see `grids`), also in a .gz or .zip; "-" for one on standard input; a
+            folder with a folder per label and in it a file per text, or with a .txt per label and in it a
+            text on each line; "imdb" unless a file or folder has that name; (text, label) pairs; a
+            DataFrame; or `Table.description`, which includes the options below.
+        text, label: the columns, by name or by number from 1 on; None to guess them. Several label columns
+            have 0 or 1 in each row, and their names are the labels.
         columns: both at once: "text,label" or a tuple of two.
         encoding: of the files; None recognises it.
         skip_bad_rows: leave out rows without text or label, or with too many or too few fields, and count
@@ -79,7 +79,8 @@ def open_table(
 
     Raises:
         SourceError: there is no such source, or it has no such columns.
-        ConfigError: columns are named for a source without columns, or both are the same; there is no such encoding.
+        ConfigError: columns are named for a source without columns, or both are the same; there is no such
+            encoding.
         RunError: the description is damaged.
     """
     if is_description(source):
@@ -166,7 +167,8 @@ def _open_path(
             _refuse_columns("the table imdb has", text, label)
             return _open_imdb(skip)
         raise SourceError(
-            f"there is no file or folder {shown(name)!r}; give a table such as a .csv, .tsv or .jsonl file, a folder "
+            f"there is no file or folder {shown(name)!r}; give a table such as a .csv, .tsv or .jsonl file, "
+            "a folder "
             "with a folder per label, or the name imdb"
         )
     if stat.S_ISDIR(mode):

@@ -38,7 +38,8 @@ def form_of(path: Path, name: str, encoding: str) -> Form | None:
 def read_tagged(
     path: Path, name: str, form: Form, encoding: str, on_read: OnRead | None = None
 ) -> Iterator[tuple[int, tuple[str | None, str | None]]]:
-    """(line, (text, labels)) of every line that is not blank; several labels have `rows.BETWEEN` between them.
+    """(line, (text, labels)) of every line that is not blank; several labels have `rows.BETWEEN` between
+    them.
 
     A label or text that a line lacks is None. The arguments and errors are those of `read_lines`.
     """

@@ -54,8 +54,10 @@ class Tables:
 def open_source(
     source: Annotated[
         object,
-        "A table with a column of texts and one of labels: .csv, .tsv, .jsonl, .json, .txt, .xlsx, .parquet, also as "
-        ".gz or .zip, or - for standard input; a folder with one folder for each label and one file for each text, or "
+        "A table with a column of texts and one of labels: .csv, .tsv, .jsonl, .json, .txt, .xlsx, .parquet, "
+        "also as "
+        ".gz or .zip, or - for standard input; a folder with one folder for each label and one file for each "
+        "text, or "
         "with one .txt for each label and one text on each line; or imdb.",
     ],
     *,
@@ -67,7 +69,8 @@ def open_source(
     label: Annotated[
         str | tuple[str, ...] | None,
         COMMON_DATA,
-        "The column of the labels, by name or number; several with --label for each, if they are 0 or 1. By default "
+        "The column of the labels, by name or number; several with --label for each, if they are 0 or 1. By "
+        "default "
         "it is guessed and printed.",
     ] = None,
     columns: Annotated[
@@ -83,8 +86,8 @@ def open_source(
     """Opens tables, which are not read yet.
 
     Args:
-        source: see above; in Python also (text, label) pairs, dicts with a "text" and a "label", a DataFrame, a
-            `Table`, `Tables`, or what describes them.
+        source: see above; in Python also (text, label) pairs, dicts with a "text" and a "label", a
+            DataFrame, a `Table`, `Tables`, or what describes them.
         text, label: the columns; None guesses. Several label columns, in a list, have 0 or 1 in each row.
         columns: both at once, "text,label" or a tuple.
         encoding: of the files; None recognises it.

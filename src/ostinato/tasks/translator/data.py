@@ -29,8 +29,10 @@ _MOST_GROWTH = 100_000  # one source token with the longest target that training
 def open_source(
     source: Annotated[
         object,
-        "A file with a sentence, a TAB and its translation on every line; a table (.csv, .jsonl, .json, .xlsx, .parquet) "
-        "with a column of each; also as .gz or .zip, or - for standard input; or a file with one sentence on every "
+        "A file with a sentence, a TAB and its translation on every line; a table (.csv, .jsonl, .json, "
+        ".xlsx, .parquet) "
+        "with a column of each; also as .gz or .zip, or - for standard input; or a file with one sentence on "
+        "every "
         "line, if TARGET has the translations.",
     ],
     target: Annotated[object, "A file with the translation of each line of SOURCE."] = None,
@@ -38,7 +40,8 @@ def open_source(
     columns: Annotated[
         str | None,
         COMMON_DATA,
-        "The two columns of a table, SOURCE,TARGET, by name or number: --columns 2,1. By default they are guessed and "
+        "The two columns of a table, SOURCE,TARGET, by name or number: --columns 2,1. By default they are "
+        "guessed and "
         "printed.",
     ] = None,
     encoding: Annotated[str | None, COMMON_DATA, ENCODING_HELP] = None,
@@ -47,8 +50,8 @@ def open_source(
     """Opens sentence pairs without reading them.
 
     Args:
-        source: see above; in Python also a tuple of two paths, (source, target) pairs, dicts with a "source" and a
-            "target", a DataFrame, `Pairs`, or their description.
+        source: see above; in Python also a tuple of two paths, (source, target) pairs, dicts with a "source"
+            and a "target", a DataFrame, `Pairs`, or their description.
         target: a file with the translation of each line of SOURCE.
         columns: of a table, "source,target" or a tuple.
         encoding: of the files; None recognises it.
@@ -203,9 +206,7 @@ def read(
         sources, targets = examples.lengths[examples.part("train")].T
         growth = max(growth, float(((targets - FREE_TOKENS) / np.maximum(sources, 1)).max()))
     words = TranslatorVocabulary(examples.source_sentences, examples.target_sentences, growth)
-    return TranslatorData(
-        config, words, source, examples, () if whole else (*source.notes, *_notes(examples))
-    )
+    return TranslatorData(config, words, source, examples, () if whole else _notes(examples))
 
 
 def signature() -> dict[str, tf.TensorSpec]:
