@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import typer
 
@@ -138,7 +138,7 @@ def own(name: str, kind: Kind, told: object, default: object = None) -> inspect.
 
 
 def values(parameters: Iterable[Parameter], given: Mapping[str, object]) -> Values:
-    """The given values as settings; numbers separated by commas become a tuple.
+    """The given values as settings; numbers separated by commas, and a flag given often, become a tuple.
 
     Raises:
         ConfigError: if they are not numbers.
@@ -149,7 +149,11 @@ def values(parameters: Iterable[Parameter], given: Mapping[str, object]) -> Valu
         if value is None:
             continue
         element = _element(each.kind)
-        if element is not None and isinstance(value, str):
+        if element is str:
+            value = value if isinstance(value, str) else tuple(cast(list[str], value))
+            if not value:
+                continue
+        elif element is not None and isinstance(value, str):
             try:
                 value = tuple(element(part) for part in value.split(","))
             except ValueError:
@@ -193,15 +197,18 @@ def _members(kind: Kind) -> list[Kind]:
 
 
 def _plain(kind: Kind) -> Kind:
-    """The type that Click converts to; the words of a Literal as a tuple; otherwise str, for pydantic."""
+    """The type that Click converts to; the words of a Literal as a tuple; a list for a flag that may be
+    given often; otherwise str, for pydantic."""
     members = _members(kind)
+    if _element(kind) is str:
+        return list[str]
     if len(members) == 1 and typing.get_origin(members[0]) is Literal:
         return typing.get_args(members[0])
     return members[0] if len(members) == 1 and members[0] in (bool, int, float, Path) else str
 
 
-def _element(kind: Kind) -> Callable[[str], float] | None:
-    """The type of the numbers of a tuple; None if it is not a tuple."""
+def _element(kind: Kind) -> Callable[[str], float | str] | None:
+    """The type of the members of a tuple; None if it is not a tuple."""
     for member in _members(kind):
         if typing.get_origin(member) is tuple:
             return typing.get_args(member)[0]

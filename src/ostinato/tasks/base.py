@@ -328,6 +328,19 @@ class Printer(Protocol):
         ...
 
 
+@runtime_checkable
+class Tabulates(Protocol):
+    """A `Printer` whose answers are also the cells of a table."""
+
+    def cells(self, texts: list[str]) -> list[dict[str, object]]:
+        """The answer to each text, by the name of its column; all have the same names."""
+        ...
+
+    def end(self) -> None:
+        """Called after the last text."""
+        ...
+
+
 @dataclass(frozen=True)
 class Given:
     """A source as the user gave it: arguments and options for `TaskSpec.source`."""

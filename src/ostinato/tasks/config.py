@@ -49,6 +49,12 @@ class Flag:
 DATA, NETWORK, TRAINING = Flag("Data"), Flag("Network"), Flag("Training")
 COMMON_DATA, COMMON_NETWORK = Flag("Data", common=True), Flag("Network", common=True)
 COMMON_TRAINING = Flag("Training", common=True)
+ENCODING_HELP = (
+    "The character encoding of the files, such as cp1252, gb18030 or utf-16. By default it is recognised, "
+    "and printed "
+    "if it is not UTF-8."
+)
+"""The help of --encoding of every task."""
 
 
 class Config(pydantic.BaseModel):

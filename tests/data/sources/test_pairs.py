@@ -138,7 +138,9 @@ def test_what_is_no_text_is_told_by_its_line(write, two):
         return (write("b", "x\n" * 2), path) if two else path
 
     assert "a.tsv, line 2 contains a NUL byte" in message(source(b"a\tb\na\0\tb\n"), skip_bad_rows=True)
-    assert "a.tsv, line 2 is not UTF-8: byte 0xff at character 2" in message(source(b"a\tb\na\xff\tb\n"))
+    assert "a.tsv, line 2 is not UTF-8: byte 0xff at character 2" in message(
+        source(b"a\t\xc3\xa9\na\xff\tb\n")
+    )
 
 
 def test_a_broken_gzip_file_is_told(write):

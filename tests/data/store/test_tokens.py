@@ -178,11 +178,11 @@ def test_text_that_changes_meanwhile_is_refused_and_not_kept(source, cache):
 
 
 def test_a_text_of_many_files_that_are_not_utf8_leaves_no_tokens(source, cache):
-    (source.parent / "b.txt").write_bytes(b"\xff")
-    with pytest.raises(SourceError, match=r"b.txt is not UTF-8 text: byte 0xff at offset 0 .*encoder='byte'"):
+    (source.parent / "b.txt").write_bytes(b"\xc3\xa9\xff")
+    with pytest.raises(SourceError, match=r"b.txt is not UTF-8 text: byte 0xff at offset 2 .*encoder='byte'"):
         prepare_tokens(open_corpus(source.parent))
     assert not (cache / "tokens").exists()
-    assert len(prepare_tokens(open_corpus(source.parent), name="byte").ids) == len(TEXT) + 1
+    assert len(prepare_tokens(open_corpus(source.parent), name="byte").ids) == len(TEXT) + 3
 
 
 def test_processes_at_the_same_work_do_not_disturb_each_other(source, cache):

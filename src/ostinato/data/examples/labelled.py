@@ -27,7 +27,8 @@ from ostinato.data.examples.labels import (
 )
 from ostinato.data.examples.sentences import SAMPLE, lacks_spaces, single_words
 from ostinato.data.examples.splits import PARTS, check_fractions, labelled_parts
-from ostinato.data.sources.tables import JOINED, Table
+from ostinato.data.sources.rows import BETWEEN
+from ostinato.data.sources.tables import Table
 from ostinato.data.store.encoded_texts import (
     EncodedTexts,
     encode_text,
@@ -270,7 +271,7 @@ def _separator(table: Table, label_separator: str | None, several: bool) -> str 
     if label_separator is not None and not label_separator.strip():
         raise ConfigError("the separator of labels must not be blank; use a mark such as , ; or |")
     if not table.several:
-        return label_separator or (JOINED if several else None)
+        return label_separator or (BETWEEN if several else None)
     if label_separator is not None:
         raise ConfigError(
             f"{table.name} has the labels of a row apart, so there is no separator between them; leave out "
@@ -278,7 +279,7 @@ def _separator(table: Table, label_separator: str | None, several: bool) -> str 
         )
     if not several:
         raise SourceError(f"{table.name} has several labels in a row, but the texts of training have one")
-    return JOINED
+    return BETWEEN
 
 
 def _any_of(stored: StoredRows, sets: list[tuple[str, ...]], labels: tuple[str, ...]) -> np.ndarray:

@@ -1,9 +1,9 @@
 """What sources of rows share: tables of labelled texts and sentence pairs are read in the same way."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeGuard, TypeVar
+from typing import ClassVar, Generic, Protocol, Self, TypeGuard, TypeVar, runtime_checkable
 
 from ostinato.data.sources.faults import Fault, without_faults
 from ostinato.errors import SourceError
@@ -12,6 +12,15 @@ from ostinato.files.lines import OnRead, files_identity
 
 _Row = TypeVar("_Row")
 Read = Callable[[OnRead | None], Iterator[_Row | Fault]]
+
+
+@runtime_checkable
+class Frame(Protocol):
+    """A DataFrame of pandas or another library."""
+
+    @property
+    def columns(self) -> Iterable[object]: ...
+    def __getitem__(self, column: object, /) -> Iterable[object]: ...
 
 
 @dataclass(frozen=True)

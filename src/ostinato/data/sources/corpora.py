@@ -6,15 +6,13 @@ has a JSON-able description with which a later process finds it again.
 
 import codecs
 import glob
-import gzip
 import hashlib
 import os
 import re
 import stat
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -22,7 +20,8 @@ from ostinato.data.sources.named import DEFAULT, NAMED, Named, fetch, pydoc_text
 from ostinato.errors import RunError, SourceError
 from ostinato.files import cache
 from ostinato.files.atomic import JsonObject
-from ostinato.files.lines import file_stamps, mode_of, unreadable
+from ostinato.files.encodings import UTF8, Recognised, checked, recognise_blocks
+from ostinato.files.lines import MARK, file_stamps, mode_of, reading, spelled, unreadable
 from ostinato.files.plain import open_plain, unpacked
 from ostinato.wording import did_you_mean, option, shown
 
@@ -33,6 +32,8 @@ TEXT_ENDINGS = (".txt", ".text", ".md", ".rst")
 CHUNK_BYTES = 4 << 20
 IN_MEMORY_BYTES = 16 << 20
 """Strings and standard input of more bytes are kept in a temporary file of the cache."""
+_NOTED = 10
+"""The files of a folder whose encodings are said."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Corpus:
         files: the files whose concatenation it is.
         data: its bytes, when they are in memory.
         content: SHA-256 of its bytes (hex), where that is known without reading.
+        encoding: of its files; "" recognises that of each, and leaves out byte order marks; None is UTF-8
+            with the marks kept as characters, as in runs of older versions.
         chunk_bytes: the approximate size of the chunks of `chunks` and `byte_chunks`.
         on_read: called with the size in bytes of every chunk read.
     """
@@ -56,34 +59,67 @@ class Corpus:
     files: tuple[Path, ...] = ()
     data: bytes | None = field(default=None, repr=False)
     content: str | None = None
+    encoding: str | None = ""
     chunk_bytes: int = field(default=CHUNK_BYTES, repr=False, compare=False)
     on_read: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
     _spooled: IO[bytes] | None = field(default=None, repr=False, compare=False)  # lives as long as the corpus
 
     def chunks(self) -> Iterator[str]:
-        """The text, decoded from UTF-8, a few MiB at a time; line ends are kept.
+        """The text, decoded, a few MiB at a time; line ends are kept.
 
         Raises:
-            SourceError: it cannot be read, is empty, or is not UTF-8; the message gives the offset.
+            SourceError: it cannot be read, is empty, or is not in its encoding; the message gives the offset.
         """
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        offset = 0  # of the first byte not decoded yet, in the current file
+        decoder: codecs.IncrementalDecoder | None = None
+        encoding, offset = UTF8, 0  # of the first byte not decoded yet, in the current file
         for label, block in self._blocks():
+            first = decoder is None
+            if decoder is None:
+                encoding = self._encoding_of(block, label).encoding
+                decoder = codecs.getincrementaldecoder(encoding)()
             waiting = len(decoder.getstate()[0])
             try:
                 text = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
+                what = str(error)
+                if isinstance(error, UnicodeDecodeError):
+                    byte, at = error.object[error.start], offset + error.start
+                    what = f"byte 0x{byte:02x} at offset {at} ({error.reason})"
                 raise SourceError(
-                    f"{label} is not UTF-8 text: byte 0x{error.object[error.start]:02x} at offset "
-                    f"{offset + error.start} ({error.reason}); convert it, or use "
-                    f"{option('encoder', 'byte')}, which reads any bytes"
+                    f"{label} is not {spelled(encoding)} text: {what}; give its encoding with "
+                    f"{option('encoding')}, convert it, or use {option('encoder', 'byte')}, which reads any "
+                    "bytes"
                 ) from error
             offset += waiting + len(block) - len(decoder.getstate()[0])
+            if first and self.encoding is not None:
+                text = text.removeprefix(MARK)
             if text:
                 yield text
             if not block:
-                decoder.reset()
-                offset = 0
+                decoder, offset = None, 0
+
+    def _encoding_of(self, block: bytes, label: str) -> Recognised:
+        """The encoding of a file that begins with a block."""
+        if self.encoding is None:
+            return Recognised(UTF8)
+        return Recognised(self.encoding) if self.encoding else recognise_blocks([block], label)
+
+    @property
+    def read_as(self) -> str:
+        """What, besides its bytes, decides its text: part of the names of what the cache keeps of it."""
+        return {None: "-marks", "": "", UTF8: ""}.get(self.encoding, f"-{self.encoding}")
+
+    def encoding_notes(self) -> tuple[str, ...]:
+        """Sentences about files whose encoding was recognised and is not UTF-8; of many files about the
+        first."""
+        if self.encoding != "" or (self.data is None and not self.files):
+            return ()
+        notes, begins = [], True
+        for label, block in replace(self, files=self.files[:_NOTED])._blocks(only_first=True):
+            if begins and block and (note := self._encoding_of(block, label).note):
+                notes.append(note)
+            begins = not block
+        return tuple(notes)
 
     def byte_chunks(self) -> Iterator[bytes]:
         """The same text as it is stored (.gz decompressed), a few MiB at a time.
@@ -96,15 +132,23 @@ class Corpus:
     def describe(self) -> JsonObject:
         """A JSON-able description with which `reopen` finds the corpus again."""
         if self.kind in ("text", "stdin"):
-            return {"kind": self.kind, "path": self.path, "name": self.name, "content": self.content}
-        return {"kind": self.kind, "path": self.path}
+            found: JsonObject = {
+                "kind": self.kind,
+                "path": self.path,
+                "name": self.name,
+                "content": self.content,
+            }
+        else:
+            found = {"kind": self.kind, "path": self.path}
+        return found if self.encoding is None else found | {"encoding": self.encoding}
 
     def stamps(self) -> list[tuple[str, int, int]]:
         """The `file_stamps` of its files. Raises SourceError when a file is gone."""
         return file_stamps(self.files, _shown(self.name))
 
-    def _blocks(self) -> Iterator[tuple[str, bytes]]:
-        """(label, bytes) of every chunk; after the last one of each file (label, b"")."""
+    def _blocks(self, *, only_first: bool = False) -> Iterator[tuple[str, bytes]]:
+        """(label, bytes) of every chunk, or of the first one of each file; after its last one (label,
+        b"")."""
         if self.data is None and not self.files:
             origin = "standard input" if self.kind == "stdin" else "text given in Python"
             raise SourceError(f"the source was {origin}, which is not kept; give it again, or give a file")
@@ -115,6 +159,8 @@ class Corpus:
                 if self.on_read is not None:
                     self.on_read(len(block))
                 yield label, block
+                if only_first:
+                    break
             yield label, b""
         if not total:
             raise SourceError(f"{_shown(self.name)} is empty: it has no text")
@@ -128,17 +174,26 @@ class Corpus:
             yield label, _read(file, label, self.chunk_bytes)
 
 
-def open_corpus(source: str | os.PathLike[str] | Iterable[str] | None = None) -> Corpus:
+def open_corpus(
+    source: str | os.PathLike[str] | Iterable[str] | None = None, *, encoding: str | None = None
+) -> Corpus:
     """The corpus that a source names. Only standard input is read already.
 
     Args:
+        encoding: of its files; None recognises it.
         source: None for the default corpus; "-" for standard input; a name in `NAMED` unless a file has that
             name; a file (plain or .gz); a folder (its .txt, .text, .md, .rst files and their .gz,
             recursively, without hidden ones, sorted); a glob (sorted); or Python strings, see `open_text`.
 
     Raises:
         SourceError: there is no such source, or it contains no text files.
+        ConfigError: there is no such encoding.
     """
+    corpus = _open(source)
+    return corpus if encoding is None else replace(corpus, encoding=checked(encoding))
+
+
+def _open(source: str | os.PathLike[str] | Iterable[str] | None) -> Corpus:
     if source is None:
         return _open_named(NAMED[DEFAULT])
     if not isinstance(source, str | os.PathLike):
@@ -191,6 +246,14 @@ def reopen(description: JsonObject) -> Corpus:
     damaged = RunError(f"the description of the source is damaged: {_shown(repr(description))}")
     if not isinstance(description, dict):
         raise damaged
+    encoding = description.get("encoding")
+    if not isinstance(encoding, str | None):
+        raise damaged
+    found = _reopened(description, damaged)
+    return replace(found, encoding=checked(encoding) if encoding else encoding)
+
+
+def _reopened(description: JsonObject, damaged: RunError) -> Corpus:
     kind, path = description.get("kind"), description.get("path")
     if kind in ("text", "stdin"):
         name, content = description.get("name"), description.get("content")
@@ -276,11 +339,13 @@ def _keep(name: str, kind: Kind, blocks: Iterable[bytes]) -> Corpus:
             spooled = spooled or cache.temporary_file()
             _spool(spooled, data)
             data.clear()
-    content = digest.hexdigest()
+    content, encoding = digest.hexdigest(), UTF8 if kind == "text" else ""
     if spooled is None:
-        return Corpus(name, kind, data=bytes(data), content=content)
+        return Corpus(name, kind, data=bytes(data), content=content, encoding=encoding)
     _spool(spooled, data)
-    return Corpus(name, kind, files=(Path(spooled.name),), content=content, _spooled=spooled)
+    return Corpus(
+        name, kind, files=(Path(spooled.name),), content=content, encoding=encoding, _spooled=spooled
+    )
 
 
 def _spool(file: IO[bytes], data: bytearray) -> None:
@@ -292,15 +357,10 @@ def _spool(file: IO[bytes], data: bytearray) -> None:
 
 
 def _read(file: Path, label: str, size: int, *, pipe: bool = False) -> Iterator[bytes]:
-    try:
-        with open(file, "rb") if pipe else open_plain(file) as raw:
-            stream = unpacked(raw, file)
-            while block := stream.read(size):
-                yield block
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise SourceError(f"{label} is not a complete gzip file ({error})") from error
-    except OSError as error:
-        raise _unreadable(label, error) from error
+    with reading(label), open(file, "rb") if pipe else open_plain(file) as raw:
+        stream = unpacked(raw, file)
+        while block := stream.read(size):
+            yield block
 
 
 def _text_files(name: str, folder: str) -> tuple[Path, ...]:

@@ -25,7 +25,7 @@ from ostinato.errors import ConfigError, SourceError
 from ostinato.files import cache
 from ostinato.files.cache import Progress
 
-FORMAT = 1
+FORMAT = 2
 """Increased when an encoder of equal JSON gives other ids than before, so that old files are not used."""
 Stamps = list[tuple[str, int, int]]
 """See `Corpus.stamps`."""
@@ -81,8 +81,10 @@ def prepare_tokens(
     stamps = corpus.stamps()
     content, total = _content(corpus, stamps, on_progress)
     if encoder is None:
-        encoder = _fitted(_watched(corpus, total, on_progress), content, fit_options)
-    path = cache.folder() / "tokens" / f"{content}-{encoder_digest(encoder)[:16]}-{FORMAT}.npy"
+        encoder = _fitted(_watched(corpus, total, on_progress), content + corpus.read_as, fit_options)
+    path = (
+        cache.folder() / "tokens" / f"{content}{corpus.read_as}-{encoder_digest(encoder)[:16]}-{FORMAT}.npy"
+    )
 
     def make() -> None:
         with cache.writing(path) as file:

@@ -18,7 +18,7 @@ from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.labels import Labels
 from ostinato.tasks.classifier.padding import padded_grams, padded_texts
 from ostinato.tasks.classifier.vocabulary import SEPARATOR, ClassifierVocabulary, columns_of
-from ostinato.tasks.config import COMMON_DATA, DATA, Flag
+from ostinato.tasks.config import COMMON_DATA, DATA, ENCODING_HELP, Flag
 from ostinato.tasks.examples import IndependentExamples
 from ostinato.wording import option, shown
 
@@ -70,16 +70,29 @@ class Tables:
 def open_source(
     source: Annotated[
         object,
-        "A .csv, .tsv or .jsonl file (or its .gz) with one column of texts and one of labels; a folder with "
-        "one folder for each label and one file for each text; or imdb.",
+        "A table with a column of texts and one of labels: .csv, .tsv, .jsonl, .json, .txt, .xlsx, .parquet, "
+        "also as "
+        ".gz or .zip, or - for standard input; a folder with one folder for each label and one file for each "
+        "text, or "
+        "with one .txt for each label and one text on each line; or imdb.",
     ],
     *,
     text: Annotated[
-        str | None, COMMON_DATA, "The column of the texts. By default it is guessed and printed."
+        str | None,
+        COMMON_DATA,
+        "The column of the texts, by name or number. By default it is guessed and printed.",
     ] = None,
     label: Annotated[
-        str | None, COMMON_DATA, "The column of the labels. By default it is guessed and printed."
+        str | tuple[str, ...] | None,
+        COMMON_DATA,
+        "The column of the labels, by name or number; several with --label for each, if they are 0 or 1. By "
+        "default "
+        "it is guessed and printed.",
     ] = None,
+    columns: Annotated[
+        str | None, COMMON_DATA, "Both columns at once, TEXT,LABEL, by name or number: --columns 2,1."
+    ] = None,
+    encoding: Annotated[str | None, COMMON_DATA, ENCODING_HELP] = None,
     skip_bad_rows: Annotated[bool, DATA, "Leave out rows without a text or a label."] = False,
     validation: Annotated[
         object, Flag("Data", common=True, training=True), "A separate table for validation."
@@ -89,9 +102,11 @@ def open_source(
     """Opens tables, which are not read yet.
 
     Args:
-        source: see above; in Python also (text, label) pairs, a DataFrame, a `Table`, `Tables`, or what
-            describes them.
-        text, label: the columns; None guesses.
+        source: see above; in Python also (text, label) pairs, dicts with a "text" and a "label", a
+            DataFrame, a `Table`, `Tables`, or what describes them.
+        text, label: the columns; None guesses. Several label columns, in a list, have 0 or 1 in each row.
+        columns: both at once, "text,label" or a tuple.
+        encoding: of the files; None recognises it.
         skip_bad_rows: leave out rows without a text or a label.
         validation: another such source, for validation.
         vocabulary: of a run: the columns of its table are taken where they have the same names, and bad rows
@@ -106,14 +121,19 @@ def open_source(
         return Tables(source)
     if isinstance(source, dict) and "table" in source:
         return _described(source)
-    if vocabulary is not None and text is None and label is None:
+    if vocabulary is not None and text is None and not label and columns is None:
         skip = skip_bad_rows or vocabulary.get("skip_bad_rows", False) is True
-        return Tables(open_table_like(source, columns_of(vocabulary), skip_bad_rows=skip))
-    table = open_table(source, text=text, label=label, skip_bad_rows=skip_bad_rows)
-    tables, names = Tables(table, label_named=label is not None), table.columns or (text, label)
+        return Tables(open_table_like(source, columns_of(vocabulary), encoding=encoding, skip_bad_rows=skip))
+    table = open_table(
+        source, text=text, label=label, columns=columns, encoding=encoding, skip_bad_rows=skip_bad_rows
+    )
+    named = bool(label) or columns is not None
+    tables, names = Tables(table, label_named=named), table.columns or (text, label)
     if validation is None:
         return tables
-    other = open_table(validation, text=names[0], label=names[1], skip_bad_rows=skip_bad_rows)
+    other = open_table(
+        validation, text=names[0], label=names[1], encoding=encoding, skip_bad_rows=skip_bad_rows
+    )
     return replace(tables, validation=other)
 
 

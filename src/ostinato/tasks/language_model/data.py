@@ -15,6 +15,7 @@ from ostinato.data.encoders.registry import Encoder, encoder_from_json
 from ostinato.data.sources.corpora import Corpus, open_corpus, reopen
 from ostinato.data.store.tokens import Tokens, prepare_tokens
 from ostinato.tasks.base import Batch, Json, OnProgress
+from ostinato.tasks.config import COMMON_DATA, ENCODING_HELP
 from ostinato.tasks.language_model.config import LanguageModelConfig
 
 _EVALUATION_WINDOW = 1024
@@ -26,18 +27,21 @@ def open_source(
         "A text file, a .gz, a folder, a 'glob*' of files, - for standard input, or the name of a corpus: "
         "pydoc (the default, Python's own language reference), timemachine or tinyshakespeare.",
     ] = None,
+    *,
+    encoding: Annotated[str | None, COMMON_DATA, ENCODING_HELP] = None,
 ) -> Corpus:
     """Opens a text without reading it.
 
     Args:
         source: see above; in Python also an iterable of texts, a `Corpus`, or the description of one.
+        encoding: of the files; None recognises it.
 
     Raises:
         SourceError: if the source does not exist.
     """
     if isinstance(source, dict):
         return reopen(source)
-    return source if isinstance(source, Corpus) else open_corpus(source)
+    return source if isinstance(source, Corpus) else open_corpus(source, encoding=encoding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +186,7 @@ def read(
             part = part[: config.validation_tokens] if name == "validation" else part
             if len(part) or name == "train":
                 _plan(part, config, name)
-    return LanguageData(config, tokens.encoder, source, tokens.content, cut)
+    return LanguageData(config, tokens.encoder, source, tokens.content, cut, source.encoding_notes())
 
 
 def _tokens(

@@ -15,7 +15,7 @@ from ostinato.data.examples.sentences import Sentences, marked, padded, sentence
 from ostinato.data.sources.pairs import Pairs, open_pairs
 from ostinato.errors import ConfigError
 from ostinato.tasks.base import PARTS, Batch, Json, OnProgress
-from ostinato.tasks.config import DATA, Flag
+from ostinato.tasks.config import COMMON_DATA, DATA, ENCODING_HELP, Flag
 from ostinato.tasks.examples import IndependentExamples
 from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.wording import option
@@ -31,11 +31,22 @@ _MOST_GROWTH = 100_000  # one source token with the longest target that training
 def open_source(
     source: Annotated[
         object,
-        "A file (or its .gz) with a sentence, a TAB and its translation on every line; or a file with one "
-        "sentence on every line, if TARGET has the translations.",
+        "A file with a sentence, a TAB and its translation on every line; a table (.csv, .jsonl, .json, "
+        ".xlsx, .parquet) "
+        "with a column of each; also as .gz or .zip, or - for standard input; or a file with one sentence on "
+        "every "
+        "line, if TARGET has the translations.",
     ],
     target: Annotated[object, "A file with the translation of each line of SOURCE."] = None,
     *,
+    columns: Annotated[
+        str | None,
+        COMMON_DATA,
+        "The two columns of a table, SOURCE,TARGET, by name or number: --columns 2,1. By default they are "
+        "guessed and "
+        "printed.",
+    ] = None,
+    encoding: Annotated[str | None, COMMON_DATA, ENCODING_HELP] = None,
     skip_bad_rows: Annotated[bool, DATA, "Leave out lines that are not a pair."] = False,
     validation: Annotated[
         object, Flag("Data", common=True, training=True), "A separate file of pairs for validation."
@@ -47,9 +58,11 @@ def open_source(
     """Opens sentence pairs without reading them.
 
     Args:
-        source: see above; in Python also a tuple of two paths, (source, target) pairs, `Pairs`, or their
-            description.
+        source: see above; in Python also a tuple of two paths, (source, target) pairs, dicts with a "source"
+            and a "target", a DataFrame, `Pairs`, or their description.
         target: a file with the translation of each line of SOURCE.
+        columns: of a table, "source,target" or a tuple.
+        encoding: of the files; None recognises it.
         skip_bad_rows: leave out lines that are not a pair.
         validation, validation_target: other such sources, for validation.
 
@@ -61,13 +74,17 @@ def open_source(
         return source
     if isinstance(source, dict) and "pairs" in source:
         return replace(open_pairs(source["pairs"]), validation=open_pairs(source["validation"]))
-    pairs = open_pairs(source if target is None else (source, target), skip_bad_rows=skip_bad_rows)
+
+    def opened(given: object) -> Pairs:
+        return open_pairs(given, columns=columns, encoding=encoding, skip_bad_rows=skip_bad_rows)
+
+    pairs = opened(source if target is None else (source, target))
     if validation is None:
         if validation_target is not None:
             raise ConfigError(f"{option('validation_target')} needs {option('validation')}; give both")
         return pairs
     given = validation if validation_target is None else (validation, validation_target)
-    return replace(pairs, validation=open_pairs(given, skip_bad_rows=skip_bad_rows))
+    return replace(pairs, validation=opened(given))
 
 
 @dataclass(frozen=True, eq=False)
