@@ -66,7 +66,18 @@ class Corpus:
         Raises:
             SourceError: it cannot be read, is empty, or is not UTF-8; the message gives the offset.
         """
-        decoder = codecs.getincrementaldecoder("utf-8")()
+        return (text for text in self.pieces() if text)
+
+    def pieces(self, errors: Literal["strict", "surrogateescape"] = "strict") -> Iterator[str]:
+        """The same text, with "" after each file.
+
+        Args:
+            errors: "surrogateescape" makes bytes that are not UTF-8 into single surrogates.
+
+        Raises:
+            SourceError: see `chunks`.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")(errors)
         offset = 0  # of the first byte not decoded yet, in the current file
         for label, block in self._blocks():
             waiting = len(decoder.getstate()[0])
@@ -84,6 +95,7 @@ class Corpus:
             if not block:
                 decoder.reset()
                 offset = 0
+                yield ""
 
     def byte_chunks(self) -> Iterator[bytes]:
         """The same text as it is stored (.gz decompressed), a few MiB at a time.
