@@ -144,8 +144,8 @@ def add(more: More, position: Position, before: Budget) -> Added:
         if finished:
             had[before.unit] = max(had[before.unit], before.amount)
         raise ConfigError(
-            f"{more.unit} must be more than the {had[more.unit]:,.6g} that the run has had, because they count "
-            f"from its beginning; got {more.amount:g}"
+            f"{more.unit} must be more than the {had[more.unit]:,.6g} that the run has had, because "
+            f"they count from its beginning; got {more.amount:g}"
         )
     return Added(
         more.unit, more.amount, more.schedule, position.step, position.seconds, position.learning_rate

@@ -20,13 +20,12 @@ from ostinato.tasks import registry
 from ostinato.tasks.base import PARTS, Evaluation, Given, Opened, TaskSpec
 from ostinato.wording import hint_after
 
-
 _Each = Annotated[
     bool,
     typer.Option(
         "--each",
-        help="Print the loss of every line instead, in nats and in nats per token, before the line, parted by "
-        "tabs (language models trained with --lines); with --json an object for each.",
+        help="Print the loss of every line instead, in nats and in nats per token, before the line, "
+        "parted by tabs (language models trained with --lines); with --json an object for each.",
     ),
 ]
 

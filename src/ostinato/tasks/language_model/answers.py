@@ -137,7 +137,7 @@ class Answers:
         given = [words.prompt(each, lenient(unknown)) for each in asked]
         if seed is None:
             seed = int(np.random.default_rng().integers(2**31))
-        known = self._source_lines() if unique else set()
+        known = {"", *self._source_lines()} if unique else set()
         texts: list[str] = []
         for number, ids in enumerate(given):
             endings, tell = Endings(words, ids, stop), on_text if not texts else None

@@ -163,7 +163,9 @@ def read(
     if other is not None:
         parts["validation"] = _Chosen(other, np.arange(len(other)))
     notes = [] if whole else [_sizes(parts)]
-    notes += [f"left out {each.blank:,} blank lines" for each in (lines, other) if each and each.blank]
+    for each in (lines, other):
+        if each is not None and each.blank:
+            notes.append(f"left out {each.blank:,} blank line{'s' if each.blank > 1 else ''}")
     content = joint_hash(lines.content, None if other is None else other.content)
     words = LanguageVocabulary(lines.encoder.leniently("error"), lines=True)
     notes += unknown_notes(source, _with_line_ends(known))
