@@ -115,7 +115,10 @@ def test_a_folder_without_text_is_refused(refused, folder):
             "embedding must be 8, the units of the top layer",
         ),
         (["--patience", "2", "--validation-fraction", "0"], "patience needs a validation part"),
-        (["--recipe", "defalt"], "unknown recipe 'defalt'; did you mean 'default'? Known are d2l, default"),
+        (
+            ["--recipe", "defalt"],
+            "unknown recipe 'defalt'; did you mean 'default'? Known are d2l, default, lines",
+        ),
         (["--config", "gone.toml"], "could not read the config gone.toml: No such file or directory"),
         (["--cell", "lstn"], "cell must be one of rnn, gru, lstm, got 'lstn'"),
         (["--engine", "nativ"], "engine must be one of auto, native, keras, scratch, got 'nativ'"),

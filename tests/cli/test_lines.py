@@ -13,6 +13,7 @@ from ostinato.cli.app import main
 from ..tiny import made_once
 
 NAMES = [f"{first}{rest}" for first in "ABCDE" for rest in ("na", "ob", "arla", "iete")] * 2
+WRITE = ("generate", "--length", "9")
 TINY = ("--cell", "gru", "--units", "8", "--batch", "8")
 
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -43,18 +44,18 @@ def lines(trained_lines, folder) -> Path:
 
 
 def test_so_many_lines_are_written_and_nothing_else(ostinato, lines):
-    answer = ostinato("generate", lines, "--count", "20", "--seed", "1", "--temperature", "1")
+    answer = ostinato(*WRITE, lines, "--count", "20", "--seed", "1", "--temperature", "1")
     assert (answer.code, answer.err) == (0, "")
     assert len(answer.out.split("\n")) == 21
-    assert all(len(line) < 400 for line in answer.out.split("\n"))
-    begun = ostinato("generate", lines, "--count", "3", "--prompt", "Bo").out.splitlines()
+    assert any(0 < len(line) < 9 for line in answer.out.split("\n"))
+    begun = ostinato(*WRITE, lines, "--count", "3", "--prompt", "Bo").out.splitlines()
     assert len(begun) == 3
     assert all(line.startswith("Bo") for line in begun)
-    assert ostinato("generate", lines, "--prompt", "Bo", "--seed", "1").out.count("\n") == 1
+    assert ostinato(*WRITE, lines, "--prompt", "Bo", "--seed", "1").out.count("\n") == 1
 
 
 def test_unique_lines_are_none_of_the_list(ostinato, lines, trained_lines):
-    answer = ostinato("generate", lines, "--count", "30", "--unique", "--seed", "1", "--temperature", "1")
+    answer = ostinato(*WRITE, lines, "--count", "30", "--unique", "--seed", "1", "--temperature", "1")
     assert (answer.code, answer.err) == (0, "")
     found = answer.out.splitlines()
     assert len({*found} - {*NAMES}) == 30
@@ -65,7 +66,7 @@ def test_unique_lines_are_none_of_the_list(ostinato, lines, trained_lines):
 
 def test_prompts_of_a_file_are_continued_into_a_file(ostinato, lines, run):
     Path("prompts.txt").write_text("\ufeffAn\r\n\nBo")
-    answer = ostinato("generate", lines, "--prompts", "prompts.txt", "--count", "2", "--out", "new.txt")
+    answer = ostinato(*WRITE, lines, "--prompts", "prompts.txt", "--count", "2", "--out", "new.txt")
     assert (answer.code, answer.out, answer.err) == (0, "", "wrote 6 texts to new.txt\n")
     found = Path("new.txt").read_text().splitlines()
     assert len(found) == 6
@@ -78,10 +79,20 @@ def test_prompts_of_a_file_are_continued_into_a_file(ostinato, lines, run):
     assert (told["prompts"], told["texts"]) == (["the ", "a "], texts)
 
 
+def test_lists_have_a_recipe_of_their_own_where_none_is_named(asked):
+    config, training = asked("lm", "--lines", "--units", "8")
+    assert (config.lines, config.units, config.output_dropout) == (True, (8,), 0.5)
+    assert training.patience == 10
+    assert asked("lm", "--lines", "--validation-fraction", "0").training.patience is None
+    assert asked("lm", "--lines", "--recipe", "default").training.patience is None
+    assert asked("lm", "--recipe", "lines").config.lines
+    assert not asked("lm").config.lines
+
+
 def test_a_text_stops_before_a_text(ostinato, run):
-    whole = ostinato("generate", run, "--length", "60", "--seed", "1").out
-    stop = whole[20:22]
-    stopped = ostinato("generate", run, "--length", "60", "--seed", "1", "--stop", stop).out
+    whole = ostinato("generate", run, "--length", "20", "--seed", "1").out
+    stop = whole[12:14]
+    stopped = ostinato("generate", run, "--length", "20", "--seed", "1", "--stop", stop).out
     assert stopped == whole[: whole.index(stop)] + "\n"
 
 
@@ -124,7 +135,7 @@ def test_a_finished_run_of_lines_goes_on_and_another_begins_with_more_symbols(os
     assert refused.err.endswith("--extend-vocabulary adds them\n")
     answer = ostinato(*begin, "--extend-vocabulary", "--batch", "4")
     assert answer.code == 0, answer.err
-    assert ostinato("generate", "more", "--prompt", "Zoé").out.startswith("Zoé")
+    assert ostinato(*WRITE, "more", "--prompt", "Zoé").out.startswith("Zoé")
 
 
 @pytest.mark.parametrize(

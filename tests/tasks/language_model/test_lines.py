@@ -189,7 +189,7 @@ def test_a_text_of_its_own_is_the_whole_validation_part_and_belongs_to_the_sourc
     again = open_source(ready.data.source["description"])
     assert again == Texts(again.text, again.validation)
     assert ready.task.read(again, vocabulary=ready.data.vocabulary).source == ready.data.source
-    (tmp_path / "b.txt").write_text("Anna")
+    (tmp_path / "b.txt").write_text("Anna\nBob")
     with_other = ready.task.read(open_source(tmp_path / "a.txt", validation=tmp_path / "b.txt"))
     assert with_other.source["sha256"] != ready.data.source["sha256"]
 

@@ -291,15 +291,19 @@ def _settings(
     from ostinato.runs.opened import check_start
     from ostinato.training.recipes import read_recipe, read_recipe_file
 
-    name = spec.config.task
+    name, chosen = spec.config.task, flags.values(parameters, given)
+    free = given["recipe"] is None and given["config"] is None
+    base = {}
+    if given["init_from"] is not None and free:
+        base = dict(check_start(given["init_from"], spec.config).task_config)
     if given["config"] is not None:
         recipe = read_recipe_file(name, given["config"])
     else:
-        recipe = read_recipe(name, given["recipe"] or "default")
-    task, training = dict(recipe.task), dict(recipe.training)
-    if given["init_from"] is not None and given["recipe"] is None and given["config"] is None:
-        task = dict(check_start(given["init_from"], spec.config).task_config)
-    chosen, task = flags.values(parameters, given), spec.config.migrated(task)
+        recipe = read_recipe(name, given["recipe"] or spec.config.usual_recipe(base | chosen))
+    task = spec.config.migrated(base or dict(recipe.task))
+    training = dict(recipe.training)
+    if free and chosen.get("validation_fraction") == 0 and given.get("validation") is None:
+        training.pop("patience", None)  # there is nothing to lose patience with
     if "units" in chosen:
         task.pop("layers", None)
     if chosen.keys() & {*BUDGETS}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -73,6 +73,10 @@ class LanguageModelConfig(config.RecurrentConfig):
     """How rows follow the text: `sequential` rows continue where the previous batch ended and carry the
     state; `random` rows start anywhere with a zero state."""
     seed: config.Seed = 0
+
+    @classmethod
+    def usual_recipe(cls, chosen: Mapping[str, config.Value]) -> str:
+        return "lines" if chosen.get("lines") else "default"
 
     def check_given(self, names: Collection[str]) -> None:
         super().check_given(names)
