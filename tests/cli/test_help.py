@@ -57,4 +57,4 @@ def test_the_help_shows_what_each_recipe_sets(ostinato, asked, monkeypatch, spec
 
 def test_a_setting_that_recipes_have_differently_says_so(ostinato, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    assert "(384; d2l: 256)" in ostinato("train", "lm", "--help").out
+    assert "(384; d2l: 256; lines: 256)" in ostinato("train", "lm", "--help").out

@@ -32,6 +32,8 @@ SMALLER = {
     ],
     "docs/language-model.md": [
         ("--minutes 5", "--steps 2"),
+        ("--epochs 40", "--steps 3"),
+        ("names.txt --lines", "names.txt --lines --steps 2"),
         ("--length 600", "--length 60"),
         ("length=600", "length=60"),
         ("length=80", "length=20"),
@@ -54,6 +56,7 @@ REVIEWS = [
 ]
 GIVEN = {
     "book.txt": TEXT,
+    "names.txt": "Anna\nBob\nCarla\n" * 20,
     "reviews.csv": "review,sentiment\n" + "".join(f'"{text}",{label}\n' for text, label in REVIEWS * 10),
     "reviews.txt": "".join(f"{text}\n" for text, _ in REVIEWS),
     "pairs.tsv": "".join(f"Where is number {n}?\tOù est {n} ?\n" for n in range(60)),

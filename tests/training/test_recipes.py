@@ -41,10 +41,10 @@ def test_the_textbooks_recipe_is_the_textbooks():
 
 def test_an_unknown_recipe_is_refused_with_the_nearest():
     with pytest.raises(
-        ConfigError, match=r"unknown recipe 'dl2'; did you mean 'd2l'\? Known are d2l, default"
+        ConfigError, match=r"unknown recipe 'dl2'; did you mean 'd2l'\? Known are d2l, default, lines"
     ):
         read_recipe(TASK, "dl2")
-    with pytest.raises(ConfigError, match="unknown recipe 'x'; known are d2l, default; your own go with"):
+    with pytest.raises(ConfigError, match="unknown recipe 'x'; known are d2l, default, lines; your"):
         read_recipe(TASK, "x")
 
 

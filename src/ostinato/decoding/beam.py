@@ -156,13 +156,14 @@ def _chosen(held: _Hypotheses, sources: tf.Tensor, rows: tf.Tensor, longest: tf.
 
 
 class Searcher:
-    """Finds the likeliest continuations with a network that has no end token.
+    """Finds the likeliest continuations with a network.
 
     Args:
         step: (tokens of shape (rows, time), state) -> (logits of shape (rows, time, size), state).
         size: the size of the vocabulary.
         beam: how to search.
         banned: ids that are never written, for example that of the unknown word.
+        end: the id that ends a sequence; None when all sequences have the same length.
 
     Raises:
         ConfigError: a setting of the beam is out of range.
@@ -174,8 +175,9 @@ class Searcher:
         size: int,
         beam: Beam,
         banned: tuple[int, ...] = (),
+        end: int | None = None,
     ):
-        self._step, self._beam = step, beam.checked(size)
+        self._step, self._beam, self._end = step, beam.checked(size), end
         self._allowed = np.isin(np.arange(size), banned, invert=True)
         self._loop = traced(self._search)
         self._read = traced(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
@@ -199,7 +201,13 @@ class Searcher:
             return logits[:, 0], state, None
 
         return search(
-            step, start, state, self._beam, limits=limits, end=None, allowed=tf.constant(self._allowed)
+            step,
+            start,
+            state,
+            self._beam,
+            limits=limits,
+            end=self._end,
+            allowed=tf.constant(self._allowed),
         )
 
 

@@ -48,6 +48,7 @@ class RunDirectory:
         vocabulary: the encoder.
         packages: the packages that the network needs, by the part of it that they define.
         masks: how dropout masks are drawn: 1 by the numbers of sites, as in older versions, 2 by their names.
+        budgets: the budgets that were added after the one in `training`; see `ostinato.training.continuing`.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class RunDirectory:
     vocabulary: SavedJson
     packages: SavedJson = field(default_factory=dict)
     masks: int = _MASKS
+    budgets: list[SavedJson] = field(default_factory=list)
 
     @property
     def checkpoints(self) -> Path:
@@ -96,6 +98,7 @@ class RunDirectory:
             "source": self.source,
             "packages": self.packages,
             "masks": self.masks,
+            "budgets": self.budgets,
         }
         aside = self.path.with_name(f".{self.path.name}.writing-{os.getpid()}")
         with files.writing(self.path):
@@ -120,6 +123,17 @@ class RunDirectory:
         """The run with another vocabulary, written whole or not at all."""
         files.replace(self.path / "vocabulary.json", files.to_json(vocabulary))
         return replace(self, vocabulary=vocabulary)
+
+    def with_budget(self, budget: SavedJson) -> RunDirectory:
+        """The run with one budget more; `write_budgets` writes it down."""
+        return replace(self, budgets=[*self.budgets, budget])
+
+    def write_budgets(self) -> None:
+        """Writes the budgets into config.json, whole or not at all. Raises RunError."""
+        path = self.path / "config.json"
+        config = reading.read_json(path, reading.LARGEST_SETTINGS)
+        assert isinstance(config, dict)  # as when the run was opened
+        files.replace(path, files.to_json(config | {"budgets": self.budgets}))
 
     def append_metrics(self, row: Mapping[str, object]) -> None:
         """Adds a row to metrics.jsonl."""
@@ -295,7 +309,9 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
     if not isinstance(vocabulary, dict):
         raise RunError(f"{path / 'vocabulary.json'} is damaged: it must be an object")
     task_config, training, source = parts
-    packages = config.get("packages", {})
+    packages, budgets = config.get("packages", {}), config.get("budgets", [])
+    if not isinstance(budgets, list) or not all(isinstance(budget, dict) for budget in budgets):
+        raise RunError(f"{path / 'config.json'} is damaged: its budgets are {shown(repr(budgets))}")
     return RunDirectory(
         path,
         task,
@@ -305,6 +321,7 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
         vocabulary,
         packages if isinstance(packages, dict) else {},
         _MASKS if config.get("masks", 1) == _MASKS else 1,
+        budgets,
     )
 
 

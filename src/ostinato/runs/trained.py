@@ -17,7 +17,16 @@ from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory, open_run
 from ostinato.runs.opened import check_checkpoint, refusal, settings_of
 from ostinato.tasks import registry
-from ostinato.tasks.base import Aligns, Answer, Attributes, ComparesWords, Generates, Predicts, Task
+from ostinato.tasks.abilities import ReadsItsSource
+from ostinato.tasks.base import (
+    Aligns,
+    Answer,
+    Attributes,
+    ComparesWords,
+    Generates,
+    Predicts,
+    Task,
+)
 from ostinato.wording import quoted
 
 if TYPE_CHECKING:
@@ -45,7 +54,8 @@ class TrainedRun:
     @cached_property
     def use(self) -> object:
         """The use of the network; see `ostinato.tasks.base.Task.use`."""
-        return self.task.use(self.model, self.directory.vocabulary)
+        use = self.task.use(self.model, self.directory.vocabulary)
+        return use.reading(self.directory.source) if isinstance(use, ReadsItsSource) else use
 
     def generate(self, **options: object) -> list[str]:
         """Writes text; see the `generate` of the task's answers, as in

@@ -106,6 +106,29 @@ def check(expected: Kinds, arrays: Arrays, *, origin: str) -> None:
             raise RunError(f"the weights of {origin} are damaged: {quoted(name)} contains NaN or infinity")
 
 
+def extended(model: keras.Model, arrays: Arrays, places: np.ndarray) -> Arrays:
+    """The weights of a smaller network, in the shapes of one with more symbols.
+
+    Args:
+        model: the larger network; rows of new symbols keep its initial weights.
+        arrays: of the smaller network, as from `to_arrays`.
+        places: the new ids of its symbols, shape (symbols,).
+
+    Returns:
+        Arrays for `assign`. One that differs in anything else than the number of symbols is left as it is.
+    """
+    result = dict(arrays)
+    for name, larger in to_arrays(model).items():
+        array = arrays.get(name)
+        if array is None or array.ndim != larger.ndim:
+            continue
+        axes = [axis for axis in range(array.ndim) if array.shape[axis] != larger.shape[axis]]
+        if len(axes) == 1 and array.shape[axes[0]] == len(places):
+            result[name] = larger.copy()
+            result[name][(*[slice(None)] * axes[0], places)] = array
+    return result
+
+
 def assign(model: keras.Model, arrays: Arrays, *, origin: str) -> None:
     """Sets all weights.
 

@@ -104,6 +104,15 @@ class TaskConfig(Config):
 
     task: ClassVar[str]
 
+    @classmethod
+    def usual_recipe(cls, chosen: Mapping[str, Value]) -> str:
+        """The recipe that is taken when none is named.
+
+        Args:
+            chosen: the settings that the user gave, not yet checked.
+        """
+        return "default"
+
     @property
     def draws_masks(self) -> bool:
         """Whether training drops or replaces anything at random."""

@@ -38,6 +38,7 @@ class Position:
         metrics_bytes: the length of metrics.jsonl.
         learning_rate: the learning rate of the last step.
         ended: why the training is over, or None.
+        part: how many budgets were added before this one.
     """
 
     step: int = 0
@@ -55,6 +56,14 @@ class Position:
     metrics_bytes: int = 0
     learning_rate: float = 0.0
     ended: str | None = None
+    part: int = 0
+
+    def begin(self, part: int) -> None:
+        """Begins an added budget, unless it has begun already: its evaluations and its patience are new."""
+        if part > self.part:
+            self.part, self.ended = part, None
+            self.evaluations, self.evaluations_since_best = 0, 0
+            self.all_evaluations_seconds = 0.0
 
     def to_json(self) -> Json:
         return asdict(self)
@@ -107,12 +116,16 @@ class Budget:
         amount: the number of them.
         steps_per_epoch: batches in an epoch.
         minutes: a limit, whatever the budget; None without.
+        steps_before, seconds_before: what an added budget begins after, which counts towards the amount, but
+            not towards the fraction.
     """
 
     unit: str
     amount: float
     steps_per_epoch: int
     minutes: float | None = None
+    steps_before: int = 0
+    seconds_before: float = 0.0
 
     @classmethod
     def of(cls, config: TrainingConfig, steps_per_epoch: int) -> Budget:
@@ -139,11 +152,11 @@ class Budget:
 
     def fraction(self, position: Position) -> float:
         """The fraction of the budget that is used, 0 to 1."""
-        of_time = position.seconds / self.seconds
+        of_time = (position.seconds - self.seconds_before) / (self.seconds - self.seconds_before)
         if self.unit == "minutes":
             return min(1.0, of_time)
         steps = self.amount * (self.steps_per_epoch if self.unit == "epochs" else 1)
-        return min(1.0, max(of_time, position.step / steps))
+        return min(1.0, max(of_time, (position.step - self.steps_before) / (steps - self.steps_before)))
 
     def used_up(self, position: Position, reserve: float = 0.0) -> bool:
         """Whether the training is over.
@@ -162,7 +175,7 @@ class Budget:
             expected: the expected seconds of an evaluation.
             measured: whether one was measured; if not, the reserve is at most the share of all evaluations.
         """
-        return expected if measured else min(expected, _EVALUATING * self.seconds)
+        return expected if measured else min(expected, _EVALUATING * (self.seconds - self.seconds_before))
 
     def affords_evaluation(self, position: Position, expected: float) -> bool:
         """Whether the budget allows an evaluation that is not the last.
@@ -177,5 +190,5 @@ class Budget:
         """
         if self.unit != "minutes":
             return True
-        others = max(0.0, _EVALUATING * self.seconds - expected)
+        others = max(0.0, _EVALUATING * (self.seconds - self.seconds_before) - expected)
         return position.all_evaluations_seconds + expected <= others * self.fraction(position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +18,9 @@ from ostinato.layers.tracing import traced
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, load
 from ostinato.tasks import registry
+from ostinato.tasks.abilities import MeasuresLines
 from ostinato.tasks.base import (
+    Answer,
     Chooses,
     Data,
     Evaluates,
@@ -168,6 +170,29 @@ def evaluate_in_detail(
     if source is None and isinstance(run.use, Evaluates):
         _draw(run.directory, run.use, evaluation)
     return evaluation
+
+
+def line_losses(
+    path: str | os.PathLike[str] | TrainedRun,
+    source: object = None,
+    *,
+    split: str | None = None,
+    checkpoint: str = "best",
+    on_batch: OnBatch | None = None,
+) -> Iterator[Answer]:
+    """The loss of every line of a part, or of another source, by a language model of lines.
+
+    The arguments and errors are those of `evaluate`.
+
+    Returns:
+        A `LineLoss` for every line, in the order of the list: the line, its loss in nats and its number of
+        tokens, both with its end.
+
+    Raises:
+        ConfigError: when the run's task does not measure lines.
+    """
+    run, data, name, _ = _run_and_data(path, source, split, checkpoint, ())
+    return run.use_that(MeasuresLines, "measure every line").line_losses(data, name, on_batch)
 
 
 class Figures(NamedTuple):

@@ -48,10 +48,10 @@ class Trainer:
         run: the directory that the chief saves into.
         emit: called with every event, on the chief only.
         workers: the workers that train together; None is this process alone.
+        budget: what ends it; None is the budget of the settings.
 
     Raises:
-        ConfigError: when patience is set without a validation part, or a batch has fewer rows than there are
-            replicas.
+        ConfigError: when patience lacks a validation part, or a batch has fewer rows than there are replicas.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Trainer:
         run: RunDirectory,
         emit: Callable[[Event], None],
         workers: Workers | None = None,
+        budget: Budget | None = None,
     ):
         part = data.part("train")
         if part is None:
@@ -70,7 +71,7 @@ class Trainer:
         self._task, self._model, self._config, self._run, self._part = task, model, config, run, part
         self._workers = workers = workers or single_worker()
         self._emit = emit if workers.chief else lambda event: None
-        self._budget = Budget.of(config, part.steps)
+        self._budget = budget or Budget.of(config, part.steps)
         self._snapshot = Snapshot(task, model, part, config, run, workers)
         self._train_step = make_train_step(
             task, model, part.signature, self._snapshot.optimizer, config, workers
@@ -91,9 +92,10 @@ class Trainer:
         """Everything needed to resume from here; every worker must call this at the same step."""
         return self._snapshot.checkpoint()
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes back to a checkpoint. Raises RunError when it belongs to another network."""
+    def restore(self, checkpoint: Checkpoint, part: int = 0) -> None:
+        """Goes back to a checkpoint, in this part. Raises RunError when it belongs to another network."""
         self._snapshot.restore(checkpoint)
+        self._snapshot.position.begin(part)
         self._signals.seconds_before = self._snapshot.position.seconds
 
     def train(self, notes: tuple[str, ...] = ()) -> Ended:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import ostinato
 from ostinato.cells import registry as cells
-from ostinato.errors import ConfigError, EncodingError, RunError, TrainingError
+from ostinato.errors import ConfigError, RunError, TrainingError
 from ostinato.files import atomic
 from ostinato.files.lock import RunLock, refuse_if_locked
 from ostinato.runs import checkpoints, weights
@@ -26,17 +26,19 @@ from ostinato.runs.directory import RunDirectory, check_free, next_path, open_ru
 from ostinato.runs.opened import check_start, settings_of
 from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load
 from ostinato.tasks import registry
-from ostinato.tasks.base import Data, Json, OnProgress, Task
+from ostinato.tasks.base import Data, OnProgress, Task
 from ostinato.tasks.config import RecurrentConfig, TaskConfig
 from ostinato.training.broadcast import broadcast_run
-from ostinato.training.budget import Position
+from ostinato.training.budget import Budget, Position
 from ostinato.training.cluster import join
 from ostinato.training.config import TrainingConfig
+from ostinato.training.continuing import Added, More, add
 from ostinato.training.evaluation import choose_at_end, evaluate_at_end
 from ostinato.training.events import Evaluating, Event, Listener, Notice
 from ostinato.training.listeners import MetricsFile, Report, TensorBoard
 from ostinato.training.loop import Trainer
 from ostinato.training.source import read_again
+from ostinato.training.starting import Start
 from ostinato.training.workers import Workers
 from ostinato.wording import option
 
@@ -52,6 +54,7 @@ def train(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     init_from: str | os.PathLike[str] | None = None,
+    extend_vocabulary: bool = False,
     devices: int | None = None,
     on_event: Listener | None = None,
     on_progress: OnProgress | None = None,
@@ -68,6 +71,8 @@ def train(
         out: the run directory; None takes the next free one: runs/lm-001 and so on.
         overwrite: replace an existing run.
         init_from: start from the weights of this run, and keep its vocabulary.
+        extend_vocabulary: with `init_from`, add the symbols of the source that the vocabulary lacks: what the
+            network knows of the others stays, and the new ones begin as in a new network.
         devices: how many devices share each batch: GPUs or, without any, parts of the CPU. None is one or,
             with several workers, all their GPUs.
         on_event: called with every event of `ostinato.training.events`, on the chief only.
@@ -95,17 +100,16 @@ def train(
                 check_free(path, overwrite=overwrite)
                 refuse_if_locked(path)
             base = None if init_from is None else load(check_start(init_from, type(config)))
-            data = _read(task, spec.open(source), base, on_progress)
+            start = Start(base, extend_vocabulary)
+            data = start.read(task, spec.open(source), on_progress)
         with workers.all_or_none(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
             # Keras warns with advice when a layer cannot be built; the error says enough.
             warnings.simplefilter("ignore", UserWarning)
             vocabulary = data.vocabulary
             model = task.build(vocabulary)
-        notes = data.notes
-        if base is not None:
-            with workers.all_or_none():
-                weights.assign(model, weights.to_arrays(base.model), origin=str(base.directory.path))
-            notes = (*notes, f"starting from the weights of {base.directory.path}, step {base.step}")
+        with workers.all_or_none():
+            start.assign(model)
+        notes = (*data.notes, *start.notes)
         run = RunDirectory(
             path,
             config.task,
@@ -133,66 +137,140 @@ def train(
 def resume(
     path: str | os.PathLike[str] | TrainedRun,
     *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    schedule: str | None = None,
     devices: int | None = None,
     on_event: Listener | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainedRun:
     """Resumes a training that was interrupted or killed; it ends as if it had never stopped.
 
-    A run that is finished is only loaded. The number of workers and devices may differ from before; with more
+    A run that is finished is only loaded or, with a larger budget, goes on: with its optimizer and its exact
+    position, at the last learning rate of its schedule. An interruption in the added part is resumed without
+    naming the budget again. The number of workers and devices may differ from before; with more
     than one, the weights are equal up to rounding.
 
     Args:
         path: the run directory, or a loaded run; of several workers only the chief reads it and broadcasts it
             to the others.
+        epochs, steps, minutes: one larger budget for a finished run. It counts from the beginning of the run,
+            in any unit.
+        schedule: `constant`, `step` or `cosine`, over the added part, from the run's highest learning rate.
         devices, on_event, on_progress: as for `train`.
 
     Raises:
-        RunError: when the path is not a run, when the run is damaged or another process trains it, or when
-            its source has changed.
+        ConfigError: when the budget is not more than the run has had.
+        RunError: when the path is not a run, when a run that is not finished gets a larger budget, when the
+            run is damaged or another process trains it, or when its source has changed.
         SourceError: when the source can no longer be read.
         TrainingError: when another worker is lost.
         KeyboardInterrupt: after Ctrl-C, when everything is saved.
         SystemExit: after SIGTERM, when everything is saved.
     """
+    more = More.of(epochs, steps, minutes, schedule)
     notify = _notifier(on_event)
     workers = join(devices, notify)
     with workers.stopping_when_one_is_lost(), ExitStack() as locks:
-        workers.check_same("the arguments", b"resume")
+        workers.check_same("the arguments", f"resume {more}".encode())
         found, problems = None, []
         with workers.all_or_none():
             if workers.chief:
-                run = open_run(path.directory.path if isinstance(path, TrainedRun) else path)
-                checkpoint, _ = run.newest_checkpoint(())
-                if Position.from_json(checkpoint.position).ended is not None:
-                    checkpoint, _ = run.newest_checkpoint(("weights",))
-                if Position.from_json(checkpoint.position).ended is None:
-                    locks.enter_context(RunLock.acquire(run.path, notify))
-                    checkpoint, problems = run.newest_checkpoint()
-                found = run, checkpoint
+                given = path.directory.path if isinstance(path, TrainedRun) else path
+                *found, problems = _to_resume(given, more, locks, notify)
         run, checkpoint = broadcast_run(found, workers)
         position = Position.from_json(checkpoint.position)
-        if position.ended is not None:
+        if more is None and _is_over(run, position):
             notify(f"{run.path} is finished; there is nothing to resume")
             return _finished(run, checkpoint, workers)
         with workers.all_or_none(), workers.strategy.scope(), _enough_memory():
             config, training = settings_of(run), _settings(run)
             task = registry.make(config)
             data = read_again(task, run, on_progress)
+            if more is not None:
+                run = _with_more(run, more, position, training, data)
+            part, added = _part_of(run, position)
+            budget = None
+            if added is not None:
+                training, budget = added.config(training), added.budget(_steps(data))
             model = build(task, checkpoint, run)
-        trainer = Trainer(task, data, model, training, run, _emitter(run, task, on_event), workers)
+        trainer = Trainer(task, data, model, training, run, _emitter(run, task, on_event), workers, budget)
         with workers.all_or_none():
-            trainer.restore(checkpoint)
+            trainer.restore(checkpoint, part)
             if workers.chief:
+                if more is not None:
+                    run.write_budgets()
                 run.cut_metrics(position.metrics_bytes)
                 older = {step for step in checkpoints.steps(run.checkpoints) if step <= checkpoint.step}
                 checkpoints.remove_all_but(run.checkpoints, {*older})
         notes = [f"{problem}; resuming at step {checkpoint.step} instead" for problem in problems]
         if run.masks == 1 and config.draws_masks:
             notes.append("an older version began this run; it continues with other dropout masks")
+        begins = added is not None and position.ended is not None
+        notes.append(added.note if begins else f"resuming at step {checkpoint.step:,}")
         with _enough_memory():
-            ended = trainer.train((*notes, f"resuming at step {checkpoint.step:,}", *_workers_note(workers)))
+            ended = trainer.train((*notes, *_workers_note(workers)))
         return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)
+
+
+def _to_resume(
+    path: str | os.PathLike[str], more: More | None, locks: ExitStack, notify: Callable[[str], None]
+) -> tuple[RunDirectory, checkpoints.Checkpoint, list[str]]:
+    """The run, its newest intact checkpoint, and the errors of newer ones; locked unless it is over.
+
+    Raises:
+        RunError: when a larger budget is asked for, but the run is not finished.
+    """
+    run = open_run(path)
+    checkpoint, _ = run.newest_checkpoint(())
+    if more is None and _is_over(run, Position.from_json(checkpoint.position)):
+        checkpoint, _ = run.newest_checkpoint(("weights",))
+        if _is_over(run, Position.from_json(checkpoint.position)):
+            return run, checkpoint, []
+    locks.enter_context(RunLock.acquire(run.path, notify))
+    run = open_run(path)
+    checkpoint, problems = run.newest_checkpoint()
+    if more is not None and not _is_over(run, Position.from_json(checkpoint.position)):
+        raise RunError(
+            f"{run.path} is not finished, so it cannot go on with a larger budget; resume it first, without "
+            f"--{more.unit}"
+        )
+    return run, checkpoint, problems
+
+
+def _is_over(run: RunDirectory, position: Position) -> bool:
+    """Whether a run has used up all its budgets, or was stopped early in the last."""
+    return position.ended is not None and position.part >= len(run.budgets)
+
+
+def _with_more(
+    run: RunDirectory, more: More, position: Position, training: TrainingConfig, data: Data
+) -> RunDirectory:
+    """The run with a larger budget. Raises ConfigError when it is not more than the run has had."""
+    steps = _steps(data)
+    before = Added.from_json(run.budgets[-1]).budget(steps) if run.budgets else Budget.of(training, steps)
+    return run.with_budget(add(more, position, before).to_json())
+
+
+def _part_of(run: RunDirectory, position: Position) -> tuple[int, Added | None]:
+    """The number of the budget that a run trains on now, and that budget; 0 and None for its first.
+
+    Raises:
+        RunError: when the run lacks it.
+    """
+    part = position.part + (position.ended is not None)
+    if part > len(run.budgets):
+        raise RunError(
+            f"{run.path} is damaged: it has {len(run.budgets)} added budgets, and lacks number {part}"
+        )
+    return part, Added.from_json(run.budgets[part - 1]) if part else None
+
+
+def _steps(data: Data) -> int:
+    """The steps of an epoch."""
+    part = data.part("train")
+    return 1 if part is None else part.steps
 
 
 def _packages(config: TaskConfig) -> dict[str, str]:
@@ -212,19 +290,6 @@ def _finished(run: RunDirectory, checkpoint: checkpoints.Checkpoint, workers: Wo
             Report(run, trained.task.unit).draw()
         return trained
     return from_checkpoint(run, checkpoint)
-
-
-def _read(task: Task, source: object, base: TrainedRun | None, on_progress: OnProgress | None) -> Data:
-    """Reads the source, with the vocabulary of the run to start from."""
-    if base is None:
-        return task.read(source, on_progress=on_progress)
-    vocabulary: Json = base.directory.vocabulary
-    try:
-        return task.read(source, vocabulary=vocabulary, on_progress=on_progress)
-    except EncodingError as error:
-        raise EncodingError(
-            f"the vocabulary of {base.directory.path} does not fit the source: {error}"
-        ) from None
 
 
 def _settings(run: RunDirectory) -> TrainingConfig:

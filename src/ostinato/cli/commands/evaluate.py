@@ -20,6 +20,15 @@ from ostinato.tasks import registry
 from ostinato.tasks.base import PARTS, Evaluation, Given, Opened, TaskSpec
 from ostinato.wording import hint_after
 
+_Each = Annotated[
+    bool,
+    typer.Option(
+        "--each",
+        help="Print the loss of every line instead, in nats and in nats per token, before the line, "
+        "parted by tabs (language models trained with --lines); with --json an object for each.",
+    ),
+]
+
 
 @runtime_checkable
 class Detailed(Protocol):
@@ -63,6 +72,7 @@ def evaluate(
         ),
     ] = None,
     checkpoint: uses.Checkpoint = "best",
+    each: _Each = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     given: Values | None = None,
 ) -> None:
@@ -73,6 +83,8 @@ def evaluate(
     evaluated on every sentence, with BLEU and chrF of its translations.
 
     Example: ostinato evaluate runs/lm-001 --json
+
+    Example: ostinato evaluate runs/lm-001 names.txt --each
 
     Example: ostinato evaluate runs/classify-001 more-reviews.csv
 
@@ -96,6 +108,9 @@ def evaluate(
         options, show = uses.checked(opened, "evaluate", own)
     asked = _source(opened, source or [], {name: given[name] for name in given if name in of_source})
     import_tensorflow()
+    if each:
+        _print_each(opened, asked, split, as_json)
+        return
     evaluation = _evaluate(opened, asked, split, options)
     figures = evaluation.figures
     if as_json:
@@ -110,6 +125,18 @@ def evaluate(
         print(f"  {name.replace('_', ' '):<20}{shown}")
     if show:
         show(evaluation)
+
+
+def _print_each(opened: OpenedRun, source: Opened | None, split: str | None, as_json: bool) -> None:
+    """Prints the loss of every line."""
+    from ostinato.training.evaluation import line_losses
+
+    for found in line_losses(opened.loaded(), source, split=split):
+        if as_json:
+            about = {"loss": found.loss, "loss_per_token": found.per_token, "tokens": found.tokens}
+            print(json.dumps({"line": found.line, **about}, ensure_ascii=False))
+        else:
+            print(f"{found.loss:.4f}\t{found.per_token:.4f}\t{found.line}")
 
 
 def _source(opened: OpenedRun, given: list[str], options: Values) -> Opened | None:

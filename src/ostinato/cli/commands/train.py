@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ostinato.cli import flags, usage
 from ostinato.cli.flags import Parameter, own
+from ostinato.cli.resuming import MORE, resume_run
 from ostinato.cli.training import in_cluster, print_trained, progress, ready
 from ostinato.cli.usage import Command
 from ostinato.errors import ConfigError, RunError
@@ -94,6 +95,18 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Resume a run that was interrupted or killed.")
     ] = None,
+    epochs: Annotated[int | None, MORE] = None,
+    steps: Annotated[int | None, MORE] = None,
+    minutes: Annotated[float | None, MORE] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="constant|step|cosine",
+            help="With --resume and a larger budget: the schedule of what is added. Without one the learning "
+            "rate stays what it was at last.",
+            show_default=False,
+        ),
+    ] = None,
     devices: Annotated[int | None, _DEVICES] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="With --resume: print one JSON object at the end.")
@@ -102,22 +115,17 @@ def train(
     """Trains a model; by default a language model, see [bold]ostinato train lm --help[/bold].
 
     Every setting comes from a recipe (ostinato recipes); a flag overrides it.
+
+    Example: ostinato train --resume runs/lm-001
+
+    Example: ostinato train --resume runs/lm-001 --epochs 40
     """
     if resume is None:
         return
     if ctx.invoked_subcommand is not None:
         raise typer.BadParameter(_RESUME_ALONE)
-    if not in_cluster():
-        from ostinato.runs.opened import check_resume
-
-        check_resume(resume)
-    if not ready():
-        return
-    from ostinato.training import run as training
-
-    with progress() as view:
-        trained = training.resume(resume, devices=devices, on_event=view, on_progress=view.reading)
-    print_trained(trained, as_json)
+    more = {"epochs": epochs, "steps": steps, "minutes": minutes, "schedule": schedule}
+    resume_run(resume, more, devices, as_json)
 
 
 # A task's command.
@@ -200,6 +208,14 @@ def _run_flags(spec: TaskSpec) -> list[inspect.Parameter]:
                 show_default=False,
             ),
         ),
+        own(
+            "extend_vocabulary",
+            bool,
+            typer.Option(
+                "--extend-vocabulary", help="With --init-from: add the source's symbols that the run lacks."
+            ),
+            False,
+        ),
         own("devices", int | None, _DEVICES),
         own("as_json", bool, typer.Option("--json", help="Print one JSON object at the end."), False),
     ]
@@ -245,6 +261,7 @@ def train_task(
             out=given["out"],
             overwrite=given["overwrite"],
             init_from=given["init_from"],
+            extend_vocabulary=given["extend_vocabulary"],
             devices=given["devices"],
             on_event=view,
             on_progress=view.reading,
@@ -259,6 +276,8 @@ def _check_choices(given: Settings) -> None:
         raise typer.BadParameter(f"a run has one budget; choose one of {', '.join(budgets)}")
     if given["recipe"] is not None and given["config"] is not None:
         raise typer.BadParameter("--recipe and --config both give the settings; choose one")
+    if given["extend_vocabulary"] and given["init_from"] is None:
+        raise typer.BadParameter("--extend-vocabulary extends that of another run; name it with --init-from")
 
 
 def _settings(
@@ -272,15 +291,19 @@ def _settings(
     from ostinato.runs.opened import check_start
     from ostinato.training.recipes import read_recipe, read_recipe_file
 
-    name = spec.config.task
+    name, chosen = spec.config.task, flags.values(parameters, given)
+    free = given["recipe"] is None and given["config"] is None
+    base = {}
+    if given["init_from"] is not None and free:
+        base = dict(check_start(given["init_from"], spec.config).task_config)
     if given["config"] is not None:
         recipe = read_recipe_file(name, given["config"])
     else:
-        recipe = read_recipe(name, given["recipe"] or "default")
-    task, training = dict(recipe.task), dict(recipe.training)
-    if given["init_from"] is not None and given["recipe"] is None and given["config"] is None:
-        task = dict(check_start(given["init_from"], spec.config).task_config)
-    chosen, task = flags.values(parameters, given), spec.config.migrated(task)
+        recipe = read_recipe(name, given["recipe"] or spec.config.usual_recipe(base | chosen))
+    task = spec.config.migrated(base or dict(recipe.task))
+    training = dict(recipe.training)
+    if free and chosen.get("validation_fraction") == 0 and given.get("validation") is None:
+        training.pop("patience", None)  # there is nothing to lose patience with
     if "units" in chosen:
         task.pop("layers", None)
     if chosen.keys() & {*BUDGETS}:

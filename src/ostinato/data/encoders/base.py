@@ -10,13 +10,17 @@ from numpy.typing import ArrayLike
 
 from ostinato.data.encoders.normalize import NORMALIZATIONS, Normalize, normalize_text
 from ostinato.data.sources.corpora import Corpus
-from ostinato.errors import EncodingError, RunError, SourceError
+from ostinato.errors import ConfigError, EncodingError, RunError, SourceError
 from ostinato.files.atomic import JsonObject
 from ostinato.wording import option, shown
 
 SHOWN = 10
 UNKNOWN = "<unk>"
 """How the unknown symbol is printed."""
+Lenient = Literal["error", "drop", "replace"]
+"""What becomes of an unknown character: an error names it, or it is left out, or another takes its place."""
+STAND_INS = "\ufffd?_* "
+"""The characters that take the place of unknown ones; the first that an encoder knows is taken."""
 
 
 class Encoder(ABC):
@@ -33,6 +37,7 @@ class Encoder(ABC):
         whole_words: an id is a whole word, together with the space before it.
         fixed_alphabet: only the characters of the training text have ids; others are left out of examples.
         smallest_vocabulary: the smallest vocabulary size; None when the size cannot be chosen.
+        lenient: what becomes of characters without an id where `fixed_alphabet`: see `Lenient`.
         normalize: the normalisation of every text before it is encoded.
     """
 
@@ -43,6 +48,7 @@ class Encoder(ABC):
     whole_words: ClassVar[bool] = False
     fixed_alphabet: ClassVar[bool] = False
     smallest_vocabulary: ClassVar[int | None] = None
+    lenient: Lenient = "error"
     normalize: Normalize
 
     # How an encoder is made.
@@ -122,6 +128,28 @@ class Encoder(ABC):
         """The encoder with one character more, as id 0, where `fixed_alphabet`; else itself."""
         return self
 
+    def leniently(self, how: Lenient) -> Self:
+        """The encoder that treats characters without an id like this; itself where there are none.
+
+        Raises:
+            ConfigError: they cannot be replaced, because no character of `STAND_INS` has an id.
+        """
+        return self
+
+    def extended(self, other: Self) -> tuple[Self, np.ndarray]:
+        """The encoder that also knows the symbols of another one of its class.
+
+        Returns:
+            The encoder, and the new ids of the old symbols, int64 (size,).
+
+        Raises:
+            ConfigError: an encoder of this class knows every text.
+        """
+        raise ConfigError(
+            f"the {self.name} encoder knows every text, so its vocabulary cannot be extended; leave out "
+            "--extend-vocabulary"
+        )
+
     # From text to ids and back.
 
     def encode(self, text: str, strict: bool = False) -> np.ndarray:
@@ -166,7 +194,8 @@ def unseen(what: str, symbols: Iterable[str]) -> EncodingError:
     more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
     return EncodingError(
         f"the text has {what} that were not in the training text: {', '.join(map(repr, named[:SHOWN]))}"
-        f"{more}; leave them out, or train with {option('encoder', 'byte')}, which knows every text"
+        f"{more}; leave them out ({option('unknown', 'drop')} does so, {option('unknown', 'replace')} puts "
+        f"another symbol in their place), or train with {option('encoder', 'byte')}, which knows every text"
     )
 
 

@@ -10,10 +10,18 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ostinato.data.encoders.base import Encoder, check, damaged, nothing_to_predict, unseen
+from ostinato.data.encoders.base import (
+    STAND_INS,
+    Encoder,
+    Lenient,
+    check,
+    damaged,
+    nothing_to_predict,
+    unseen,
+)
 from ostinato.data.encoders.normalize import Normalize, normalize_chunks
 from ostinato.data.sources.corpora import Corpus
-from ostinato.errors import SourceError
+from ostinato.errors import ConfigError, SourceError
 from ostinato.files.atomic import JsonObject
 from ostinato.wording import printable
 
@@ -24,6 +32,7 @@ class CharEncoder(Encoder):
 
     alphabet: str
     normalize: Normalize = "none"
+    lenient: Lenient = "error"
     name: ClassVar[str] = "char"
     fixed_alphabet: ClassVar[bool] = True
 
@@ -95,6 +104,24 @@ class CharEncoder(Encoder):
     def with_symbol(self, symbol: str) -> Self:
         return replace(self, alphabet=symbol + self.alphabet)
 
+    def leniently(self, how: Lenient) -> Self:
+        if how == "replace" and not self._stand_in:
+            raise ConfigError(
+                "unknown characters cannot be replaced: the model knows none of "
+                f"{', '.join(map(repr, STAND_INS))}; drop them instead"
+            )
+        return replace(self, lenient=how)
+
+    def extended(self, other: Self) -> tuple[Self, np.ndarray]:
+        alphabet = "".join(sorted({*self.alphabet, *other.alphabet}))
+        places = {symbol: place for place, symbol in enumerate(alphabet)}
+        return replace(self, alphabet=alphabet), np.array([places[symbol] for symbol in self.alphabet])
+
+    @property
+    def _stand_in(self) -> str:
+        """The character that takes the place of unknown ones; "" if there is none."""
+        return next((symbol for symbol in STAND_INS if symbol in self.alphabet), "")
+
     @cached_property
     def _known(self) -> frozenset[str]:
         return frozenset(self.alphabet)
@@ -114,6 +141,10 @@ class CharEncoder(Encoder):
         codes = _code_points(text)
         ids = np.take(self._ids, codes, mode="clip")
         if len(ids) and ids.max() == self.size:
+            if self.lenient == "drop":
+                return ids[ids < self.size].astype(self.dtype)
+            if self.lenient == "replace":
+                return np.where(ids < self.size, ids, self.alphabet.index(self._stand_in)).astype(self.dtype)
             raise unseen("symbols", {chr(code) for code in np.unique(codes[ids == self.size])})
         return ids.astype(self.dtype, copy=False)
 

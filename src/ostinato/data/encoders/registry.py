@@ -90,8 +90,9 @@ def encoder_from_json(data: JsonObject) -> Encoder:
 
 
 def encoder_digest(encoder: Encoder) -> str:
-    """SHA-256 (hex) of the encoder's JSON."""
+    """SHA-256 (hex) of all that its ids depend on: its JSON, and how lenient it is."""
     canonical = json.dumps(encoder.to_json(), sort_keys=True, separators=(",", ":"))
+    canonical += "" if encoder.lenient == "error" else encoder.lenient
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

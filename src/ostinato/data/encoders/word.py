@@ -90,6 +90,10 @@ class WordEncoder(Encoder):
     def limited(self, size: int) -> Self:
         return replace(self, words=self.words[: size - 1])
 
+    def extended(self, other: Self) -> tuple[Self, np.ndarray]:
+        new = tuple(word for word in other.words if word not in self._ids)
+        return replace(self, words=self.words + new), np.arange(self.size)
+
     @property
     def size(self) -> int:
         return 1 + len(self.words)

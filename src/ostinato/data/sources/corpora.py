@@ -70,13 +70,24 @@ class Corpus:
         Raises:
             SourceError: it cannot be read, is empty, or is not in its encoding; the message gives the offset.
         """
+        return (text for text in self.pieces() if text)
+
+    def pieces(self, errors: Literal["strict", "surrogateescape"] = "strict") -> Iterator[str]:
+        """The same text, with "" after each file.
+
+        Args:
+            errors: "surrogateescape" makes bytes that are not in its encoding into single surrogates.
+
+        Raises:
+            SourceError: see `chunks`.
+        """
         decoder: codecs.IncrementalDecoder | None = None
         encoding, offset = UTF8, 0  # of the first byte not decoded yet, in the current file
         for label, block in self._blocks():
             first = decoder is None
             if decoder is None:
                 encoding = self._encoding_of(block, label).encoding
-                decoder = codecs.getincrementaldecoder(encoding)()
+                decoder = codecs.getincrementaldecoder(encoding)(errors)
             waiting = len(decoder.getstate()[0])
             try:
                 text = decoder.decode(block, final=not block)
@@ -97,6 +108,7 @@ class Corpus:
                 yield text
             if not block:
                 decoder, offset = None, 0
+                yield ""
 
     def _encoding_of(self, block: bytes, label: str) -> Recognised:
         """The encoding of a file that begins with a block."""

@@ -79,16 +79,16 @@ def prepare_tokens(
     if encoder is not None and fit_options:
         raise ConfigError(f"an encoder is given, so nothing is fitted with {', '.join(fit_options)}")
     stamps = corpus.stamps()
-    content, total = _content(corpus, stamps, on_progress)
+    content, total = content_and_size(corpus, stamps, on_progress)
     if encoder is None:
-        encoder = _fitted(_watched(corpus, total, on_progress), content + corpus.read_as, fit_options)
+        encoder = _fitted(watched(corpus, total, on_progress), content + corpus.read_as, fit_options)
     path = (
         cache.folder() / "tokens" / f"{content}{corpus.read_as}-{encoder_digest(encoder)[:16]}-{FORMAT}.npy"
     )
 
     def make() -> None:
         with cache.writing(path) as file:
-            _write(file, encoder, _watched(corpus, total, on_progress))
+            _write(file, encoder, watched(corpus, total, on_progress))
             _refuse_change(corpus, stamps)
 
     ids = cache.found_or_made(path, lambda: _open(path, encoder.dtype), make)
@@ -97,14 +97,14 @@ def prepare_tokens(
 
 def content_hash(corpus: Corpus) -> str:
     """SHA-256 (hex) of the bytes of a corpus; read only if its files have changed. Raises SourceError."""
-    return _content(corpus, corpus.stamps(), None)[0]
+    return content_and_size(corpus, corpus.stamps(), None)[0]
 
 
-def _content(corpus: Corpus, stamps: Stamps, on_progress: Progress | None) -> tuple[str, int | None]:
+def content_and_size(corpus: Corpus, stamps: Stamps, on_progress: Progress | None) -> tuple[str, int | None]:
     """The content hash of a corpus and its size in bytes, where that is known."""
     if corpus.content is not None:
         return corpus.content, None if corpus.data is None else len(corpus.data)
-    path = cache.folder() / "index" / f"{_digest(stamps)}.json"
+    path = cache.folder() / "index" / f"{digest_of(stamps)}.json"
     known = cache.read_json(path) or {}
     content, total = known.get("content"), known.get("bytes")
     if isinstance(content, str) and re.fullmatch("[0-9a-f]{64}", content) and isinstance(total, int):
@@ -112,7 +112,7 @@ def _content(corpus: Corpus, stamps: Stamps, on_progress: Progress | None) -> tu
     digest, total = hashlib.sha256(), 0
     compressed = any(file.suffix == ".gz" for file in corpus.files)
     expected = None if compressed else sum(size for _, size, _ in stamps)
-    for block in _watched(corpus, expected, on_progress).byte_chunks():
+    for block in watched(corpus, expected, on_progress).byte_chunks():
         digest.update(block)
         total += len(block)
     _refuse_change(corpus, stamps)
@@ -125,7 +125,7 @@ def _fitted(corpus: Corpus, content: str, options: FitOptions) -> Encoder:
     """The encoder fitted to a corpus with these options, from the cache where it has it."""
     name = options.get("name", "char")
     rest = {option: value for option, value in options.items() if option != "name"}
-    key = _digest([name, sorted(rest.items()), FORMAT])[:16]
+    key = digest_of([name, sorted(rest.items()), FORMAT])[:16]
 
     def fit() -> Encoder:
         return fit_encoder(name, corpus, **rest)  # pyright: ignore[reportArgumentType]
@@ -157,8 +157,8 @@ def _open(path: Path, dtype: np.dtype) -> np.ndarray | None:
     return ids if whole and ids.dtype == dtype and ids.ndim == 1 else None
 
 
-def _watched(corpus: Corpus, total: int | None, on_progress: Progress | None) -> Corpus:
-    """The same corpus, which reports what is read of it."""
+def watched(corpus: Corpus, total: int | None, on_progress: Progress | None) -> Corpus:
+    """The same corpus, which reports what is read of it: (bytes so far, `total`)."""
     if on_progress is None:
         return corpus
     done = 0
@@ -176,5 +176,5 @@ def _refuse_change(corpus: Corpus, stamps: Stamps) -> None:
         raise SourceError(f"{corpus.name} changed while it was read; try again when nothing writes to it")
 
 
-def _digest(data: Sequence[object]) -> str:
+def digest_of(data: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(data).encode()).hexdigest()

@@ -1,7 +1,10 @@
 """Language modelling: a network that predicts the next character, byte, word or subword of a text.
 
     config.py    the settings
+    source.py    the texts that it reads
+    vocabulary.py  the tokens: those of the encoder, and the start and end of lines
     data.py      a text in parts and windows
+    lines.py     a list of lines in parts and batches
     network.py   the keras.Model
     task.py      loss and metrics
     writing.py   how a text is to be written: settings that go together
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING
 from ostinato.tasks.base import TaskSpec
 from ostinato.tasks.language_model import output
 from ostinato.tasks.language_model.config import LanguageModelConfig
-from ostinato.tasks.language_model.data import open_source
+from ostinato.tasks.language_model.source import open_source
 
 if TYPE_CHECKING:
     from ostinato.tasks.language_model.network import RecurrentLanguageModel

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from ostinato.errors import ConfigError
 from ostinato.tasks import config
-from ostinato.tasks.config import COMMON_TRAINING, DATA, NETWORK, TRAINING, Flag, Fraction
+from ostinato.tasks.config import COMMON_DATA, COMMON_TRAINING, DATA, NETWORK, TRAINING, Flag, Fraction
 
 
 class LanguageModelConfig(config.RecurrentConfig):
     """A language model: a network that predicts the next character, byte, word or subword of a text.
 
     Example: ostinato train lm book.txt --minutes 5
+
+    Example: ostinato train lm names.txt --lines
 
     Example: ostinato train lm tinyshakespeare --cell gru --units 512 --dropout 0.2 --epochs 10
     """
@@ -28,14 +32,20 @@ class LanguageModelConfig(config.RecurrentConfig):
     """Words that occur less often become `<unk>` (word encoder only)."""
     vocabulary_size: Annotated[int, DATA] = Field(default=2048, ge=257, le=1_000_000)
     """Number of subwords to learn (bpe encoder only)."""
+    lines: Annotated[bool, COMMON_DATA] = False
+    """Whether every line is a text of its own, as in a list of names: lines are shuffled, and each begins
+    from nothing and has an end, which the network learns, too."""
     max_tokens: Annotated[int | None, Flag("Data", none="all")] = Field(default=None, ge=2)
     """Read only so many tokens from the beginning of the text. By default all are read."""
     validation_fraction: Annotated[Fraction, DATA] = 0.1
-    """Fraction of the text kept for validation, taken from before the test part."""
+    """Fraction of the text kept for validation, taken from before the test part; with `lines`, of the lines,
+    drawn at random."""
     test_fraction: Annotated[Fraction, DATA] = 0.0
-    """Fraction of the text kept for testing, taken from the end."""
+    """Fraction of the text kept for testing, taken from the end; with `lines`, of the lines, drawn at
+    random."""
     validation_tokens: Annotated[int, DATA] = Field(default=500_000, ge=2)
-    """Largest number of validation tokens that training evaluates on, from the beginning of the part.
+    """Largest number of validation tokens that training evaluates on, from the beginning of the part; with
+    `lines`, whole lines drawn from it.
     `ostinato evaluate` reads the whole part."""
     cell: config.Cell = "lstm"
     units: config.Units = (256,)
@@ -55,18 +65,38 @@ class LanguageModelConfig(config.RecurrentConfig):
     default the Keras initializers are used (Glorot uniform, orthogonal, forget bias 1)."""
     engine: config.Engine = "auto"
     batch: Annotated[int, COMMON_TRAINING] = Field(default=32, ge=1, le=65536)
-    """Number of rows in a batch; each row reads its own place in the text."""
+    """Number of rows in a batch; each row reads its own place in the text, or a line."""
     seq_len: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
-    """Number of tokens in each row of a batch, which is the length of truncated back-propagation."""
+    """Number of tokens in each row of a batch, which is the length of truncated back-propagation. With
+    `lines`, a row is a whole line."""
     sampling: Annotated[Literal["sequential", "random"], TRAINING] = "sequential"
     """How rows follow the text: `sequential` rows continue where the previous batch ended and carry the
     state; `random` rows start anywhere with a zero state."""
     seed: config.Seed = 0
 
+    @classmethod
+    def usual_recipe(cls, chosen: Mapping[str, config.Value]) -> str:
+        return "lines" if chosen.get("lines") else "default"
+
+    def check_given(self, names: Collection[str]) -> None:
+        super().check_given(names)
+        if {"validation", "validation_fraction"} <= {*names}:
+            raise ConfigError(
+                "--validation and --validation-fraction both set the validation part; choose one"
+            )
+        for name in ("seq_len", "sampling"):
+            if self.lines and name in names:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} has no effect with --lines, where every row of a batch is a "
+                    "whole line; leave out one of the two"
+                )
+
     @model_validator(mode="after")
     def _fits_together(self) -> LanguageModelConfig:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction leave nothing to train on")
+        if self.lines and self.max_tokens is not None:
+            raise ValueError("max_tokens reads the beginning of one long text; leave it out with lines")
         if self.tied and self.embedding != self.units[-1]:
             raise ValueError(
                 f"embedding must be {self.units[-1]}, the units of the top layer, when the output weights "

@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
 
 from ostinato.data.batches import windows
 from ostinato.data.batches.shards import rows_of
-from ostinato.data.encoders.registry import Encoder, encoder_from_json
-from ostinato.data.sources.corpora import Corpus, open_corpus, reopen
-from ostinato.data.store.tokens import Tokens, prepare_tokens
+from ostinato.data.encoders.normalize import normalize_text
+from ostinato.data.encoders.registry import Encoder
+from ostinato.data.sources.corpora import Corpus
+from ostinato.data.store.tokens import FitOptions, prepare_tokens
+from ostinato.errors import SourceError
 from ostinato.tasks.base import Batch, Json, OnProgress
-from ostinato.tasks.config import COMMON_DATA, ENCODING_HELP
 from ostinato.tasks.language_model.config import LanguageModelConfig
+from ostinato.tasks.language_model.source import Texts, joint_hash
+from ostinato.tasks.language_model.vocabulary import LanguageVocabulary
 
 _EVALUATION_WINDOW = 1024
-
-
-def open_source(
-    source: Annotated[
-        str | os.PathLike[str] | Iterable[str] | Corpus | Json | None,
-        "A text file, a .gz, a folder, a 'glob*' of files, - for standard input, or the name of a corpus: "
-        "pydoc (the default, Python's own language reference), timemachine or tinyshakespeare.",
-    ] = None,
-    *,
-    encoding: Annotated[str | None, COMMON_DATA, ENCODING_HELP] = None,
-) -> Corpus:
-    """Opens a text without reading it.
-
-    Args:
-        source: see above; in Python also an iterable of texts, a `Corpus`, or the description of one.
-        encoding: of the files; None recognises it.
-
-    Raises:
-        SourceError: if the source does not exist.
-    """
-    if isinstance(source, dict):
-        return reopen(source)
-    return source if isinstance(source, Corpus) else open_corpus(source, encoding=encoding)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +97,7 @@ class LanguageData:
 
     config: LanguageModelConfig
     encoder: Encoder
-    _corpus: Corpus
+    _texts: Texts
     _content: str
     _ids: dict[str, np.ndarray] = field(repr=False)
     notes: tuple[str, ...] = ()
@@ -126,12 +105,12 @@ class LanguageData:
     @property
     def vocabulary(self) -> Json:
         """The encoder as JSON."""
-        return self.encoder.to_json()
+        return LanguageVocabulary(self.encoder).to_json()
 
     @property
     def source(self) -> Json:
         """The description of the source, and the hash of the text."""
-        return {"description": self._corpus.describe(), "sha256": self._content}
+        return {"description": self._texts.describe(), "sha256": self._content}
 
     def part(self, name: str) -> LanguagePart | None:
         """A part as training reads it; only the first `validation_tokens` of validation."""
@@ -160,48 +139,86 @@ class LanguageData:
 
 def read(
     config: LanguageModelConfig,
-    source: Corpus,
-    vocabulary: Json | None,
+    source: Texts,
+    encoder: Encoder | None,
     whole: bool,
     on_progress: OnProgress | None,
 ) -> LanguageData:
     """Reads a text; see `ostinato.tasks.base.Task.read`.
 
+    Args:
+        config, source, whole, on_progress: as there.
+        encoder: that of earlier data; None fits one to the text.
+
     Raises:
         SourceError: if the text cannot be read, or a part is shorter than one window.
-        EncodingError: if it has symbols that the given vocabulary lacks.
+        EncodingError: if it has symbols that the given encoder lacks.
     """
-    tokens = _tokens(config, source, vocabulary, on_progress)
-    if whole:
-        parts = windows.split(len(tokens.ids), validation_fraction=0.0, test_fraction=0.0)
-        ids = tokens.ids
+    if encoder is None:
+        tokens = prepare_tokens(source.text, on_progress=on_progress, **fit_options(config))
     else:
-        ids = tokens.ids[: config.max_tokens]
-        parts = windows.split(
-            len(ids), validation_fraction=config.validation_fraction, test_fraction=config.test_fraction
-        )
+        encoder = encoder.leniently(source.unknown)
+        tokens = prepare_tokens(source.text, encoder=encoder, on_progress=on_progress)
+    known = tokens.encoder.leniently(source.unknown)
+    other = None
+    if source.validation is not None and not whole:
+        other = prepare_tokens(source.validation, encoder=known, on_progress=on_progress)
+    ids = tokens.ids if whole else tokens.ids[: config.max_tokens]
+    parts = windows.split(
+        len(ids),
+        validation_fraction=0.0 if whole or other is not None else config.validation_fraction,
+        test_fraction=0.0 if whole else config.test_fraction,
+    )
     cut = {name: ids[start:stop] for name, (start, stop) in parts._asdict().items()}
+    if other is not None:
+        cut["validation"] = other.ids
     if not whole:
         for name, part in cut.items():
             part = part[: config.validation_tokens] if name == "validation" else part
             if len(part) or name == "train":
                 _plan(part, config, name)
-    return LanguageData(config, tokens.encoder, source, tokens.content, cut, source.encoding_notes())
+    content = joint_hash(tokens.content, None if other is None else other.content)
+    notes = (*source.encoding_notes(), *unknown_notes(source, known))
+    return LanguageData(config, tokens.encoder, source, content, cut, notes)
 
 
-def _tokens(
-    config: LanguageModelConfig, source: Corpus, vocabulary: Json | None, on_progress: OnProgress | None
-) -> Tokens:
-    if vocabulary is not None:
-        return prepare_tokens(source, encoder=encoder_from_json(vocabulary), on_progress=on_progress)
-    return prepare_tokens(
-        source,
-        on_progress=on_progress,
-        name=config.encoder,
-        normalize=config.normalize,
-        min_count=config.min_count,
-        vocabulary_size=config.vocabulary_size,
-    )
+def fit_options(config: LanguageModelConfig) -> FitOptions:
+    """The options of `fit_encoder`."""
+    return {
+        "name": config.encoder,
+        "normalize": config.normalize,
+        "min_count": config.min_count,
+        "vocabulary_size": config.vocabulary_size,
+    }
+
+
+def unknown_notes(source: Texts, encoder: Encoder) -> tuple[str, ...]:
+    """Sentences about the characters that were dropped or replaced because the model lacks them."""
+    if source.unknown == "error":
+        return ()
+    notes, done = [], "dropped" if source.unknown == "drop" else "replaced"
+    for corpus in (source.text, source.validation):
+        counts = Counter() if corpus is None else _unknown_characters(corpus, encoder)
+        if corpus is not None and counts:
+            named = ", ".join(repr(symbol) for symbol, _ in counts.most_common(5))
+            more = ", …" if len(counts) > 5 else ""
+            notes.append(
+                f"{corpus.name}: {done} {counts.total():,} characters that the model lacks ({named}{more})"
+            )
+    return tuple(notes)
+
+
+def _unknown_characters(corpus: Corpus, encoder: Encoder) -> Counter[str]:
+    """How often each character without an id occurs; nothing of a text that is not kept."""
+    counts = Counter[str]()
+    try:
+        for text in corpus.chunks():
+            text = normalize_text(text, encoder.normalize)
+            missing = encoder.missing(text)
+            counts.update({symbol: text.count(symbol) for symbol in missing})
+    except SourceError:
+        return Counter()
+    return counts
 
 
 def _plan(ids: np.ndarray, config: LanguageModelConfig, part: str) -> windows.Windows:

@@ -5,79 +5,174 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ostinato.data.encoders.registry import encoder_from_json
 from ostinato.decoding.choices import Sampling
+from ostinato.errors import ConfigError, EncodingError
+from ostinato.files import atomic
+from ostinato.files.lines import read_lines
 from ostinato.tasks.base import RunFacts
 from ostinato.tasks.config import Flag
-from ostinato.tasks.language_model.writing import how_to_write
+from ostinato.tasks.language_model.source import lenient
+from ostinato.tasks.language_model.vocabulary import LanguageVocabulary
+from ostinato.tasks.language_model.writing import check_together, how_to_write
 
 if TYPE_CHECKING:
     from ostinato.tasks.language_model.answers import Answers
 
 _TEXTS, _DRAWING, _SEARCHING = Flag("Texts"), Flag("Sampling"), Flag("Beam search")
+_Prompt = Annotated[str, _TEXTS, "What the text begins with."]
+_Prompts = Annotated[
+    Path | None, _TEXTS, "A file with a prompt on each line; each is continued, in their order."
+]
+_Interactive = Annotated[
+    bool, _TEXTS, "Read prompts from the terminal, line by line, and continue each, until Ctrl-D."
+]
+_Length = Annotated[int, _TEXTS, "How many tokens to write; a model of lines ends with the line."]
+_Count = Annotated[
+    int,
+    _TEXTS,
+    "How many texts to write, separated by blank lines; a model of lines writes one on each line.",
+]
+_Stop = Annotated[str | None, _TEXTS, "End a text before this text, if it occurs after the prompt."]
+_Unique = Annotated[
+    bool, _TEXTS, "With a model of lines: write no line that it was trained on, and none twice."
+]
+_Unknown = Annotated[
+    str,
+    _TEXTS,
+    "What becomes of symbols of a prompt that the model lacks: an `error` names them, `drop` leaves them "
+    "out, `replace` puts another symbol in their place.",
+]
+_Out = Annotated[Path | None, _TEXTS, "Write the texts into this file instead."]
+_Temperature = Annotated[
+    float | None,
+    _DRAWING,
+    "Sampling temperature: higher values vary more, and 0 always takes the most likely token. By default "
+    f"{Sampling().temperature:g}.",
+]
+_TopK = Annotated[int | None, _DRAWING, "Sample from the k most likely tokens only."]
+_TopP = Annotated[
+    float | None, _DRAWING, "Sample from the most likely tokens with this total probability only."
+]
+_Penalty = Annotated[
+    float | None, _DRAWING, "Values above 1 make tokens that were already written less likely."
+]
+_Seed = Annotated[
+    int | None, _DRAWING, "The random seed: the same seed writes the same text. By default it is drawn."
+]
+_Beam = Annotated[
+    int | None, _SEARCHING, "Search for the most likely text with a beam of this size, instead of sampling."
+]
+_NoRepeat = Annotated[
+    int, _SEARCHING, "With --beam, no sequence of so many tokens occurs twice; 0 allows repeats."
+]
 
 
 def generate(
     facts: RunFacts,
     *,
-    prompt: Annotated[str, _TEXTS, "What the text begins with."] = "",
-    length: Annotated[int, _TEXTS, "How many tokens to write."] = 400,
-    count: Annotated[int, _TEXTS, "How many texts to write, separated by blank lines."] = 1,
-    temperature: Annotated[
-        float | None,
-        _DRAWING,
-        "Sampling temperature: higher values vary more, and 0 always takes the most likely token. By default "
-        f"{Sampling().temperature:g}.",
-    ] = None,
-    top_k: Annotated[int | None, _DRAWING, "Sample from the k most likely tokens only."] = None,
-    top_p: Annotated[
-        float | None, _DRAWING, "Sample from the most likely tokens with this total probability only."
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None, _DRAWING, "Values above 1 make tokens that were already written less likely."
-    ] = None,
-    seed: Annotated[
-        int | None, _DRAWING, "The random seed: the same seed writes the same text. By default it is drawn."
-    ] = None,
-    beam: Annotated[
-        int | None,
-        _SEARCHING,
-        "Search for the most likely text with a beam of this size, instead of sampling.",
-    ] = None,
-    no_repeat: Annotated[
-        int, _SEARCHING, "With --beam, no sequence of so many tokens occurs twice; 0 allows repeats."
-    ] = 0,
+    prompt: _Prompt = "",
+    prompts: _Prompts = None,
+    interactive: _Interactive = False,
+    length: _Length = 400,
+    count: _Count = 1,
+    stop: _Stop = None,
+    unique: _Unique = False,
+    unknown: _Unknown = "error",
+    out: _Out = None,
+    temperature: _Temperature = None,
+    top_k: _TopK = None,
+    top_p: _TopP = None,
+    repetition_penalty: _Penalty = None,
+    seed: _Seed = None,
+    beam: _Beam = None,
+    no_repeat: _NoRepeat = 0,
     as_json: bool = False,
 ) -> Callable[[Answers], None]:
     """Checks the options of text generation.
 
     Returns:
-        A function that writes the texts to standard output.
+        A function that writes the texts to standard output or into a file.
 
     Raises:
         ConfigError: when a value is out of range, or flags exclude each other.
-        EncodingError: when the prompt has symbols that the model never saw.
+        EncodingError: when a prompt has symbols that the model never saw.
+        SourceError: when the file of prompts cannot be read.
     """
-    options = {name: value for name, value in locals().items() if name not in ("facts", "as_json")}
-    encoder = encoder_from_json(facts.vocabulary)
-    how_to_write(encoder.size, **{name: value for name, value in options.items() if name != "prompt"})
-    encoder.encode(prompt, strict=True)
+    options: dict[str, Any] = {
+        name: value
+        for name, value in locals().items()
+        if name not in ("facts", "as_json", "interactive", "out")
+    }
+    options["prompts"] = None if prompts is None else _lines(prompts)
+    words = LanguageVocabulary.from_json(facts.vocabulary)
+    _check(words, options)
+    atomic.check_place("--out", out)
+    if interactive:
+        if prompt or prompts or out or as_json:
+            raise ConfigError(
+                "--interactive reads prompts from the terminal and answers there; leave out "
+                "--prompt, --prompts, --out and --json"
+            )
+        return lambda answers: _converse(answers, options, "\n" if words.lines else "\n\n")
 
     def write(answers: Answers) -> None:
-        streams = not as_json and count == 1
+        streams = not as_json and count == 1 and prompts is None and out is None
         texts = answers.generate(**options, on_text=_write if streams else None)
+        if streams:
+            print()
+            return
+        whole = ("\n" if words.lines else "\n\n").join(texts)
         if as_json:
             defaults = Sampling()._asdict() if beam is None else {}
             used = {name: defaults.get(name) if value is None else value for name, value in options.items()}
-            print(json.dumps({"run": str(facts.path), **used, "texts": texts}, ensure_ascii=False))
-        elif streams:
-            print()
+            whole = json.dumps({"run": str(facts.path), **used, "texts": texts}, ensure_ascii=False)
+        if out is None:
+            print(whole)
         else:
-            print("\n\n".join(texts))
+            atomic.replace(out, f"{whole}\n".encode("utf-8", "surrogateescape"))
+            print(f"wrote {len(texts):,} text{'' if len(texts) == 1 else 's'} to {out}", file=sys.stderr)
 
     return write
+
+
+def _check(words: LanguageVocabulary, options: dict[str, Any]) -> None:
+    """Checks the options of `LanguageModel.generate`. Raises what that raises."""
+    together = ("prompt", "prompts", "stop", "unique")
+    rest = {name: value for name, value in options.items() if name not in (*together, "unknown")}
+    how_to_write(words.size, **rest)
+    check_together(words.lines, beam=options["beam"], **{name: options[name] for name in together})
+    how = lenient(options["unknown"])
+    for each in options["prompts"] or [options["prompt"]]:
+        words.prompt(each, how)
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file, without their ends. Raises ConfigError if there are none."""
+    lines = [line.rstrip("\r\n") for line in read_lines(path, str(path))]
+    if not lines:
+        raise ConfigError(f"--prompts needs a file with a prompt on each line, got {path}, which is empty")
+    return lines
+
+
+def _converse(answers: Answers, options: dict[str, Any], between: str) -> None:
+    """Continues each line of standard input, until its end; one that the model cannot read is named."""
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.buffer.readline()
+        if not line:
+            return
+        asked = options | {"prompt": line.decode("utf-8", "replace").rstrip("\r\n")}
+        streams = options["count"] == 1
+        try:
+            texts = answers.generate(**asked, on_text=_write if streams else None)
+        except (ConfigError, EncodingError) as error:
+            print(f"Error: {error}", file=sys.stderr)
+            continue
+        print("" if streams else between.join(texts), flush=True)
 
 
 def _write(piece: str) -> None:

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ostinato.decoding.choices import Beam, Sampling
 from ostinato.errors import ConfigError
+from ostinato.wording import option
 
 _LONGEST_SEARCH = 100_000
 """Tokens; the time of a step of the search grows with the length."""
+
+
+def check_together(
+    lines: bool,
+    *,
+    prompt: str,
+    prompts: Sequence[str] | None,
+    stop: str | None,
+    unique: bool,
+    beam: int | None,
+) -> None:
+    """Checks options of `LanguageModel.generate` against each other and the kind of the model.
+
+    Args:
+        lines: whether it is a model of lines.
+        prompt, prompts, stop, unique, beam: as for `LanguageModel.generate`.
+
+    Raises:
+        ConfigError: if options exclude each other, or the model cannot follow one.
+    """
+    if prompts is not None and prompt:
+        raise ConfigError("prompt and prompts both say what texts begin with; give one of them")
+    if isinstance(prompts, str) or (prompts is not None and not len(prompts)):
+        raise ConfigError(f"prompts must be a list of at least one text, got {prompts!r}")
+    if stop == "":
+        raise ConfigError("stop must not be empty")
+    if unique and not lines:
+        raise ConfigError(f"unique needs a model of lines; train one with {option('lines', True)}")
+    if unique and beam is not None:
+        raise ConfigError("unique samples until it has found enough lines; leave out unique or beam")
 
 
 def how_to_write(

@@ -1,0 +1,53 @@
+"""Abilities that few tasks have: learning new symbols, and measuring line by line.
+
+The abilities of most tasks are in `ostinato.tasks.base`. All are checked with `isinstance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+
+from ostinato.tasks.base import Answer, Data, Json, OnBatch, OnProgress, Source
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@runtime_checkable
+class Extends(Protocol):
+    """A task whose networks can learn new symbols."""
+
+    def extended(
+        self, source: Source, vocabulary: Json, on_progress: OnProgress | None = None
+    ) -> tuple[Json, np.ndarray]:
+        """A vocabulary with the symbols of a source added.
+
+        Args:
+            source, on_progress: as for `Task.read`.
+            vocabulary: that of earlier data.
+
+        Returns:
+            The vocabulary, and the new ids of the old tokens, int64, shape (tokens,).
+
+        Raises:
+            ConfigError: the vocabulary cannot be extended.
+            SourceError: the source cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsItsSource(Protocol):
+    """Needs the source of its run for some of what it does."""
+
+    def reading(self, source: Json) -> Self:
+        """Itself, which remembers `Data.source` of the run."""
+        ...
+
+
+@runtime_checkable
+class MeasuresLines(Protocol):
+    """Computes the loss of every line of a part."""
+
+    def line_losses(self, data: Data, name: str, on_batch: OnBatch | None = None) -> Iterator[Answer]: ...
