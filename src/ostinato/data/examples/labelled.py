@@ -139,8 +139,7 @@ def prepare_examples(
         label_separator: the separator of several labels in one field; None for one label, or labels apart.
         several: whether a text may have several labels, or none, though neither of these says so.
         take_unseen: keep rows with labels that are none of the classes; else they are refused.
-        questions_numbers: see `question_numbers`.
-        normalize, min_count: see `fit_encoder`.
+        questions_numbers, normalize, min_count: see `question_numbers` and `fit_encoder`.
         vocabulary_size: see `fitted_to_part`.
         on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
             pass: over the table, for the vocabulary, for the ids.
