@@ -155,6 +155,7 @@ def test_json_is_one_flat_object_and_the_test_part_is_the_default(ostinato, clas
         "calibration_error",
         "examples",
     ]
+    assert figures.pop("labels").keys() == {"neg", "pos"}
     assert figures == package.evaluate(classifier, split="test")
     assert figures != package.evaluate(classifier, split="train")
 
@@ -264,7 +265,7 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
             "'neg', 'pos'",
         ),
         (["evaluate", "classifier", "gaps.csv"], "gaps.csv has 1 row without a text (line 3)"),
-        (["evaluate", "classifier", "gaps.csv"], "correct them, or leave them out with --skip-bad-rows of"),
+        (["evaluate", "classifier", "gaps.csv"], "correct them, or leave them out with --skip-bad-rows"),
         (["train", "lm", "text.txt", "--init-from", "classifier"], "is a classifier run, not a"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

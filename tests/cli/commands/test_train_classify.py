@@ -173,7 +173,7 @@ def test_bad_rows_are_counted_and_listed_by_line(ostinato, folder):
     assert answer.err.startswith(
         "Error: a.csv has 2 rows without a text (lines 2, 3), 1 row without a label (line 4) and "
         "1 row with more or fewer fields than columns (line 5); correct them, or leave them out with "
-        "--skip-bad-rows of ostinato train"
+        "--skip-bad-rows\n"
     )
     assert answer.err.count("\n") == 1
     assert not Path("run").exists()
@@ -191,6 +191,7 @@ def test_a_run_that_left_out_bad_rows_does_so_in_every_table_it_judges(ostinato,
     ostinato("train", "classify", gappy("a.csv"), "--out", "run", *TINY, *WHOLE, "--skip-bad-rows")
     figures = ostinato("evaluate", "run", gappy("b.csv"), "--json").json
     assert figures["examples"] == len(PAIRS)
+    assert figures.pop("labels").keys() == {label for _, label in PAIRS}
     assert figures == package.evaluate("run", written("whole.csv", PAIRS))
     run = package.load("run")
 

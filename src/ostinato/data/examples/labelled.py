@@ -162,8 +162,7 @@ def prepare_examples(
         label_separator: the separator of several labels in one field; None for one label, or labels apart.
         several: whether a text may have several labels, or none, though neither of these says so.
         take_unseen: keep rows with labels that are none of the classes; else they are refused.
-        questions_numbers: see `question_numbers`.
-        normalize, min_count: see `fit_encoder`.
+        questions_numbers, normalize, min_count: see `question_numbers` and `fit_encoder`.
         vocabulary_size: see `fitted_to_part`.
         ngrams: the n-grams that are known, or the most of the training part that are to be;
             fewer where many labels would give them too many weights.
