@@ -151,7 +151,7 @@ def prepare_examples(
     Args:
         table: the texts and labels.
         encoder: the name of an encoder, to be fitted to the training part, or "auto": characters for scripts
-            that lack spaces and for single words, else words; or an encoder.
+            that lack spaces and for single words, else subwords; or an encoder.
         validation_fraction: the share for validation of all that is not for testing; 0 with `validation`.
         test_fraction: the share for testing, of the whole.
         seed: decides the parts.
@@ -199,7 +199,7 @@ def prepare_examples(
         encoder = encoder_from_json(vocabulary)
     if encoder == "auto":
         some = [rows[0].texts.text(number) for number in parts["train"][:SAMPLE].tolist()]
-        encoder = "char" if lacks_spaces(some) or single_words(some) else "word"
+        encoder = "char" if lacks_spaces(some) or single_words(some) else "bpe"
     if isinstance(encoder, str):
         encoder = fitted_to_part(
             rows[0].texts,

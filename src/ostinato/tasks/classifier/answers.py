@@ -30,6 +30,7 @@ from ostinato.tasks.classifier.neighbors import neighbors
 from ostinato.tasks.classifier.network import RecurrentClassifier
 from ostinato.tasks.classifier.padding import PADDING, padded_grams, padded_texts
 from ostinato.tasks.classifier.predictions import Prediction, Scorer
+from ostinato.tasks.classifier.shares import best_shares
 from ostinato.tasks.classifier.thresholds import USUAL, best_thresholds
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 
@@ -48,7 +49,7 @@ class Answers:
 
     def __init__(self, model: RecurrentClassifier, config: ClassifierConfig, words: ClassifierVocabulary):
         self._model, self._config, self._words = model, config, words
-        self._scorer, self._decision = Scorer(model, config), decision_for(words.labels)
+        self._scorer, self._decision = Scorer(model, config, words.shares), decision_for(words.labels)
         self._attributor = Attributor(model, config, words)
 
     def evaluate(self, data: ClassifierData, part: str, on_batch: OnBatch | None = None) -> Evaluation:
@@ -81,12 +82,35 @@ class Answers:
     evaluate_quickly = evaluate
 
     def with_choices(self, data: ClassifierData, part: str) -> Json | None:
-        """The vocabulary with the thresholds of several labels, chosen on a part; None if there are none."""
-        if not self._words.labels.several:
-            return None
-        decisions, _ = self._decisions(data, part, None)
-        found = best_thresholds(decisions.truth, decisions.probabilities)
-        return replace(self._words, labels=replace(self._words.labels, thresholds=found)).to_json()
+        """The vocabulary with what is chosen on a part; None if there is nothing to choose.
+
+        Those are the shares of the recurrent layers and of the n-grams and, of several labels, the threshold
+        of each.
+        """
+        words = self._words
+        if words.ngrams is not None:
+            words = replace(words, shares=self._best_shares(data, part))
+        if words.labels.several:
+            decisions, _ = Answers(self._model, self._config, words)._decisions(data, part, None)
+            found = best_thresholds(decisions.truth, decisions.probabilities)
+            words = replace(words, labels=replace(words.labels, thresholds=found))
+        return None if words is self._words else words.to_json()
+
+    def _best_shares(self, data: ClassifierData, part: str) -> tuple[float, float]:
+        chosen, sides = data.part(part), (self._with_shares(1.0, 0.0), self._with_shares(0.0, 1.0))
+        assert chosen is not None
+        pieces, targets = [], []
+        for batch in chosen.batches():
+            arguments = batch["tokens"], batch["lengths"]
+            pieces.append([scorer.scores(*arguments, grams=batch["grams"]) for scorer in sides])
+            targets.append(batch["targets"])
+        read, added = (np.concatenate(each) for each in zip(*pieces, strict=True))
+        truth = np.concatenate(targets)
+        known = slice(None) if self._words.labels.several else truth != UNSEEN
+        return best_shares(lambda a, b: self._decision.nats(truth[known], a * read[known] + b * added[known]))
+
+    def _with_shares(self, read: float, added: float) -> Scorer:
+        return Scorer(self._model, self._config, (read, added))
 
     def _decisions(
         self, data: ClassifierData, part: str, on_batch: OnBatch | None

@@ -136,8 +136,10 @@ class Attributor:
         sums = np.bincount(word_of[read], weights=each[tokens != PADDING], minlength=len(words))
         first, last = word_of[read][0], word_of[read][-1]
         if self._words.ngrams is not None:
-            of_ngrams = self._of_ngrams(self._words.ngrams, text, direction, len(words))
-            sums, score = sums + of_ngrams, score + float(of_ngrams.sum())
+            read, added = self._words.shares
+            of_ngrams = added * self._of_ngrams(self._words.ngrams, text, direction, len(words))
+            sums, baseline = read * sums + of_ngrams, read * baseline
+            score = read * score + float(of_ngrams.sum())
             first, last = 0, len(words) - 1
         contributions = tuple(zip(words[first : last + 1], sums[first : last + 1].tolist(), strict=True))
         return Attribution(prediction, towards, contributions, baseline, score)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from ostinato.layers.tracing import traced
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.network import RecurrentClassifier
+from ostinato.tasks.classifier.shares import EVEN
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class Scorer:
     Args:
         model: a trained model.
         config: the settings of the model.
+        shares: how much its recurrent layers and its n-grams count.
     """
 
-    def __init__(self, model: RecurrentClassifier, config: ClassifierConfig):
-        self.model = model
+    def __init__(
+        self, model: RecurrentClassifier, config: ClassifierConfig, shares: tuple[float, float] = EVEN
+    ):
+        self.model, self._shares = model, shares
         self._after_none, self._after_padding = self._scorers(model, masked=config.masked)
         if config.ngrams:
             self._of_ngrams = tf.function(
@@ -69,9 +73,11 @@ class Scorer:
             scores = self._after_padding(tf.constant(tokens), tf.constant(before))
         else:
             scores = self._after_none(tf.constant(tokens), tf.constant(lengths))
-        if grams is not None:
-            scores += self._of_ngrams(tf.constant(grams))
-        return scores.numpy().astype(np.float64)
+        read = scores.numpy().astype(np.float64)
+        if grams is None:
+            return read
+        added = self._of_ngrams(tf.constant(grams)).numpy().astype(np.float64)
+        return self._shares[0] * read + self._shares[1] * added
 
     @staticmethod
     def _scorers(model: RecurrentClassifier, *, masked: bool) -> tuple[Callable[..., tf.Tensor], ...]:

@@ -12,9 +12,12 @@ from ostinato.tasks.base import Batch, Json, Loss, Metric, Metrics, OnProgress, 
 from ostinato.tasks.classifier import data
 from ostinato.tasks.classifier.answers import Answers
 from ostinato.tasks.classifier.config import ClassifierConfig
-from ostinato.tasks.classifier.decision import decision_of
+from ostinato.tasks.classifier.decision import Decision, decision_of
 from ostinato.tasks.classifier.network import RecurrentClassifier
+from ostinato.tasks.classifier.shares import PAIRS, best_shares
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
+
+_NATS, _RIGHT = "nats_", "right_"
 
 
 @dataclass(frozen=True)
@@ -56,24 +59,45 @@ class Classifier(Task):
             parts.append(model.add_up(batch["grams"], key))
         logits = tf.add_n(parts)
         nats, right = decision.loss(targets, logits), decision.right(targets, logits)
-        if len(parts) > 1 and key is not None:
-            nats += _learned_alone([decision.loss(targets, part) for part in parts])
         sums = {
             "right": tf.reduce_sum(tf.cast(right, tf.float32)),
             "texts": tf.cast(tf.size(weights), tf.float32),
         }
+        if len(parts) > 1 and key is None:
+            sums |= _weighed(decision, targets, weights, parts)
+        elif len(parts) > 1:
+            nats += _learned_alone([decision.loss(targets, part) for part in parts])
         return Loss(tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state)
 
     def metrics(self, sums: Loss) -> Metrics:
-        """Mean loss in nats per text, and the fraction of texts that all labels are right for."""
-        accuracy = float(sums.sums["right"]) / float(sums.sums["texts"])
+        """Mean loss in nats per text, and the fraction of texts that all labels are right for.
+
+        In an evaluation of a network with n-grams they are those with the best shares of its two parts.
+        """
+        total, right = float(sums.total), float(sums.sums["right"])
+        if any(name.startswith(_NATS) for name in sums.sums):
+            pair = best_shares(lambda *pair: float(sums.sums[f"{_NATS}{PAIRS.index(pair)}"]))
+            place = PAIRS.index(pair)
+            total, right = (float(sums.sums[f"{name}{place}"]) for name in (_NATS, _RIGHT))
         return (
-            Metric("loss", float(sums.total) / float(sums.weight), "nats per text"),
-            Metric("accuracy", accuracy, better="higher"),
+            Metric("loss", total / float(sums.weight), "nats per text"),
+            Metric("accuracy", right / float(sums.sums["texts"]), better="higher"),
         )
 
     def use(self, model: RecurrentClassifier, vocabulary: Json) -> Answers:
         return Answers(model, self.config, ClassifierVocabulary.from_json(self.config, vocabulary))
+
+
+def _weighed(
+    decision: Decision, targets: tf.Tensor, weights: tf.Tensor, parts: list[tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """The loss and the number of right answers with each pair of shares, by name."""
+    sums = {}
+    for place, pair in enumerate(PAIRS):
+        logits = tf.add_n([share * part for share, part in zip(pair, parts, strict=True)])
+        sums[f"{_NATS}{place}"] = tf.reduce_sum(weights * decision.loss(targets, logits))
+        sums[f"{_RIGHT}{place}"] = tf.reduce_sum(tf.cast(decision.right(targets, logits), tf.float32))
+    return sums
 
 
 def _learned_alone(losses: list[tf.Tensor]) -> tf.Tensor:

@@ -13,6 +13,7 @@ from ostinato.files.lines import SURROGATE
 from ostinato.tasks.base import Json
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.labels import Labels
+from ostinato.tasks.classifier.shares import EVEN, PAIRS
 
 SEPARATOR = ", "
 """Between the names of several labels, where the table has them apart."""
@@ -32,6 +33,7 @@ class ClassifierVocabulary:
         skip_bad_rows: whether rows without a text or a label were left out.
         unlabelled: whether a row without a label was a text with none of several labels.
         ngrams: the n-grams whose weights are added to the scores; None without.
+        shares: how much the recurrent layers and the n-grams count, see `shares`.
     """
 
     encoder: Encoder
@@ -42,10 +44,13 @@ class ClassifierVocabulary:
     skip_bad_rows: bool
     unlabelled: bool = False
     ngrams: NGrams | None = None
+    shares: tuple[float, float] = EVEN
 
     def to_json(self) -> Json:
         """The vocabulary as JSON, for `from_json`."""
-        ngrams = {} if self.ngrams is None else {"ngrams": self.ngrams.to_json()}
+        ngrams = {}
+        if self.ngrams is not None:
+            ngrams = {"ngrams": self.ngrams.to_json(), "shares": list(self.shares)}
         return ngrams | {
             "encoder": self.encoder.to_json(),
             "labels": list(self.labels.names),
@@ -95,6 +100,7 @@ class ClassifierVocabulary:
             _yes_or_no(vocabulary, "skip_bad_rows"),
             unlabelled,
             _ngrams_of(config, vocabulary),
+            _shares_of(vocabulary),
         )
 
 
@@ -105,6 +111,14 @@ def _ngrams_of(config: ClassifierConfig, vocabulary: Json) -> NGrams | None:
     if "ngrams" not in vocabulary:
         raise damaged("it has no 'ngrams'")
     return NGrams.from_json(vocabulary["ngrams"])
+
+
+def _shares_of(vocabulary: Json) -> tuple[float, float]:
+    """The shares of a run. Raises RunError if they are damaged."""
+    shares = vocabulary.get("shares", EVEN)
+    if not isinstance(shares, list | tuple) or tuple(shares) not in PAIRS:
+        raise damaged("its 'shares' must be two numbers that training chooses from")
+    return float(shares[0]), float(shares[1])
 
 
 def _yes_or_no(vocabulary: Json, name: str) -> bool:
