@@ -13,6 +13,7 @@ from ostinato.data.examples.labels import UNSEEN
 from ostinato.data.store.encoded_texts import encode_text, read_text
 from ostinato.errors import ConfigError
 from ostinato.tasks.base import Json, OnBatch
+from ostinato.tasks.classifier import baseline as linear
 from ostinato.tasks.classifier.attribution import STEPS, Attribution, Attributor
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.data import ClassifierData
@@ -52,17 +53,23 @@ class Answers:
         self._scorer, self._decision = Scorer(model, config, words.shares), decision_for(words.labels)
         self._attributor = Attributor(model, config, words)
 
-    def evaluate(self, data: ClassifierData, part: str, on_batch: OnBatch | None = None) -> Evaluation:
+    def evaluate(
+        self, data: ClassifierData, part: str, on_batch: OnBatch | None = None, *, baseline: bool = False
+    ) -> Evaluation:
         """Evaluates on every text of a part.
 
         Args:
             data: the texts and labels.
             part: `train`, `validation` or `test`; the data must have it.
             on_batch: called with (batches done, total batches).
+            baseline: add the figures of a linear model to those of the test part, or of the validation part,
+                where scikit-learn is installed; see `baseline`.
         """
         decisions, loss = self._decisions(data, part, on_batch)
         labels, targets = self._words.labels, data.examples.targets[decisions.examples]
         figures = {"loss": loss, **figures_of(decisions, several=labels.several)}
+        if baseline and not labels.several and part != "train":
+            figures |= self._baseline(data, part)
         confusion = None
         if not labels.several:
             known = targets != UNSEEN
@@ -80,6 +87,19 @@ class Answers:
         )
 
     evaluate_quickly = evaluate
+
+    def _baseline(self, data: ClassifierData, part: str) -> dict[str, float]:
+        """The figures of a linear model; none without scikit-learn."""
+        if not linear.available():
+            return {}
+        examples = data.examples
+
+        def texts(name: str) -> tuple[list[str], np.ndarray]:
+            numbers = examples.part(name)
+            return [examples.text(int(number)) for number in numbers], examples.targets[numbers]
+
+        validation = texts("validation") if part == "test" and len(examples.part("validation")) else None
+        return linear.figures(texts("train"), validation, texts(part), len(examples.labels))
 
     def with_choices(self, data: ClassifierData, part: str) -> Json | None:
         """The vocabulary with what is chosen on a part; None if there is nothing to choose.

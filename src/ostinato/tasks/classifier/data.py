@@ -13,23 +13,17 @@ from ostinato.data.examples.labelled import Examples, prepare_examples
 from ostinato.data.examples.labels import UNSEEN
 from ostinato.data.sources.tables import Table, open_table, open_table_like
 from ostinato.errors import ConfigError
-from ostinato.tasks.base import PARTS, Batch, Json, OnProgress
+from ostinato.tasks.base import Batch, Json, OnProgress
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.labels import Labels
+from ostinato.tasks.classifier.notes import reading_notes, unseen_labels
 from ostinato.tasks.classifier.padding import padded_grams, padded_texts
 from ostinato.tasks.classifier.vocabulary import SEPARATOR, ClassifierVocabulary, columns_of
 from ostinato.tasks.config import COMMON_DATA, DATA, ENCODING_HELP, Flag
 from ostinato.tasks.examples import IndependentExamples
-from ostinato.wording import option, shown
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-_RARE = 1 / 20
-"""A label with a smaller share of the training texts is rare."""
-
-
-_LOOKED_AT = 1000  # texts
 
 
 @dataclass(frozen=True)
@@ -183,7 +177,7 @@ class ClassifierData:
     @property
     def table_notes(self) -> tuple[str, ...]:
         """Sentences about rows that were left out, and about rows with labels that were not in training."""
-        return (*self.tables.left_out, *_unseen(self.tables, self.examples))
+        return (*self.tables.left_out, *unseen_labels(self.tables, self.examples))
 
     def part(self, name: str) -> IndependentExamples | None:
         """The texts of a part.
@@ -285,7 +279,7 @@ def read(
         on_progress=on_progress,
     )
     words = _vocabulary(config, source, examples, known, whole, unlabelled=unlabelled)
-    notes = () if whole else _notes(config, source, examples, words)
+    notes = () if whole else reading_notes(config, source, examples, words)
     return ClassifierData(config, words, source, examples, notes)
 
 
@@ -323,70 +317,6 @@ def _vocabulary(
     return ClassifierVocabulary(
         encoder, labels, max_tokens, prior, columns, skip, unlabelled, examples.ngrams
     )
-
-
-def _unseen(tables: Tables, examples: Examples) -> tuple[str, ...]:
-    """A note about the texts of another source with labels that were not in training."""
-    count, names = int(examples.strange.sum()), examples.unseen
-    if not count:
-        return ()
-    named = ", ".join(map(repr, map(shown, names[:6]))) + (", …" if len(names) > 6 else "")
-    rows, count_as = ("rows", "count") if count > 1 else ("row", "counts")
-    what = f"{count:,} {rows} with labels that training did not have ({named})"
-    return (f"{tables.name}: {what} {count_as} as wrong",)
-
-
-def _notes(
-    config: ClassifierConfig, tables: Tables, examples: Examples, words: ClassifierVocabulary
-) -> tuple[str, ...]:
-    """What the user should know: the labels, the columns that were taken, what is cut."""
-    names = words.labels.names
-    named = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-    counts = {part: len(examples.part(part)) for part in PARTS}
-    sizes = [f"{count:,} for {part}" for part, count in counts.items() if count]
-    notes = [f"{len(names)} labels ({named}); texts: {', '.join(sizes)}"]
-    for table in (tables.table, tables.validation):
-        if table is not None:
-            notes += table.notes
-    notes += tables.left_out
-    if words.labels.several:
-        none = int((examples.targets[examples.part("train")].sum(axis=1) == 0).sum())
-        notes.append(f"a text may have several labels, or none, as {none:,} of the training texts")
-    elif config.class_weights == "none":
-        notes += _rare_label(words)
-    lengths = examples.lengths[examples.part("train")]
-    cut = int((lengths > words.max_tokens).sum())
-    longest = f"; {cut:,} longer texts are cut, the longest has {lengths.max():,}" if cut else ""
-    notes += _unknown(examples)
-    notes.append(f"reading up to {words.max_tokens:,} tokens of a text{longest}")
-    return tuple(notes)
-
-
-def _unknown(examples: Examples) -> list[str]:
-    """A sentence if most tokens of the texts that were not trained on are unknown."""
-    unknown = examples.encoder.unknown
-    others = np.concatenate([examples.part("validation"), examples.part("test")])[:_LOOKED_AT]
-    ids = [examples.tokens(int(number)) for number in others]
-    tokens = sum(map(len, ids))
-    missed = 0 if unknown is None else sum(int((some == unknown).sum()) for some in ids)
-    if 2 * missed <= tokens:
-        return []
-    return [
-        f"{missed / tokens:.0%} of the tokens outside the training part are unknown to its vocabulary; "
-        f"train with {option('encoder', 'char')}, or with more texts"
-    ]
-
-
-def _rare_label(words: ClassifierVocabulary) -> list[str]:
-    """Advice about a label with few of the training texts; of many labels each has few, and none is rare."""
-    names, rarest = words.labels.names, int(words.prior.argmin())
-    share = float(words.prior[rarest])
-    if share >= min(_RARE, 1 / (2 * len(names))):
-        return []
-    return [
-        f"the rarest label, {shown(names[rarest])!r}, has {100 * share:.2g} % of the training texts; "
-        f"{option('class_weights', 'balanced')} gives every label the same weight"
-    ]
 
 
 def _counts(targets: np.ndarray, labels: Labels) -> np.ndarray:

@@ -188,9 +188,17 @@ def info(facts: RunFacts) -> dict[str, object]:
     return found
 
 
-def evaluate(facts: RunFacts) -> tuple[dict[str, object], Callable[[Evaluation], None]]:
-    """No options, and what prints the confusion matrix and the mistakes."""
-    return {}, show_evaluation
+def evaluate(
+    facts: RunFacts,
+    *,
+    baseline: Annotated[
+        bool,
+        _CLASSIFIERS,
+        "Where scikit-learn is installed, measure TF-IDF with logistic regression on the same texts, too.",
+    ] = True,
+) -> tuple[dict[str, object], Callable[[Evaluation], None]]:
+    """The options, and what prints the confusion matrix and the mistakes."""
+    return {"baseline": baseline}, show_evaluation
 
 
 def _of_labels(evaluation: Evaluation) -> Table:
