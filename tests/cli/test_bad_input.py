@@ -51,10 +51,10 @@ def refused(ostinato, folder, cache):
         ("empty.txt", b"", "empty.txt is empty: it has no text"),
         (
             "latin.txt",
-            b"caf\xe9 " * 99,
-            "is not UTF-8 text: byte 0xe9 at offset 3 (invalid continuation byte)",
+            b"caf\xc3\xa9\xe9 " * 99,
+            "is not UTF-8 text: byte 0xe9 at offset 5 (invalid continuation byte)",
         ),
-        ("latin.txt", b"caf\xe9 " * 99, "--encoder byte"),
+        ("latin.txt", b"caf\xc3\xa9\xe9 " * 99, "--encoder byte"),
         ("dull.txt", b"a" * 999, "dull.txt consists of one symbol: there is nothing to predict"),
         ("short.txt", b"ab", "the training part has 2 tokens, too few for one window of 30 steps"),
         ("few.txt", b"abc" * 40, "the validation part has 12 tokens, too few for one window of 30 steps"),

@@ -1,5 +1,6 @@
 """ostinato train classify, predict, evaluate, neighbors: from a table to labels on standard output."""
 
+import csv
 import io
 import json
 import shutil
@@ -278,3 +279,50 @@ def test_uses_that_do_not_work_are_refused_in_one_line(ostinato, folder, run, cl
     assert answer.err.startswith("Error: ")
     assert answer.err.count("\n") == 1
     assert says in answer.err
+
+
+# Tables.
+
+
+def test_a_table_comes_back_with_all_columns_and_the_predictions(ostinato, classifier):
+    data = f"id,said,when\n1,{GOOD[0]} é,today\n2,,now\n3,{BAD[0]},\n"
+    Path("new.csv").write_bytes(data.encode("cp1252"))
+    answer = ostinato("predict", classifier, "--file", "new.csv", "--text", "said", "--out", "out.csv")
+    assert (answer.code, answer.out) == (0, "")
+    assert "new.csv: read as cp1252" in answer.err
+    header, *rows = list(csv.reader(Path("out.csv").read_text().splitlines()))
+    assert header == ["id", "said", "when", "prediction", "probability"]
+    assert [row[:3] for row in rows] == [["1", f"{GOOD[0]} é", "today"], ["2", "", "now"], ["3", BAD[0], ""]]
+    texts = [row[1] for row in rows]
+    expected = list(package.load(classifier).predict(texts))
+    assert [row[3:] for row in rows] == [[each.label, f"{each.probability:.4f}"] for each in expected]
+    printed = ostinato("predict", classifier, "--file", "new.csv", "--text", "2")
+    assert printed.out == Path("out.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("data", "flags", "says"),
+    [
+        ("id,said\n1,A\n", ["--text", "words"], "has no text column 'words'; its columns are 'id', 'said'"),
+        ("id,said\n1,A\n1\n", ["--text", "said"], "1 row with more or fewer fields than columns (line 3)"),
+        ("id,said\n1,A\n", ["--text", "said", "--json"], "choose one"),
+        ("id,said\n1,A\n", ["--text", "said", "--encoding", "x"], "encoding must be one that Python knows"),
+    ],
+)
+def test_a_table_without_the_column_is_refused_and_nothing_is_written(ostinato, classifier, data, flags, says):
+    Path("new.csv").write_text(data)
+    answer = ostinato("predict", classifier, "--file", "new.csv", *flags, "--out", "out.csv")
+    assert (answer.code, answer.out) == (2, "")
+    assert says in " ".join(answer.err.split())
+    assert not Path("out.csv").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_text_to_predict(ostinato, classifier, typed, encoding):
+    data = "great fun\ndull\n".encode(encoding)
+    typed(b"great fun\ndull\n")
+    plain = ostinato("predict", classifier, "-", "--json").out
+    Path("marked.txt").write_bytes(data)
+    assert ostinato("predict", classifier, "--file", "marked.txt", "--json").out == plain
+    typed(data)
+    assert ostinato("predict", classifier, "-", "--json").out == plain

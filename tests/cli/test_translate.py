@@ -306,7 +306,7 @@ REFUSED = {
     "plain.tsv": (FIRST + b"we run.\n", "1 row without a TAB (line 2)"),
     "wide.tsv": (FIRST + b"we\trun\tnous\n", "1 row with several TABs (line 2)"),
     "empty side.tsv": (FIRST + b" \tnous\nwe\t\n", "2 rows with an empty side (lines 2, 3)"),
-    "latin.tsv": (FIRST + b"caf\xe9\tx\n", "latin.tsv, line 2 is not UTF-8: byte 0xe9"),
+    "latin.tsv": (FIRST + b"caf\xc3\xa9\xe9\tx\n", "latin.tsv, line 2 is not UTF-8: byte 0xe9"),
     "nul.tsv": (FIRST + b"nu\0l\tx\n", "nul.tsv, line 2 contains a NUL byte"),
     "cut.tsv.gz": (gzip.compress(FIRST)[:-9], "cut.tsv.gz is not a complete gzip file"),
     "long.tsv": (b"a b c d e f g\th i j\n", "no training pair of long.tsv has 1 to 6 tokens on each side"),

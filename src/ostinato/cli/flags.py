@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import typer
 
@@ -150,7 +150,7 @@ def values(parameters: Iterable[Parameter], given: Mapping[str, object]) -> Valu
             continue
         element = _element(each.kind)
         if element is str:
-            value = value if isinstance(value, str) else tuple(value)
+            value = value if isinstance(value, str) else tuple(cast(list[str], value))
             if not value:
                 continue
         elif element is not None and isinstance(value, str):

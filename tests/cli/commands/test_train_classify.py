@@ -234,13 +234,16 @@ REFUSED = {
     "nul.csv": (FIRST + b"b\0,y\n", "nul.csv, line 3 contains a NUL byte"),
     "nul.tsv.gz": (gzip.compress(b"text\tlabel\na\tx\nb\0\ty\n"), "nul.tsv.gz, line 3 contains a NUL byte"),
     "nul.jsonl": (b'{"text": "a\\u0000", "label": 1}\n', "nul.jsonl, line 1 contains a NUL byte"),
-    "latin.csv": (FIRST + b"caf\xe9,y\n", "latin.csv, line 3 is not UTF-8: byte 0xe9 at character 4"),
-    "latin.jsonl": (b'{"text": "caf\xe9", "label": 1}\n', "latin.jsonl, line 1 is not UTF-8: byte 0xe9"),
+    "latin.csv": (FIRST + b"caf\xc3\xa9\xe9,y\n", "latin.csv, line 3 is not UTF-8: byte 0xe9 at character 5"),
+    "latin.jsonl": (
+        b'{"text": "caf\xc3\xa9\xe9", "label": 1}\n',
+        "latin.jsonl, line 1 is not UTF-8: byte 0xe9",
+    ),
     "cut.csv.gz": (gzip.compress(FIRST)[:-9], "cut.csv.gz is not a complete gzip file"),
     "list.jsonl": (b"[1]\n", "list.jsonl, line 1 is a JSON array; every line must be one object"),
     "quote.csv": (FIRST + b'"b,y\n', "line 3: a quote in the row that begins here is not"),
     "columns.csv": (b"a,b,c\n1,2,3\n", "name both with --text and --label; its columns are 'a', 'b', 'c'"),
-    "photo.jpg": (b"x", "photo.jpg must end in .csv"),
+    "photo.jpg": (b"x", "photo.jpg has no columns: its lines have no TAB"),
     "empty.csv": (b"", "empty.csv is empty"),
 }
 

@@ -303,7 +303,7 @@ def test_skipped_rows_are_counted_from_the_cache_too(tmp_path):
 
 def test_nothing_is_left_in_the_cache_of_a_table_that_cannot_be_read(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_bytes(b"text,label\n" + b"A,x\nB,y\n" * 5000 + b"B\xff,y\n")
+    path.write_bytes(b"text,label\n" + b"A,x\nB,y\n" * 5000 + "é".encode() + b"\xff,y\n")
     assert "line 10002 is not UTF-8" in message(open_table(path), "char")
     assert not [file for file in cache_folder.folder().rglob("*") if file.is_file()]
 

@@ -290,7 +290,7 @@ def test_damaged_files_of_the_cache_are_made_again(path):
 
 
 def test_nothing_is_left_in_the_cache_of_pairs_that_cannot_be_read(write):
-    path = write("a.tsv", b"a\tx\nb\ty\n" * 5000 + b"B\xff\ty\n")
+    path = write("a.tsv", b"a\tx\nb\ty\n" * 5000 + "é".encode() + b"\xff\ty\n")
     assert "line 10001 is not UTF-8" in message(open_pairs(path))
     assert not [file for file in cache_folder.folder().rglob("*") if file.is_file()]
 

@@ -211,8 +211,9 @@ class _Guess:
         texts = [at for at in free if self._contents[at].like_texts]
         if chosen := [at for at in usual if at in texts] or (usual if len(usual) == 1 else []):
             return max(chosen, key=lambda at: self._contents[at].length)
-        if len(free) == 1 or (self.two and (known := self._usual(LABEL_NAMES, free)) and len(known) == 1):
-            left = free if len(free) == 1 else [at for at in free if at not in known]
+        known = self._usual(LABEL_NAMES, free) if self.two and len(free) == 2 else []
+        left = [at for at in free if at not in known]
+        if len(left) == 1:
             return left[0]
         texts = [at for at in texts if not self._contents[at].like_labels] or texts
         enough = [at for at in texts if self._contents[at].filled > 1]

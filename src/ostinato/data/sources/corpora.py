@@ -132,7 +132,12 @@ class Corpus:
     def describe(self) -> JsonObject:
         """A JSON-able description with which `reopen` finds the corpus again."""
         if self.kind in ("text", "stdin"):
-            found = {"kind": self.kind, "path": self.path, "name": self.name, "content": self.content}
+            found: JsonObject = {
+                "kind": self.kind,
+                "path": self.path,
+                "name": self.name,
+                "content": self.content,
+            }
         else:
             found = {"kind": self.kind, "path": self.path}
         return found if self.encoding is None else found | {"encoding": self.encoding}

@@ -44,7 +44,7 @@ def read_frame(path: Path, name: str, ending: str) -> Any:
     """
     reader, what, needed = _READERS[ending]
     try:
-        import pandas
+        import pandas  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise _not_installed(name, what, needed, ending) from None
     with reading(name), open_plain(path) as raw:

@@ -68,7 +68,7 @@ class Grid:
     name: str
     names: tuple[str, ...]
     form: JsonObject
-    sample: list[Sequence[object]] = field(repr=False)
+    sample: Sequence[Sequence[object]] = field(repr=False)
     place: str = "line"
     notes: tuple[str, ...] = ()
     texts: bool = False
@@ -222,7 +222,7 @@ def _of_objects(path: Path, name: str, kind: str, encoding: str, notes: tuple[st
             yield number, [record.get(column) for column in names]
 
     form: JsonObject = {"format": kind, "encoding": encoding}
-    values: list[Sequence[object]] = [[record.get(column) for column in names] for record in sample]
+    values = [[record.get(column) for column in names] for record in sample]
     place = "row" if kind == "array" else "line"
     return Grid(path, name, names, form, values, place, notes, records=records)
 
