@@ -309,7 +309,9 @@ def test_a_table_comes_back_with_all_columns_and_the_predictions(ostinato, class
         ("id,said\n1,A\n", ["--text", "said", "--encoding", "x"], "encoding must be one that Python knows"),
     ],
 )
-def test_a_table_without_the_column_is_refused_and_nothing_is_written(ostinato, classifier, data, flags, says):
+def test_a_table_without_the_column_is_refused_and_nothing_is_written(
+    ostinato, classifier, data, flags, says
+):
     Path("new.csv").write_text(data)
     answer = ostinato("predict", classifier, "--file", "new.csv", *flags, "--out", "out.csv")
     assert (answer.code, answer.out) == (2, "")

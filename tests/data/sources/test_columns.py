@@ -3,7 +3,7 @@
 import pytest
 
 from ostinato.data.sources.tables import Row, open_table
-from ostinato.errors import ConfigError
+from ostinato.errors import ConfigError, SourceError
 
 CSV = "review,sentiment\nGood,pos\nA bore.,neg\n"
 
@@ -135,3 +135,16 @@ def test_columns_that_are_no_two_are_told(message, write):
     assert "must be two columns, got '1' for both" in message(path, ConfigError, columns="1,1")
     assert "must be different columns" in message(path, ConfigError, columns="1,review")
     assert "has no label column '3'" in message(path, columns="1,3")
+
+
+def test_a_sorted_table_is_looked_into_further_on(write):
+    rows = [f"Some words {n} and more of them,{'a' if n < 6000 else 'b'},{n % 3}\n" for n in range(12000)]
+    assert "'mood' and 'n' both may be" in _said(write("a.csv", "words,mood,n\n" + "".join(rows)))
+    rows = [row.rpartition(",")[0] + ",0\n" for row in rows]
+    assert open_table(write("b.csv", "words,mood,n\n" + "".join(rows))).columns == ("words", "mood")
+
+
+def _said(path) -> str:
+    with pytest.raises(SourceError) as caught:
+        open_table(path)
+    return str(caught.value)

@@ -1,6 +1,7 @@
 """Files of fields with a separator between: CSV, TSV and the like. Errors name the line."""
 
 import csv
+import os
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -12,7 +13,7 @@ from ostinato.data.sources.rows import NO_LABEL, NO_TEXT, Row
 from ostinato.errors import SourceError
 from ostinato.files.encodings import UTF8
 from ostinato.files.lines import OnRead, read_lines
-from ostinato.files.plain import LARGEST_TEXT
+from ostinato.files.plain import LARGEST_TEXT, open_plain
 
 RAGGED = "with more or fewer fields than columns"
 LARGEST_FIELD = LARGEST_TEXT
@@ -20,6 +21,8 @@ LARGEST_FIELD = LARGEST_TEXT
 SAMPLE, TAB_SAMPLE = 500, 20_000
 """The number of records to guess the separator from, and of those to guess from whether a TSV has quotes."""
 SEPARATORS = ",;\t|"
+_LARGE, _PIECE = 1 << 18, 1 << 14
+"""Bytes of a file that is also looked into further on, and those that are read at each place."""
 
 
 class Dialect(NamedTuple):
@@ -116,6 +119,29 @@ def read_records(
         else:
             what = f"the row that begins here is broken ({error})"
         raise SourceError(f"{name}, line {line}: {what}") from error
+
+
+def rows_further_on(path: Path, dialect: Dialect, encoding: str, width: int) -> list[list[str]]:
+    """Some records of `width` fields from three places in a large file, to guess from.
+
+    A file may be sorted, and its first rows alike. There are none of a file that is packed or whose line
+    ends have several bytes. Raises OSError when it cannot be read.
+    """
+    found: list[list[str]] = []
+    if path.suffix.lower() in (".gz", ".zip") or encoding.startswith(("utf-16", "utf-32")):
+        return found
+    with open_plain(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        for quarter in (1, 2, 3) if size > _LARGE else ():
+            file.seek(quarter * size // 4)
+            lines = file.read(_PIECE).decode(encoding, "replace").splitlines(keepends=True)[1:-1]
+            try:
+                delimiter, quoting, quote = dialect
+                reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, quotechar=quote)
+                found += [fields for fields in reader if len(fields) == width]
+            except csv.Error:
+                continue
+    return found
 
 
 def rows_of_records(

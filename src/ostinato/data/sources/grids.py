@@ -15,7 +15,14 @@ from zipfile import BadZipFile
 from ostinato.data.sources import frames, json_lines, tagged
 from ostinato.data.sources.columns import USUAL_NAMES
 from ostinato.data.sources.content import is_header
-from ostinato.data.sources.delimited import Dialect, csv_dialect, read_records, text_dialect, tsv_dialect
+from ostinato.data.sources.delimited import (
+    Dialect,
+    csv_dialect,
+    read_records,
+    rows_further_on,
+    text_dialect,
+    tsv_dialect,
+)
 from ostinato.data.sources.rows import BETWEEN
 from ostinato.errors import RunError, SourceError
 from ostinato.files.atomic import JsonObject
@@ -206,7 +213,10 @@ def _of_fields(
             yield number, fields if len(fields) == len(names) else None
 
     form: JsonObject = {"format": "delimited", "encoding": encoding, "header": header, **dialect._asdict()}
-    sample = [[value or None for value in fields] for fields in rows[:SAMPLE] if len(fields) == len(names)]
+    rows = [fields for fields in rows[:SAMPLE] if len(fields) == len(names)]
+    with reading(name):
+        rows += rows_further_on(path, dialect, encoding, len(names))
+    sample = [[value or None for value in fields] for fields in rows]
     return Grid(path, name, names, form, sample, notes=notes, texts=True, records=records)
 
 
