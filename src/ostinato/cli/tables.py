@@ -115,6 +115,8 @@ def write_answers(
         for (values, _), answer in zip(some, answers, strict=True):
             writer.writerow([*map(_cell, values), *(answer[head] for head in heads)])
         target.flush()
+    if heads is None:
+        raise SourceError("there is nothing to predict: the table has no rows")
     if isinstance(target, io.StringIO) and out is not None:
         replace(out, target.getvalue().encode())
     printer.end()

@@ -242,7 +242,10 @@ REFUSED = {
     "cut.csv.gz": (gzip.compress(FIRST)[:-9], "cut.csv.gz is not a complete gzip file"),
     "list.jsonl": (b"[1]\n", "list.jsonl, line 1 is a JSON array; every line must be one object"),
     "quote.csv": (FIRST + b'"b,y\n', "line 3: a quote in the row that begins here is not"),
-    "columns.csv": (b"a,b,c\n1,2,3\n", "name both with --text and --label; its columns are 'a', 'b', 'c'"),
+    "columns.csv": (
+        b"a,b,c\n1,2,3\n",
+        "name both with --text and --label, or with --columns TEXT,LABEL; its columns are 'a'",
+    ),
     "photo.jpg": (b"x", "photo.jpg has no columns: its lines have no TAB"),
     "empty.csv": (b"", "empty.csv is empty"),
 }

@@ -136,8 +136,17 @@ def test_what_pandas_reads_gives_its_rows(tmp_path, message, ending):
     )
     table = open_table(path, label="stars", skip_bad_rows=True)
     assert given(table) == [("A", "5")]
+    assert "is no file of text; leave out its encoding" in message(path, ConfigError, encoding="cp1252")
     path.write_bytes(path.read_bytes()[:40])
     assert "that cannot be read" in message(path)
+
+
+def test_numbers_in_a_spreadsheet_are_texts_as_they_are_seen(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("openpyxl")
+    path = tmp_path / "a.xlsx"
+    pandas.DataFrame({"text": [2020, "A b"], "label": [1, 0]}).to_excel(path, index=False)
+    assert given(open_table(path)) == [("2020", "1"), ("A b", "0")]
 
 
 # Several labels.

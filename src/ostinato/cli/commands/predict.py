@@ -132,11 +132,13 @@ def _lines(alone: list[str] | None, file: Path | None, encoding: str | None) -> 
     elif file is None:
         yield waiting_lines(sys.stdin.buffer, "standard input", encoding)
     else:
-        known = encoding_of(file, str(file), encoding)
-        if known.note:
-            print(known.note, file=sys.stderr)
+        # A pipe cannot be read twice.
+        if encoding is None and file.is_file():
+            encoding, note = encoding_of(file, str(file), None)
+            if note is not None:
+                print(note, file=sys.stderr)
         with reading(str(file)), open(file, "rb") as stream:
-            yield waiting_lines(stream, str(file), known.encoding)
+            yield waiting_lines(stream, str(file), encoding)
 
 
 def _print_all(printer: Printer, groups: Iterable[list[str]]) -> None:

@@ -13,7 +13,7 @@ LONGEST_LABEL = 60
 MOST_NUMBERS = 20
 """Different numbers in a column; a column with more has scores or counts, not labels."""
 _MOSTLY = 0.95
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d+)?|\d{1,3}(,\d{3})+(\.\d+)?|\.\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?|\d{1,3}(,\d{3})+(\.\d+)?|\.\d+)(e[+-]?\d+)?%?", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 _URL = re.compile(r"(https?://|www\.)\S+")
 _DATE = re.compile(

@@ -1,9 +1,11 @@
 """Spreadsheets and columnar files, which pandas reads where it is installed."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ostinato.data.sources.rows import is_missing
 from ostinato.errors import SourceError
 from ostinato.files.lines import OnRead, reading
 from ostinato.files.plain import open_plain, unpacked
@@ -17,6 +19,8 @@ _READERS = {
     ".arrow": ("read_feather", "an Arrow file", "pyarrow"),
 }
 ENDINGS = tuple(_READERS)
+SHEETS = (".xlsx", ".xls", ".ods")
+"""Spreadsheets, which take a text such as 2020 for a number."""
 _BEGINNINGS = ((b"PAR1", ".parquet"), (b"ARROW1", ".feather"), (b"\xd0\xcf\x11\xe0", ".xls"))
 """The first bytes of some of these files, whatever their names end in."""
 
@@ -48,8 +52,6 @@ def read_frame(path: Path, name: str, ending: str) -> Any:
     except ImportError:
         raise _not_installed(name, what, needed, ending) from None
     with reading(name), open_plain(path) as raw:
-        import io
-
         data = io.BytesIO(unpacked(raw, path).read())
         try:
             return getattr(pandas, reader)(data)
@@ -63,9 +65,19 @@ def read_frame(path: Path, name: str, ending: str) -> Any:
             raise SourceError(f"{name} is {what} that cannot be read ({reason})") from None
 
 
-def frame_records(frame: Any, size: int) -> Callable[[OnRead | None], Iterator[tuple[int, list[object]]]]:
-    """Reads (row from 1 on, values) of a DataFrame; `size` is the bytes of its file, told at the end."""
+def frame_records(
+    frame: Any, size: int, *, as_text: bool
+) -> Callable[[OnRead | None], Iterator[tuple[int, list[object]]]]:
+    """Reads (row from 1 on, values) of a DataFrame.
+
+    Args:
+        frame: the DataFrame.
+        size: the bytes of its file, told at the end.
+        as_text: whether numbers become texts, whole ones without a point.
+    """
     columns = [frame.iloc[:, at].tolist() for at in range(len(frame.columns))]
+    if as_text:
+        columns = [list(map(_text, column)) for column in columns]
 
     def records(on_read: OnRead | None) -> Iterator[tuple[int, list[object]]]:
         for number, values in enumerate(zip(*columns, strict=True), 1):
@@ -76,10 +88,15 @@ def frame_records(frame: Any, size: int) -> Callable[[OnRead | None], Iterator[t
     return records
 
 
+def _text(value: object) -> object:
+    if is_missing(value) or isinstance(value, str):
+        return value
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _not_installed(name: str, what: str, needed: str, ending: str) -> SourceError:
     read = _READERS[ending][0]
     return SourceError(
         f"{name} is {what}, which needs pandas and {needed}: pip install pandas {needed}; or save it as CSV "
-        "where they "
-        f"are: pandas.{read}('{Path(name).name}').to_csv('table.csv', index=False)"
+        f"where they are: pandas.{read}('{Path(name).name}').to_csv('table.csv', index=False)"
     )

@@ -24,7 +24,7 @@ from ostinato.data.sources.delimited import (
     tsv_dialect,
 )
 from ostinato.data.sources.rows import BETWEEN
-from ostinato.errors import RunError, SourceError
+from ostinato.errors import ConfigError, RunError, SourceError
 from ostinato.files.atomic import JsonObject
 from ostinato.files.encodings import UTF8, checked
 from ostinato.files.lines import OnRead, encoding_of, reading
@@ -121,6 +121,8 @@ def open_grid(
     if form is not None:
         return _reopened(path, name, form)
     if ending := frames.ending_of(inner, start):
+        if encoding is not None:
+            raise ConfigError(f"{name} is no file of text; leave out its encoding")
         return _of_frame(path, name, ending)
     for beginning, what in _BINARY:
         if start.startswith(beginning):
@@ -138,8 +140,7 @@ def open_grid(
     if dialect is None:
         raise SourceError(
             f"{name} has no columns: its lines have no TAB, comma or semicolon in common; give a table with "
-            "a row of "
-            "names such as text,label before its rows (.csv)"
+            "a row of names such as text,label before its rows (.csv)"
         )
     return _of_fields(path, name, known.encoding, dialect, None, wanted, notes)
 
@@ -271,6 +272,6 @@ def _of_frame(path: Path, name: str, ending: str) -> Grid:
     names = tuple(str(column).strip() for column in frame.columns)
     if not len(frame):
         raise SourceError(f"{name} is empty: it has no rows")
-    records = frames.frame_records(frame, path.stat().st_size)
+    records = frames.frame_records(frame, path.stat().st_size, as_text=ending in frames.SHEETS)
     sample = [values for _, values in islice(records(None), SAMPLE)]
     return Grid(path, name, names, {"format": ending}, sample, "row", records=records)

@@ -94,8 +94,7 @@ def open_table(
         return _open_path(os.fspath(source), text, labels, skip_bad_rows, encoding)
     if isinstance(source, Frame):
         return _open_frame(source, text, labels, skip_bad_rows)
-    label = labels
-    _refuse_columns("(text, label) pairs have", text, label)
+    _refuse_columns("(text, label) pairs have", text, labels)
     if not isinstance(source, Iterable):
         raise SourceError(f"expected a path, (text, label) pairs or a DataFrame, got {type(source).__name__}")
     pairs: Sequence[object] = source if isinstance(source, list | tuple) else list(source)
@@ -165,6 +164,8 @@ def _open_path(
     if mode is None:
         if name == imdb.IMDB:
             _refuse_columns("the table imdb has", text, label)
+            if encoding is not None:
+                raise ConfigError("the table imdb is UTF-8; leave out its encoding")
             return _open_imdb(skip)
         raise SourceError(
             f"there is no file or folder {shown(name)!r}; give a table such as a .csv, .tsv or .jsonl file, "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ostinato.data.encoders.registry import encoder_from_json
-from ostinato.errors import ConfigWarning, warn
+from ostinato.errors import ConfigError, ConfigWarning, warn
 from ostinato.files.atomic import check_place, replace
 from ostinato.tasks.base import Printer, RunFacts
 from ostinato.tasks.classifier import attribution_text
@@ -84,7 +84,13 @@ class PredictionPrinter:
                 self._kept.append(attribution)
 
     def cells(self, texts: list[str]) -> list[dict[str, object]]:
-        """The label and its probability for each text."""
+        """The label and its probability for each text.
+
+        Raises:
+            ConfigError: when contributions are asked for.
+        """
+        if self._attribute:
+            raise ConfigError("--attribute and --html need lines of text; leave them out, or add --json")
         found = []
         for prediction in self._answers.predictions(texts):
             self._empty, self._cut = self._empty + prediction.empty, self._cut + prediction.cut

@@ -130,7 +130,13 @@ class TranslationPrinter:
             self._said += 1
 
     def cells(self, texts: list[str]) -> list[dict[str, object]]:
-        """The translation of each text, and its score; empty where nothing was translated."""
+        """The translation of each text, and its score; empty where nothing was translated.
+
+        Raises:
+            ConfigError: when several translations or the attention are asked for.
+        """
+        if self._beam.n_best > 1 or self._attention:
+            raise ConfigError("--n-best and --attention need lines of text; leave them out, or add --json")
         found = []
         for translation in self._answers.predictions(texts, beam=self._beam):
             self._empty, self._cut = self._empty + translation.empty, self._cut + translation.cut
