@@ -8,6 +8,8 @@ import zipfile
 import pytest
 
 from ostinato.data.sources import grids
+from ostinato.data.sources.corpora import open_corpus, reopen
+from ostinato.data.sources.pairs import open_pairs
 from ostinato.data.sources.tables import Row, open_table
 from ostinato.errors import ConfigError
 from ostinato.files import lines
@@ -259,3 +261,26 @@ def test_a_column_of_a_row_number_is_not_a_label(write):
 def test_rows_keep_their_lines(write):
     path = write("a.txt", "I like it\tgood\n\nI do\tgood\nNo\tbad\n")
     assert list(open_table(path).rows())[1] == Row("I do", "good", 3)
+
+
+def test_descriptions_of_older_versions_open_as_they_did(write):
+    table = write("a.csv", "text,label\nA,x\nB,y\n")
+    old = {"kind": "file", "path": str(table), "text": "text", "label": "label", "skip_bad_rows": False}
+    assert list(open_table(old).rows()) == [Row("A", "x", 2), Row("B", "y", 3)]
+    pairs = {"kind": "file", "path": str(write("a.tsv", "A\tB\n")), "skip_bad_rows": False}
+    assert [row[:2] for row in open_pairs(pairs).rows()] == [("A", "B")]
+    text = write("a.txt", "\ufeffA text\n")
+    old_text = {"kind": "file", "path": str(text)}
+    assert "".join(reopen(old_text).chunks()) == "\ufeffA text\n"
+    new = open_corpus(text)
+    assert "".join(new.chunks()) == "".join(reopen(new.describe()).chunks()) == "A text\n"
+
+
+def test_a_text_in_any_encoding_is_read_and_said(write):
+    text = "今天天气很好。这部电影很难看。\n" * 9
+    corpus = open_corpus(write("a.txt", text.encode("gb18030")))
+    assert "".join(corpus.chunks()) == text
+    assert corpus.encoding_notes()[0].endswith("a.txt: read as gb18030; give another with --encoding")
+    given_one = open_corpus(write("b.txt", "é".encode("cp1252")), encoding="cp1251")
+    assert "".join(reopen(given_one.describe()).chunks()) == "й"
+    assert given_one.encoding_notes() == ()

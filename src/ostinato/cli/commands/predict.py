@@ -94,20 +94,25 @@ def predict(
     alone = None if file or typed else texts
     printer = uses.checked(opened, "predict", given or {}, texts=alone, as_json=as_json)
     table = _table(opened, file, text, encoding)
-    if table is not None:
-        import_tensorflow()
-        if as_json:
-            _print_all(printer(opened.loaded().use), ([text] for _, text in table.rows()))
-        else:
-            write_answers(printer(opened.loaded().use), table.grid.names, table.rows(), out)
+    if table is None:
+        with _lines(alone, file, encoding) as groups:
+            import_tensorflow()
+            _answer_lines(printer(opened.loaded().use), groups, out)
         return
-    with _lines(alone, file, encoding) as groups:
-        import_tensorflow()
-        answers = printer(opened.loaded().use)
-        if out is None:
-            _print_all(answers, groups)
-        else:
-            write_answers(answers, ("text",), (([line], line) for group in groups for line in group), out)
+    import_tensorflow()
+    answers = printer(opened.loaded().use)
+    if as_json:
+        _print_all(answers, ([text] for _, text in table.rows()))
+    else:
+        write_answers(answers, table.grid.names, table.rows(), out)
+
+
+def _answer_lines(printer: Printer, groups: Iterable[list[str]], out: Path | None) -> None:
+    """Prints the answers to lines, or writes them beside the lines."""
+    if out is None:
+        _print_all(printer, groups)
+    else:
+        write_answers(printer, ("text",), (([line], line) for group in groups for line in group), out)
 
 
 def _table(opened: OpenedRun, file: Path | None, text: str | None, encoding: str | None) -> TextColumn | None:
