@@ -46,7 +46,7 @@ WRONG = [
     (["train", "lm", "tinyshakespear"], "did you mean 'tinyshakespeare'?"),
     (["train", "lm", "Shakespeare"], "did you mean 'tinyshakespeare'?"),
     (["train", "classify", "gone.csv"], "there is no file or folder 'gone.csv'"),
-    (["train", "classify", "text.txt"], "the name of text.txt must end in .csv"),
+    (["train", "classify", "text.txt"], "text.txt has no columns: its lines have no TAB"),
     (["train", "classify", "table.csv", "--text", "Text"], "did you mean 'text'?"),
     (["train", "classify", "table.csv", "--validation", "gone.csv"], "no file or folder 'gone.csv'"),
     (["train", "translate", "gone.tsv"], "there is no file 'gone.tsv'"),
