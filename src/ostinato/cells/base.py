@@ -50,7 +50,7 @@ class StateSpec:
         return tf.broadcast_to(tf.cast(self.start, self.dtype), (rows, *self.shape))
 
 
-def initial_state(specs: Iterable[StateSpec], rows: int) -> State:
+def initial_state(specs: Iterable[StateSpec], rows: int | tf.Tensor) -> State:
     """The state of `rows` rows before the first step."""
     return tuple(spec.initial(rows) for spec in specs)
 

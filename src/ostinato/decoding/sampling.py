@@ -72,13 +72,24 @@ class Writer:
         size: the size of the vocabulary.
         sampling: how each token is chosen.
         banned: ids that are never written, for example that of the unknown word.
+        not_first: further ids that are not written as the first one.
     """
 
-    def __init__(self, step: Step, size: int, sampling: Sampling, banned: tuple[int, ...] = ()):
+    def __init__(
+        self,
+        step: Step,
+        size: int,
+        sampling: Sampling,
+        banned: tuple[int, ...] = (),
+        not_first: tuple[int, ...] = (),
+    ):
         self._step, self._size, self._sampling = step, size, sampling.checked()
         self._penalises = sampling.repetition_penalty != 1.0
         self._allowed = np.zeros((1, size), np.float32)
         self._allowed[:, list(banned)] = -np.inf
+        self._first = self._allowed.copy() if not_first else None
+        if self._first is not None:
+            self._first[:, list(not_first)] = -np.inf
         self._loop = traced(self._write)
         self._read = traced(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
 
@@ -116,7 +127,10 @@ class Writer:
         tokens = tf.TensorArray(tf.int32, count)
         for position in tf.range(start, start + count):
             logits, state = self._step(token[:, tf.newaxis], state)
-            logits = logits[:, 0] + self._allowed
+            allowed = self._allowed
+            if self._first is not None:
+                allowed = tf.where(position == 0, self._first, self._allowed)
+            logits = logits[:, 0] + allowed
             if self._penalises:
                 logits = penalise_repetition(logits, written, self._sampling.repetition_penalty)
             token = draw(logits, self._sampling, tf.stack([seed, position]))

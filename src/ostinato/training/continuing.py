@@ -82,7 +82,8 @@ class Added:
             Position.from_json(
                 {"step": added.step, "seconds": added.seconds, "learning_rate": added.learning_rate}
             )
-            More.of(*(added.amount if unit == added.unit else None for unit in BUDGETS), added.schedule)  # pyright: ignore[reportArgumentType]
+            schedule = {} if added.schedule is None else {"schedule": added.schedule}
+            TrainingConfig(**({added.unit: added.amount} | schedule))  # pyright: ignore[reportArgumentType]
         except (TypeError, ConfigError, RunError):
             raise RunError(f"the run's budgets are damaged: {shown(repr(data))}") from None
         if added.unit not in BUDGETS:

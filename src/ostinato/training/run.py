@@ -178,7 +178,8 @@ def resume(
         with workers.all_or_none():
             if workers.chief:
                 given = path.directory.path if isinstance(path, TrainedRun) else path
-                *found, problems = _to_resume(given, more, locks, notify)
+                run, checkpoint, problems = _to_resume(given, more, locks, notify)
+                found = run, checkpoint
         run, checkpoint = broadcast_run(found, workers)
         position = Position.from_json(checkpoint.position)
         if more is None and _is_over(run, position):
@@ -207,8 +208,8 @@ def resume(
         notes = [f"{problem}; resuming at step {checkpoint.step} instead" for problem in problems]
         if run.masks == 1 and config.draws_masks:
             notes.append("an older version began this run; it continues with other dropout masks")
-        begins = added is not None and position.ended is not None
-        notes.append(added.note if begins else f"resuming at step {checkpoint.step:,}")
+        begins = added if position.ended is not None else None
+        notes.append(f"resuming at step {checkpoint.step:,}" if begins is None else begins.note)
         with _enough_memory():
             ended = trainer.train((*notes, *_workers_note(workers)))
         return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)

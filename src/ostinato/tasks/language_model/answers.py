@@ -60,7 +60,7 @@ class Answers:
     def __init__(self, model: RecurrentLanguageModel, words: LanguageVocabulary):
         self._model, self._words = model, words
         self._source: Json | None = None
-        self._writers: dict[Sampling, Writer] = {}
+        self._writers: dict[tuple[Sampling, bool], Writer] = {}
         self._searchers: dict[Beam, Searcher] = {}
         ids, weights = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)
         self._nats = tf.function(self._line_nats, input_signature=(ids, ids, weights))
@@ -137,7 +137,7 @@ class Answers:
         given = [words.prompt(each, lenient(unknown)) for each in asked]
         if seed is None:
             seed = int(np.random.default_rng().integers(2**31))
-        known = {"", *self._source_lines()} if unique else set()
+        known = self._source_lines() if unique else set()
         texts: list[str] = []
         for number, ids in enumerate(given):
             endings, tell = Endings(words, ids, stop), on_text if not texts else None
@@ -164,7 +164,7 @@ class Answers:
     ) -> list[str]:
         """Texts drawn token after token; the arguments are those of `generate`, and `given` the prompt."""
         rows, told = np.zeros((count, 0), np.int32), ""
-        pieces = self._writer(how).write(
+        pieces = self._writer(how, begun=len(given) > 0).write(
             np.repeat(self._begun(given), count, axis=0),
             self._model.stack.initial_state(count),
             length=length,
@@ -287,11 +287,13 @@ class Answers:
             )
         return [row[:size] for row, size in zip(tokens, lengths, strict=True)][: beam.n_best]
 
-    def _writer(self, how: Sampling) -> Writer:
-        """The sampler with these options, traced once."""
-        if how not in self._writers:
-            self._writers[how] = Writer(self._step, self._words.size, how, self._words.banned)
-        return self._writers[how]
+    def _writer(self, how: Sampling, *, begun: bool) -> Writer:
+        """The sampler with these options, traced once. A line that has not begun does not end at once."""
+        key, end = (how, begun or self._words.end is None), self._words.end
+        if key not in self._writers:
+            not_first = () if begun or end is None else (end,)
+            self._writers[key] = Writer(self._step, self._words.size, how, self._words.banned, not_first)
+        return self._writers[key]
 
     def _searcher(self, how: Beam) -> Searcher:
         """The beam search with these options, traced once."""

@@ -126,7 +126,7 @@ class LinesData:
         for row, number in enumerate(mine):
             ids = lines.line(number)
             tokens[row, 1 : len(ids) + 1] = targets[row, : len(ids)] = ids
-            targets[row, len(ids)] = words.end
+            targets[row, len(ids)] = words.size - 1  # the end symbol
             weights[row, : len(ids) + 1] = 1.0
         return {
             "tokens": tokens,

@@ -165,7 +165,7 @@ def _converse(answers: Answers, options: dict[str, Any], between: str) -> None:
         line = sys.stdin.buffer.readline()
         if not line:
             return
-        asked = options | {"prompt": line.decode("utf-8", "replace").rstrip("\r\n")}
+        asked: dict[str, Any] = options | {"prompt": line.decode("utf-8", "replace").rstrip("\r\n")}
         streams = options["count"] == 1
         try:
             texts = answers.generate(**asked, on_text=_write if streams else None)

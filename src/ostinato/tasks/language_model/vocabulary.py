@@ -62,7 +62,7 @@ class LanguageVocabulary:
     def characters(self) -> np.ndarray:
         """The number of characters that each token stands for, float32 (size,)."""
         of_encoder = self.encoder.characters
-        return np.append(of_encoder, np.float32([0, 1])) if self.lines else of_encoder
+        return np.append(of_encoder, np.array([0, 1], np.float32)) if self.lines else of_encoder
 
     @property
     def banned(self) -> tuple[int, ...]:
