@@ -122,9 +122,7 @@ def prepare_examples(
     vocabulary_size: int | None = None,
     on_progress: Progress | None = None,
 ) -> Examples:
-    """The examples of a table, from the cache where it has them.
-
-    The parts are drawn by `labelled_parts`.
+    """The examples of a table, from the cache where it has them, in parts drawn by `labelled_parts`.
 
     Args:
         table: the texts and labels.

@@ -160,7 +160,7 @@ class ClassifierData:
     @property
     def table_notes(self) -> tuple[str, ...]:
         """Sentences about rows that were left out, and about rows with labels that were not in training."""
-        return (*self.tables.left_out, *_unseen(self.tables, self.examples))
+        return _of_rows(self.tables, self.examples)
 
     def part(self, name: str) -> IndependentExamples | None:
         """The texts of a part.
@@ -256,7 +256,7 @@ def read(
         on_progress=on_progress,
     )
     words = _vocabulary(config, source, examples, known, whole, unlabelled=unlabelled)
-    notes = () if whole else _notes(config, source, examples, words)
+    notes = _of_rows(source, examples) if whole else _notes(config, source, examples, words)
     return ClassifierData(config, words, source, examples, notes)
 
 
@@ -294,15 +294,15 @@ def _vocabulary(
     return ClassifierVocabulary(encoder, labels, max_tokens, prior, columns, skip, unlabelled)
 
 
-def _unseen(tables: Tables, examples: Examples) -> tuple[str, ...]:
-    """A note about the texts of another source with labels that were not in training."""
+def _of_rows(tables: Tables, examples: Examples) -> tuple[str, ...]:
+    """Notes about the rows that were left out, and those with labels that were not in training."""
     count, names = int(examples.strange.sum()), examples.unseen
     if not count:
-        return ()
+        return tables.left_out
     named = ", ".join(map(repr, map(shown, names[:6]))) + (", …" if len(names) > 6 else "")
     rows, count_as = ("rows", "count") if count > 1 else ("row", "counts")
     what = f"{count:,} {rows} with labels that training did not have ({named})"
-    return (f"{tables.name}: {what} {count_as} as wrong",)
+    return (*tables.left_out, f"{tables.name}: {what} {count_as} as wrong")
 
 
 def _notes(
