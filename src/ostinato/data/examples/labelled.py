@@ -63,8 +63,8 @@ class Examples:
     ids: np.ndarray = field(repr=False)
     starts: np.ndarray = field(repr=False)
     lengths: np.ndarray = field(repr=False)
-    targets: np.ndarray = field(repr=False)
     numbers: np.ndarray = field(repr=False)
+    targets: np.ndarray = field(repr=False)
     unseen: tuple[str, ...]
     strange: np.ndarray = field(repr=False)
     _parts: dict[str, np.ndarray] = field(repr=False)
@@ -188,9 +188,7 @@ def prepare_examples(
         source["validation"] = validation.description
     numbers = rows[0].numbers if len(rows) == 1 else np.concatenate([stored.numbers for stored in rows])
     answers = _answers(rows, sets, classes, several=several)
-    return Examples(
-        encoder, classes, content, source, *encoded, answers[0], numbers, *answers[1:], parts, rows
-    )
+    return Examples(encoder, classes, content, source, *encoded, numbers, *answers, parts, rows)
 
 
 def _sets(stored: StoredRows, separator: str | None) -> list[tuple[str, ...]]:
