@@ -91,7 +91,8 @@ def test_every_text_gets_a_line_with_its_label_and_probability(ostinato, classif
 def test_json_is_one_object_a_text(ostinato, classifier):
     (line,) = ostinato("predict", classifier, "a great warm film", "--json").out.splitlines()
     said = json.loads(line)
-    assert list(said) == ["label", "probability", "probabilities", "tokens", "cut", "empty"]
+    assert list(said) == ["label", "labels", "probability", "probabilities", "tokens", "cut", "empty"]
+    assert said["labels"] == [said["label"]]
     assert said["probabilities"].keys() == {"neg", "pos"}
     assert (said["tokens"], said["cut"], said["empty"]) == (4, False, False)
 
@@ -145,7 +146,7 @@ def test_lines_that_are_no_text_are_refused_by_number(ostinato, classifier, type
 # Judging.
 
 
-def test_json_is_one_flat_object_and_the_test_part_is_the_default(ostinato, classifier):
+def test_json_is_one_object_and_the_test_part_is_the_default(ostinato, classifier):
     figures = ostinato("evaluate", classifier, "--json").json
     assert list(figures) == [
         "loss",
@@ -154,6 +155,7 @@ def test_json_is_one_flat_object_and_the_test_part_is_the_default(ostinato, clas
         "roc_auc",
         "calibration_error",
         "examples",
+        "labels",
     ]
     assert figures.pop("labels").keys() == {"neg", "pos"}
     assert figures == package.evaluate(classifier, split="test")
@@ -260,7 +262,7 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
         (["generate", "classifier"], "is a classifier run, which cannot generate"),
         (["neighbors", "classifier", "aardvark"], "'aardvark' is no token of this run's vocabulary"),
         (
-            ["evaluate", "classifier", "strange.csv"],
+            ["train", "classify", "reviews.csv", "--validation", "strange.csv"],
             "strange.csv, line 3 has the label 'odd', which is not in training; the labels in training are "
             "'neg', 'pos'",
         ),

@@ -252,7 +252,15 @@ def test_attention_is_drawn(ostinato, translator):
 
 def test_json_is_one_flat_object_and_the_test_part_is_the_default(ostinato, translator):
     figures = ostinato("evaluate", translator, "--json").json
-    assert list(figures) == ["bleu", "chrf", "loss", "perplexity", "sentences"]
+    assert list(figures) == [
+        "bleu",
+        "chrf",
+        "exact_match",
+        "symbol_error_rate",
+        "loss",
+        "perplexity",
+        "sentences",
+    ]
     assert figures == package.evaluate(translator, split="test")
     assert figures["perplexity"] == pytest.approx(math.exp(figures["loss"]))
     train = ostinato("evaluate", translator, "--split", "train", "--beam", "1", "--json").json

@@ -76,8 +76,8 @@ class Examples:
     ids: np.ndarray = field(repr=False)
     starts: np.ndarray = field(repr=False)
     lengths: np.ndarray = field(repr=False)
-    targets: np.ndarray = field(repr=False)
     numbers: np.ndarray = field(repr=False)
+    targets: np.ndarray = field(repr=False)
     unseen: tuple[str, ...]
     strange: np.ndarray = field(repr=False)
     _parts: dict[str, np.ndarray] = field(repr=False)
@@ -144,9 +144,7 @@ def prepare_examples(
     ngrams: NGrams | int = 0,
     on_progress: Progress | None = None,
 ) -> Examples:
-    """The examples of a table, from the cache where it has them.
-
-    The parts are drawn by `labelled_parts`.
+    """The examples of a table, from the cache where it has them, in parts drawn by `labelled_parts`.
 
     Args:
         table: the texts and labels.
@@ -225,20 +223,7 @@ def prepare_examples(
     known = ngrams if isinstance(ngrams, NGrams) else None
     grams = None if known is None else ngrams_of_texts(texts, content, known, encoder, on_progress)
     answers = _answers(rows, sets, classes, several=several)
-    return Examples(
-        encoder,
-        classes,
-        content,
-        source,
-        *encoded,
-        answers[0],
-        numbers,
-        *answers[1:],
-        parts,
-        rows,
-        known,
-        grams,
-    )
+    return Examples(encoder, classes, content, source, *encoded, numbers, *answers, parts, rows, known, grams)
 
 
 def _sets(stored: StoredRows, separator: str | None) -> list[tuple[str, ...]]:

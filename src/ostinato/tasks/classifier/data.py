@@ -16,7 +16,7 @@ from ostinato.errors import ConfigError
 from ostinato.tasks.base import Batch, Json, OnProgress
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.labels import Labels
-from ostinato.tasks.classifier.notes import reading_notes, unseen_labels
+from ostinato.tasks.classifier.notes import notes_of_rows, reading_notes
 from ostinato.tasks.classifier.padding import padded_grams, padded_texts
 from ostinato.tasks.classifier.vocabulary import SEPARATOR, ClassifierVocabulary, columns_of
 from ostinato.tasks.config import COMMON_DATA, DATA, ENCODING_HELP, Flag
@@ -177,7 +177,7 @@ class ClassifierData:
     @property
     def table_notes(self) -> tuple[str, ...]:
         """Sentences about rows that were left out, and about rows with labels that were not in training."""
-        return (*self.tables.left_out, *unseen_labels(self.tables, self.examples))
+        return notes_of_rows(self.tables, self.examples)
 
     def part(self, name: str) -> IndependentExamples | None:
         """The texts of a part.
@@ -279,7 +279,7 @@ def read(
         on_progress=on_progress,
     )
     words = _vocabulary(config, source, examples, known, whole, unlabelled=unlabelled)
-    notes = () if whole else reading_notes(config, source, examples, words)
+    notes = notes_of_rows(source, examples) if whole else reading_notes(config, source, examples, words)
     return ClassifierData(config, words, source, examples, notes)
 
 

@@ -20,15 +20,15 @@ _RARE = 1 / 20
 _LOOKED_AT = 1000  # texts
 
 
-def unseen_labels(tables: Tables, examples: Examples) -> tuple[str, ...]:
-    """A note about the texts of another source with labels that were not in training."""
+def notes_of_rows(tables: Tables, examples: Examples) -> tuple[str, ...]:
+    """Notes about the rows that were left out, and those with labels that were not in training."""
     count, names = int(examples.strange.sum()), examples.unseen
     if not count:
-        return ()
+        return tables.left_out
     named = ", ".join(map(repr, map(shown, names[:6]))) + (", …" if len(names) > 6 else "")
     rows, count_as = ("rows", "count") if count > 1 else ("row", "counts")
     what = f"{count:,} {rows} with labels that training did not have ({named})"
-    return (f"{tables.name}: {what} {count_as} as wrong",)
+    return (*tables.left_out, f"{tables.name}: {what} {count_as} as wrong")
 
 
 def reading_notes(
