@@ -17,7 +17,8 @@ from ostinato.data.sources.rows import is_missing
 from ostinato.errors import ConfigError, SourceError
 from ostinato.files.atomic import replace
 from ostinato.files.lines import check_text
-from ostinato.tasks.base import Printer, Tabulates
+from ostinato.tasks.abilities import Tabulates
+from ostinato.tasks.base import Printer
 from ostinato.wording import shown
 
 _TOGETHER = 1024

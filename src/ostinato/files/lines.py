@@ -135,6 +135,24 @@ def _undecodable(name: str, line: int, encoding: str, error: UnicodeError) -> So
     )
 
 
+def undecodable_at(name: str, offset: int, encoding: str, error: UnicodeError) -> SourceError:
+    """The error of bytes of a text that stand for no character.
+
+    Args:
+        name: what messages call the text.
+        offset: the place of the first byte that was to be decoded.
+        encoding: how it was read.
+        error: what Python raised.
+    """
+    what = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        what = f"byte 0x{error.object[error.start]:02x} at offset {offset + error.start} ({error.reason})"
+    return SourceError(
+        f"{name} is not {spelled(encoding)} text: {what}; give its encoding with {option('encoding')}, "
+        f"convert it, or use {option('encoder', 'byte')}, which reads any bytes"
+    )
+
+
 def _nul_byte(place: str) -> SourceError:
     return SourceError(f"{place} contains a NUL byte, which no text does; remove it")
 

@@ -1,4 +1,4 @@
-"""Abilities that few tasks have: learning new symbols, and measuring line by line.
+"""Abilities that few tasks have: learning new symbols, measuring line by line, choosing at the end.
 
 The abilities of most tasks are in `ostinato.tasks.base`. All are checked with `isinstance`.
 """
@@ -51,3 +51,26 @@ class MeasuresLines(Protocol):
     """Computes the loss of every line of a part."""
 
     def line_losses(self, data: Data, name: str, on_batch: OnBatch | None = None) -> Iterator[Answer]: ...
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """Chooses how it decides, such as thresholds, on the validation part at the end of a training.
+
+    The vocabulary with what was chosen on a part is returned; None if there is nothing to choose.
+    """
+
+    def with_choices(self, data: Data, part: str) -> Json | None: ...
+
+
+@runtime_checkable
+class Tabulates(Protocol):
+    """A `Printer` whose answers are also the cells of a table."""
+
+    def cells(self, texts: list[str]) -> list[dict[str, object]]:
+        """The answer to each text, by the name of its column; all have the same names."""
+        ...
+
+    def end(self) -> None:
+        """Called after the last text."""
+        ...

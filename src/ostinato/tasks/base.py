@@ -4,7 +4,7 @@
     Task       made from a config: reads data, builds a network, computes its loss and metrics
     Data       the data of a task, in parts (training, validation, test)
     Part       the batches of a part
-    Evaluates, Chooses, Generates, Predicts, Attributes, Aligns, ComparesWords
+    Evaluates, Generates, Predicts, Attributes, Aligns, ComparesWords
                the abilities of a trained network: protocols of the object that `Task.use` returns
 
 Losses are sums, never means, so workers with unequal numbers of tokens add up exactly.
@@ -254,16 +254,6 @@ class Evaluates(Protocol):
 
 
 @runtime_checkable
-class Chooses(Protocol):
-    """Chooses how it decides, such as thresholds, on the validation part at the end of a training.
-
-    The vocabulary with what was chosen on a part is returned; None if there is nothing to choose.
-    """
-
-    def with_choices(self, data: Data, part: str) -> Json | None: ...
-
-
-@runtime_checkable
 class Generates(Protocol):
     """Writes sequences."""
 
@@ -321,19 +311,6 @@ class Printer(Protocol):
 
     def say(self, texts: list[str]) -> None:
         """Prints the answers to some texts."""
-        ...
-
-    def end(self) -> None:
-        """Called after the last text."""
-        ...
-
-
-@runtime_checkable
-class Tabulates(Protocol):
-    """A `Printer` whose answers are also the cells of a table."""
-
-    def cells(self, texts: list[str]) -> list[dict[str, object]]:
-        """The answer to each text, by the name of its column; all have the same names."""
         ...
 
     def end(self) -> None:

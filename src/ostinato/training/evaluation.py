@@ -18,10 +18,9 @@ from ostinato.layers.tracing import traced
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, load
 from ostinato.tasks import registry
-from ostinato.tasks.abilities import MeasuresLines
+from ostinato.tasks.abilities import Chooses, MeasuresLines
 from ostinato.tasks.base import (
     Answer,
-    Chooses,
     Data,
     Evaluates,
     Evaluation,

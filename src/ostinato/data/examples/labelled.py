@@ -9,6 +9,7 @@
 What is in the cache is found without reading the table again, and made again when it is missing or damaged.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -43,6 +44,8 @@ from ostinato.errors import ConfigError, SourceError
 from ostinato.files.atomic import JsonObject
 from ostinato.files.cache import Progress
 
+MOST_NEW = 0.35
+"""The share of words that occur once, above which texts are read as subwords."""
 MOST_NGRAM_WEIGHTS = 1 << 21
 """Of all labels together; a step of training changes each."""
 __all__ = ["PARTS", "Examples", "encode_text", "prepare_examples"]
@@ -148,8 +151,8 @@ def prepare_examples(
 
     Args:
         table: the texts and labels.
-        encoder: the name of an encoder, to be fitted to the training part, or "auto": characters for scripts
-            that lack spaces and for single words, else subwords; or an encoder.
+        encoder: the name of an encoder, to be fitted to the training part, or "auto" (see `encoder_for`); or
+            an encoder.
         validation_fraction: the share for validation of all that is not for testing; 0 with `validation`.
         test_fraction: the share for testing, of the whole.
         seed: decides the parts.
@@ -197,7 +200,7 @@ def prepare_examples(
         encoder = encoder_from_json(vocabulary)
     if encoder == "auto":
         some = [rows[0].texts.text(number) for number in parts["train"][:SAMPLE].tolist()]
-        encoder = "char" if lacks_spaces(some) or single_words(some) else "bpe"
+        encoder = encoder_for(some)
     if isinstance(encoder, str):
         encoder = fitted_to_part(
             rows[0].texts,
@@ -224,6 +227,19 @@ def prepare_examples(
     grams = None if known is None else ngrams_of_texts(texts, content, known, encoder, on_progress)
     answers = _answers(rows, sets, classes, several=several)
     return Examples(encoder, classes, content, source, *encoded, numbers, *answers, parts, rows, known, grams)
+
+
+def encoder_for(texts: list[str]) -> str:
+    """The encoder that suits some texts: "char" where spaces do not separate words, and for single words.
+
+    Else it is "word", or "bpe" where a text is expected to have many words that the others lack: the share
+    of the words that occur once estimates it (Good 1953, "The population frequencies of species").
+    """
+    if lacks_spaces(texts) or single_words(texts):
+        return "char"
+    counts = Counter(word for text in texts for word in text.lower().split())
+    once = sum(count == 1 for count in counts.values())
+    return "bpe" if once > MOST_NEW * counts.total() else "word"
 
 
 def _sets(stored: StoredRows, separator: str | None) -> list[tuple[str, ...]]:

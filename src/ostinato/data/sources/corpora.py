@@ -21,9 +21,9 @@ from ostinato.errors import RunError, SourceError
 from ostinato.files import cache
 from ostinato.files.atomic import JsonObject
 from ostinato.files.encodings import UTF8, Recognised, checked, recognise_blocks
-from ostinato.files.lines import MARK, file_stamps, mode_of, reading, spelled, unreadable
+from ostinato.files.lines import MARK, file_stamps, mode_of, reading, undecodable_at, unreadable
 from ostinato.files.plain import open_plain, unpacked
-from ostinato.wording import did_you_mean, option, shown
+from ostinato.wording import did_you_mean, shown
 
 __all__ = ["NAMED", "Corpus", "Named", "open_corpus", "open_text", "reopen"]
 
@@ -92,15 +92,7 @@ class Corpus:
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeError as error:
-                what = str(error)
-                if isinstance(error, UnicodeDecodeError):
-                    byte, at = error.object[error.start], offset + error.start
-                    what = f"byte 0x{byte:02x} at offset {at} ({error.reason})"
-                raise SourceError(
-                    f"{label} is not {spelled(encoding)} text: {what}; give its encoding with "
-                    f"{option('encoding')}, convert it, or use {option('encoder', 'byte')}, which reads any "
-                    "bytes"
-                ) from error
+                raise undecodable_at(label, offset, encoding, error) from error
             offset += waiting + len(block) - len(decoder.getstate()[0])
             if first and self.encoding is not None:
                 text = text.removeprefix(MARK)

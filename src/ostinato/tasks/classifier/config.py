@@ -23,7 +23,7 @@ class ClassifierConfig(config.RecurrentConfig):
 
     encoder: Annotated[str, COMMON_DATA, AfterValidator(config.known_or_auto)] = "auto"
     """What a token is: `char`, `byte`, `word` or `bpe` (subwords); `auto` chooses `char` for scripts without
-    spaces and for single words, otherwise `bpe`."""
+    spaces and for single words, `bpe` where many words are rare, otherwise `word`."""
     normalize: Annotated[Literal["none", "letters", "lower"], DATA] = "none"
     """How texts are normalized: `lower` makes them lower-case, `letters` keeps only a–z in lower case and
     single spaces, `none` keeps them as they are."""
