@@ -136,7 +136,7 @@ class Encoder(ABC):
         """
         return self
 
-    def extended(self, other: Self) -> tuple[Self, np.ndarray]:
+    def extended(self, other: "Encoder") -> tuple[Self, np.ndarray]:
         """The encoder that also knows the symbols of another one of its class.
 
         Returns:
@@ -147,7 +147,7 @@ class Encoder(ABC):
         """
         raise ConfigError(
             f"the {self.name} encoder knows every text, so its vocabulary cannot be extended; leave out "
-            "--extend-vocabulary"
+            f"{option('extend_vocabulary')}"
         )
 
     # From text to ids and back.

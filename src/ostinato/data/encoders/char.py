@@ -112,7 +112,8 @@ class CharEncoder(Encoder):
             )
         return replace(self, lenient=how)
 
-    def extended(self, other: Self) -> tuple[Self, np.ndarray]:
+    def extended(self, other: Encoder) -> tuple[Self, np.ndarray]:
+        assert isinstance(other, CharEncoder)
         alphabet = "".join(sorted({*self.alphabet, *other.alphabet}))
         places = {symbol: place for place, symbol in enumerate(alphabet)}
         return replace(self, alphabet=alphabet), np.array([places[symbol] for symbol in self.alphabet])

@@ -90,7 +90,8 @@ class WordEncoder(Encoder):
     def limited(self, size: int) -> Self:
         return replace(self, words=self.words[: size - 1])
 
-    def extended(self, other: Self) -> tuple[Self, np.ndarray]:
+    def extended(self, other: Encoder) -> tuple[Self, np.ndarray]:
+        assert isinstance(other, WordEncoder)
         new = tuple(word for word in other.words if word not in self._ids)
         return replace(self, words=self.words + new), np.arange(self.size)
 

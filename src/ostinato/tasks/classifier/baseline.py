@@ -10,6 +10,7 @@ scikit-learn.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import warnings
 from typing import Any
@@ -67,17 +68,16 @@ def _chosen(texts: list[str], targets: np.ndarray, validation: tuple[list[str], 
 
 
 def _fit(texts: list[str], targets: np.ndarray, strength: float) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
+    vectorizer = importlib.import_module("sklearn.feature_extraction.text").TfidfVectorizer
+    regression = importlib.import_module("sklearn.linear_model").LogisticRegression
     some = texts[:SAMPLE]
     characters = lacks_spaces(some) or single_words(some)
-    features: Any = TfidfVectorizer(
+    features: Any = vectorizer(
         analyzer="char" if characters else "word",
         ngram_range=(1, 4) if characters else (1, 2),
         sublinear_tf=True,
     )
-    model: Any = LogisticRegression(C=strength, max_iter=2000)
+    model: Any = regression(C=strength, max_iter=2000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not quite converged
         model.fit(features.fit_transform(texts), targets)
