@@ -81,8 +81,11 @@ class Answers:
     evaluate_quickly = evaluate
 
     def with_choices(self, data: ClassifierData, part: str) -> Json | None:
-        """The vocabulary with the thresholds of several labels, chosen on a part; None if there are none."""
-        if not self._words.labels.several:
+        """The vocabulary with the thresholds of several labels, chosen on a part; None if there are none.
+
+        Runs that an older version began keep one half.
+        """
+        if not (self._words.labels.several and self._words.unlabelled):
             return None
         decisions, _ = self._decisions(data, part, None)
         found = best_thresholds(decisions.truth, decisions.probabilities)
