@@ -73,7 +73,8 @@ def test_a_run_of_before_goes_on_and_ends_with_its_weights_and_figures(name, run
     rows = [{k: v for k, v in row.items() if not k.endswith(TIMES)} for row in resumed.directory.rows()]
     assert_close(rows, expected["rows"])
     assert_close(uses_of(resumed), expected["uses"])
-    assert_close(ostinato.evaluate(resumed, split="validation"), expected["evaluation"])
+    evaluation = ostinato.evaluate(resumed, split="validation")
+    assert_close({name: evaluation[name] for name in expected["evaluation"]}, expected["evaluation"])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -36,6 +36,7 @@ _SIZES = ((2, 6), (2, 100))
 # Longer sequences, which some models require, run in a graph.
 _MAX_EAGER_STEPS = 200
 _MAX_STEPS = 2000
+_MAX_UNROLLED_STEPS = 300  # Keras runs TimeDistributed step after step, in graphs, too
 _TENSORS = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor, np.ndarray, np.generic)
 
 
@@ -115,7 +116,7 @@ def run_on_made_up_batch(
         if batch is None:
             return None, None, "it does not say what its inputs are"
         steps = max(map(_steps, keras.tree.flatten(batch.arguments)), default=0)
-        if steps > _MAX_STEPS:
+        if steps > (_MAX_UNROLLED_STEPS if _unrolls(model) else _MAX_STEPS):
             return None, None, f"its sequences have {steps:,} steps, which would take too long"
         try:
             return batch, run(model, batch, objects, weights=weights), ""
@@ -148,6 +149,10 @@ def run(
         traced = tf.function(lambda: _compute(model, batch, weights), autograph=False)()
     outputs, loss, gradients = ([dense_array(each) for each in part] for part in traced)
     return Results(outputs, loss, gradients)
+
+
+def _unrolls(model: keras.layers.Layer) -> bool:
+    return any(isinstance(layer, keras.layers.TimeDistributed) for layer in model._flatten_layers())
 
 
 def _steps(tensor: tf.Tensor) -> int:

@@ -105,12 +105,12 @@ class Answers:
         """The vocabulary with what is chosen on a part; None if there is nothing to choose.
 
         Those are the shares of the recurrent layers and of the n-grams and, of several labels, the threshold
-        of each.
+        of each. Runs with several labels that an older version began keep one half.
         """
         words = self._words
         if words.ngrams is not None:
             words = replace(words, shares=self._best_shares(data, part))
-        if words.labels.several:
+        if words.labels.several and words.unlabelled:
             decisions, _ = Answers(self._model, self._config, words)._decisions(data, part, None)
             found = best_thresholds(decisions.truth, decisions.probabilities)
             words = replace(words, labels=replace(words.labels, thresholds=found))
