@@ -29,6 +29,22 @@ def available() -> bool:
     return importlib.util.find_spec("sklearn") is not None
 
 
+def predictions(
+    train: tuple[list[str], np.ndarray], validation: tuple[list[str], np.ndarray] | None, texts: list[str]
+) -> np.ndarray:
+    """The classes of some texts, int, shape (texts,).
+
+    Args:
+        train: texts, and the class of each, int, shape (texts,).
+        validation: others, to choose C by; None takes the middle one. The model then learns from both.
+        texts: any texts.
+    """
+    found = _fit(*train, _chosen(*train, validation))
+    if validation is not None:
+        found = _fit([*train[0], *validation[0]], np.concatenate([train[1], validation[1]]), found.C)
+    return np.asarray(found.predict(found.features.transform(texts)))
+
+
 def figures(
     train: tuple[list[str], np.ndarray],
     validation: tuple[list[str], np.ndarray] | None,
@@ -38,17 +54,11 @@ def figures(
     """`tfidf_accuracy` and `tfidf_macro_f1` of a linear model.
 
     Args:
-        train: texts, and the class of each, int, shape (texts,).
-        validation: others, to choose C by; None takes the middle one. It then learns from both.
+        train, validation: see `predictions`.
         other: what it is measured on; a class of -1 is always wrong.
         classes: the number of classes.
     """
-    texts, targets = train
-    found = _fit(texts, targets, _chosen(texts, targets, validation))
-    if validation is not None:
-        found = _fit([*texts, *validation[0]], np.concatenate([targets, validation[1]]), found.C)
-    chosen = np.asarray(found.predict(found.features.transform(other[0])))
-    names = np.arange(classes)
+    chosen, names = predictions(train, validation, other[0]), np.arange(classes)
     truth, guessed = other[1][:, np.newaxis] == names, chosen[:, np.newaxis] == names
     return {
         "tfidf_accuracy": float((chosen == other[1]).mean()),
