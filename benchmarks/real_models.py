@@ -40,7 +40,7 @@ from real_model import ROUNDING, TOLERANCE
 FILES, WEIGHTS = (".keras", ".h5", ".hdf5", ".json"), (".h5", ".hdf5")
 WORKER = Path(__file__).parent / "real_model.py"
 CHANCE = 10
-"""Where a network multiplies rounding a thousand times, two ways of rounding come out so far apart by chance."""
+"""Where a network multiplies rounding a thousand times, two ways of rounding are so far apart by chance."""
 WANTED_MEAN, LARGE_SHARE = 1.2, 0.5
 LONGEST_CELL = 60
 
