@@ -160,3 +160,15 @@ def test_a_line_has_room_for_what_ctrl_c_shows(monkeypatch, columns):
     ]
     assert bars
     assert all(len(bar.rstrip()) + len("^C") < columns for bar in bars)
+
+
+@pytest.mark.parametrize(
+    ("last", "best_step", "said"), [(1.9, 2000, True), (1.995, 2000, False), (1.9, 1000, False)]
+)
+def test_a_loss_that_still_falls_is_said_with_the_way_to_go_on(last, best_step, said):
+    later = ROW | {"step": 2000, "epoch": 2.5, "loss": last}
+    text = shown(
+        io.StringIO(), Measured(ROW), Measured(later), Ended(RUN, 2000, "finished", 9.0, last, best_step)
+    )
+    way = "the validation loss was still falling; go on with: ostinato train --resume runs/lm-001 --epochs 6"
+    assert (text.splitlines()[-1] == way) is said

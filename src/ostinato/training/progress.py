@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from ostinato.training.events import Ended, Evaluating, Event, Measured, Notice, Saved, Started, StepDone
 
 _SECONDS_BETWEEN_UPDATES = 0.25
+_STILL_FALLING = 0.01
+"""A validation loss that fell by this share in the last evaluation may fall further."""
 _SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.95
 
@@ -61,6 +63,8 @@ class ProgressView:
         self._shown_at = 0.0
         self._evaluated = False
         self._ended = False
+        self._losses: list[float] = []
+        self._epochs = 0.0
 
     def reading(self, done: int, total: int | None) -> None:
         """Shows how much of a long source is read."""
@@ -169,6 +173,8 @@ class ProgressView:
 
     def _measured(self, event: Measured) -> None:
         row = event.row
+        if row["split"] == "validation" and isinstance(loss := row.get("loss"), float):
+            self._losses, self._epochs = [*self._losses[-1:], loss], row["epoch"]
         if row["split"] == "train":
             # On a terminal the bar shows the training loss already; elsewhere epochs may be very short.
             if self._live or row["seconds"] - self._seconds_at_last_line < _SECONDS_BETWEEN_LINES:
@@ -198,6 +204,11 @@ class ProgressView:
             else f"; best validation loss {event.best_loss:.4f} at step {event.best_step:,}"
         )
         self._say(f"{event.reason} after {event.step:,} steps in {clock(event.seconds)}{best}")
+        if event.best_step == event.step and len(self._losses) == 2:
+            before, last = self._losses
+            if last < (1 - _STILL_FALLING) * before:
+                more = f"ostinato train --resume {event.path} --epochs {max(2, 2 * math.ceil(self._epochs))}"
+                self._say(f"the validation loss was still falling; go on with: {more}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False)
