@@ -23,7 +23,7 @@ TEXTS = {
 @pytest.mark.parametrize("encoding", TEXTS)
 def test_encodings_of_the_world_are_recognised_and_said(encoding):
     found = recognise_blocks([TEXTS[encoding].encode(encoding)], "a.csv")
-    assert found == Recognised(encoding, f"a.csv: read as {encoding}; give another with --encoding")
+    assert found == Recognised(encoding, f"a.csv: read as {encoding}; give another with encoding=")
 
 
 @pytest.mark.parametrize("encoding", TEXTS)
@@ -85,4 +85,4 @@ def test_bytes_of_another_encoding_are_told_by_line(tmp_path, encoding, data, sa
     with pytest.raises(SourceError) as caught:
         list(read_lines(path, "a.txt", encoding=encoding))
     assert says in str(caught.value)
-    assert "--encoding" in str(caught.value)
+    assert "encoding=" in str(caught.value)

@@ -75,12 +75,12 @@ def test_without_it_an_error_names_the_flags_and_characters_can_be_dropped():
     base, task = trained(config, [OLD]), registry.make(config)
     with pytest.raises(EncodingError) as caught:
         Start(base, False).read(task, open_source([NEW]), None)
-    for part in ("does not fit the source", "'!', '?'", "--unknown drop", "--unknown replace"):
+    for part in ("does not fit the source", "'!', '?'", "unknown='drop'", "unknown='replace'"):
         assert part in str(caught.value)
-    assert str(caught.value).endswith("; --extend-vocabulary adds them")
+    assert str(caught.value).endswith("; extend_vocabulary=True adds them")
     data = Start(base, False).read(task, open_source([NEW], unknown="drop"), None)
     assert data.vocabulary == base.directory.vocabulary
-    with pytest.raises(ConfigError, match="--extend-vocabulary extends that of another run"):
+    with pytest.raises(ConfigError, match="extend_vocabulary=True extends that of another run"):
         Start(None, True)
 
 
@@ -90,7 +90,7 @@ def test_other_tasks_and_encoders_that_know_every_text_say_so():
         Start(trained(config, [OLD]), True).read(registry.make(config), open_source([NEW]), None)
     table = [("good day", "yes"), ("bad day", "no")] * 4
     config = ostinato.ClassifierConfig(units=2, embedding=2, validation_fraction=0.0)
-    with pytest.raises(ConfigError, match="--extend-vocabulary is for language models"):
+    with pytest.raises(ConfigError, match="extend_vocabulary=True is for language models"):
         Start(trained(config, table), True).read(registry.make(config), table, None)
 
 

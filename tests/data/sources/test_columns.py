@@ -117,7 +117,7 @@ def test_columns_are_guessed_from_what_they_contain(write, data, columns):
 def test_two_plausible_label_columns_are_both_named(message, write):
     rows = "".join(f"Text {n},{n % 2},{'x' if n % 3 else 'y'}\n" for n in range(9))
     said = message(write("a.csv", "words,coarse,fine\n" + rows))
-    assert "is the label: 'coarse' and 'fine' both may be; name it with --label coarse" in said
+    assert "is the label: 'coarse' and 'fine' both may be; name it with label='coarse'" in said
 
 
 @pytest.mark.parametrize("columns", ["2,1", "words,kind", ("2", "kind"), '"words",kind'])
@@ -130,8 +130,8 @@ def test_both_columns_are_named_at_once_by_name_or_number(write, columns):
 def test_columns_that_are_no_two_are_told(message, write):
     path = write("a.csv", CSV)
     for wrong in ("review", "a,b,c", "review,", ("a",)):
-        assert "--columns must be two names or numbers" in message(path, ConfigError, columns=wrong)
-    assert "leave out --text and --label" in message(path, ConfigError, columns="1,2", text="review")
+        assert "columns= must be two names or numbers" in message(path, ConfigError, columns=wrong)
+    assert "leave out text= and label=" in message(path, ConfigError, columns="1,2", text="review")
     assert "must be two columns, got '1' for both" in message(path, ConfigError, columns="1,1")
     assert "must be different columns" in message(path, ConfigError, columns="1,review")
     assert "has no label column '3'" in message(path, columns="1,3")

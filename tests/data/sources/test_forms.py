@@ -169,7 +169,7 @@ def test_several_columns_of_0_and_1_are_several_labels(write, message, frame):
     assert "line 2: the column 'n' of several label columns must be 0 or 1" in message(
         path, label=["rude", "n"]
     )
-    assert "name it with --label rude, or several of 0 and 1 with --label for each" in message(
+    assert "name it with label='rude', or several of 0 and 1 with label= for each" in message(
         write("b.csv", "words,rude,mad\nA b,1,0\nC d,0,1\nE f,0,0\n")
     )
     flags = open_table(frame(text=["A", "B"], x=[1, 0], y=[1.0, 0.0]), label=["x", "y"])
@@ -280,7 +280,7 @@ def test_a_text_in_any_encoding_is_read_and_said(write):
     text = "今天天气很好。这部电影很难看。\n" * 9
     corpus = open_corpus(write("a.txt", text.encode("gb18030")))
     assert "".join(corpus.chunks()) == text
-    assert corpus.encoding_notes()[0].endswith("a.txt: read as gb18030; give another with --encoding")
+    assert corpus.encoding_notes()[0].endswith("a.txt: read as gb18030; give another with encoding=")
     given_one = open_corpus(write("b.txt", "é".encode("cp1252")), encoding="cp1251")
     assert "".join(reopen(given_one.describe()).chunks()) == "й"
     assert given_one.encoding_notes() == ()

@@ -62,7 +62,7 @@ def test_the_columns_are_named_by_name_or_number(write, columns):
 
 def test_columns_that_cannot_be_told_are_asked_for(write):
     path = write("a.csv", "x,y,z\n" + "".join(f"{a},{b},{a} or {b}\n" for a, b in PAIRS))
-    assert "name them with --columns SOURCE,TARGET; its columns are 'x', 'y', 'z'" in message(path)
+    assert "name them with columns='SOURCE,TARGET'; its columns are 'x', 'y', 'z'" in message(path)
     assert "has no column 'w'; its columns are 'x', 'y', 'z'" in message(path, columns="w,x")
     assert "must be different columns" in message(path, ConfigError, columns="x,1")
     assert "only a table has columns" in message((path, path), ConfigError, columns="x,y")

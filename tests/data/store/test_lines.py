@@ -49,8 +49,9 @@ def test_bytes_of_any_file_are_lines(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"\xff\xfe\n\xe9a\n")
     lines = prepare_lines(open_corpus(tmp_path / "a.bin"), name="byte")
     assert [lines.line(number).tolist() for number in range(2)] == [[0xFF, 0xFE], [0xE9, 0x61]]
-    with pytest.raises(SourceError, match="is not UTF-8 text: byte 0xff at offset 0"):
-        prepare_lines(open_corpus(tmp_path / "a.bin"))
+    (tmp_path / "b.bin").write_bytes(b"\xc3\xa9\xff\n")
+    with pytest.raises(SourceError, match="is not UTF-8 text: byte 0xff at offset 2"):
+        prepare_lines(open_corpus(tmp_path / "b.bin"))
 
 
 def test_nothing_but_blank_lines_and_a_line_too_long_are_refused():

@@ -91,7 +91,7 @@ def test_unknown_symbols_of_a_prompt_are_dropped_or_replaced(use):
         ({"prompts": []}, r"prompts must be a list of at least one text, got \[\]"),
         ({"prompts": "ab"}, "prompts must be a list of at least one text, got 'ab'"),
         ({"stop": ""}, "stop must not be empty"),
-        ({"unique": True}, "unique needs a model of lines; train one with --lines"),
+        ({"unique": True}, "unique needs a model of lines; train one with lines=True"),
         ({"unknown": "skip"}, "unknown must be error, drop or replace, got skip"),
     ],
 )

@@ -300,7 +300,7 @@ def test_unique_lines_are_new_and_never_twice(tmp_path):
 def test_a_vocabulary_of_lines_is_no_vocabulary_of_a_text():
     ready = prepared()
     assert ready.data.words.from_json(ready.data.vocabulary) == ready.data.words
-    with pytest.raises(ConfigError, match=r"of a model of lines, .* start from a run without --lines"):
+    with pytest.raises(ConfigError, match=r"of a model of lines, .* start from a run without lines=True"):
         Ready(LanguageModelConfig(seq_len=4), [LISTED], vocabulary=ready.data.vocabulary)
     with pytest.raises(RunError, match="the vocabulary is damaged"):
         ready.task.build({"encoder": ready.data.vocabulary["encoder"], "lines": 1})

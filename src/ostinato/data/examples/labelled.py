@@ -38,7 +38,7 @@ from ostinato.data.store.encoded_texts import (
     read_text,
 )
 from ostinato.data.store.rows import StoredRows, stored_rows
-from ostinato.data.store.texts import content_of_all
+from ostinato.data.store.texts import StoredTexts, content_of_all
 from ostinato.data.store.vocabularies import fitted_to_part
 from ostinato.errors import ConfigError, SourceError
 from ostinato.files.atomic import JsonObject
@@ -165,8 +165,7 @@ def prepare_examples(
         take_unseen: keep rows with labels that are none of the classes; else they are refused.
         questions_numbers, normalize, min_count: see `question_numbers` and `fit_encoder`.
         vocabulary_size: see `fitted_to_part`.
-        ngrams: the n-grams that are known, or the most of the training part that are to be;
-            fewer where many labels would give them too many weights.
+        ngrams: those that are known, or the most of the training part that are to be; fewer with many labels.
         on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
             pass: over the table, for the vocabulary, for the ids.
 
@@ -184,9 +183,7 @@ def prepare_examples(
     rows = tuple(stored_rows(one, on_progress) for one in tables)
     sets = [_sets(*each) for each in zip(rows, separators, strict=True)]
     fractions = validation_fraction, test_fraction
-    parts = labelled_parts(rows[0].places, sets[0], *fractions, seed, several=several)
-    if validation is not None:
-        parts["validation"] = np.arange(len(rows[0]), len(rows[0]) + len(rows[1]), dtype=np.int64)
+    parts = labelled_parts(rows[0].places, sets[0], *fractions, seed, several=several) | _others(*rows)
     if labels is None:
         labels = classes_of(table, rows[0], sets[0], parts["train"], several=several)
         if questions_numbers:
@@ -198,14 +195,11 @@ def prepare_examples(
     content = content_of_all([stored.content for stored in rows])
     if vocabulary is not None:
         encoder = encoder_from_json(vocabulary)
-    if encoder == "auto":
-        some = [rows[0].texts.text(number) for number in parts["train"][:SAMPLE].tolist()]
-        encoder = encoder_for(some)
     if isinstance(encoder, str):
         encoder = fitted_to_part(
             rows[0].texts,
             parts["train"],
-            encoder,
+            _named(encoder, rows[0].texts, parts["train"]),
             drawn_from=[content, [*fractions, seed, label_separator]],
             source=table.name,
             normalize=normalize,
@@ -215,18 +209,39 @@ def prepare_examples(
         )
     texts = tuple(stored.texts for stored in rows)
     encoded = encoded_texts(texts, content, encoder, on_progress)
-    source: JsonObject = {"description": table.description, "sha256": content}
-    if validation is not None:
-        source["validation"] = validation.description
     numbers = rows[0].numbers if len(rows) == 1 else np.concatenate([stored.numbers for stored in rows])
-    if isinstance(ngrams, int) and ngrams:
-        most = min(ngrams, MOST_NGRAM_WEIGHTS // len(classes))
-        of_training = (read_text(encoder, texts[0].text(number)) for number in parts["train"].tolist())
-        ngrams = NGrams.fit(of_training, most, spaced=encoder.spaced)
-    known = ngrams if isinstance(ngrams, NGrams) else None
+    known = _known_ngrams(ngrams, texts[0], parts["train"], encoder, len(classes))
     grams = None if known is None else ngrams_of_texts(texts, content, known, encoder, on_progress)
     answers = _answers(rows, sets, classes, several=several)
+    source = _described(table, validation, content)
     return Examples(encoder, classes, content, source, *encoded, numbers, *answers, parts, rows, known, grams)
+
+
+def _others(first: StoredRows, *others: StoredRows) -> dict[str, np.ndarray]:
+    """The validation part, where a table of its own gives it."""
+    return {"validation": np.arange(len(first), len(first) + len(one), dtype=np.int64) for one in others}
+
+
+def _described(table: Table, validation: Table | None, content: str) -> JsonObject:
+    source: JsonObject = {"description": table.description, "sha256": content}
+    return source if validation is None else source | {"validation": validation.description}
+
+
+def _known_ngrams(
+    ngrams: NGrams | int, texts: StoredTexts, train: np.ndarray, encoder: Encoder, classes: int
+) -> NGrams | None:
+    """The n-grams that are known already, or those of the training part; None for none."""
+    if isinstance(ngrams, NGrams):
+        return ngrams
+    if not ngrams:
+        return None
+    of_training = (read_text(encoder, texts.text(number)) for number in train.tolist())
+    return NGrams.fit(of_training, min(ngrams, MOST_NGRAM_WEIGHTS // classes), spaced=encoder.spaced)
+
+
+def _named(encoder: str, texts: StoredTexts, train: np.ndarray) -> str:
+    """The name of an encoder; instead of "auto" what suits the training part."""
+    return encoder if encoder != "auto" else encoder_for([texts.text(i) for i in train[:SAMPLE].tolist()])
 
 
 def encoder_for(texts: list[str]) -> str:

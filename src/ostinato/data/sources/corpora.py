@@ -76,7 +76,7 @@ class Corpus:
         """The same text, with "" after each file.
 
         Args:
-            errors: "surrogateescape" makes bytes that are not in its encoding into single surrogates.
+            errors: "surrogateescape" reads it as UTF-8 and makes other bytes into single surrogates.
 
         Raises:
             SourceError: see `chunks`.
@@ -86,7 +86,7 @@ class Corpus:
         for label, block in self._blocks():
             first = decoder is None
             if decoder is None:
-                encoding = self._encoding_of(block, label).encoding
+                encoding = self._encoding_of(block, label).encoding if errors == "strict" else UTF8
                 decoder = codecs.getincrementaldecoder(encoding)(errors)
             waiting = len(decoder.getstate()[0])
             try:
