@@ -183,7 +183,7 @@ def prepare_examples(
     rows = tuple(stored_rows(one, on_progress) for one in tables)
     sets = [_sets(*each) for each in zip(rows, separators, strict=True)]
     fractions = validation_fraction, test_fraction
-    parts = labelled_parts(rows[0].places, sets[0], *fractions, seed, several=several) | _others(*rows)
+    parts = labelled_parts(rows[0].places, sets[0], *fractions, seed, several=several) | _of_other(rows)
     if labels is None:
         labels = classes_of(table, rows[0], sets[0], parts["train"], several=several)
         if questions_numbers:
@@ -217,9 +217,11 @@ def prepare_examples(
     return Examples(encoder, classes, content, source, *encoded, numbers, *answers, parts, rows, known, grams)
 
 
-def _others(first: StoredRows, *others: StoredRows) -> dict[str, np.ndarray]:
+def _of_other(rows: tuple[StoredRows, ...]) -> dict[str, np.ndarray]:
     """The validation part, where a table of its own gives it."""
-    return {"validation": np.arange(len(first), len(first) + len(one), dtype=np.int64) for one in others}
+    if len(rows) == 1:
+        return {}
+    return {"validation": np.arange(len(rows[0]), len(rows[0]) + len(rows[1]), dtype=np.int64)}
 
 
 def _described(table: Table, validation: Table | None, content: str) -> JsonObject:
