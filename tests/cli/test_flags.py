@@ -15,7 +15,7 @@ from ostinato.cli import flags, uses
 from ostinato.cli.commands.evaluate import flags_of as of_evaluate
 from ostinato.cli.commands.train import task_command
 from ostinato.tasks import registry
-from ostinato.training.config import BUDGETS, TrainingConfig
+from ostinato.training.config import BUDGETS, LIMITS, TrainingConfig
 
 from ..eagerly import run_eagerly
 from .conftest import SOURCES
@@ -31,8 +31,12 @@ WORDS = {
     "label_separator": ";",
 }
 """Values of settings that are names or signs."""
-BESIDE = {"reset_after": ("--cell", "gru"), "tied": ("--units", "8", "--embedding", "8")}
-"""Flags that a setting needs beside it."""
+BESIDE = {
+    "reset_after": ("--cell", "gru"),
+    "tied": ("--units", "8", "--embedding", "8"),
+    "lines": ("--recipe", "default"),
+}
+"""Flags that a setting needs beside it; lists have a recipe of their own."""
 
 
 def fields(spec) -> dict:
@@ -102,7 +106,7 @@ def test_every_setting_has_a_flag_with_its_help(ostinato, monkeypatch, spec):
 
 @SPECS
 def test_the_value_of_every_flag_reaches_the_settings(asked, spec):
-    of_one_layer = {"units", "layers", *BUDGETS}  # these go together
+    of_one_layer = {"units", "layers", *BUDGETS, *LIMITS}  # these go together
     for name, field in fields(spec).items():
         beside = BESIDE.get(name, ())
         before = values(asked(spec.command, *beside))

@@ -76,7 +76,7 @@ def test_flags_alone_mean_the_language_model_on_the_default_corpus(ostinato, fol
     assert answer.json["run"] == "runs/lm-001"
     config = config_of("runs/lm-001")
     assert config["task"] == "language_model"
-    assert config["source"]["description"] == {"kind": "named", "path": "pydoc"}
+    assert config["source"]["description"] == {"kind": "named", "path": "pydoc", "encoding": ""}
 
 
 def test_a_bare_train_is_the_default_recipe_on_the_default_corpus_and_ctrl_c_ends_it_well(folder):
@@ -93,7 +93,7 @@ def test_a_bare_train_is_the_default_recipe_on_the_default_corpus_and_ctrl_c_end
     assert "Traceback" not in err
 
     config, recipe = config_of("runs/lm-001"), read_recipe("language_model", "default")
-    assert config["source"]["description"] == {"kind": "named", "path": "pydoc"}
+    assert config["source"]["description"] == {"kind": "named", "path": "pydoc", "encoding": ""}
     expected = package.LanguageModelConfig(**recipe.task)
     assert package.LanguageModelConfig(**config["task_config"]) == expected
     assert package.TrainingConfig(**config["training"]) == package.TrainingConfig(**recipe.training)
