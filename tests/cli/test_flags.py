@@ -35,6 +35,8 @@ BESIDE = {
     "reset_after": ("--cell", "gru"),
     "tied": ("--units", "8", "--embedding", "8"),
     "lines": ("--recipe", "default"),
+    "min_steps": ("--epochs", "3"),
+    "max_minutes": ("--epochs", "3"),
 }
 """Flags that a setting needs beside it; lists have a recipe of their own."""
 

@@ -152,3 +152,16 @@ def test_a_position_of_before_has_no_times_of_evaluations():
     older = Position(step=3).to_json()
     del older["evaluation_seconds"], older["all_evaluations_seconds"]
     assert Position.from_json(older) == Position(step=3)
+
+
+def test_a_small_part_has_more_epochs_and_a_limit_of_time_ends_them():
+    small = Budget.of(TrainingConfig(epochs=4, min_steps=100), 7)
+    assert str(small) == "15 epochs"  # the fewest with 100 steps
+    assert str(Budget.of(TrainingConfig(epochs=4, min_steps=100), 50)) == "4 epochs"
+    limited = Budget.of(TrainingConfig(epochs=10, max_minutes=2), 10)
+    assert str(limited) == "10 epochs, or 2 minutes"
+    assert limited.fraction(Position(step=20, seconds=12)) == 0.2
+    assert limited.fraction(Position(step=20, seconds=60)) == 0.5  # the schedule ends with the time
+    assert not limited.used_up(Position(step=99, seconds=119))
+    assert limited.used_up(Position(step=100, seconds=1))
+    assert limited.used_up(Position(step=3, seconds=115), reserve=5)

@@ -38,3 +38,16 @@ def test_settings_that_do_not_work_are_refused_in_one_sentence(settings, sentenc
 def test_settings_come_back_from_json():
     config = TrainingConfig(minutes=2.5, schedule="step", step_at=(0.3, 0.6), clip=None, patience=3)
     assert TrainingConfig(**json.loads(json.dumps(config.model_dump(mode="json")))) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"minutes": 1, "min_steps": 5}, "min_steps raises a budget in epochs"),
+        ({"steps": 9, "min_steps": 5}, "min_steps raises a budget in epochs"),
+        ({"minutes": 1, "max_minutes": 5}, "max_minutes limits a budget in epochs or steps"),
+    ],
+)
+def test_limits_need_a_budget_that_they_fit(settings, says):
+    with pytest.raises(ConfigError, match=says):
+        TrainingConfig(**settings)

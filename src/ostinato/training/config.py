@@ -77,9 +77,11 @@ class TrainingConfig(Config):
         if len(given) > 1:
             raise ValueError(f"a run has one budget, but {' and '.join(given)} are given; choose one")
         if self.min_steps is not None and (self.steps or self.minutes):
-            raise ValueError("min_steps raises a budget in epochs; leave it out")
+            raise ValueError("min_steps raises a budget in epochs; give epochs, or leave min_steps out")
         if self.max_minutes is not None and self.minutes:
-            raise ValueError("max_minutes limits a budget in epochs or steps; leave it out")
+            raise ValueError(
+                "max_minutes limits a budget in epochs or steps; give one of them, or leave max_minutes out"
+            )
         if any(not 0 < fraction < 1 for fraction in self.step_at):
             raise ValueError(f"step_at must be fractions between 0 and 1, got {list(self.step_at)}")
         return self
