@@ -147,7 +147,9 @@ def test_lines_that_are_no_text_are_refused_by_number(ostinato, classifier, type
 
 
 def test_json_is_one_object_and_the_test_part_is_the_default(ostinato, classifier):
-    figures = ostinato("evaluate", classifier, "--json").json
+    with_baseline = ostinato("evaluate", classifier, "--json").json
+    assert {"tfidf_accuracy", "tfidf_macro_f1"} <= with_baseline.keys()
+    figures = ostinato("evaluate", classifier, "--no-baseline", "--json").json
     assert list(figures) == [
         "loss",
         "accuracy",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .. import forks
+from ..variants import thorough
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 INTERRUPTED = """
@@ -36,6 +37,7 @@ COMMANDS = """
 import ostinato
 from ostinato.cli.app import app
 from ostinato.runs.weights import to_arrays
+from ..variants import thorough
 
 for line in (
     "train --resume stopped",
@@ -149,7 +151,7 @@ def test_it_resumes_exactly_and_is_used_from_python_and_the_command_line(run, tr
     assert generated.split()[:3] == said
 
 
-@pytest.mark.parametrize("cell", ["traces", "fading", "clipped"])
+@pytest.mark.parametrize("cell", ["traces", thorough("fading"), thorough("clipped")])
 def test_every_task_trains_resumes_evaluates_and_is_used_with_a_cell_of_it(run, cell):
     tasks = [printed.splitlines() for printed in run(CELLS, cell).split("task ")[1:]]
     assert [task for task, *_ in tasks] == ["lm", "classify", "translate"]

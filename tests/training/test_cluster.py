@@ -58,7 +58,7 @@ def test_a_cluster_of_one_is_no_cluster(monkeypatch):
 def test_devices_and_a_cluster_exclude_each_other(monkeypatch):
     cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
-    with pytest.raises(ConfigError, match="leave out --devices"):
+    with pytest.raises(ConfigError, match="leave out devices="):
         join(2, pytest.fail)
 
 

@@ -95,7 +95,7 @@ def test_a_run_leaves_its_settings_vocabulary_pictures_and_tensorboard_events(wh
     assert config["task_config"]["units"] == [8]
     assert config["task_config"]["dropout"] == 0.0  # every setting, not only those that were given
     assert config["training"]["epochs"] == 3
-    assert config["source"]["description"] == {"kind": "file", "path": str(text_file)}
+    assert config["source"]["description"] == {"kind": "file", "path": str(text_file), "encoding": ""}
     assert len(config["source"]["sha256"]) == 64
     assert json.loads((whole_run / "vocabulary.json").read_text())["name"] == "char"
     assert list(files_below(whole_run / "report")) == ["loss.png"]
@@ -215,7 +215,7 @@ def test_running_out_of_memory_is_said_in_one_sentence(start, tmp_path, error):
     def on_event(event):
         raise error
 
-    with pytest.raises(TrainingError, match="not enough memory for this network; set fewer --units"):
+    with pytest.raises(TrainingError, match="not enough memory for this network; set fewer units="):
         start(tmp_path / "run", on_event=on_event)
 
 

@@ -121,8 +121,8 @@ def test_of_a_cut_text_what_was_read_is_attributed_and_it_is_said(ostinato, clas
         "predict", classifier, "one two three " * 3 + "great", "--attribute", "--html", "page.html"
     )
     assert answer.err == "1 of the texts were cut to 6 tokens\n"
-    assert answer.out.splitlines()[1].count("(") == 6
-    assert "the text was cut: only what was read is shown" in Path("page.html").read_text()
+    assert answer.out.splitlines()[1].count("(") == 10  # n-grams are of the whole text
+    assert "the text was cut: of its other words only n-grams were read" in Path("page.html").read_text()
 
 
 def test_a_page_is_written_whole_and_replaces_the_one_before(ostinato, classifier):

@@ -89,8 +89,8 @@ class Answers:
     evaluate_quickly = evaluate
 
     def _baseline(self, data: ClassifierData, part: str) -> dict[str, float]:
-        """The figures of a linear model; none without scikit-learn."""
-        if not linear.available():
+        """The figures of a linear model; none without scikit-learn, or where training has one label."""
+        if not linear.available() or len(np.unique(data.examples.targets[data.examples.part("train")])) < 2:
             return {}
         examples = data.examples
 

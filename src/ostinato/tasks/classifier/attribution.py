@@ -64,6 +64,7 @@ class Attribution:
         baseline: the score without n-grams when the embedding of every token is zero, except that of padding
             that is read, which therefore contributes nothing. Zero for an empty text.
         score: the score of the text; zero for an empty text, whose prediction does not use the network.
+        whole: whether words that were cut off are included, since the network has n-grams of the whole text.
     """
 
     prediction: Prediction
@@ -71,6 +72,7 @@ class Attribution:
     contributions: tuple[tuple[str, float], ...]
     baseline: float
     score: float
+    whole: bool = False
 
     @property
     def gap(self) -> float:
@@ -142,7 +144,9 @@ class Attributor:
             score = read * score + float(of_ngrams.sum())
             first, last = 0, len(words) - 1
         contributions = tuple(zip(words[first : last + 1], sums[first : last + 1].tolist(), strict=True))
-        return Attribution(prediction, towards, contributions, baseline, score)
+        return Attribution(
+            prediction, towards, contributions, baseline, score, self._words.ngrams is not None
+        )
 
     def _of_ngrams(self, ngrams: NGrams, text: str, direction: np.ndarray, words: int) -> np.ndarray:
         """What n-grams add to the score, by word: float64, shape (words,).

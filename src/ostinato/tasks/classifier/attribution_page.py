@@ -30,7 +30,12 @@ def _section(attribution: Attribution) -> str:
     else:
         notes.append(f"score {attribution.score:+.3f}, of the baseline {attribution.baseline:+.3f}")
     if prediction.cut:
-        notes.append("the text was cut: only what was read is shown")
+        others = (
+            "of its other words only n-grams were read"
+            if attribution.whole
+            else "only what was read is shown"
+        )
+        notes.append(f"the text was cut: {others}")
     if not attribution.adds_up:
         notes.append(f"{attribution.gap:.3f} of the difference could not be told to come from any word")
     words = " ".join(

@@ -86,6 +86,7 @@ def _fit(texts: list[str], targets: np.ndarray, strength: float) -> Any:
         analyzer="char" if characters else "word",
         ngram_range=(1, 4) if characters else (1, 2),
         sublinear_tf=True,
+        token_pattern=r"\w+|[^\w\s]",
     )
     model: Any = regression(C=strength, max_iter=2000)
     with warnings.catch_warnings():

@@ -193,7 +193,7 @@ def evaluate(
     *,
     baseline: Annotated[
         bool,
-        _CLASSIFIERS,
+        Flag("Classifiers", names=("--baseline/--no-baseline",)),
         "Where scikit-learn is installed, measure TF-IDF with logistic regression on the same texts, too.",
     ] = True,
 ) -> tuple[dict[str, object], Callable[[Evaluation], None]]:
