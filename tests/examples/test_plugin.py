@@ -37,7 +37,6 @@ COMMANDS = """
 import ostinato
 from ostinato.cli.app import app
 from ostinato.runs.weights import to_arrays
-from ..variants import thorough
 
 for line in (
     "train --resume stopped",
