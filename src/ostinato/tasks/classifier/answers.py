@@ -117,20 +117,16 @@ class Answers:
         return None if words is self._words else words.to_json()
 
     def _best_shares(self, data: ClassifierData, part: str) -> tuple[float, float]:
-        chosen, sides = data.part(part), (self._with_shares(1.0, 0.0), self._with_shares(0.0, 1.0))
+        chosen = data.part(part)
         assert chosen is not None
         pieces, targets = [], []
         for batch in chosen.batches():
-            arguments = batch["tokens"], batch["lengths"]
-            pieces.append([scorer.scores(*arguments, grams=batch["grams"]) for scorer in sides])
+            pieces.append(self._scorer.parts(batch["tokens"], batch["lengths"], grams=batch["grams"]))
             targets.append(batch["targets"])
         read, added = (np.concatenate(each) for each in zip(*pieces, strict=True))
         truth = np.concatenate(targets)
         known = slice(None) if self._words.labels.several else truth != UNSEEN
         return best_shares(lambda a, b: self._decision.nats(truth[known], a * read[known] + b * added[known]))
-
-    def _with_shares(self, read: float, added: float) -> Scorer:
-        return Scorer(self._model, self._config, (read, added))
 
     def _decisions(
         self, data: ClassifierData, part: str, on_batch: OnBatch | None

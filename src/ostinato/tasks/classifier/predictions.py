@@ -53,14 +53,19 @@ class Scorer:
         self.model, self._shares = model, shares
         self._after_none, self._after_padding = self._scorers(model, masked=config.masked)
         if config.ngrams:
-            self._of_ngrams = tf.function(
-                model.add_up, input_signature=[tf.TensorSpec((None, None), tf.int32)]
-            )
+            self._of_ngrams = traced(model.add_up, input_signature=[tf.TensorSpec((None, None), tf.int32)])
 
     def scores(
         self, tokens: np.ndarray, lengths: np.ndarray, before: int = 0, grams: np.ndarray | None = None
     ) -> np.ndarray:
-        """Logits, float64, shape (rows, outputs).
+        """Logits, float64, shape (rows, outputs); the arguments are those of `parts`."""
+        read, added = self.parts(tokens, lengths, before, grams)
+        return read if added is None else self._shares[0] * read + self._shares[1] * added
+
+    def parts(
+        self, tokens: np.ndarray, lengths: np.ndarray, before: int = 0, grams: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The logits of the recurrent layers, and those of the n-grams, each float64, shape (rows, outputs).
 
         Args:
             tokens: ids, shape (rows, time).
@@ -75,9 +80,8 @@ class Scorer:
             scores = self._after_none(tf.constant(tokens), tf.constant(lengths))
         read = scores.numpy().astype(np.float64)
         if grams is None:
-            return read
-        added = self._of_ngrams(tf.constant(grams)).numpy().astype(np.float64)
-        return self._shares[0] * read + self._shares[1] * added
+            return read, None
+        return read, self._of_ngrams(tf.constant(grams)).numpy().astype(np.float64)
 
     @staticmethod
     def _scorers(model: RecurrentClassifier, *, masked: bool) -> tuple[Callable[..., tf.Tensor], ...]:

@@ -19,12 +19,7 @@ from ostinato.tasks.config import (
     check_units,
 )
 
-
-def _known_encoder(name: str) -> str:
-    return name if name == "auto" else config.known_encoder(name)
-
-
-SideEncoder = Annotated[str, COMMON_DATA, AfterValidator(_known_encoder)]
+SideEncoder = Annotated[str, COMMON_DATA, AfterValidator(config.known_or_auto)]
 
 
 class TranslatorConfig(config.RecurrentConfig):
