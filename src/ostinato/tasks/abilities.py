@@ -1,4 +1,4 @@
-"""Abilities that few tasks have: learning new symbols, measuring line by line, choosing at the end.
+"""Abilities that few tasks have, such as learning new symbols, measuring line by line, choosing at the end.
 
 The abilities of most tasks are in `ostinato.tasks.base`. All are checked with `isinstance`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
-from ostinato.tasks.base import Answer, Data, Json, OnBatch, OnProgress, Source
+from ostinato.tasks.base import Answer, Data, Json, Network, OnBatch, OnProgress, Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +33,23 @@ class Extends(Protocol):
         Raises:
             ConfigError: the vocabulary cannot be extended.
             SourceError: the source cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A task that finds some weights from the data before the first step, such as those of a linear model."""
+
+    def prepare(self, model: Network, data: Data) -> tuple[str, ...]:
+        """Sets the weights. Of several workers only the chief calls it.
+
+        Args:
+            model: from `Task.build`, perhaps with the weights of another run.
+            data: from `Task.read`.
+
+        Returns:
+            Sentences for the user.
         """
         ...
 

@@ -109,7 +109,7 @@ def train(
             model = task.build(vocabulary)
         with workers.all_or_none():
             start.assign(model)
-        notes = (*data.notes, *start.notes)
+        notes = (*data.notes, *start.notes, *start.prepare(task, model, data, workers))
         run = RunDirectory(
             path,
             config.task,

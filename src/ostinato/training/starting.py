@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import safetensors.numpy
 
 from ostinato.errors import ConfigError, EncodingError
 from ostinato.runs import weights
 from ostinato.runs.trained import TrainedRun
-from ostinato.tasks.abilities import Extends
+from ostinato.tasks.abilities import Extends, Prepares
 from ostinato.tasks.base import Data, Json, OnProgress, Task
+from ostinato.training.workers import Workers
 from ostinato.wording import option
 
 if TYPE_CHECKING:
@@ -70,6 +72,25 @@ class Start:
             if self._places is not None:
                 arrays = weights.extended(model, arrays, self._places)
             weights.assign(model, arrays, origin=str(self._base.directory.path))
+
+    def prepare(self, task: Task, model: keras.Model, data: Data, workers: Workers) -> tuple[str, ...]:
+        """Sets the weights that a task finds from the data; the chief finds them for all workers.
+
+        Returns:
+            Sentences for the user.
+        """
+        if not isinstance(task, Prepares):
+            return ()
+        notes: tuple[str, ...] = ()
+        found = b""
+        with workers.all_or_none():
+            if workers.chief:
+                notes = task.prepare(model, data)
+                found = safetensors.numpy.save(weights.to_arrays(model))
+        if workers.count > 1:
+            arrays = safetensors.numpy.load(workers.broadcast_bytes(0, found))
+            weights.assign(model, arrays, origin="worker 0")
+        return notes
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -33,38 +33,46 @@ def words_of(ready, **changes) -> ClassifierVocabulary:
     return ClassifierVocabulary.from_json(ready.config, vocabulary)
 
 
-def test_the_scores_are_the_sum_over_the_root_of_the_number(ready):
+def drawn(ready):
+    """A network with drawn weights, those of its n-grams, too, and their rarities."""
     model = ready.drawn()
-    words = words_of(ready)
-    ids = words.ngrams.encode(read_text(words.encoder, ROWS[0][0]))
-    weights = model.ngram_weights.get_weights()[0]
-    expected = 3.0 * weights[ids].sum(axis=0) / np.sqrt(len(ids))
+    for seed, weight in enumerate((model.of_ngrams.kernel, model.of_ngrams.bias)):
+        weight.assign(tf.random.stateless_normal(weight.shape, seed=(2, seed)))
+    model.of_ngrams.set_rarity(words_of(ready).ngrams.rarity)
+    return model
+
+
+def test_the_scores_are_weights_times_rarities_over_the_norm_of_their_kind(ready):
+    model, known = drawn(ready), words_of(ready).ngrams
+    ids = known.encode(read_text(words_of(ready).encoder, ROWS[0][0]))
+    of_words = ids[ids <= known.of_words]
+    of_characters = ids[ids > known.of_words]
+    assert len(of_words) > 3
+    assert len(of_characters) > 3
+    kernel, bias = model.of_ngrams.kernel.numpy(), model.of_ngrams.bias.numpy()
+    expected = bias.copy()
+    for some, length in ((of_words, 1.0), (of_characters, 0.7)):
+        values = known.rarity[some - 1]
+        expected += length * (values / np.linalg.norm(values)) @ kernel[some]
     padded = tf.constant(padded_grams([ids, ids[:0]], len(ids) + 3))
-    np.testing.assert_allclose(model.add_up(padded), [expected, np.zeros(3)], atol=1e-5)
+    np.testing.assert_allclose(model.of_ngrams(padded), [expected, bias], atol=1e-5)
 
 
 def test_both_parts_are_added(ready):
-    model, batch = ready.drawn(), ready.tensors()
+    model, batch = drawn(ready), ready.tensors()
     both = model(batch["tokens"], batch["lengths"], grams=batch["grams"])
-    apart = model.read(batch["tokens"], batch["lengths"]) + model.add_up(batch["grams"])
+    apart = model.read(batch["tokens"], batch["lengths"]) + model.of_ngrams(batch["grams"])
     np.testing.assert_allclose(both, apart, atol=1e-6)
 
 
-def test_each_part_learns_to_be_right_alone_and_the_loss_is_that_of_both(ready):
-    model, batch = ready.drawn(), ready.tensors()
-    with tf.GradientTape() as tape:
-        trained = ready.task.loss(model, batch, (), step=tf.constant(0)).total
-    weights = model.ngram_weights.trainable_variables[0]
-    gradient = tf.convert_to_tensor(tape.gradient(trained, weights))
-    measured = ready.task.loss(model, batch, ())
-    np.testing.assert_allclose(trained, measured.total, rtol=1e-5)
-    with tf.GradientTape() as tape:
-        total = tf.constant(0.0)
-        added, read = model.add_up(batch["grams"]), model.read(batch["tokens"], batch["lengths"])
-        for logits in (added, added + read):
-            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["targets"], logits)
-            total += tf.reduce_sum(nats)
-    np.testing.assert_allclose(gradient, tf.convert_to_tensor(tape.gradient(total, weights)), atol=1e-5)
+def test_training_changes_the_recurrent_layers_alone(ready):
+    model, batch = drawn(ready), ready.tensors()
+    assert not any("ngrams" in weight.path for weight in model.trainable_variables)
+    trained = ready.task.loss(model, batch, (), step=tf.constant(0)).total
+    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        batch["targets"], model.read(batch["tokens"], batch["lengths"])
+    )
+    np.testing.assert_allclose(trained, tf.reduce_sum(nats), rtol=1e-5)
 
 
 def test_a_sharded_batch_is_as_wide_as_the_whole(ready):
@@ -74,13 +82,13 @@ def test_a_sharded_batch_is_as_wide_as_the_whole(ready):
 
 
 def test_evaluation_measures_the_best_shares(ready):
-    model = ready.drawn()
+    model = drawn(ready)
     (batch,) = list(ready.batches("validation"))
     sums = ready.task.loss(model, {name: tf.constant(value) for name, value in batch.items()}, ())
     loss, accuracy = ready.task.metrics(sums)
     read, added = (
         np.array(each, np.float64)
-        for each in (model.read(batch["tokens"], batch["lengths"]), model.add_up(batch["grams"]))
+        for each in (model.read(batch["tokens"], batch["lengths"]), model.of_ngrams(batch["grams"]))
     )
     targets = batch["targets"]
 
@@ -106,7 +114,7 @@ def test_shares_without_a_better_pair_stay_even():
 
 
 def test_predictions_are_those_of_the_evaluation(ready):
-    model = ready.drawn()
+    model = drawn(ready)
     answers = Answers(model, ready.config, words_of(ready, shares=[0.5, 2.0]))
     decisions = answers.evaluate(ready.data, "train").decisions
     texts = [ready.data.examples.text(int(number)) for number in decisions.examples]
@@ -115,7 +123,7 @@ def test_predictions_are_those_of_the_evaluation(ready):
 
 
 def test_contributions_of_words_add_up_to_the_score(ready):
-    answers = Answers(ready.drawn(), ready.config, words_of(ready, shares=[0.5, 2.0]))
+    answers = Answers(drawn(ready), ready.config, words_of(ready, shares=[0.5, 2.0]))
     (found,) = answers.attributions(["a film of two towns  great"])
     total = sum(value for _, value in found.contributions)
     np.testing.assert_allclose(total, found.score - found.baseline, rtol=1e-2, atol=1e-3)
@@ -130,9 +138,10 @@ def test_an_n_gram_is_divided_among_its_words(ready):
     words = words_of(ready)
     answers = Answers(model, ready.config, words)
     id_ = words.ngrams.encode(" great")[0]
-    weights = np.zeros_like(model.ngram_weights.get_weights()[0])
+    weights = np.zeros_like(model.of_ngrams.kernel.numpy())
     weights[id_, 1] = 1.0
-    model.ngram_weights.set_weights([weights])
+    model.of_ngrams.kernel.assign(weights)
+    model.of_ngrams.set_rarity(words.ngrams.rarity)
     (found,) = answers.attributions(["story great story"])
     by_word = [abs(value) for _, value in found.contributions]
     assert by_word[1] > 0.01

@@ -46,8 +46,8 @@ from ostinato.files.cache import Progress
 
 MOST_NEW = 0.35
 """The share of words that occur once, above which texts are read as subwords."""
-MOST_NGRAM_WEIGHTS = 1 << 21
-"""Of all labels together; a step of training changes each."""
+MOST_NGRAM_WEIGHTS = 1 << 22
+"""Of all labels together; finding them takes memory for a dozen such arrays of 8 bytes each."""
 __all__ = ["PARTS", "Examples", "encode_text", "prepare_examples"]
 
 

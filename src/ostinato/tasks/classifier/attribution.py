@@ -140,8 +140,9 @@ class Attributor:
         if self._words.ngrams is not None:
             read, added = self._words.shares
             of_ngrams = added * self._of_ngrams(self._words.ngrams, text, direction, len(words))
-            sums, baseline = read * sums + of_ngrams, read * baseline
-            score = read * score + float(of_ngrams.sum())
+            bias = added * float(self._model.of_ngrams.bias.numpy() @ direction)
+            sums, baseline = read * sums + of_ngrams, read * baseline + bias
+            score = read * score + float(of_ngrams.sum()) + bias
             first, last = 0, len(words) - 1
         contributions = tuple(zip(words[first : last + 1], sums[first : last + 1].tolist(), strict=True))
         return Attribution(
@@ -161,7 +162,7 @@ class Attributor:
         if not len(ids):
             return np.zeros(words)
         different, place, counts = np.unique(ids, return_inverse=True, return_counts=True)
-        of_each = self._model.add_up_each(tf.constant(different[np.newaxis])).numpy()[0] @ direction
+        of_each = self._model.of_ngrams.each(tf.constant(different[np.newaxis])).numpy()[0] @ direction
         shares = (of_each.astype(np.float64) / counts)[place] / 2
         # Most n-grams of characters end with the space after a word, which belongs to the next one.
         ends = stops - 1

@@ -63,9 +63,7 @@ class ClassifierConfig(config.RecurrentConfig):
     ngrams: Annotated[int, NETWORK] = Field(default=0, ge=0, le=10_000_000)
     """Beside the recurrent layers, add up weights of the text's n-grams: words, pairs of words, and up to
     five characters of a word. So many are known at most; fewer with many labels. 0 leaves them out (Cheng et
-    al. 2016, arXiv:1606.07792)."""
-    ngram_dropout: Annotated[Fraction, NETWORK] = 0.0
-    """Fraction of the n-grams that are dropped."""
+    al. 2016, arXiv:1606.07792). Their weights are those of a linear model, found before the first step."""
     word_dropout: config.WordDropout = 0.0
     embedding_dropout: config.EmbeddingDropout = 0.0
     dropout: config.Dropout = 0.0

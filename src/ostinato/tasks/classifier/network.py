@@ -10,25 +10,24 @@ from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.encoder import FormerEncoder, RecurrentEncoder
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
+from ostinato.tasks.classifier.ngram_layer import NGramLayer
 from ostinato.tasks.classifier.padding import PADDING
 from ostinato.tasks.config import Settings
 
 _FAR_BELOW = -1e9
-_STEEP = 3.0
-"""The factor of the weights of n-grams. A text has many, and Adam moves each by no more than its rate."""
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentClassifier(keras.Model):
     """An embedding, a stack of recurrent layers, a pooling over time and an output layer.
 
-    Beside them there may be weights of n-grams, which are added to the scores.
+    Beside them there may be weights of n-grams, whose scores are added.
 
     Args:
         config: the settings of the network.
         vocabulary_size: the number of different tokens, without padding.
         outputs: the number of scores: one for two labels, otherwise one per label.
-        ngrams: the number of known n-grams.
+        ngrams: the number of known n-grams, and how many of them are of words.
         former_names: whether the encoder has its former class name, by which Keras finds its weights in a
             `.keras` file of an older version.
     """
@@ -38,14 +37,14 @@ class RecurrentClassifier(keras.Model):
         config: ClassifierConfig | Settings,
         vocabulary_size: int,
         outputs: int,
-        ngrams: int = 0,
+        ngrams: tuple[int, int] = (0, 0),
         *,
         former_names: bool = False,
         **kwargs: KerasOption,
     ):
         super().__init__(**({"name": "classifier"} | kwargs))
         self.config = config if isinstance(config, ClassifierConfig) else ClassifierConfig(**config)
-        self.vocabulary_size, self.outputs, self.ngrams = vocabulary_size, outputs, ngrams
+        self.vocabulary_size, self.outputs, self.ngrams = vocabulary_size, outputs, (*ngrams,)
         config, seed = self.config, 1000 * self.config.seed
         self.embedding = keras.layers.Embedding(
             1 + vocabulary_size,
@@ -84,12 +83,8 @@ class RecurrentClassifier(keras.Model):
             kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 999),  # pyright: ignore[reportArgumentType]
             name="output",
         )
-
         if config.ngrams:
-            # The first row is that of padding.
-            self.ngram_weights = keras.layers.Embedding(
-                1 + ngrams, outputs, embeddings_initializer="zeros", name="ngram_weights"
-            )
+            self.of_ngrams = NGramLayer(outputs, *ngrams)
 
     def call(
         self,
@@ -112,7 +107,7 @@ class RecurrentClassifier(keras.Model):
             Logits, shape (batch, outputs).
         """
         read = self.read(tokens, lengths, key)
-        return read if grams is None else read + self.add_up(grams, key)
+        return read if grams is None else read + self.of_ngrams(grams)
 
     def read(
         self, tokens: tf.Tensor, lengths: tf.Tensor | None = None, key: DropoutKey | None = None
@@ -120,24 +115,6 @@ class RecurrentClassifier(keras.Model):
         """The scores of the recurrent layers alone; arguments and result are those of `call`."""
         mask = None if lengths is None else tf.sequence_mask(lengths, tf.shape(tokens)[1])
         return self.decide(self.embedding(tokens), mask, key)
-
-    def add_up(self, grams: tf.Tensor, key: DropoutKey | None = None) -> tf.Tensor:
-        """The scores of the n-grams alone: the sum of their weights over the root of their number.
-
-        Args:
-            grams, key: as for `call`.
-
-        Returns:
-            Logits, shape (batch, outputs).
-        """
-        return tf.reduce_sum(self.add_up_each(grams, key), axis=1)
-
-    def add_up_each(self, grams: tf.Tensor, key: DropoutKey | None = None) -> tf.Tensor:
-        """What each n-gram adds to the scores, shape (batch, n-grams, outputs); see `add_up`."""
-        known = tf.cast(grams > 0, tf.float32)
-        shares = known * tf.math.rsqrt(tf.maximum(tf.reduce_sum(known, axis=1, keepdims=True), 1.0))
-        shares = dropout(shares, self.config.ngram_dropout, key, site="ngrams")
-        return _STEEP * tf.expand_dims(shares, -1) * self.ngram_weights(grams)
 
     def after_padding(self, steps: tf.Tensor) -> list[State]:
         """The states of one row after this many steps of padding: tensors (1, units)."""

@@ -53,7 +53,9 @@ class Scorer:
         self.model, self._shares = model, shares
         self._after_none, self._after_padding = self._scorers(model, masked=config.masked)
         if config.ngrams:
-            self._of_ngrams = traced(model.add_up, input_signature=[tf.TensorSpec((None, None), tf.int32)])
+            self._of_ngrams = traced(
+                model.of_ngrams.call, input_signature=[tf.TensorSpec((None, None), tf.int32)]
+            )
 
     def scores(
         self, tokens: np.ndarray, lengths: np.ndarray, before: int = 0, grams: np.ndarray | None = None

@@ -14,6 +14,7 @@ from ostinato.tasks.classifier.answers import Answers
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.decision import Decision, decision_of
 from ostinato.tasks.classifier.network import RecurrentClassifier
+from ostinato.tasks.classifier.ngram_fit import fit, gathered
 from ostinato.tasks.classifier.shares import PAIRS, best_shares
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
 
@@ -40,33 +41,50 @@ class Classifier(Task):
 
     def build(self, vocabulary: Json) -> RecurrentClassifier:
         words = ClassifierVocabulary.from_json(self.config, vocabulary)
-        ngrams = 0 if words.ngrams is None else len(words.ngrams)
-        model = RecurrentClassifier(self.config, words.encoder.size, words.labels.scores, ngrams)
+        known = words.ngrams
+        sizes = (0, 0) if known is None else (len(known), known.of_words)
+        model = RecurrentClassifier(self.config, words.encoder.size, words.labels.scores, sizes)
         model.make_weights()
+        if known is not None:
+            model.of_ngrams.set_rarity(known.rarity)
         return model
+
+    def prepare(self, model: RecurrentClassifier, data: data.ClassifierData) -> tuple[str, ...]:
+        """Finds the weights of the n-grams; the steps of training change those of the recurrent layers."""
+        if not self.config.ngrams:
+            return ()
+        part, other = data.part("train"), data.part("validation")
+        assert part is not None
+        train = gathered(model.of_ngrams, part.batches(epoch=0))
+        validation = None if other is None else gathered(model.of_ngrams, other.batches())
+        strength = fit(model.of_ngrams, train, validation)
+        rows, every = train.values.shape[0], len(data.examples.part("train"))
+        some = "" if rows == every else f" of the first {rows:,} of {every:,} training texts"
+        known = f"the weights of {model.of_ngrams.ngrams:,} n-grams{some}"
+        return (f"{known} are those of a linear model, C = {strength:g}",)
 
     def loss(
         self, model: RecurrentClassifier, batch: Batch, state: State, *, step: tf.Tensor | None = None
     ) -> Loss:
+        """The loss of the recurrent layers. An evaluation measures them together with the n-grams, too.
+
+        They learn by themselves: beside scores that know the training texts by heart there would be nothing
+        left to learn.
+        """
         key = None
         if step is not None:
             key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
         lengths = batch["lengths"] if self.config.masked else None
         targets, weights = batch["targets"], batch["weights"]
         decision = decision_of(len(targets.shape) == 2, model.outputs)
-        parts = [model.read(batch["tokens"], lengths, key)]
-        if self.config.ngrams:
-            parts.append(model.add_up(batch["grams"], key))
-        logits = tf.add_n(parts)
+        logits = model.read(batch["tokens"], lengths, key)
         nats, right = decision.loss(targets, logits), decision.right(targets, logits)
         sums = {
             "right": tf.reduce_sum(tf.cast(right, tf.float32)),
             "texts": tf.cast(tf.size(weights), tf.float32),
         }
-        if len(parts) > 1 and key is None:
-            sums |= _weighed(decision, targets, weights, parts)
-        elif len(parts) > 1:
-            nats += _learned_alone([decision.loss(targets, part) for part in parts])
+        if self.config.ngrams and key is None:
+            sums |= _weighed(decision, targets, weights, [logits, model.of_ngrams(batch["grams"])])
         return Loss(tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state)
 
     def metrics(self, sums: Loss) -> Metrics:
@@ -98,12 +116,3 @@ def _weighed(
         sums[f"{_NATS}{place}"] = tf.reduce_sum(weights * decision.loss(targets, logits))
         sums[f"{_RIGHT}{place}"] = tf.reduce_sum(tf.cast(decision.right(targets, logits), tf.float32))
     return sums
-
-
-def _learned_alone(losses: list[tf.Tensor]) -> tf.Tensor:
-    """Zeros with the gradients of some losses: each part of the network learns to be right by itself, too.
-
-    Without it, the part that fits the training texts sooner leaves nothing for the other to learn.
-    """
-    together = tf.add_n(losses)
-    return together - tf.stop_gradient(together)

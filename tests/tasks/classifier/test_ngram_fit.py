@@ -1,0 +1,124 @@
+"""The weights of n-grams are those of logistic regression."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+
+from ostinato.tasks.classifier import ClassifierConfig, ngram_fit
+from ostinato.tasks.classifier.ngram_fit import Texts, fit, gathered
+from ostinato.tasks.classifier.ngram_layer import NGramLayer
+
+from ...ready import Ready
+
+N_GRAMS, TEXTS = 12, 60
+STRENGTH = ngram_fit.STRENGTHS[2]
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    monkeypatch.setattr(ngram_fit, "_TOLERANCE", 1e-12)
+
+
+def layer_of(outputs: int) -> NGramLayer:
+    layer = NGramLayer(outputs, N_GRAMS, 5)
+    layer.build()
+    return layer
+
+
+def texts(targets: np.ndarray, weights: np.ndarray | None = None, seed: int = 0) -> Texts:
+    """Texts with n-grams that tell something of the targets."""
+    draw = np.random.default_rng(seed)
+    values = draw.random((len(targets), 1 + N_GRAMS)) * (draw.random((len(targets), 1 + N_GRAMS)) < 0.4)
+    values[:, 0] = 0
+    told = targets if targets.ndim == 2 else np.eye(4)[targets]
+    values[:, 1 : 1 + told.shape[1]] += told * draw.random(told.shape)
+    rows = sparse.csr_array(values.astype(np.float32))
+    return Texts(rows, targets, np.ones(len(targets), np.float32) if weights is None else weights)
+
+
+def of_classes(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, count, TEXTS).astype(np.int32)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_they_are_those_of_scikit_learn(classes):
+    weights = np.random.default_rng(1).uniform(0.5, 2, TEXTS).astype(np.float32)
+    train = texts(of_classes(classes), weights)
+    layer = layer_of(1 if classes == 2 else classes)
+    assert fit(layer, train, None) == STRENGTH
+    model = LogisticRegression(C=STRENGTH, tol=1e-8, max_iter=10_000)
+    model.fit(train.values.toarray(), train.targets, sample_weight=weights)
+    np.testing.assert_allclose(layer.kernel.numpy(), model.coef_.T, atol=2e-3)
+    bias = layer.bias.numpy()
+    # Of several classes the sum of all biases is free.
+    np.testing.assert_allclose(bias - bias.mean() * (classes > 2), model.intercept_, atol=5e-3)
+
+
+def test_of_several_labels_each_is_learned_by_itself():
+    targets = (np.random.default_rng(2).random((TEXTS, 3)) < 0.4).astype(np.float32)
+    train, layer = texts(targets), layer_of(3)
+    fit(layer, train, None)
+    for label in range(3):
+        alone = layer_of(1)
+        fit(alone, Texts(train.values, targets[:, label].astype(np.int32), train.weights), None)
+        np.testing.assert_allclose(layer.kernel.numpy()[:, label], alone.kernel.numpy()[:, 0], atol=2e-3)
+
+
+def test_c_is_the_one_with_the_least_loss_on_the_validation_part():
+    train, validation = texts(of_classes(4)), texts(of_classes(4, seed=5), seed=6)
+    layer = layer_of(4)
+    chosen = fit(layer, train, validation)
+    losses = {}
+    for strength in ngram_fit.STRENGTHS:
+        model = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
+        model.fit(train.values.toarray(), train.targets)
+        scores = model.decision_function(validation.values.toarray())
+        losses[strength] = min(ngram_fit._nats(validation, scale * scores) for scale in (0.5, 1, 2))
+        if strength == chosen:
+            np.testing.assert_allclose(layer.kernel.numpy(), model.coef_.T, atol=2e-3)
+    assert chosen == min(losses, key=losses.get)
+
+
+def test_the_weights_of_another_run_are_changed_no_more_than_needed():
+    train, layer = texts(of_classes(4)), layer_of(4)
+    fit(layer, train, None)
+    kernel = layer.kernel.numpy()
+    few = Texts(train.values[:1], train.targets[:1], train.weights[:1])
+    fit(layer, few, None)
+    assert np.abs(layer.kernel.numpy() - kernel).max() < 0.5 * np.abs(kernel).max()
+    unseen = np.setdiff1d(np.arange(1 + N_GRAMS), few.values.indices)
+    np.testing.assert_array_equal(layer.kernel.numpy()[unseen], kernel[unseen])
+
+
+ROWS = [
+    (f"{text} {word}", label)
+    for _ in range(6)
+    for text in ("the film was seen today", "a story of two towns", "it runs for an hour")
+    for word, label in (("great", "good"), ("awful", "bad"), ("strange", "other"))
+]
+
+
+@pytest.fixture(scope="module")
+def ready() -> Ready:
+    return Ready(ClassifierConfig(units=4, embedding=4, ngrams=300, encoder="word", batch=7), ROWS)
+
+
+def test_a_task_finds_them_before_the_first_step(ready):
+    model = ready.build()
+    (note,) = ready.task.prepare(model, ready.data)
+    assert "n-grams are those of a linear model, C = " in note
+    (batch,) = ready.batches("validation")
+    right = model.of_ngrams(batch["grams"]).numpy().argmax(axis=1) == batch["targets"]
+    assert right.all()
+
+
+def test_of_very_many_texts_the_first_are_read(ready, monkeypatch):
+    model = ready.build()
+    whole = gathered(model.of_ngrams, ready.data.part("train").batches(epoch=0))
+    assert whole.values.shape == (len(ready.data.examples.part("train")), 1 + model.of_ngrams.ngrams)
+    values = model.of_ngrams.values(next(ready.data.part("train").batches(epoch=0))["grams"]).numpy()
+    np.testing.assert_allclose(whole.values[:7].sum(axis=1), values.sum(axis=1), rtol=1e-5)
+    monkeypatch.setattr(ngram_fit, "MOST_VALUES", whole.values.nnz // 2)
+    (note,) = ready.task.prepare(model, ready.data)
+    assert f"of the first 21 of {len(whole.targets)} training texts" in note
