@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
+from ostinato.tasks.config import Settings
 
 OF_CHARACTERS = 0.7
 """The length of the vector of characters where that of words has the length 1."""
@@ -69,6 +70,6 @@ class NGramLayer(keras.layers.Layer):
         """The scores, shape (batch, outputs); arguments as `values`."""
         return tf.reduce_sum(self.each(grams), axis=1) + self.bias
 
-    def get_config(self) -> dict[str, object]:
+    def get_config(self) -> Settings:
         sizes = {"outputs": self.outputs, "ngrams": self.ngrams, "of_words": self.of_words}
         return super().get_config() | sizes

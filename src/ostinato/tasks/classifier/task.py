@@ -58,7 +58,7 @@ class Classifier(Task):
         train = gathered(model.of_ngrams, part.batches(epoch=0))
         validation = None if other is None else gathered(model.of_ngrams, other.batches())
         strength = fit(model.of_ngrams, train, validation)
-        rows, every = train.values.shape[0], len(data.examples.part("train"))
+        rows, every = len(train.targets), len(data.examples.part("train"))
         some = "" if rows == every else f" of the first {rows:,} of {every:,} training texts"
         known = f"the weights of {model.of_ngrams.ngrams:,} n-grams{some}"
         return (f"{known} are those of a linear model, C = {strength:g}",)
