@@ -201,13 +201,15 @@ def show(rows: Sequence[Row], *, header: bool) -> None:
 def summary(rows: Sequence[Row]) -> str:
     done = [row for row in rows if "failed" not in row]
     above = sum(row["difference"] > 0 for row in done)
-    mean = statistics.fmean(row["difference"] for row in done) if done else math.nan
+    differences = [row["difference"] for row in done] or [math.nan]
+    mean, median = statistics.fmean(differences), statistics.median(differences)
     behind = [row["name"] for row in done if row["worse"]]
     low = [row["name"] for row in done if row["f1"] < row["linear_f1"] - 0.05]
     return (
         f"{len(done)} of {len(rows)} train at the first attempt; {above} above the linear model; mean "
-        f"difference {100 * mean:+.2f} points; more than a point behind beyond chance: "
-        f"{', '.join(behind) or 'none'}; macro F1 more than 5 points behind: {', '.join(low) or 'none'}"
+        f"difference {100 * mean:+.2f} points, median {100 * median:+.2f}; more than a point behind "
+        f"beyond chance: {', '.join(behind) or 'none'}; macro F1 more than 5 points behind: "
+        f"{', '.join(low) or 'none'}"
     )
 
 
