@@ -43,7 +43,6 @@ def run(folder) -> tuple[str, dict[str, dict]]:
     out = folder / "results" / "out.json"
     options = ["--batch", "2", "--time", "4", "--rounds", "1", "--seconds", "0.001", "--json", str(out)]
 
-
     def run_forked(command, *, env, **_):
         return forks.run(*command[1:], env=env)
 
