@@ -109,6 +109,7 @@ def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
     assert pictures == {"loss.png", "bleu-by-length-validation.png"}
 
 
+@pytest.mark.thorough
 def test_two_aligned_files_train_the_network_that_their_pairs_train(ostinato, folder):
     Path("pairs.tsv.gz").write_bytes(gzip.compress(LINES.encode()))
     for side, name in enumerate(("pairs.en", "pairs.fr")):
