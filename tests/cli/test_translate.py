@@ -192,6 +192,7 @@ def test_json_is_one_object_a_text(ostinato, translator):
     assert said["score"] < 0
 
 
+@pytest.mark.thorough
 def test_a_file_and_standard_input_are_read_line_by_line(ostinato, translator, typed):
     data = "".join(f"{source}\n" for source, _ in PAIRS).encode()
     Path("texts.txt").write_bytes(data)

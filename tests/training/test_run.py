@@ -442,6 +442,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(copied_run, interru
     assert_equal_runs(copied_run, tmp_path / "whole")
 
 
+@pytest.mark.thorough
 def test_settings_of_a_network_that_the_weights_are_not_of_are_refused_before_it_is_made(copied_run):
     config = json.loads((copied_run / "config.json").read_text())
     config["task_config"]["units"] = [65536] * 8  # a thousand gigabytes
