@@ -1,5 +1,6 @@
 """What a model gains: the figures are of that model, its inputs and its loss, and nothing is changed."""
 
+import subprocess
 import sys
 
 import keras
@@ -13,6 +14,7 @@ from ostinato.acceleration.inputs import make_inputs
 from ostinato.engines import native
 from ostinato.errors import ConfigError
 
+from .. import forks
 from ..variants import thorough
 
 layers = keras.layers
@@ -141,8 +143,30 @@ def test_a_layer_the_native_engine_lacks_is_told_with_its_reason():
     assert figures.engine_note
 
 
+AS_A_MODULE = """
+import runpy, sys
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Processes of a module are forks, which need not import TensorFlow."""
+
+    def run(command, **_):
+        _, option, *arguments = command
+        assert option == "-m"
+        return forks.run("-c", AS_A_MODULE, *arguments)
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured on Linux only")
-def test_memory_is_that_of_processes_of_their_own():
+@pytest.mark.parametrize("processes", ["forked", thorough("new")])
+def test_memory_is_that_of_processes_of_their_own(processes, request):
+    if processes == "forked":
+        request.getfixturevalue("forked")
     figures, of_one = compare_batches(small(), [2, 1], length=5, rounds=1)
     assert (figures.memory_of, figures.memory_note) == ("forward", "")
     assert (of_one.memory_of, of_one.keras_peak_mib) == (None, None)  # only of the largest batch
@@ -155,7 +179,7 @@ def test_memory_is_that_of_processes_of_their_own():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured on Linux only")
-def test_a_model_no_other_process_can_load_has_a_note_in_place_of_memory():
+def test_a_model_no_other_process_can_load_has_a_note_in_place_of_memory(forked):
     class Here(layers.Layer):
         def call(self, x):
             return x

@@ -160,11 +160,11 @@ def own_statistics():
 
 
 STATES = [
-    *(normalization, distributed_normalization, discretization, batch_normalization, spectral),
-    *(string_lookup, feature_space, own_statistics),
-    *map(thorough, (given_statistics, nested_normalization, integer_lookup)),
+    *(normalization, discretization, batch_normalization, string_lookup, feature_space, own_statistics),
+    *map(thorough, (given_statistics, nested_normalization, distributed_normalization)),
+    *map(thorough, (integer_lookup, spectral)),
     pytest.param(lambda: texts(), id="text"),
-    pytest.param(lambda: texts(output_mode="tf_idf"), id="tf_idf"),
+    thorough(lambda: texts(output_mode="tf_idf"), id="tf_idf"),
     thorough(lambda: texts(output_mode="multi_hot", ngrams=2), id="multi_hot"),
 ]
 
@@ -177,6 +177,7 @@ def test_state_outside_of_variables_is_copied(make):
     assert_same_outputs(model, ostinato.to_keras(copy), x)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("ending", "make"), one_each(["keras", "h5"], [normalization, nested_normalization, discretization])
 )

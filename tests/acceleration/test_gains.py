@@ -64,6 +64,7 @@ def test_layers_in_wrappers_and_models_get_what_they_get_there():
     assert "times/each is called 4 times in a run" in str(found)
 
 
+@pytest.mark.thorough
 def test_a_shared_layer_gets_each_of_its_shapes():
     shared = layers.GRU(3, return_sequences=True, name="shared")
     long, short = keras.Input((7, 3)), keras.Input((5, 3))
@@ -93,6 +94,7 @@ def test_masks_and_initial_states_are_made_up_too():
     assert all(row.gains[0].training_ratio > 0 for row in measured(model))
 
 
+@pytest.mark.thorough
 def test_an_accelerated_model_is_compared_with_keras_layers():
     stock = keras.Sequential([keras.Input((None, 3)), layers.LSTM(4), layers.Dense(1)])
     [row] = found = measured(ostinato.accelerate(stock))
@@ -122,6 +124,7 @@ def test_a_layer_alone_and_a_model_of_ones_own_are_measured_as_they_were_built()
     assert [gain.inputs for gain in (*row.gains, *found.gains)] == ["2,6,3", "2,6,3"]
 
 
+@pytest.mark.thorough
 def test_a_model_that_fixes_its_batch_is_measured_once():
     model = keras.Sequential([keras.Input((4, 3), batch_size=3), layers.LSTM(4, stateful=True)])
     [row] = measured(model, batch=None, length=None)

@@ -99,6 +99,7 @@ def test_in_place_it_stays_compiled_and_trains_through_second_derivatives(scorer
     assert_trains_alike(loaded, accelerated, numbers(), targets())
 
 
+@pytest.mark.thorough
 @needs_library
 def test_forward_mode_goes_through_a_model_from_a_file(scorer):
     def derivatives(model):

@@ -1,5 +1,7 @@
 """The benchmark of other people's models: what it finds in a folder, compares and says."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -9,6 +11,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from .. import forks
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -38,12 +42,18 @@ def run(folder) -> tuple[str, dict[str, dict]]:
     """What the script prints of the folder, and the rows of its JSON."""
     out = folder / "results" / "out.json"
     options = ["--batch", "2", "--time", "4", "--rounds", "1", "--seconds", "0.001", "--json", str(out)]
-    script = [sys.executable, str(BENCHMARKS / "real_models.py"), str(folder), *options]
-    done = subprocess.run(script, capture_output=True, text=True, check=True)
+
+    def run_forked(command, *, env, **_):
+        return forks.run(*command[1:], env=env)
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.setattr(sys, "argv", ["real_models.py", str(folder), *options])
+        patch.setattr(subprocess, "run", run_forked)  # no process imports TensorFlow anew
+        real_models.main()
     results = json.loads(out.read_text())
-    assert str(folder) not in out.read_text() + done.stdout
+    assert str(folder) not in out.read_text() + printed.getvalue()
     assert results["settings"]["batch"] == [2]
-    return done.stdout, {row["file"]: row for row in results["models"]}
+    return printed.getvalue(), {row["file"]: row for row in results["models"]}
 
 
 def test_a_model_that_loads_is_compared_and_timed(run):

@@ -15,7 +15,7 @@ from ostinato.engines.facts import has_known_cell
 from ostinato.errors import EngineError
 from ostinato.layers import RNN
 
-from ..variants import one_each
+from ..variants import one_each, thorough
 from .test_parity import (
     BATCH,
     FEATURES,
@@ -86,7 +86,6 @@ def assert_alike(ours, stock, **call):
 
 
 OPTIONS = [
-    {},
     {"return_sequences": True},
     {"return_sequences": True, "go_backwards": True},
     {"return_sequences": True, "zero_output_for_mask": True},
@@ -96,10 +95,10 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "options"), one_each(KINDS, OPTIONS[1:]) + one_each(OPTIONS, KINDS[:2]))
+@pytest.mark.parametrize(
+    ("kind", "options"), [(KINDS[1], {}), thorough(KINDS[0], {}), *one_each(KINDS, OPTIONS)]
+)
 def test_cells_and_stacks_do_what_they_do_in_keras(kind, options):
-    if isinstance(kind, dict):
-        kind, options = options, kind
     ours, stock = pair(kind, DROPOUTS, **options)
     assert choose("auto", ours).engine == choose("auto", stock).engine
     assert choose("auto", ours).engine == ("native" if native.available() else "keras")

@@ -1,16 +1,23 @@
 """Whatever is wrong: one line that says what and why, exit code 2, and nothing half-written."""
 
 import json
-import resource
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import ostinato as package
 
-OSTINATO = str(Path(sys.executable).with_name("ostinato"))
+from .. import forks
+
+# Python ignores SIGXFSZ, so that a write beyond the limit fails as one on a full disk does.
+ON_A_DISK = """
+import resource, sys
+size = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+from ostinato.cli import main
+main()
+"""
 
 
 def files_below(folder: Path) -> dict[str, bytes | None]:
@@ -186,21 +193,14 @@ def test_a_cache_that_cannot_be_written_is_named(refused, folder, tiny, monkeypa
     refused(says, "train", "lm", "text.txt", *tiny)
 
 
-def on_a_disk_of(size: int, command: list[str]) -> subprocess.CompletedProcess:
-    """Runs a command whose files end at so many bytes."""
-    # Python ignores SIGXFSZ, so that a write beyond the limit fails as one on a full disk does.
-    return subprocess.run(
-        command,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
-        capture_output=True,
-        text=True,
-    )
+def on_a_disk_of(size: int, *arguments: str) -> subprocess.CompletedProcess:
+    """Runs `ostinato`, whose files end at so many bytes."""
+    return forks.run("-c", ON_A_DISK, size, *arguments)
 
 
 def test_a_disk_that_fills_up_stops_the_training_and_keeps_what_was_saved(folder, tiny):
     (folder / "my.toml").write_text("[training]\nsteps = 500\nlog_every = 1\nevaluations = 50\n")
-    command = [OSTINATO, "train", "lm", "text.txt", "--config", "my.toml", "--out", "run", *tiny]
-    done = on_a_disk_of(12_000, command)
+    done = on_a_disk_of(12_000, "train", "lm", "text.txt", "--config", "my.toml", "--out", "run", *tiny)
     assert (done.returncode, done.stdout) == (2, "")
     *progress, error = done.stderr.splitlines()
     assert error.startswith("Error: could not write run/")
@@ -211,8 +211,7 @@ def test_a_disk_that_fills_up_stops_the_training_and_keeps_what_was_saved(folder
 
 
 def test_a_disk_that_is_full_from_the_beginning_leaves_nothing(folder, tiny):
-    command = [OSTINATO, "train", "lm", "text.txt", "--steps", "5", "--out", "run", *tiny]
-    done = on_a_disk_of(4_000, command)
+    done = on_a_disk_of(4_000, "train", "lm", "text.txt", "--steps", "5", "--out", "run", *tiny)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: could not write ")
     assert done.stderr.count("\n") == 1

@@ -109,6 +109,7 @@ def test_a_training_says_what_it_took_and_how_to_ask(ostinato, folder):
     assert pictures == {"loss.png", "bleu-by-length-validation.png"}
 
 
+@pytest.mark.thorough
 def test_two_aligned_files_train_the_network_that_their_pairs_train(ostinato, folder):
     Path("pairs.tsv.gz").write_bytes(gzip.compress(LINES.encode()))
     for side, name in enumerate(("pairs.en", "pairs.fr")):
@@ -191,6 +192,7 @@ def test_json_is_one_object_a_text(ostinato, translator):
     assert said["score"] < 0
 
 
+@pytest.mark.thorough
 def test_a_file_and_standard_input_are_read_line_by_line(ostinato, translator, typed):
     data = "".join(f"{source}\n" for source, _ in PAIRS).encode()
     Path("texts.txt").write_bytes(data)

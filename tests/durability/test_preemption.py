@@ -55,6 +55,7 @@ def metrics(place: Place) -> str:
     return (place.run / "metrics.jsonl").read_text() if (place.run / "metrics.jsonl").exists() else ""
 
 
+@pytest.mark.thorough  # see training/test_run.py, too
 def test_sigterm_while_it_trains_finishes_the_step_saves_and_can_be_resumed(
     nursery, references, tally, tmp_path
 ):

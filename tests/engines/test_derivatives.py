@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ostinato import layers
 from ostinato.engines import native
 
+from ..variants import examples
+
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"no native engine: {native.reason()}")
 
 CELLS = [
@@ -90,7 +92,7 @@ def cases(draw):
     return cell, options, shape, draw(st.booleans()), draw(st.booleans())
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(6, thorough=12))
 @given(cases())
 @example(("LSTM", {"return_sequences": True}, (1, 1, 1, 1), True, True))
 @example(("GRU", {"reset_after": False}, (3, 1, 2, 4), False, True))
@@ -247,6 +249,7 @@ def test_forward_mode_around_and_inside_a_function():
     assert_same(tf.function(lambda: forward_mode(ours))(), expected)
 
 
+@pytest.mark.thorough
 def test_hessian_vector_products_forward_over_reverse():
     ours, stock = both("SimpleRNN")
     assert_same(forward_mode(ours, order=2), forward_mode(stock, order=2))
@@ -291,6 +294,7 @@ def test_hessians_are_kerass_however_they_are_asked_for():
     assert_same(from_tensorflow(flat), np.reshape(expected, (flat.shape[0], -1)))
 
 
+@pytest.mark.thorough
 def test_the_gradient_of_a_batch_jacobian_is_kerass():
     def results(layer):
         x = drawn(layer, BATCH, TIME, FEATURES)

@@ -11,6 +11,7 @@ from ostinato.engines import native
 from ostinato.errors import EngineError
 
 from .. import forks
+from ..variants import one_each
 
 X = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
 SPEC = tf.TensorSpec((None, None, 3))
@@ -48,8 +49,9 @@ def traced_before():
 
 
 @needs_library
-@pytest.mark.parametrize("kind", ["tf_saved_model", "onnx", "litert"])
-@pytest.mark.parametrize("make", [model_of, in_a_model, traced_before])
+@pytest.mark.parametrize(
+    ("make", "kind"), one_each([model_of, in_a_model, traced_before], ["tf_saved_model", "onnx", "litert"])
+)
 def test_exports_of_the_native_engine_are_refused_in_one_sentence(make, kind, tmp_path):
     model = make()
     model(X)
@@ -84,12 +86,12 @@ def called_for_one_step_first(model):
     return function, None
 
 
+ENDPOINTS = [fresh, fresh_function, called_function]
+ENDPOINTS += [called_function_with_a_signature, called_for_one_step_first]
+
+
 @needs_library
-@pytest.mark.parametrize("tracked", [True, False])
-@pytest.mark.parametrize(
-    "endpoint",
-    [fresh, fresh_function, called_function, called_function_with_a_signature, called_for_one_step_first],
-)
+@pytest.mark.parametrize(("endpoint", "tracked"), one_each(ENDPOINTS, [True, False]))
 def test_archives_of_the_native_engine_are_refused(endpoint, tracked, tmp_path):
     model, archive = model_of(), keras.export.ExportArchive()
     if tracked:

@@ -173,7 +173,7 @@ def compare(case):
 
 
 @needs_library
-@settings(max_examples=examples(40, thorough=100))
+@settings(max_examples=examples(20, thorough=100))
 @given(cases())
 @example(Case("LSTM", {}, batch=33, time=17, features=31, units=65, mask="gaps"))
 @example(Case("GRU", {"reset_after": False}, batch=1, time=1, features=1, units=1))
@@ -185,7 +185,7 @@ def test_outputs_states_and_gradients_are_those_of_kerass_loop(case):
 
 # Apart, and small: where a sum is almost zero, float32 and float64 may see another side of the kink.
 @needs_library
-@settings(max_examples=examples(12, thorough=20))
+@settings(max_examples=examples(6, thorough=20))
 @given(cases())
 def test_relu_too(case):
     case.cell, case.options = "SimpleRNN", {**case.options, "activation": "relu"}
@@ -195,7 +195,7 @@ def test_relu_too(case):
 
 
 @needs_library
-@settings(max_examples=examples(25, thorough=40))
+@settings(max_examples=examples(12, thorough=40))
 @given(cases())
 def test_token_ids_give_what_their_one_hot_vectors_give(case):
     layer, oracle, mask = case.native(), case.oracle(), case.mask_array()

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from ostinato.layers import GRU, LSTM, SimpleRNN
 
+from ..variants import examples
+
 LAYERS = [
     (SimpleRNN, keras.layers.SimpleRNN, {}),
     (GRU, keras.layers.GRU, {"reset_after": False}),
@@ -17,7 +19,7 @@ LAYERS = [
 ]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(12, thorough=25))
 @given(
     layers=st.sampled_from(LAYERS),
     engine=st.sampled_from(["auto", "keras", "scratch"]),
@@ -88,7 +90,7 @@ def test_a_state_of_one_row_goes_with_a_batch_of_unknown_size():
 def test_scratch_trains_a_model():
     keras.utils.set_random_seed(0)
     model = keras.Sequential([GRU(8, engine="scratch", reset_after=False), keras.layers.Dense(1)])
-    model.compile("adam", "mse")
+    model.compile("adam", "mse", run_eagerly=True)
     x = np.random.default_rng(0).normal(size=(8, 3, 2)).astype("float32")
     losses = model.fit(x, x.sum((1, 2)), epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]

@@ -57,7 +57,7 @@ import signal, sys
 import tensorflow as tf
 import ostinato
 from ostinato.cli.app import app
-from ostinato.runs.weights import to_arrays
+from ostinato.runs.directory import open_run
 from ostinato.training.events import StepDone
 
 cell = sys.argv[1]
@@ -81,7 +81,7 @@ def stop(event):
     if isinstance(event, StepDone) and event.step == 1:
         signal.raise_signal(signal.SIGINT)
 
-training = ostinato.TrainingConfig(steps=3, evaluations=1)
+training = ostinato.TrainingConfig(steps=2, evaluations=1)
 for task, (config, source, use) in TASKS.items():
     whole, stopped = f"{cell}-{task}", f"{cell}-{task}-stopped"
     ostinato.train(config, source, training=training, out=whole)
@@ -92,7 +92,7 @@ for task, (config, source, use) in TASKS.items():
     print("task", task)
     for line in (f"train --resume {stopped}", f"evaluate {stopped} --json", use.format(stopped)):
         app(line.split(), standalone_mode=False)
-    one, other = (to_arrays(ostinato.load(path, checkpoint="last").model) for path in (stopped, whole))
+    one, other = (open_run(path).weights("last").groups["weights"] for path in (stopped, whole))
     print("equal", all((one[name] == other[name]).all() for name in other), len(one) == len(other))
 """
 

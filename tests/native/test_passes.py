@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ..variants import thorough
-
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "src" / "ostinato" / "kernels"
 X86 = {
@@ -86,6 +84,7 @@ def test_so_they_do_with_all_instructions_that_the_machine_has(build):
         run(program, isa, 60, "all")
 
 
-@pytest.mark.parametrize("more", [(), thorough(("all",))])
+@pytest.mark.thorough
+@pytest.mark.parametrize("more", [(), ("all",)])
 def test_the_threads_race_for_nothing(build, more):
     run(build("thread", [widest()]), widest(), 3, *more)

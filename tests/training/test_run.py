@@ -25,6 +25,7 @@ from ostinato.training.step import as_tensors
 from .. import forks
 from ..ready import Ready
 from ..tiny import made_once
+from ..variants import thorough
 
 ROW_KEYS = [
     "step",
@@ -260,7 +261,7 @@ def crash_at(number: int):
     return on_event
 
 
-@pytest.mark.parametrize("number", [0, 4, 16, 47])
+@pytest.mark.parametrize("number", [0, thorough(4), 16, thorough(47)])
 def test_a_run_that_crashed_at_any_event_and_is_resumed_equals_one_that_did_not(
     start, whole_run, tmp_path, number
 ):
@@ -271,6 +272,7 @@ def test_a_run_that_crashed_at_any_event_and_is_resumed_equals_one_that_did_not(
     assert_equal_runs(tmp_path / "run", whole_run)
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_killed_and_resumed_equals_one_that_was_not(start, text_file, tmp_path):
     # It saves after every step, so that the kill falls into a save as often as not.
     settings = "[training]\nsteps = 100\nlog_every = 1\nevaluations = 4\ncheckpoint_minutes = 0\n"
@@ -440,6 +442,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_told(copied_run, interru
     assert_equal_runs(copied_run, tmp_path / "whole")
 
 
+@pytest.mark.thorough
 def test_settings_of_a_network_that_the_weights_are_not_of_are_refused_before_it_is_made(copied_run):
     config = json.loads((copied_run / "config.json").read_text())
     config["task_config"]["units"] = [65536] * 8  # a thousand gigabytes

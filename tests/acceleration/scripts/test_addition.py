@@ -55,6 +55,6 @@ def addition(recurrent, convert):
     )
 
 
-@pytest.mark.parametrize("way", ways("layers"))
+@pytest.mark.parametrize("way", ways())
 def test_addition_is_learned_alike(way):
     assert_drop_in(addition, way)

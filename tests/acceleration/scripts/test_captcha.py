@@ -82,6 +82,6 @@ def captcha(recurrent, convert):
     return Outcome(history.history, scores, decode(scores), [model, prediction], lambda: prediction(images))
 
 
-@pytest.mark.parametrize("way", ways("layers"))
+@pytest.mark.parametrize("way", ways())
 def test_pictures_are_read_alike(way):
     assert_drop_in(captcha, way)

@@ -96,6 +96,6 @@ def music(recurrent, convert):
     )
 
 
-@pytest.mark.parametrize("way", ways("in place"))
+@pytest.mark.parametrize("way", ways())
 def test_a_melody_goes_on_alike(way):
     assert_drop_in(music, way)

@@ -57,6 +57,7 @@ def test_json_is_one_object_with_the_last_figures(ostinato, folder, tiny):
     assert answer.json["train"]["step"] == answer.json["validation"]["step"] == 3
 
 
+@pytest.mark.thorough
 def test_a_process_prints_nothing_but_that(folder, tiny):
     command = [OSTINATO, "train", "text.txt", "--steps", "2", *tiny]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -94,6 +94,7 @@ def test_a_file_of_any_format_trains_the_network_that_its_pairs_train(
     assert_the_same("run", of_pairs("run"))
 
 
+@pytest.mark.thorough
 def test_a_folder_per_label_trains_the_network_that_its_pairs_train(ostinato, folder):
     for number, (text, label) in enumerate(PAIRS):
         path = folder / "mail" / label / f"{number:02}.txt"

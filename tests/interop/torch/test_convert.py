@@ -6,8 +6,6 @@ PyTorch's results are in `fixtures`; `test_against_torch.py` asks PyTorch itself
 import doctest
 import itertools
 import pathlib
-import subprocess
-import sys
 
 import keras
 import ml_dtypes
@@ -20,6 +18,8 @@ from hypothesis import strategies as st
 from ostinato.errors import ConfigError, SourceError
 from ostinato.interop.torch import convert, layers_from_torch, load_torch, save_torch, to_torch
 from ostinato.layers import GRU, LSTM, SimpleRNN
+
+from ... import forks
 
 STORED = safetensors.numpy.load_file(pathlib.Path(__file__).parent / "fixtures" / "torch_arrays.safetensors")
 GATES = {"rnn": 1, "relu-rnn": 1, "gru": 3, "lstm": 4}
@@ -410,4 +410,4 @@ def test_pytorch_is_not_imported():
         "import sys, ostinato; ostinato.interop.torch.layers_from_torch; "
         "sys.exit('torch' in sys.modules or 'ostinato.interop.torch' not in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert forks.run("-c", code).returncode == 0
