@@ -39,6 +39,7 @@ _NAMES = {
     "ostinato.layers.encoder": ("Reader", "RecurrentEncoder"),
     "ostinato.layers.stack": ("RecurrentStack",),
     "ostinato.tasks.classifier.network": ("RecurrentClassifier",),
+    "ostinato.tasks.classifier.ngram_layer": ("NGramLayer",),
     "ostinato.tasks.language_model.network": ("RecurrentLanguageModel",),
     "ostinato.tasks.translator.network": ("RecurrentTranslator",),
 }

@@ -47,6 +47,7 @@ def test_every_layer_and_the_model_have_figures_that_agree_at_each_batch():
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.thorough
 def test_layers_in_wrappers_and_models_get_what_they_get_there():
     inputs = keras.Input((4, 6, 3))
     hidden = layers.TimeDistributed(layers.GRU(5, name="each"), name="times")(inputs)
@@ -76,6 +77,7 @@ def test_a_shared_layer_gets_each_of_its_shapes():
     assert found.gains[0].inputs == "2,7,3 2,5,3"
 
 
+@pytest.mark.thorough
 def test_masks_and_initial_states_are_made_up_too():
     ids, state = keras.Input((None,)), keras.Input((4,))
     hidden = layers.Embedding(5, 3, mask_zero=True)(ids)
@@ -103,6 +105,7 @@ def test_an_accelerated_model_is_compared_with_keras_layers():
     assert "Measured at batch 2, with 5 steps" in str(found)
 
 
+@pytest.mark.thorough
 def test_a_layer_alone_and_a_model_of_ones_own_are_measured_as_they_were_built():
     layer = layers.LSTM(4, return_state=True, name="alone")
     layer(np.zeros((7, 6, 3), "float32"))
@@ -131,6 +134,7 @@ def test_a_model_that_fixes_its_batch_is_measured_once():
     assert [gain.batch for gain in row.gains] == [3]
 
 
+@pytest.mark.thorough
 def test_a_model_that_needs_more_steps_than_usual_gets_them():
     model = keras.Sequential(
         [keras.Input((None, 3)), layers.Conv1D(2, 40), layers.LSTM(4, name="lstm"), layers.Dense(1)]

@@ -63,7 +63,7 @@ def stateful():
 
 
 REPLACED = {layers.RNN: RNN, layers.LSTM: LSTM, layers.GRU: ostinato.layers.GRU}
-MODELS = [tokens, nested, thorough(encoder_and_decoder), thorough(stateful)]
+MODELS = [thorough(tokens), nested, thorough(encoder_and_decoder), thorough(stateful)]
 
 
 def cells(model):

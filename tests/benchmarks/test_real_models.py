@@ -56,6 +56,7 @@ def run(folder) -> tuple[str, dict[str, dict]]:
     return printed.getvalue(), {row["file"]: row for row in results["models"]}
 
 
+@pytest.mark.thorough
 def test_a_model_that_loads_is_compared_and_timed(run):
     _, rows = run
     for file, layers in (("gru.keras", 1), ("below/lstm.h5", 2)):
@@ -69,6 +70,7 @@ def test_a_model_that_loads_is_compared_and_timed(run):
         assert 0 <= figures["share"] < 1
 
 
+@pytest.mark.thorough
 def test_a_damaged_file_costs_one_row_and_its_sentence_is_shown(run):
     printed, rows = run
     assert rows["broken.h5"]["stock"].startswith("OSError")

@@ -75,6 +75,7 @@ def long_evaluation(nursery, tmp_path_factory) -> Reference:
     return Reference.trained(nursery, plan, Place.made(folder / "whole"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", [5, thorough(10)], ids=["in the middle", "at the end"])
 def test_sigterm_while_it_evaluates_breaks_that_off_and_can_be_resumed(
     nursery, long_evaluation, tally, tmp_path, step

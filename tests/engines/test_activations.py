@@ -328,6 +328,7 @@ def test_a_layer_keeps_its_activations_in_a_file(tmp_path):
     np.testing.assert_array_equal(loaded(x), model(x))
 
 
+@pytest.mark.thorough
 @needs_library
 def test_a_saved_model_with_the_second_op_computes_and_trains_after_loading(tmp_path):
     layer = layer_of(layers, "LSTM", "float32", 6, (3, 5, 4), **chosen("elu", "hard_sigmoid"))

@@ -73,7 +73,7 @@ def widest():
 
 
 def test_the_passes_equal_the_naive_equations_and_touch_no_memory_but_theirs(build):
-    run(build("address,undefined", [widest()]), widest(), 60)
+    run(build("address,undefined", [widest()]), widest(), 25)
 
 
 @pytest.mark.thorough

@@ -188,6 +188,7 @@ def translation(recurrent, convert):
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ways("in place"))
 def test_sentences_are_translated_alike(way):
     assert_drop_in(translation, way)

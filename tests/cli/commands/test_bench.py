@@ -42,6 +42,7 @@ def test_json_is_one_flat_object(ostinato, model):
     assert model.read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_json_of_several_batches_is_a_list_and_of_one_an_object(ostinato, model):
     answer = ostinato("bench", model, *FAST, "--json")
     assert (answer.code, answer.out.count("\n")) == (0, 1)

@@ -61,9 +61,9 @@ class ClassifierConfig(config.RecurrentConfig):
     embedding: Annotated[int, NETWORK] = Field(default=64, ge=1, le=65536)
     """Size of the token embedding."""
     ngrams: Annotated[int, NETWORK] = Field(default=0, ge=0, le=10_000_000)
-    """Beside the recurrent layers, add up weights of the text's n-grams: words, pairs of words, and up to
-    five characters of a word. So many are known at most; fewer with many labels. 0 leaves them out (Cheng et
-    al. 2016, arXiv:1606.07792). Their weights are those of a linear model, found before the first step."""
+    """Beside the recurrent layers, a linear model of the text's n-grams, found before the first step: words,
+    pairs of words, up to five characters of a word. So many are known at most; fewer with many labels. 0
+    leaves it out (Cheng et al. 2016, arXiv:1606.07792)."""
     word_dropout: config.WordDropout = 0.0
     embedding_dropout: config.EmbeddingDropout = 0.0
     dropout: config.Dropout = 0.0
