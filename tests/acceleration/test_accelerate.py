@@ -336,6 +336,7 @@ print(model.predict(numpy.load(sys.argv[2]), verbose=0).tolist(), int(model.opti
 """
 
 
+@pytest.mark.thorough
 def test_a_restored_models_file_opens_without_ostinato(tmp_path):
     x, y = batches(features=3)
     model = keras.Sequential(

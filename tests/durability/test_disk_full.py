@@ -379,7 +379,7 @@ thorough = functools.partial(pytest.param, marks=pytest.mark.thorough)
         thorough("optimizer", 3, "limited", "run/checkpoints/step-000000010", 5),
         thorough("manifest", 2, "full", "run/checkpoints/step-000000000", 0),  # only its position changes
         thorough("manifest", 4, "full", "run/checkpoints/step-000000010", 5),
-        ("checkpoint", 4, "no more files", "run/checkpoints/step-000000010", 5),
+        thorough("checkpoint", 4, "no more files", "run/checkpoints/step-000000010", 5),
         thorough("metrics across pages", 1, "full", "run/metrics.jsonl", None),
         ("metrics", 9, "limited", "run/metrics.jsonl", 5),
         thorough("TensorBoard", 6, "full", "run/tensorboard", 0),  # the first of the validation part
