@@ -82,12 +82,11 @@ class Start:
         if not isinstance(task, Prepares):
             return ()
         notes: tuple[str, ...] = ()
-        found = b""
         with workers.all_or_none():
             if workers.chief:
                 notes = task.prepare(model, data)
-                found = safetensors.numpy.save(weights.to_arrays(model))
         if workers.count > 1:
+            found = safetensors.numpy.save(weights.to_arrays(model)) if workers.chief else b""
             arrays = safetensors.numpy.load(workers.broadcast_bytes(0, found))
             weights.assign(model, arrays, origin="worker 0")
         return notes

@@ -89,7 +89,7 @@ def fit(layer: NGramLayer, train: Texts, validation: Texts | None) -> float:
 
 
 def _best(layer: NGramLayer, train: Texts, validation: Texts) -> tuple[float, np.ndarray, np.ndarray]:
-    """The best C with its changes of kernel and bias; the search ends at the first C that is no better."""
+    """The best C, and its changes of kernel and bias. The search stops when a larger C is not better."""
     first = validation.values @ layer.kernel.numpy() + layer.bias.numpy()
     kernel, bias = np.zeros(layer.kernel.shape), np.zeros(layer.outputs)
     best, least = (STRENGTHS[0], kernel, bias), np.inf
