@@ -31,10 +31,32 @@ constexpr int most_rows() {
 constexpr int64_t kBlockFloats = 8192;  // of a panel: 32 KB
 constexpr int64_t kChunkRows = 96;      // whose sums stay in L1 or L2 from block to block
 
+// acc[m][n] += x(m) · b[n]. Of x and b the fewer are held in registers and the others pass through one: 12 accumulators, 3
+// and 1 fill 16 registers. One too many would send an accumulator through memory for each k, and its latency would be twice
+// the time of the products.
+template <int M, int N, class X>
+OSTINATO_INLINE void add_outer(vfloat (&acc)[M][N], const X& x, const float* b) {
+  if constexpr (M < N) {
+    vfloat held[M];
+    for (int m = 0; m < M; ++m) held[m] = x(m);
+    for (int n = 0; n < N; ++n) {
+      const vfloat w = load(b + n * kVec);
+      for (int m = 0; m < M; ++m) acc[m][n] += held[m] * w;
+    }
+  } else {
+    vfloat held[N];
+    for (int n = 0; n < N; ++n) held[n] = load(b + n * kVec);
+    for (int m = 0; m < M; ++m) {
+      const vfloat once = x(m);
+      for (int n = 0; n < N; ++n) acc[m][n] += once * held[n];
+    }
+  }
+}
+
 // sums[m][n] = Σ_k a[m][k] · b[k][n] for a tile of M rows, k from `first` to `first + depth`; added to what is there unless
-// `first` is 0. `lines` vectors from `ahead` on are prefetched for each k. A function of its own: inlined into others, its
-// accumulators do not stay in registers.
-template <int M, int N>
+// `first` is 0. If it streams, `lines` vectors from `ahead` on are prefetched for each k. A function of its own: inlined into
+// others, its accumulators do not stay in registers.
+template <int M, int N, bool streams>
 __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t first, int64_t depth, const float* b,
                                              float* sums, const float* ahead, int lines) {
   const float* rows[M];
@@ -43,14 +65,10 @@ __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t firs
   if (first > 0)
     for (int m = 0; m < M; ++m)
       for (int n = 0; n < N; ++n) acc[m][n] = load(sums + (m * N + n) * kVec);
-  for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
-    for (int line = 0; line < lines; ++line, ahead += kVec) __builtin_prefetch(ahead);
-    vfloat w[N];
-    for (int n = 0; n < N; ++n) w[n] = load(b + n * kVec);
-    for (int m = 0; m < M; ++m) {
-      const vfloat x = broadcast(rows[m][k]);
-      for (int n = 0; n < N; ++n) acc[m][n] += x * w[n];
-    }
+  _Pragma("GCC unroll 4") for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
+    if (streams)
+      for (int line = 0; line < lines; ++line, ahead += kVec) __builtin_prefetch(ahead);
+    add_outer<M, N>(acc, [&](int m) { return broadcast(rows[m][k]); }, b);
   }
   for (int m = 0; m < M; ++m)
     for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kVec, acc[m][n]);
@@ -79,12 +97,7 @@ __attribute__((noinline)) void add_transposed_tile(const float* a, int64_t strid
     for (int n = 0; n < N; ++n) __builtin_prefetch(to + m * leading + n * kVec, 1);
   vfloat acc[M][N] = {};
   for (int64_t k = 0; k < depth; ++k, a += stride, b += N * kVec) {
-    vfloat w[N];
-    for (int n = 0; n < N; ++n) w[n] = load(b + n * kVec);
-    for (int m = 0; m < M; ++m) {
-      const vfloat x = broadcast(a[m]);
-      for (int n = 0; n < N; ++n) acc[m][n] += x * w[n];
-    }
+    add_outer<M, N>(acc, [&](int m) { return broadcast(a[m]); }, b);
   }
   OSTINATO_UNROLL for (int m = 0; m < M; ++m)
     OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
@@ -133,7 +146,11 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
       const float* block = packed + k * kWide;
       const float* ahead = block + here * kWide;
       for_tiles<N>(rows, [&](int64_t first, auto tile) {
-        multiply_tile<decltype(tile)::count, N>(a + top + first, k, here, block, sums + first * kWide, ahead, lines);
+        constexpr int M = decltype(tile)::count;
+        if (lines > 0)
+          multiply_tile<M, N, true>(a + top + first, k, here, block, sums + first * kWide, ahead, lines);
+        else
+          multiply_tile<M, N, false>(a + top + first, k, here, block, sums + first * kWide, nullptr, 0);
         ahead += here * kVec * lines;
       });
     }
