@@ -1,8 +1,10 @@
 // The forward pass.
 //
-// For a stretch of steps, the products x · kernel of all rows are written where the gates will be; then, step by step,
-// panels of units gather h · recurrent for all their gates in registers, add what is there, and go through the
+// Step by step, panels of units gather h · recurrent for all their gates in registers, add x · kernel, and go through the
 // activations before anything is stored. Loop order of a step: panels (their weights pass from L2), row tiles, k.
+//
+// x · kernel comes from one of three places. With few features each panel of a step computes it into a buffer in L1. Of token
+// ids the kernel has the row. Otherwise a stretch of steps is computed at once, where the gates will be.
 #pragma once
 
 #include <initializer_list>
@@ -21,8 +23,16 @@ class ForwardPass : Pass {
       : Pass(layer, in), out_(out), keeps_(keeps_history) {
     Arena arena(workspace == nullptr ? nullptr : aligned(workspace));
     parts_ = in.input_dropout == nullptr ? 1 : z_.gates;
-    if (in.ids == nullptr) packed_kernel_ = arena.floats(parts_ * packed_floats(z_.features, z_.width / parts_));
+    const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
+    from_ = kBetween || in.input_dropout != nullptr          ? Source::kStretch
+            : in.ids != nullptr                              ? Source::kRow
+            : z_.features <= kFewFeatures && rows >= kTileRows ? Source::kPanel
+                                                             : Source::kStretch;
     const int64_t unit_panels = (z_.units + kVec - 1) / kVec;
+    if (in.ids == nullptr)
+      packed_kernel_ = arena.floats(from_ == Source::kPanel && Cell::gathered > 0
+                                        ? unit_panels * z_.features * Cell::gathered * kVec
+                                        : parts_ * packed_floats(z_.features, z_.width / parts_));
     if (Cell::gathered > 0) packed_recurrent_ = arena.floats(unit_panels * z_.units * Cell::gathered * kVec);
     if (Cell::separate) packed_columns_ = arena.floats(packed_floats(z_.units, z_.units));
     const int64_t states = z_.batch * z_.units;
@@ -37,13 +47,14 @@ class ForwardPass : Pass {
     } else if (kHasC) {
       cells_ = arena.floats(states);
     }
-    const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
     const bool large_kernel = z_.features * z_.width > 4 * kStretchFloats;
     const int64_t wanted = large_kernel ? kProjectionRows : kStretchFloats / z_.width;  // rows, for each thread
     stretch_ = std::max<int64_t>(1, std::min<int64_t>(z_.time, wanted * division_.threads / rows));
-    gates_ = arena.floats(z_.batch * stretch_ * z_.width);
+    if (from_ != Source::kStretch) stretch_ = z_.time;
+    if (from_ == Source::kStretch) gates_ = arena.floats(z_.batch * stretch_ * z_.width);
     for (int i = 0; i < division_.threads; ++i) {
       sums_[i] = arena.floats(kChunkRows * 4 * kVec);
+      if (from_ == Source::kPanel) sums_x_[i] = arena.floats(kChunkRows * 4 * kVec);
       if (in.input_dropout != nullptr) dropped_x_[i] = arena.floats(kProjectionRows * z_.features);
     }
     bytes_ = arena.bytes() + 64;
@@ -58,26 +69,44 @@ class ForwardPass : Pass {
   static constexpr int64_t kStretchFloats = 65536;  // projected ahead, for each thread: they stay in L2
 
   static constexpr int64_t kCachedFloats = 12 << 20;  // of a history
+  static constexpr int64_t kFewFeatures = 64, kTileRows = 6;
+
+  // Where x · kernel comes from, see above.
+  enum class Source { kStretch, kRow, kPanel };
+
+  // An active row at one step: where its vectors lie.
+  struct Row {
+    int64_t b;
+    const float *h_before, *c_before;
+    float *h, *c, *y, *kept, *kept_state;
+    float* x;  // x · kernel of all gates; of token ids the kernel's row. Null where a panel computes it
+  };
 
   // A thread on its rows at one step.
   struct Worker {
     int index;
     Span rows;
     ActiveRows active;
-    std::vector<const float*> from;  // states of the active rows
-    float* sums;
+    std::vector<Row> at;                     // the active rows
+    std::vector<const float*> from, from_x;  // their states, or what else is multiplied; their x
+    float *sums, *sums_x;
   };
 
   void walk(int index, int64_t walk) {
     const Span rows = rows_of(walk);
-    Worker w{index, rows, ActiveRows(l_, in_.mask, order_.data() + rows.first, rows.count()), {}, sums_[index]};
-    w.from.resize(static_cast<size_t>(rows.count()));
+    Worker w{index, rows, ActiveRows(l_, in_.mask, order_.data() + rows.first, rows.count()), {}, {}, {}, sums_[index],
+             sums_x_[index]};
+    for (auto* pointers : {&w.from, &w.from_x}) pointers->resize(static_cast<size_t>(rows.count()));
+    w.at.resize(static_cast<size_t>(rows.count()));
     for (int64_t first = 0; first < z_.time; first += stretch_) {
       const Span steps{first, std::min(z_.time, first + stretch_)};
-      project(w, steps);
-      meet_if_by_units();
+      if (from_ == Source::kStretch) {
+        project(w, steps);
+        meet_if_by_units();
+      }
       for (int64_t step = steps.first; step < steps.last; ++step) {
         w.active.at(step);
+        place_rows(w, step);
         one_step(w, step);
         meet_if_by_units();
       }
@@ -95,7 +124,11 @@ class ForwardPass : Pass {
 
   // A share of: packing, the first states under dropout, and zeros where no step may write.
   void prepare(int index, int of) {
-    if (packed_kernel_ != nullptr) {
+    if (packed_kernel_ != nullptr && from_ == Source::kPanel && Cell::gathered > 0) {
+      const Span panels = share((z_.units + kVec - 1) / kVec, index, of);
+      for (int64_t p = panels.first; p < panels.last; ++p)
+        pack_gates(in_.kernel, z_.width, z_.features, z_.units, 0, Cell::gathered, p, packed_kernel_);
+    } else if (packed_kernel_ != nullptr) {
       const int64_t columns = z_.width / parts_, each = panels_of(columns);
       const Span panels = share(parts_ * each, index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
@@ -139,6 +172,28 @@ class ForwardPass : Pass {
   }
   float* y(int64_t b, int64_t step) const {
     return out_.y + (l_.return_sequences ? b * z_.time + step : b) * z_.units;
+  }
+
+  void place_rows(Worker& w, int64_t step) {
+    const std::vector<int64_t>& rows = w.active.active();
+    const float* of_states = states_ + (step & 1) * z_.batch * z_.units;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const int64_t b = rows[i], at = b * z_.time + step;
+      Row& row = w.at[i];
+      row.b = b;
+      row.h_before = state(b, step - 1);
+      row.h = const_cast<float*>(of_states) + b * z_.units;
+      if (kHasC) row.c_before = cell(b, step - 1), row.c = new_cell(b, step);
+      row.y = y(b, step);
+      if (keeps_ && Cell::kept > 0) row.kept = kept_gates_ + at * Cell::kept * z_.units;
+      row.kept_state = kept_states_ == nullptr ? nullptr : kept_states_ + at * z_.units;
+      if (from_ == Source::kStretch)
+        row.x = gates(b, step);
+      else if (from_ == Source::kRow)
+        row.x = const_cast<float*>(in_.kernel) + in_.ids[place(b, step)] * z_.width;  // only read: see put_x
+      else
+        w.from_x[i] = in_.x + place(b, step) * z_.features;
+    }
   }
 
   // x · kernel + bias of the steps' rows, into the gates. By units, threads share the columns, or the lookups of ids.
@@ -231,124 +286,145 @@ class ForwardPass : Pass {
   float* new_state(int64_t b, int64_t step) { return states_ + ((step & 1) * z_.batch + b) * z_.units; }
   float* kept_state(int64_t b, int64_t step) { return kept_states_ + (b * z_.time + step) * z_.units; }
 
-  OSTINATO_INLINE void put_state(int64_t b, int64_t step, int64_t unit, int left, vfloat h) {
-    store_first(new_state(b, step) + unit, h, left);
-    store_first(y(b, step) + unit, h, left);
-    if (kept_states_ != nullptr) store_first(kept_state(b, step) + unit, h, left);
-    if (dropped_ != nullptr)
-      for (int gate = 0; gate < z_.gates; ++gate)
-        store_first(dropped(gate, b, step) + unit, h * load_first(recurrent_mask(gate, b) + unit, left), left);
-  }
-
-  // kVec units of a row at a step, as a cell sees them.
+  // kVec units of a row at a step, as a cell sees them. `whole`: all of them are there.
+  template <bool whole>
   struct Lane {
     ForwardPass& pass;
-    const int64_t b, step, unit;
-    const int left;        // units that there are
-    const float* products; // h · recurrent of the gathered gates, one beside the other
-    float* at;             // x · kernel + bias
+    const Row& row;
+    const int64_t step, unit;
+    const int units;        // that there are
+    const float* products;  // h · recurrent of the gathered gates, one beside the other
+    float* at;              // x · kernel, gates `stride` apart; with `bias`, that is still to be added
+    const int64_t stride;
+    const float* input_bias;
 
+    OSTINATO_INLINE int left() const { return whole ? kVec : units; }
     OSTINATO_INLINE const Layer& layer() const { return pass.l_; }
-    OSTINATO_INLINE vfloat x(int gate) const { return load_first(at + gate * pass.z_.units, left); }
-    OSTINATO_INLINE void put_x(int gate, vfloat value) const { store_first(at + gate * pass.z_.units, value, left); }
+    OSTINATO_INLINE vfloat x(int gate) const {
+      const vfloat value = load_first(at + gate * stride, left());
+      return input_bias == nullptr ? value : value + load_first(input_bias + gate * pass.z_.units, left());
+    }
+    OSTINATO_INLINE void put_x(int gate, vfloat value) const { store_first(at + gate * stride, value, left()); }
     OSTINATO_INLINE vfloat product(int gate) const { return load(products + gate * kVec); }
     OSTINATO_INLINE bool has_bias() const { return pass.in_.bias != nullptr; }
-    OSTINATO_INLINE vfloat bias(int block) const { return load_first(pass.in_.bias + block * pass.z_.units + unit, left); }
-    OSTINATO_INLINE vfloat h() const { return load_first(pass.state(b, step - 1) + unit, left); }
-    OSTINATO_INLINE vfloat c() const { return load_first(pass.cell(b, step - 1) + unit, left); }
+    OSTINATO_INLINE vfloat bias(int block) const {
+      return load_first(pass.in_.bias + block * pass.z_.units + unit, left());
+    }
+    OSTINATO_INLINE vfloat h() const { return load_first(row.h_before + unit, left()); }
+    OSTINATO_INLINE vfloat c() const { return load_first(row.c_before + unit, left()); }
     OSTINATO_INLINE vfloat dropped_h(int gate) const {
-      const float* h = pass.dropped_ == nullptr ? pass.state(b, step - 1) : pass.dropped(gate, b, step - 1);
-      return load_first(h + unit, left);
+      const float* h = pass.dropped_ == nullptr ? row.h_before : pass.dropped(gate, row.b, step - 1);
+      return load_first(h + unit, left());
     }
     OSTINATO_INLINE void keep(std::initializer_list<vfloat> values) const {
-      if (pass.keeps_) pass.keep(b, step, unit, left, values);
+      if (!pass.keeps_) return;
+      float* to = row.kept + unit;
+      for (const vfloat value : values) {
+        if (pass.through_)
+          store_through(to, value);
+        else
+          store_first(to, value, left());
+        to += pass.z_.units;
+      }
     }
     OSTINATO_INLINE void put_between(vfloat value) const {
-      store_first(pass.between_ + b * pass.z_.units + unit, value, left);
+      store_first(pass.between_ + row.b * pass.z_.units + unit, value, left());
     }
-    OSTINATO_INLINE void put_c(vfloat c) const { store_first(pass.new_cell(b, step) + unit, c, left); }
-    OSTINATO_INLINE void put_h(vfloat h) const { pass.put_state(b, step, unit, left, h); }
+    OSTINATO_INLINE void put_c(vfloat c) const { store_first(row.c + unit, c, left()); }
+    OSTINATO_INLINE void put_h(vfloat h) const {
+      store_first(row.h + unit, h, left());
+      store_first(row.y + unit, h, left());
+      if (row.kept_state != nullptr) store_first(row.kept_state + unit, h, left());
+      if (pass.dropped_ == nullptr) return;
+      for (int gate = 0; gate < pass.z_.gates; ++gate)
+        store_first(pass.dropped(gate, row.b, step) + unit,
+                    h * load_first(pass.recurrent_mask(gate, row.b) + unit, left()), left());
+    }
   };
+
+  // Calls f with the lane of some units of a row. `sums_x` has the panel's x · kernel, where a panel computes it.
+  template <class F>
+  OSTINATO_INLINE void with_lane(const Row& row, int64_t step, int64_t unit, const float* products, float* sums_x,
+                                 const F& f) {
+    const int64_t left = z_.units - unit;
+    float* at = from_ == Source::kPanel ? sums_x : row.x + unit;
+    const int64_t stride = from_ == Source::kPanel ? kVec : z_.units;
+    const float* bias = from_ == Source::kStretch || in_.bias == nullptr ? nullptr : in_.bias + unit;
+    if (left >= kVec)
+      f(Lane<true>{*this, row, step, unit, kVec, products, at, stride, bias});
+    else
+      f(Lane<false>{*this, row, step, unit, static_cast<int>(left), products, at, stride, bias});
+  }
 
   // Panels of kVec units with the products of the gathered gates side by side.
   void gathered(Worker& w, int64_t step) {
     constexpr int G = Cell::gathered;
-    const std::vector<int64_t>& rows = w.active.active();
-    const int64_t count = static_cast<int64_t>(rows.size());
+    const int64_t count = static_cast<int64_t>(w.active.active().size());
     const Span panels = panels_at_step((z_.units + kVec - 1) / kVec, w.index);
-    for (int64_t i = 0; i < count; ++i) w.from[i] = state(rows[i], step - 1);
+    for (int64_t i = 0; i < count; ++i) w.from[i] = w.at[i].h_before;
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      const int64_t unit = panel * kVec;
-      const int left = static_cast<int>(std::min<int64_t>(kVec, z_.units - unit));
       const float* packed = packed_recurrent_ + panel * z_.units * G * kVec;
-      const auto take = [&](int64_t row, const float* products) {
-        Cell::forward(Lane{*this, rows[row], step, unit, left, products, gates(rows[row], step) + unit});
+      const auto take = [&](int64_t row, const float* products, float* sums_x) {
+        with_lane(w.at[row], step, panel * kVec, products, sums_x, [](const auto& lane) { Cell::forward(lane); });
       };
       if (dropped_ == nullptr)
-        multiply_panel<G>(w.from.data(), count, z_.units, packed, w.sums, streams(), take);
+        multiply_panel<G>(w.from.data(), count, z_.units, packed, w.sums, streams(),
+                          beside<G>(w, packed_kernel_ + panel * z_.features * G * kVec), take);
       else
-        multiply_dropped<G>(w, rows, step, packed, take);
+        multiply_dropped<G>(w, step, packed, take);
     }
   }
+  // What a panel computes beside its recurrent products: x · kernel, if it does.
+  template <int N>
+  Beside beside(const Worker& w, const float* packed) const {
+    if (from_ != Source::kPanel) return {};
+    return {w.from_x.data(), z_.features, packed, w.sums_x};
+  }
   template <int G, class Take>
-  void multiply_dropped(Worker& w, const std::vector<int64_t>& rows, int64_t step, const float* packed, const Take& take) {
-    for_tiles<G>(static_cast<int64_t>(rows.size()), [&](int64_t first, auto tile) {
+  void multiply_dropped(Worker& w, int64_t step, const float* packed, const Take& take) {
+    for_tiles<G>(static_cast<int64_t>(w.active.active().size()), [&](int64_t first, auto tile) {
       constexpr int M = decltype(tile)::count;
       const float* from[G * M];
       for (int g = 0; g < G; ++g)
-        for (int m = 0; m < M; ++m) from[g * M + m] = dropped(g, rows[first + m], step - 1);
+        for (int m = 0; m < M; ++m) from[g * M + m] = dropped(g, w.at[first + m].b, step - 1);
       multiply_tile_each<M, G>(from, M, z_.units, packed, w.sums);
-      for (int m = 0; m < M; ++m) take(first + m, w.sums + m * G * kVec);
+      for (int m = 0; m < M; ++m) take(first + m, w.sums + m * G * kVec, nullptr);
     });
-  }
-
-  // Writes a row of the history.
-  OSTINATO_INLINE void keep(int64_t b, int64_t step, int64_t unit, int left, std::initializer_list<vfloat> gates) {
-    float* to = kept_gates_ + (b * z_.time + step) * Cell::kept * z_.units + unit;
-    for (const vfloat gate : gates) {
-      if (through_)
-        store_through(to, gate);
-      else
-        store_first(to, gate, left);
-      to += z_.units;
-    }
   }
 
   // Panels of plain columns, for the product of the last gate alone.
   void separate(Worker& w, int64_t step) {
-    const std::vector<int64_t>& rows = w.active.active();
-    const int64_t count = static_cast<int64_t>(rows.size());
-    for (int64_t i = 0; i < count; ++i)
-      w.from[i] = kBetween ? between_ + rows[i] * z_.units
-                  : dropped_ == nullptr ? state(rows[i], step - 1) : dropped(0, rows[i], step - 1);
+    const int64_t count = static_cast<int64_t>(w.active.active().size());
+    for (int64_t i = 0; i < count; ++i) {
+      const Row& row = w.at[i];
+      w.from[i] = kBetween ? between_ + row.b * z_.units : dropped_ == nullptr ? row.h_before : dropped(0, row.b, step - 1);
+    }
     const Span panels = panels_at_step(panels_of(z_.units), w.index);
     with_vectors(z_.units, [&](auto vectors) {
       constexpr int N = decltype(vectors)::count;
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-        const int64_t unit = panel * N * kVec;
-        const int left = static_cast<int>(std::min<int64_t>(N * kVec, z_.units - unit));
+        const int64_t unit = panel * N * kVec, left = std::min<int64_t>(N * kVec, z_.units - unit);
         multiply_panel<N>(w.from.data(), count, z_.units, packed_columns_ + panel * z_.units * N * kVec, w.sums, streams(),
-                          [&](int64_t row, const float* product) {
-                            for (int at = 0; at < left; at += kVec)
-                              finish(rows[row], step, unit + at, std::min(kVec, left - at), load(product + at));
+                          beside<N>(w, packed_kernel_ + panel * z_.features * N * kVec),
+                          [&](int64_t row, const float* product, float* sums_x) {
+                            for (int64_t at = 0; at < left; at += kVec)
+                              with_lane(w.at[row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
+                                Cell::forward_separate(lane, load(product + at) + lane.x(Cell::gates - 1));
+                              });
                           });
       }
     });
-  }
-  OSTINATO_INLINE void finish(int64_t b, int64_t step, int64_t unit, int left, vfloat product) {
-    const Lane lane{*this, b, step, unit, left, nullptr, gates(b, step) + unit};
-    product += lane.x(Cell::gates - 1);
-    Cell::forward_separate(lane, product);
   }
 
   const Outputs out_;
   const bool keeps_;
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
+  Source from_ = Source::kStretch;
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
   float *packed_kernel_ = nullptr, *packed_recurrent_ = nullptr, *packed_columns_ = nullptr, *between_ = nullptr;
   float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_gates_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
-  float *sums_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {};
+  float *sums_[ostinato::kMostThreads] = {}, *sums_x_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;
 };
 

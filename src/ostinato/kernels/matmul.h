@@ -133,14 +133,26 @@ OSTINATO_INLINE void for_tiles(int64_t count, const F& f) {
 
 // The product of `count` rows, a[row][k], with one panel; take(row, sums) is given the N vectors of each row. `sums` has room
 // for kChunkRows × N vectors. With `streams`, for weights that no cache keeps, the next block is fetched while one is used.
+// With a product beside it, of the same rows with another panel, take is given that of each row, too.
+struct Beside {
+  const float* const* a = nullptr;
+  int64_t depth = 0;
+  const float* packed = nullptr;
+  float* sums = nullptr;
+};
 template <int N, class Take>
 OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_t depth, const float* packed, float* sums,
-                                    bool streams, const Take& take) {
+                                    bool streams, const Beside& beside, const Take& take) {
   constexpr int64_t kWide = N * kVec, kDepth = kBlockFloats / kWide;
   for (int64_t top = 0; top < count; top += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, count - top);
     const int64_t tiles = (rows + most_rows<N>() - 1) / most_rows<N>();
     const int lines = streams ? static_cast<int>((N + tiles - 1) / tiles) : 0;
+    if (beside.a != nullptr)
+      for_tiles<N>(rows, [&](int64_t first, auto tile) {
+        multiply_tile<decltype(tile)::count, N, false>(beside.a + top + first, 0, beside.depth, beside.packed,
+                                                       beside.sums + first * kWide, nullptr, 0);
+      });
     for (int64_t k = 0; k < depth; k += kDepth) {
       const int64_t here = std::min(kDepth, depth - k);
       const float* block = packed + k * kWide;
@@ -154,7 +166,7 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
         ahead += here * kVec * lines;
       });
     }
-    for (int64_t row = 0; row < rows; ++row) take(top + row, sums + row * kWide);
+    for (int64_t row = 0; row < rows; ++row) take(top + row, sums + row * kWide, beside.sums + row * kWide);
   }
 }
 

@@ -167,8 +167,8 @@ inline void multiply(const Multiplication& p, float* sums, Span panels) {
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       const int64_t column = panel * N * kVec;
       const int left = static_cast<int>(std::min<int64_t>(N * kVec, p.columns - column));
-      multiply_panel<N>(p.a, p.count, p.depth, p.packed + panel * p.depth * N * kVec, sums, p.streams,
-                        [&](int64_t row, const float* product) {
+      multiply_panel<N>(p.a, p.count, p.depth, p.packed + panel * p.depth * N * kVec, sums, p.streams, {},
+                        [&](int64_t row, const float* product, float*) {
                           float* to = p.out[row] + column;
                           OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
                             const int at = n * kVec, here = left - at;
