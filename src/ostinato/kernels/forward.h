@@ -29,12 +29,14 @@ class ForwardPass : Pass {
             : z_.features <= kFewFeatures && rows >= kTileRows ? Source::kPanel
                                                              : Source::kStretch;
     const int64_t unit_panels = (z_.units + kVec - 1) / kVec;
-    if (in.ids == nullptr)
+    packs_blocks_ = z_.time <= kFewSteps && division_.groups == 0 && in.recurrent_dropout == nullptr;
+    if (in.ids == nullptr && !packs_kernel_blocks())
       packed_kernel_ = arena.floats(from_ == Source::kPanel && Cell::gathered > 0
                                         ? unit_panels * z_.features * Cell::gathered * kVec
                                         : parts_ * packed_floats(z_.features, z_.width / parts_));
-    if (Cell::gathered > 0) packed_recurrent_ = arena.floats(unit_panels * z_.units * Cell::gathered * kVec);
-    if (Cell::separate) packed_columns_ = arena.floats(packed_floats(z_.units, z_.units));
+    if (Cell::gathered > 0 && !packs_blocks_)
+      packed_recurrent_ = arena.floats(unit_panels * z_.units * Cell::gathered * kVec);
+    if (Cell::separate && !packs_blocks_) packed_columns_ = arena.floats(packed_floats(z_.units, z_.units));
     const int64_t states = z_.batch * z_.units;
     if (kBetween) between_ = arena.floats(states);
     states_ = arena.floats(2 * states);
@@ -54,6 +56,7 @@ class ForwardPass : Pass {
     if (from_ == Source::kStretch) gates_ = arena.floats(z_.batch * stretch_ * z_.width);
     for (int i = 0; i < division_.threads; ++i) {
       sums_[i] = arena.floats(kChunkRows * 4 * kVec);
+      if (packs_blocks_) blocks_[i] = arena.floats(kBlockFloats);
       if (from_ == Source::kPanel) sums_x_[i] = arena.floats(kChunkRows * 4 * kVec);
       if (in.input_dropout != nullptr) dropped_x_[i] = arena.floats(kProjectionRows * z_.features);
     }
@@ -70,6 +73,7 @@ class ForwardPass : Pass {
 
   static constexpr int64_t kCachedFloats = 12 << 20;  // of a history
   static constexpr int64_t kFewFeatures = 64, kTileRows = 6;
+  static constexpr int64_t kFewSteps = 3;  // for which weights are packed a block at a time, just before it is used
 
   // Where x · kernel comes from, see above.
   enum class Source { kStretch, kRow, kPanel };
@@ -127,23 +131,26 @@ class ForwardPass : Pass {
     if (packed_kernel_ != nullptr && from_ == Source::kPanel && Cell::gathered > 0) {
       const Span panels = share((z_.units + kVec - 1) / kVec, index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_gates(in_.kernel, z_.width, z_.features, z_.units, 0, Cell::gathered, p, packed_kernel_);
+        pack_gates(in_.kernel, z_.width, {0, z_.features}, z_.units, Cell::gathered, p,
+                   packed_kernel_ + p * z_.features * Cell::gathered * kVec);
     } else if (packed_kernel_ != nullptr) {
       const int64_t columns = z_.width / parts_, each = panels_of(columns);
       const Span panels = share(parts_ * each, index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_panel(in_.kernel + p / each * columns, z_.width, 1, z_.features, columns, p % each,
-                   packed_kernel_ + p / each * packed_floats(z_.features, columns));
+        pack_columns(in_.kernel + p / each * columns, z_.width, {0, z_.features}, columns, p % each,
+                     packed_kernel_ + p * z_.features * vectors_for(columns) * kVec);
     }
     if (packed_recurrent_ != nullptr) {
       const Span panels = share((z_.units + kVec - 1) / kVec, index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_gates(in_.recurrent, z_.width, z_.units, z_.units, 0, Cell::gathered, p, packed_recurrent_);
+        pack_gates(in_.recurrent, z_.width, {0, z_.units}, z_.units, Cell::gathered, p,
+                   packed_recurrent_ + p * z_.units * Cell::gathered * kVec);
     }
     if (packed_columns_ != nullptr) {
       const Span panels = share(panels_of(z_.units), index, of);
       for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_panel(in_.recurrent + (z_.gates - 1) * z_.units, z_.width, 1, z_.units, z_.units, p, packed_columns_);
+        pack_columns(last_gate(), z_.width, {0, z_.units}, z_.units, p,
+                     packed_columns_ + p * z_.units * vectors_for(z_.units) * kVec);
     }
     const Span rows = share(z_.batch, index, of);
     if (dropped_ != nullptr)
@@ -153,6 +160,12 @@ class ForwardPass : Pass {
             dropped(gate, b, -1)[j] = in_.h0[b * z_.units + j] * recurrent_mask(gate, b)[j];
     if (!l_.return_sequences && in_.mask != nullptr)
       std::memset(out_.y + rows.first * z_.units, 0, row_bytes() * static_cast<size_t>(rows.count()));
+  }
+
+  const float* last_gate() const { return in_.recurrent + (z_.gates - 1) * z_.units; }
+  bool packs_kernel_blocks() const {
+    return packs_blocks_ && from_ == Source::kStretch && in_.input_dropout == nullptr &&
+           z_.batch * z_.time <= kProjectionRows;
   }
 
   // Where things lie. Steps alternate between two places for the state of a row.
@@ -206,8 +219,9 @@ class ForwardPass : Pass {
     int64_t count = 0;
     const auto flush = [&] {
       if (in_.input_dropout == nullptr)
-        multiply({from, to, count, z_.features, z_.width, packed_kernel_, in_.bias}, w.sums,
-                 panels_at_step(panels_of(z_.width), w.index));
+        multiply({from, to, count, z_.features, z_.width, packed_kernel_, in_.bias, false, nullptr, false,
+                  packs_kernel_blocks() ? in_.kernel : nullptr, z_.width, blocks_[w.index]},
+                 w.sums, panels_at_step(panels_of(z_.width), w.index));
       else
         project_dropped(w, from, to, rows, count);
       count = 0;
@@ -364,11 +378,16 @@ class ForwardPass : Pass {
     for (int64_t i = 0; i < count; ++i) w.from[i] = w.at[i].h_before;
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       const float* packed = packed_recurrent_ + panel * z_.units * G * kVec;
+      const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
+        if (!packs_blocks_) return packed + k * G * kVec;
+        pack_gates(in_.recurrent, z_.width, {k, depth}, z_.units, G, panel, blocks_[w.index]);
+        return blocks_[w.index];
+      };
       const auto take = [&](int64_t row, const float* products, float* sums_x) {
         with_lane(w.at[row], step, panel * kVec, products, sums_x, [](const auto& lane) { Cell::forward(lane); });
       };
       if (dropped_ == nullptr)
-        multiply_panel<G>(w.from.data(), count, z_.units, packed, w.sums, streams(),
+        multiply_panel<G>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
                           beside<G>(w, packed_kernel_ + panel * z_.features * G * kVec), take);
       else
         multiply_dropped<G>(w, step, packed, take);
@@ -404,7 +423,12 @@ class ForwardPass : Pass {
       constexpr int N = decltype(vectors)::count;
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
         const int64_t unit = panel * N * kVec, left = std::min<int64_t>(N * kVec, z_.units - unit);
-        multiply_panel<N>(w.from.data(), count, z_.units, packed_columns_ + panel * z_.units * N * kVec, w.sums, streams(),
+        const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
+          if (!packs_blocks_) return packed_columns_ + (panel * z_.units + k) * N * kVec;
+          pack_columns(last_gate(), z_.width, {k, depth}, z_.units, panel, blocks_[w.index]);
+          return blocks_[w.index];
+        };
+        multiply_panel<N>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
                           beside<N>(w, packed_kernel_ + panel * z_.features * N * kVec),
                           [&](int64_t row, const float* product, float* sums_x) {
                             for (int64_t at = 0; at < left; at += kVec)
@@ -420,11 +444,13 @@ class ForwardPass : Pass {
   const bool keeps_;
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   Source from_ = Source::kStretch;
+  bool packs_blocks_ = false;
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
   float *packed_kernel_ = nullptr, *packed_recurrent_ = nullptr, *packed_columns_ = nullptr, *between_ = nullptr;
   float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_gates_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
-  float *sums_[ostinato::kMostThreads] = {}, *sums_x_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {};
+  float *sums_[ostinato::kMostThreads] = {}, *sums_x_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {},
+        *blocks_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;
 };
 

@@ -115,9 +115,12 @@ struct Rows {
 // Calls f(first, Rows<M>{}) for tiles that cover [0, count) as evenly as tiles of N vectors can.
 template <int N, int M = most_rows<N>(), class F>
 OSTINATO_INLINE void for_tiles(int64_t count, const F& f) {
-  const int64_t tiles = (count + M - 1) / M;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t first = count * tile / tiles, rows = count * (tile + 1) / tiles - first;
+  if (count <= 0) return;
+  const uint32_t tiles = static_cast<uint32_t>((count + M - 1) / M), all = static_cast<uint32_t>(count);
+  const uint32_t rows_each = all / tiles, larger = all % tiles;  // so many tiles have one row more
+  int64_t first = 0;
+  for (uint32_t tile = 0; tile < tiles; ++tile) {
+    const uint32_t rows = rows_each + (tile < larger);
     switch (rows) {
       case 1: f(first, Rows<1>{}); break;
       case 2: f(first, Rows<2>{}); break;
@@ -128,20 +131,21 @@ OSTINATO_INLINE void for_tiles(int64_t count, const F& f) {
       case 7: if constexpr (M >= 7) f(first, Rows<7>{}); break;
       case 8: if constexpr (M >= 8) f(first, Rows<8>{}); break;
     }
+    first += rows;
   }
 }
-
 // The product of `count` rows, a[row][k], with one panel; take(row, sums) is given the N vectors of each row. `sums` has room
 // for kChunkRows × N vectors. With `streams`, for weights that no cache keeps, the next block is fetched while one is used.
-// With a product beside it, of the same rows with another panel, take is given that of each row, too.
+// With a product beside it, of the same rows with another panel, take is given that of each row, too. block(k, depth) gives
+// `depth` rows of the panel from k on: where they were packed, or packs them now.
 struct Beside {
   const float* const* a = nullptr;
   int64_t depth = 0;
   const float* packed = nullptr;
   float* sums = nullptr;
 };
-template <int N, class Take>
-OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_t depth, const float* packed, float* sums,
+template <int N, class Block, class Take>
+OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_t depth, const Block& block_at, float* sums,
                                     bool streams, const Beside& beside, const Take& take) {
   constexpr int64_t kWide = N * kVec, kDepth = kBlockFloats / kWide;
   for (int64_t top = 0; top < count; top += kChunkRows) {
@@ -155,7 +159,7 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
       });
     for (int64_t k = 0; k < depth; k += kDepth) {
       const int64_t here = std::min(kDepth, depth - k);
-      const float* block = packed + k * kWide;
+      const float* block = block_at(k, here);
       const float* ahead = block + here * kWide;
       for_tiles<N>(rows, [&](int64_t first, auto tile) {
         constexpr int M = decltype(tile)::count;
@@ -197,18 +201,35 @@ inline int64_t packed_floats(int64_t depth, int64_t columns) {
   return panels_of(columns) * depth * vectors_for(columns) * kVec;
 }
 
-// Panel p of `columns` plain columns: packed[k][column], k from 0 to depth, element (k, column) at
-// matrix[k · row_stride + column · column_stride].
-inline void pack_panel(const float* matrix, int64_t row_stride, int64_t column_stride, int64_t depth, int64_t columns,
-                       int64_t panel, float* packed) {
-  const int64_t width = vectors_for(columns) * kVec, first = panel * width;
-  const int64_t count = std::min(width, columns - first);
-  packed += panel * depth * width;
-  for (int64_t k = 0; k < depth; ++k, packed += width) {
-    const float* row = matrix + k * row_stride + first * column_stride;
-    for (int64_t j = 0; j < count; ++j) packed[j] = row[j * column_stride];
-    for (int64_t j = count; j < width; ++j) packed[j] = 0.0f;
+// Rows of a matrix, or of a panel: `count` from `first` on.
+struct Part {
+  int64_t first, count;
+};
+constexpr int64_t kRowsAhead = 8;  // that packing fetches: rows are too far apart for the processor to see them coming
+
+// Rows k to k + depth of panel p of plain columns of a matrix with rows `leading` apart: packed[k][column].
+inline void pack_columns(const float* matrix, int64_t leading, Part k, int64_t columns, int64_t panel, float* packed) {
+  const int vectors = vectors_for(columns);
+  const int64_t width = vectors * kVec, first = panel * width;
+  const float* row = matrix + k.first * leading + first;
+  for (int64_t i = 0; i < k.count; ++i, row += leading, packed += width) {
+    __builtin_prefetch(row + kRowsAhead * leading);
+    __builtin_prefetch(row + kRowsAhead * leading + width - 1);
+    for (int n = 0; n < vectors; ++n)
+      store(packed + n * kVec, load_first(row + n * kVec, static_cast<int>(std::min<int64_t>(kVec, columns - first - n * kVec))));
   }
+}
+
+// The same for panel p of `gates` × `units` columns, gate beside gate: packed[k][gate][unit], kVec units.
+inline void pack_gates(const float* matrix, int64_t leading, Part k, int64_t units, int gates, int64_t panel, float* packed) {
+  const int64_t first = panel * kVec;
+  const int count = static_cast<int>(std::min<int64_t>(kVec, units - first));
+  const float* row = matrix + k.first * leading + first;
+  for (int64_t i = 0; i < k.count; ++i, row += leading)
+    for (int gate = 0; gate < gates; ++gate, packed += kVec) {
+      __builtin_prefetch(row + kRowsAhead * leading + gate * units);
+      store(packed, load_first(row + gate * units, count));
+    }
 }
 
 // Transposed packing reads down columns; blocks of rows keep the cache lines it touches in L1.
@@ -223,19 +244,6 @@ inline void pack_panel_transposed(const float* matrix, int64_t leading, int64_t 
     for (int64_t j = 0; j < width; ++j)
       for (int64_t k = k0; k < k1; ++k) packed[k * width + j] = j < count ? matrix[(first + j) * leading + k] : 0.0f;
   }
-}
-
-// Panel p of `gates` × `units` columns, gate beside gate: packed[k][gate][unit], kVec units.
-inline void pack_gates(const float* matrix, int64_t leading, int64_t depth, int64_t units, int first_gate, int gates,
-                       int64_t panel, float* packed) {
-  const int64_t first = panel * kVec, count = std::min<int64_t>(kVec, units - first);
-  packed += panel * depth * gates * kVec;
-  for (int64_t k = 0; k < depth; ++k)
-    for (int gate = 0; gate < gates; ++gate, packed += kVec) {
-      const float* row = matrix + k * leading + (first_gate + gate) * units + first;
-      for (int64_t j = 0; j < count; ++j) packed[j] = row[j];
-      for (int64_t j = count; j < kVec; ++j) packed[j] = 0.0f;
-    }
 }
 
 }  // namespace OSTINATO_ISA

@@ -148,7 +148,7 @@ class ActiveRows {
   std::vector<int64_t> rows_, active_, skipped_;
 };
 
-// out[row][column] = Σ_k a[row][k] · packed[k][column] for `count` rows and panels of columns as in pack_panel, plus, where
+// out[row][column] = Σ_k a[row][k] · packed[k][column] for `count` rows and panels of columns as in pack_columns, plus, where
 // given, add[column], or what out holds before with `onto`. With `factors` the product is multiplied by them first, element
 // by element.
 struct Multiplication {
@@ -160,6 +160,10 @@ struct Multiplication {
   bool onto = false;
   const float* const* factors = nullptr;
   bool streams = false;
+  // Where nothing is packed: the right-hand matrix, with rows `leading` apart, and room for a block of it.
+  const float* matrix = nullptr;
+  int64_t leading = 0;
+  float* block = nullptr;
 };
 inline void multiply(const Multiplication& p, float* sums, Span panels) {
   with_vectors(p.columns, [&](auto vectors) {
@@ -167,7 +171,12 @@ inline void multiply(const Multiplication& p, float* sums, Span panels) {
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       const int64_t column = panel * N * kVec;
       const int left = static_cast<int>(std::min<int64_t>(N * kVec, p.columns - column));
-      multiply_panel<N>(p.a, p.count, p.depth, p.packed + panel * p.depth * N * kVec, sums, p.streams, {},
+      const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
+        if (p.matrix == nullptr) return p.packed + (panel * p.depth + k) * N * kVec;
+        pack_columns(p.matrix, p.leading, {k, depth}, p.columns, panel, p.block);
+        return p.block;
+      };
+      multiply_panel<N>(p.a, p.count, p.depth, block_at, sums, p.streams && p.matrix == nullptr, {},
                         [&](int64_t row, const float* product, float*) {
                           float* to = p.out[row] + column;
                           OSTINATO_UNROLL for (int n = 0; n < N; ++n) {

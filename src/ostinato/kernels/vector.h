@@ -29,16 +29,48 @@ OSTINATO_INLINE void store(float* p, vfloat v) { std::memcpy(p, &v, sizeof v); }
 OSTINATO_INLINE vfloat broadcast(float x) { return x - vfloat{}; }
 OSTINATO_INLINE vfloat select(vint mask, vfloat yes, vfloat no) { return mask ? yes : no; }
 
-// The first `count` floats of p; zeros behind them. For the last, incomplete vector of a row.
+// The first `count` floats of p; zeros behind them. For the last, incomplete vector of a row. With AVX no byte behind them is
+// touched, and no loop is needed.
+#if OSTINATO_VEC == 16
+OSTINATO_INLINE __mmask16 first_lanes(int count) { return static_cast<__mmask16>((1u << count) - 1); }
+#elif OSTINATO_VEC == 8
+OSTINATO_INLINE __m256i first_lanes(int count) {
+  alignas(32) static constexpr int32_t kLanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLanes + 8 - count));
+}
+#endif
 OSTINATO_INLINE vfloat load_first(const float* p, int count) {
   if (count >= kVec) return load(p);
+  if (count <= 0) return vfloat{};
+#if OSTINATO_VEC == 16
+  return _mm512_maskz_loadu_ps(first_lanes(count), p);
+#elif OSTINATO_VEC == 8
+  return _mm256_maskload_ps(p, first_lanes(count));
+#else
   vfloat v = {};
-  std::memcpy(&v, p, sizeof(float) * static_cast<size_t>(count > 0 ? count : 0));
+  std::memcpy(&v, p, sizeof(float) * static_cast<size_t>(count));
   return v;
+#endif
 }
 OSTINATO_INLINE void store_first(float* p, vfloat v, int count) {
   if (count >= kVec) return store(p, v);
-  std::memcpy(p, &v, sizeof(float) * static_cast<size_t>(count > 0 ? count : 0));
+  if (count <= 0) return;
+#if OSTINATO_VEC == 16
+  _mm512_mask_storeu_ps(p, first_lanes(count), v);
+#elif OSTINATO_VEC == 8
+  __m128 half = _mm256_castps256_ps128(v);  // AMD's processors take long for a masked store
+  if (count & 4) {
+    _mm_storeu_ps(p, half);
+    half = _mm256_extractf128_ps(v, 1), p += 4;
+  }
+  if (count & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(p), half);
+    half = _mm_movehl_ps(half, half), p += 2;
+  }
+  if (count & 1) _mm_store_ss(p, half);
+#else
+  std::memcpy(p, &v, sizeof(float) * static_cast<size_t>(count));
+#endif
 }
 
 // Stores past the caches, for what is read again only when they have long forgotten it; p is on a vector's boundary.
