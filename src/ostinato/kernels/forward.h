@@ -24,10 +24,11 @@ class ForwardPass : Pass {
     Arena arena(workspace == nullptr ? nullptr : aligned(workspace));
     parts_ = in.input_dropout == nullptr ? 1 : z_.gates;
     const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
-    from_ = kBetween || in.input_dropout != nullptr          ? Source::kStretch
-            : in.ids != nullptr                              ? Source::kRow
-            : z_.features <= kFewFeatures && rows >= kTileRows ? Source::kPanel
-                                                             : Source::kStretch;
+    if (!kBetween && in.ids != nullptr)
+      from_ = Source::kRow;
+    else if (!kBetween && in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
+             rows >= kTileRows)
+      from_ = Source::kPanel;
     const int64_t unit_panels = (z_.units + kVec - 1) / kVec;
     packs_blocks_ = z_.time <= kFewSteps && division_.groups == 0 && in.recurrent_dropout == nullptr;
     if (in.ids == nullptr && !packs_kernel_blocks())
