@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 """The largest difference that counts as agreement, relative to the largest number of the same array."""
 _UNIT_ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 _ROUNDINGS = 16
-"""How many roundings of a half-precision dtype count as agreement: Keras rounds the result of each small op."""
+"""How many roundings of a half-precision dtype count as agreement: Keras rounds after each small op."""
 NEGLIGIBLE = 1e-3
 """A gradient below this fraction of the model's largest is rounding error of the larger ones."""
 # A copy may differ this many times as much as rounding changes the original.
@@ -265,7 +265,7 @@ def _same_item(a: object, b: object) -> bool:
 
 
 def rounding(model: keras.layers.Layer) -> float:
-    """The largest relative rounding error among the floating-point dtypes that a model's layers compute in."""
+    """The largest relative rounding error among the dtypes that a model's layers compute in."""
     dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
     return max(_UNIT_ROUNDOFF.get(dtype, 0.0) for dtype in dtypes | {"float32"})
 

@@ -29,8 +29,8 @@ import ostinato.engines.scratch as scratch_engine
 from ostinato.cells.base import Cell, KerasOption
 from ostinato.cells.initial_weights import that_bfloat16_has
 from ostinato.engines import in_turn
-from ostinato.engines.facts import stacked
 from ostinato.engines.exporting import refuse_tf2onnx
+from ostinato.engines.facts import stacked
 from ostinato.registration import h5_holds_operations
 
 Lengths = tf.Tensor | keras.KerasTensor | np.ndarray | Sequence[int]

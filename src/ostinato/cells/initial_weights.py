@@ -1,7 +1,7 @@
 """Initial weights in bfloat16, for which TensorFlow has no QR decomposition.
 
-`keras.initializers.Orthogonal`, the default of recurrent kernels, needs one, and fails in bfloat16. Here it draws
-in float32, and its weights are then rounded.
+`keras.initializers.Orthogonal`, the default of recurrent kernels, needs one, and fails in bfloat16. Here it
+draws in float32, and its weights are then rounded.
 """
 
 from __future__ import annotations

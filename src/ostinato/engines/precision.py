@@ -1,9 +1,9 @@
-"""Layers in half precision: what their dtype policy rounds, and what the `native` engine computes in float32.
+"""Layers in half precision: what their dtype policy rounds; the `native` engine computes in float32.
 
-Under `mixed_bfloat16`, `mixed_float16`, `bfloat16` and `float16` Keras rounds weights, inputs and states to the
-policy's compute dtype, and then every result of every small op. The engine rounds the same weights, inputs and
-initial states, computes in float32, and rounds outputs and final states. Its results are thus at least as close
-to those of exact arithmetic.
+Under `mixed_bfloat16`, `mixed_float16`, `bfloat16` and `float16` Keras rounds weights, inputs and states to
+the policy's compute dtype, and then every result of every small op. The engine rounds the same weights,
+inputs and initial states, computes in float32, and rounds outputs and final states. Its errors are thus those
+of a few roundings, and do not grow with time by new ones.
 """
 
 from __future__ import annotations
