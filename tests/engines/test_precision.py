@@ -72,7 +72,7 @@ def results(case, package, policy, weights, x, states, **options):
     return [tf.cast(each, tf.float64).numpy() for each in (*values, *gradients)]
 
 
-@settings(max_examples=examples(5, thorough=60))
+@settings(max_examples=examples(3, thorough=60))
 @given(cases(), st.sampled_from(POLICIES))
 @example(Case("LSTM", {"return_sequences": True}, 3, 4, 5, 9), "mixed_bfloat16")
 @example(Case("GRU", {"reset_after": False}, 3, 4, 5, 9, graph=True), "bfloat16")
@@ -182,9 +182,9 @@ def test_fit_learns_as_with_kerass_loop_and_scales_the_loss_of_float16(policy):
         if policy == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
         model.compile(optimizer, "mse")
-        losses.append(model.fit(x, y, epochs=8, shuffle=False, verbose=0).history["loss"])
+        losses.append(model.fit(x, y, epochs=6, shuffle=False, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=0.03)
-    assert losses[0][-1] < 0.7 * losses[0][0]
+    assert losses[0][-1] < 0.8 * losses[0][0]
 
 
 @pytest.mark.parametrize("wrap", [lambda layer: layer, lambda layer: keras.layers.Bidirectional(layer)])
