@@ -264,15 +264,15 @@ def test_dtype_policies_come_with_the_file(ending, tmp_path):
     loaded, accelerated = in_both_ways(stack(half, double), path)
     policies = [[layer.dtype_policy.name for layer in model.layers] for model in (loaded, accelerated)]
     assert policies[0] == policies[1] == ["mixed_bfloat16", "float64", "float32", "float32"]
-    assert_same_outputs(loaded, accelerated, numbers())
+    np.testing.assert_allclose(accelerated(numbers()), loaded(numbers()), atol=0.05)  # of bfloat16
     if native.available():
         assert [row.engine for row in ostinato.report(accelerated, measure=False)] == [
-            "keras",
+            "native",
             "keras",
             "native",
         ]
         assert [row.accelerated for row in ostinato.report(path, measure=False)] == [
-            "keras",
+            "native",
             "keras",
             "native",
         ]

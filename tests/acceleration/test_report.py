@@ -96,7 +96,8 @@ def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleratio
         (
             layers.GRU(4, dtype="float64"),
             "GRU(4)",
-            "it computes in float32, and the layer's dtype is 'float64'",
+            "it computes in float32, also for bfloat16, float16 and their mixed policies, and the layer's "
+            "dtype is 'float64'",
         ),
     ],
 )

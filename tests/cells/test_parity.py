@@ -18,6 +18,7 @@ from ..variants import one_each, thorough
 CELLS = ["SimpleRNN", "GRU", "LSTM"]
 BATCH, TIME, FEATURES, UNITS = 3, 3, 4, 6
 OUTPUTS, GRADIENTS = 1e-5, 1e-4
+ROUNDINGS = {tf.float16: 16 * 2.0**-11, tf.bfloat16: 16 * 2.0**-8}  # Keras' loop rounds after each small op
 
 
 def random(*shape, seed=0):
@@ -89,10 +90,10 @@ OPTIONS = [
     ("autocast", False, "native"),
     ("dtype", "float32", "native"),
     ("dtype", "float64", "keras"),
-    ("dtype", "float16", "keras"),
-    ("dtype", "mixed_float16", "keras"),
-    ("dtype", "mixed_bfloat16", "keras"),
-    ("dtype", keras.DTypePolicy("mixed_float16"), "keras"),
+    ("dtype", "float16", "native"),
+    ("dtype", "mixed_float16", "native"),
+    ("dtype", "mixed_bfloat16", "native"),
+    ("dtype", keras.DTypePolicy("mixed_float16"), "native"),
 ]
 # What makes the value of another argument visible.
 ALONG = {
@@ -172,12 +173,13 @@ def pulled(value):
 def assert_same(results, expected):
     (values, gradients), (expected_values, expected_gradients) = results, expected
     assert [value.dtype for value in values] == [value.dtype for value in expected_values]
+    rounding = ROUNDINGS.get(values[0].dtype, 0.0)
     for a, b in zip(values, expected_values, strict=True):
-        assert_within(OUTPUTS, a, b)
+        assert_within(max(OUTPUTS, rounding), a, b)
     for a, b in zip(gradients, expected_gradients, strict=True):
         assert (a is None) == (b is None)
         if a is not None:
-            assert_within(GRADIENTS * np.abs(np.float64(b)).max(initial=0) + 1e-6, a, b)
+            assert_within(max(GRADIENTS, rounding) * np.abs(np.float64(b)).max(initial=0) + 1e-6, a, b)
 
 
 def assert_within(tolerance, a, b):
@@ -271,18 +273,17 @@ def test_kerass_implementations_draw_the_same_masks(cell):
         assert_same(run(ours, training=True), run(stock, training=True))
 
 
-@pytest.mark.parametrize("dtype", ["mixed_float16", "float64"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_reason_names_the_dtype_that_keeps_a_layer_with_keras(cell, dtype):
+def test_the_reason_names_the_dtype_that_keeps_a_layer_with_keras(cell):
     if native.available():
-        assert f"'{dtype}'" in choose("auto", getattr(layers, cell)(3, dtype=dtype)).reason
+        assert "'float64'" in choose("auto", getattr(layers, cell)(3, dtype="float64")).reason
 
 
 def test_the_global_dtype_policy_is_obeyed(request):
     request.addfinalizer(lambda: keras.config.set_dtype_policy("float32"))
     keras.config.set_dtype_policy("mixed_float16")
     ours, stock = pair("LSTM")
-    assert_engine(ours, "keras")
+    assert_engine(ours, "native")
     assert_same(run(ours), run(stock))
 
 

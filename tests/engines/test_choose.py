@@ -46,7 +46,6 @@ def test_auto_is_native_where_it_can_run_the_layer(layer):
     ("layer", "named"),
     [
         (keras.layers.LSTM(2, dtype="float64"), "float32.*float64"),
-        (keras.layers.LSTM(2, dtype="mixed_bfloat16"), "mixed_bfloat16"),
         (keras.layers.GRU(2, activation="gelu"), "activation is gelu of keras.*, and it has Keras' elu, "),
         (keras.layers.GRU(2, activation=tf.nn.tanh), "tanh of tensorflow"),
         (keras.layers.SimpleRNN(2, activation="softplus"), "softsign and tanh"),

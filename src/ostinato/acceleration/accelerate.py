@@ -227,6 +227,7 @@ def _change_and_compare(copied: ModelCopy, change: Callable[[keras.layers.Layer]
     compiled = getattr(old, "compiled", False) and getattr(new, "compiled", False)
     weights = list(old.trainable_variables) if compiled else []
     new_weights = [cast("keras.Variable", copied.counterpart(weight)) for weight in weights]
+    rounding = agreement.rounding(old)
     batch, expected, why_not = agreement.run_on_made_up_batch(old, objects, weights=weights)
     if batch is None or expected is None:
         change(new)
@@ -238,7 +239,7 @@ def _change_and_compare(copied: ModelCopy, change: Callable[[keras.layers.Layer]
             found = agreement.run(new, batch, objects, weights=new_weights)
         except Exception as error:  # a model may raise anything
             return f"the copy does not run ({describe_error(error)})"
-        why = agreement.disagreement(expected, found, perturbed=perturbed)
+        why = agreement.disagreement(expected, found, perturbed=perturbed, rounding=rounding)
         return why.replace("its ", "the copy's ", 1)
 
     def original_values(change: Callable[[tf.Tensor], tf.Tensor]) -> AbstractContextManager[None]:
@@ -252,7 +253,7 @@ def _change_and_compare(copied: ModelCopy, change: Callable[[keras.layers.Layer]
         change(new)
         difference = check()
         if difference:
-            with original_values(lambda value: value * (1 + 1e-6)):
+            with original_values(lambda value: value * (1 + max(1e-6, rounding))):
                 perturbed = agreement.run(old, batch, objects, weights=weights)
             difference = check(perturbed)
     if difference:

@@ -27,6 +27,9 @@ from ostinato.interop.keras.sentences import describe_error
 
 TOLERANCE = 1e-4
 """The largest difference that counts as agreement, relative to the largest number of the same array."""
+_UNIT_ROUNDOFF = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+_ROUNDINGS = 16
+"""How many roundings of a half-precision dtype count as agreement: Keras rounds after each small op."""
 NEGLIGIBLE = 1e-3
 """A gradient below this fraction of the model's largest is rounding error of the larger ones."""
 # A copy may differ this many times as much as rounding changes the original.
@@ -261,7 +264,15 @@ def _same_item(a: object, b: object) -> bool:
     return a is b
 
 
-def disagreement(original: Results, copy: Results, *, perturbed: Results | None = None) -> str:
+def rounding(model: keras.layers.Layer) -> float:
+    """The largest relative rounding error among the dtypes that a model's layers compute in."""
+    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
+    return max(_UNIT_ROUNDOFF.get(dtype, 0.0) for dtype in dtypes | {"float32"})
+
+
+def disagreement(
+    original: Results, copy: Results, *, perturbed: Results | None = None, rounding: float = 0.0
+) -> str:
     """Where two results differ, in words; empty when they agree.
 
     Args:
@@ -269,7 +280,9 @@ def disagreement(original: Results, copy: Results, *, perturbed: Results | None 
         copy: results of the copy.
         perturbed: results of the original after its weights were changed as little as by rounding. Where
             these differ as much as the copy does, the copy agrees.
+        rounding: the model's, from `rounding`.
     """
+    tolerance = max(TOLERANCE, _ROUNDINGS * rounding)
     least = NEGLIGIBLE * max(map(_largest, original.gradients), default=0.0)
     differences: Mapping[str, float] = {"outputs": 0.0, "loss": 0.0, "gradients": least}
     for what, smallest in differences.items():
@@ -279,7 +292,7 @@ def disagreement(original: Results, copy: Results, *, perturbed: Results | None 
         moved = old if perturbed is None else getattr(perturbed, what)
         for a, b, c in zip(old, new, moved, strict=True):
             difference = _relative_difference(a, b, smallest)
-            if not difference <= max(TOLERANCE, _MAX_AMPLIFICATION * _relative_difference(a, c, smallest)):
+            if not difference <= max(tolerance, _MAX_AMPLIFICATION * _relative_difference(a, c, smallest)):
                 return f"its {what} differ by {difference:.1e} on a made-up batch"
     return ""
 

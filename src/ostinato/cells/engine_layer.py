@@ -27,8 +27,10 @@ import ostinato.engines.keras as keras_engine
 import ostinato.engines.native as native_engine
 import ostinato.engines.scratch as scratch_engine
 from ostinato.cells.base import Cell, KerasOption
+from ostinato.cells.initial_weights import that_bfloat16_has
 from ostinato.engines import in_turn
 from ostinato.engines.exporting import refuse_tf2onnx
+from ostinato.engines.facts import stacked
 from ostinato.registration import h5_holds_operations
 
 Lengths = tf.Tensor | keras.KerasTensor | np.ndarray | Sequence[int]
@@ -65,6 +67,10 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         if len(getattr(sequences, "shape", ())) == 3:  # otherwise Keras reports the error
             options["mask"] = _sequence_mask(lengths, sequences)
         return super().__call__(sequences, **options)
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        with that_bfloat16_has(stacked(self) or [self.cell]):
+            super().build(sequences_shape, initial_state_shape)
 
     def inner_loop(
         self,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import tensorflow as tf
 
 from ostinato import kernels
-from ostinato.engines import activations
+from ostinato.engines import activations, precision
 from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
 from ostinato.errors import EngineError
 
@@ -115,10 +115,7 @@ def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = 
             "it runs the layers SimpleRNN, GRU, LSTM and RNN, and this is the subclass "
             f"{type(layer).__name__}({type(layer.cell).__name__})"
         )
-    policy = layer.dtype_policy
-    if (policy.compute_dtype, policy.variable_dtype) != ("float32", "float32"):
-        return f"it computes in float32, and the layer's dtype is '{policy.name}'"
-    unknown = activations.obstacle(layer)
+    unknown = precision.obstacle(layer) or activations.obstacle(layer)
     if unknown is not None:
         return unknown
     if getattr(layer, "use_cudnn", False) is True:
@@ -144,17 +141,18 @@ def run(
 
     Returns:
         The last output (batch, units), the outputs (batch, time, units), or (batch, 1, units) without
-        `return_sequences`, and the final state.
+        `return_sequences`, and the final state, all in the layer's compute dtype.
 
     Raises:
         EngineError: the engine is not available.
         tf.errors.InvalidArgumentError, ValueError: the shapes do not fit together.
     """
-    x = tf.cast(x, tf.float32)
+    x = precision.in_dtype(layer, x)
     dropout, recurrent_dropout = _dropout_masks(layer, x, state[0], training)
+    x = tf.cast(x, tf.float32)
     # One mask for all gates costs less on x than within each product.
     if dropout is not None and len(dropout) == 1:
-        x, dropout = x * dropout[0][:, tf.newaxis], None
+        x, dropout = x * tf.cast(dropout[0], tf.float32)[:, tf.newaxis], None
     return _run(layer, x, state, mask, training, dropout, recurrent_dropout)
 
 
@@ -179,7 +177,8 @@ def run_ids(
         EngineError: the engine is not available.
         tf.errors.InvalidArgumentError: an id has no row in the kernel, or the shapes do not fit together.
     """
-    _, recurrent_dropout = _dropout_masks(layer, ids, initial_state[0], training)
+    h0 = precision.in_dtype(layer, tf.convert_to_tensor(initial_state[0]))
+    _, recurrent_dropout = _dropout_masks(layer, ids, h0, training)
     return _run(layer, tf.cast(ids, tf.int32), initial_state, mask, training, None, recurrent_dropout)
 
 
@@ -203,13 +202,13 @@ def _run(
     inputs = [
         x,
         # A stateful layer's state is a variable, whose value changes before the gradient reads it.
-        *[_for_each_row(tf.convert_to_tensor(state), x) for state in initial_state],
-        tf.convert_to_tensor(cell.kernel),
-        tf.convert_to_tensor(cell.recurrent_kernel),
-        _absent(tf.float32) if cell.bias is None else tf.convert_to_tensor(cell.bias),
+        *[_for_each_row(precision.rounded(layer, state), x) for state in initial_state],
+        precision.rounded(layer, cell.kernel),
+        precision.rounded(layer, cell.recurrent_kernel),
+        _absent(tf.float32) if cell.bias is None else precision.rounded(layer, cell.bias),
         _absent(tf.bool) if mask is None else _for_each_row(mask, x),
         *[
-            _absent(tf.float32) if masks is None else tf.stack(masks)
+            _absent(tf.float32) if masks is None else tf.cast(tf.stack(masks), tf.float32)
             for masks in (dropout, recurrent_dropout)
         ],
     ]
@@ -222,14 +221,16 @@ def _run(
         batch, steps = x.shape[:2] if x.shape.rank else (None, None)
         y.set_shape((batch, steps if layer.return_sequences else 1, layer.units))
     # Without a mask the last output is the final h; slicing it out of y would take longer.
-    last_output = states[0] if mask is None else y[:, -1]
-    return last_output, y, list(states)
+    return precision.results(layer, None if mask is None else y[:, -1], y, states)
 
 
 def _dropout_masks(
     layer: "keras.layers.RNN", x: tf.Tensor, h0: tf.Tensor, training: bool
 ) -> tuple[list[tf.Tensor] | None, list[tf.Tensor] | None]:
-    """Keras' dropout masks for inputs and states: one in all or one per gate, the same at all steps."""
+    """Keras' dropout masks for inputs and states: one in all or one per gate, the same at all steps.
+
+    They are in the dtype of the layer, in which Keras draws them, as x and h0 must be.
+    """
     cell = layer.cell
     always = _op_of(layer).always_draws
     if not training and not always:
