@@ -1,7 +1,7 @@
 """What options cost: recurrent dropout, batches whose rows end early, and activations.
 
     python benchmarks/layer_options.py                         # some minutes
-    python benchmarks/layer_options.py --only activations
+    python benchmarks/layer_options.py --only activations      # a part, which is printed and not written
     python benchmarks/layer_options.py --rounds 15
 
 All figures are of one `tf.function`, the forward and the backward pass of a layer at `training=True`, with
@@ -12,8 +12,8 @@ rounds.
 Recurrent dropout is compared with the same layer without it, and with Keras' layer that has it. A batch is
 padded on the right to its longest row, 200 steps, and has 40 on average; it is compared with the same batch
 where the mask skips nothing, and with Keras' layer on the padded one. `lengths` compares a batch of 64 rows
-of 50 steps on average, padded to 200, with the full one, on one thread with OSTINATO_THREADS=1: what is above
-the share of the steps that are left is the price of the skipped ones.
+of 50 steps on average, padded to 200, with the full one: what is above the share of the steps that are left
+is the price of the skipped ones. `taskset -c 0` measures all of it on one thread.
 
 Each activation of the engine, as `activation` and as `recurrent_activation`, is compared with the layer that
 has tanh and sigmoid, forward and forward + backward.
@@ -174,7 +174,7 @@ def lengths_rows(layer: Layer, ours: Any, engine: str, rounds: int) -> list[dict
     """Time of a batch of a quarter of the steps over a quarter of the time of the full one."""
     random = np.random.default_rng(0)
     lengths = random.integers(1, layer.time // 2, layer.batch)
-    share = lengths.sum() / (layer.batch * layer.time)
+    share = float(lengths.sum()) / (layer.batch * layer.time)
     title = f"{layer.title}, lengths of {lengths.mean():.1f} on average"
     report(f"{title}: compiling")
     full = np.full(layer.batch, layer.time)
@@ -254,6 +254,8 @@ def main() -> None:
     for layer in ACTIVATION_LAYERS if "activations" in options.only else ():
         rows += activations(layer, ostinato.layers, options.engine, options.rounds)
     print(check_table(rows))
+    if set(options.only) != set(PARTS):
+        return
     results = {
         "machine": {"processor": processor(), "threads": THREADS},
         "versions": versions(peer.packages),

@@ -1,4 +1,4 @@
-"""An initial state may be one row for all: (units,) or (1, units), a constant or a variable that is learned."""
+"""Initial states may be one row for all, (units,) or (1, units), constants or variables."""
 
 import keras
 import numpy as np

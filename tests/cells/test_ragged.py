@@ -1,4 +1,4 @@
-"""Rows that end early: `lengths` and ragged sequences are what Keras' layers make of the mask of the same steps."""
+"""Rows that end early: `lengths` and ragged sequences do what the mask of the same steps does in Keras."""
 
 import keras
 import numpy as np
@@ -185,5 +185,5 @@ def test_ragged_rows_have_lengths_of_their_own(beside):
 
 
 def test_ragged_features_are_refused_with_the_way_out():
-    with pytest.raises(ValueError, match="got the shape .* and ragged_rank 2.*`ragged_rank=1`"):
+    with pytest.raises(ValueError, match=r"got the shape .* and ragged_rank 2.*`ragged_rank=1`"):
         layers.LSTM(2)(tf.ragged.constant([[[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]]]))

@@ -59,17 +59,18 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             self.supports_jit = False
 
     def __call__(self, *args: KerasOption, lengths: Lengths | None = None, **options: KerasOption) -> Any:
-        is_ragged = isinstance(args[0] if args else options.get("sequences"), tf.RaggedTensor)
-        if lengths is None and not is_ragged:
+        if lengths is None and not isinstance(args[0] if args else options.get("sequences"), tf.RaggedTensor):
             return super().__call__(*args, **options)
         names = ("sequences", "initial_state", "mask", "training")
         options = {**dict(zip(names, args, strict=False)), **options}
         sequences = options.pop("sequences", None)
-        if is_ragged:
+        if isinstance(sequences, tf.RaggedTensor):
             return self._over_ragged(sequences, {**options, "lengths": lengths})
         if options.get("mask") is not None:
             raise ValueError("only one of `lengths` and `mask` must be given, got both")
-        if len(getattr(sequences, "shape", ())) == 3:  # otherwise Keras reports the error
+        if (
+            lengths is not None and len(getattr(sequences, "shape", ())) == 3
+        ):  # otherwise Keras reports the error
             options["mask"] = _sequence_mask(lengths, sequences)
         return super().__call__(sequences, **options)
 
@@ -95,7 +96,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             initial_state = self._for_each_row(initial_state, sequences)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
-    def _for_each_row(self, state: KerasOption, sequences: tf.Tensor) -> KerasOption:
+    def _for_each_row(self, state: KerasOption, sequences: Any) -> KerasOption:
         """A state whose constant parts, (units,) or (1, units), are repeated for every row of the batch."""
         sizes, tensors = keras.tree.flatten(self.state_size), keras.tree.flatten(state)
         if len(sizes) != len(tensors):
@@ -106,7 +107,8 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             shape = tuple(getattr(tensor, "shape", ()))
             if shape != (size,) and (shape != (1, size) or rows == 1):
                 return tensor
-            return keras.ops.broadcast_to(tensor, (keras.ops.shape(sequences)[0], size))
+            batch = keras.ops.shape(sequences)[0]  # pyright: ignore[reportOptionalSubscript]
+            return keras.ops.broadcast_to(tensor, (batch, size))
 
         return keras.tree.pack_sequence_as(state, [*map(repeated, tensors, sizes)])
 
