@@ -1,6 +1,7 @@
-"""What options cost: recurrent dropout, and batches whose rows end early.
+"""What options cost: recurrent dropout, batches whose rows end early, and activations.
 
-    python benchmarks/layer_options.py                         # about a minute
+    python benchmarks/layer_options.py                         # some minutes
+    python benchmarks/layer_options.py --only activations      # a part, which is printed and not written
     python benchmarks/layer_options.py --rounds 15
 
 All figures are of one `tf.function`, the forward and the backward pass of a layer at `training=True`, with
@@ -10,7 +11,12 @@ rounds.
 
 Recurrent dropout is compared with the same layer without it, and with Keras' layer that has it. A batch is
 padded on the right to its longest row, 200 steps, and has 40 on average; it is compared with the same batch
-where the mask skips nothing, and with Keras' layer on the padded one.
+where the mask skips nothing, and with Keras' layer on the padded one. `lengths` compares a batch of 64 rows
+of 50 steps on average, padded to 200, with the full one: what is above the share of the steps that are left
+is the price of the skipped ones. `taskset -c 0` measures all of it on one thread.
+
+Each activation of the engine, as `activation` and as `recurrent_activation`, is compared with the layer that
+has tanh and sigmoid, forward and forward + backward.
 """
 
 from __future__ import annotations
@@ -33,6 +39,13 @@ PADDED_LAYERS = (Layer.parse("lstm-64x200x32-64"), Layer.parse("lstm-64x200x64-2
 MEAN_LENGTH = 0.2
 WANTED_COST, WANTED_OVER_KERAS_DROPOUT = 1.35, 5.0
 WANTED_OVER_FULL, WANTED_OVER_KERAS_PADDED = 3.0, 6.0
+ACTIVATION_LAYERS = tuple(
+    Layer.parse(name)
+    for name in ("lstm-32x35x28-256", "gru-32x35x28-256", "lstm-64x100x8-16", "gru-64x100x8-16")
+)
+LENGTHS_LAYERS = (Layer.parse("lstm-64x200x32-64"), Layer.parse("lstm-64x200x64-256"))
+WANTED_ACTIVATION_COST, WANTED_OVER_SHARE = 1.15, 1.15
+PARTS = ("dropout", "padded", "lengths", "activations")
 
 Call = Callable[[], Any]
 
@@ -61,6 +74,22 @@ def training(layers: Any, layer: Layer, mask: np.ndarray | None = None, **option
     x, upstream = tf.constant(given.x), tf.constant(given.upstream)
     steps = None if mask is None else tf.constant(mask)
     return lambda: run(x, upstream, steps)
+
+
+def forward(layers: Any, layer: Layer, lengths: np.ndarray | None = None, **options: Any) -> Call:
+    """Outputs of a layer at `training=False`, as a compiled function; arguments as for `training`."""
+    import tensorflow as tf
+
+    given = problem(layer)
+    built = keras_layer(layers, layer, given, **options)
+    run = tf.function(lambda x, mask: built(x, mask=mask), autograph=False)
+    x, mask = tf.constant(given.x), None if lengths is None else tf.constant(steps_of(layer, lengths))
+    return lambda: run(x, mask)
+
+
+def steps_of(layer: Layer, lengths: np.ndarray) -> np.ndarray:
+    """The mask of rows of these lengths."""
+    return np.arange(layer.time) < lengths[:, np.newaxis]
 
 
 def padded_mask(layer: Layer) -> np.ndarray:
@@ -141,9 +170,68 @@ def padded(layer: Layer, ours: Any, theirs: Any, engine: str, rounds: int) -> li
     ]
 
 
+def lengths_rows(layer: Layer, ours: Any, engine: str, rounds: int) -> list[dict[str, Any]]:
+    """Time of a batch of a quarter of the steps over a quarter of the time of the full one."""
+    random = np.random.default_rng(0)
+    lengths = random.integers(1, layer.time // 2, layer.batch)
+    share = float(lengths.sum()) / (layer.batch * layer.time)
+    title = f"{layer.title}, lengths of {lengths.mean():.1f} on average"
+    report(f"{title}: compiling")
+    full = np.full(layer.batch, layer.time)
+    calls = {
+        "forward, full": forward(ours, layer, full, engine=engine),
+        "forward": forward(ours, layer, lengths, engine=engine),
+        "both, full": training(ours, layer, steps_of(layer, full), engine=engine),
+        "both": training(ours, layer, steps_of(layer, lengths), engine=engine),
+    }
+    ms = measure(calls, rounds, title)
+    rows = [check(f"{title}: time", ms, "ms", None, "")]
+    for part in ("forward", "both"):
+        over = ms[part] / ms[f"{part}, full"] / share
+        most = WANTED_OVER_SHARE
+        rows.append(
+            check(f"{part}: over the share of steps", {"cost": over}, "×", over <= most, f"≤ {most} ×")
+        )
+    return rows
+
+
+def activations(layer: Layer, ours: Any, engine: str, rounds: int) -> list[dict[str, Any]]:
+    """Each activation in each place, over tanh and sigmoid."""
+    from ostinato.engines.activations import FUNCTIONS
+    from ostinato.interop.keras.legacy import keras2_hard_sigmoid
+
+    given: dict[str, Any] = {name: name for name in FUNCTIONS}
+    given["keras2_hard_sigmoid"] = keras2_hard_sigmoid
+    rows = []
+    for how, make in (("forward", forward), ("forward + backward", training)):
+        title = f"{layer.title}, {how}"
+        report(f"{title}: compiling")
+        calls = {"tanh, sigmoid": make(ours, layer, engine=engine)}
+        for option in ("activation", "recurrent_activation"):
+            for name, function in given.items():
+                if (option, name) not in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
+                    calls[f"{option}={name}"] = make(ours, layer, engine=engine, **{option: function})
+        ms = measure(calls, rounds, title)
+        usual = ms.pop("tanh, sigmoid")
+        costs = {name: value / usual for name, value in ms.items()}
+        slowest = max(costs, key=costs.__getitem__)
+        most = WANTED_ACTIVATION_COST
+        rows.append(
+            check(
+                f"{title}: activations over tanh and sigmoid",
+                costs,
+                "×",
+                costs[slowest] <= most,
+                f"≤ {most} ×",
+            )
+        )
+    return rows
+
+
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What recurrent dropout costs, and what a mask saves.")
+    parser = argparse.ArgumentParser(description="What options of layers cost, and what a mask saves.")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="what to measure")
     parser.add_argument("--engine", default="native", help="what runs ostinato's layers")
     parser.add_argument("--out", type=Path, default=RESULTS / "layer_options.json", metavar="FILE.json")
     return parser.parse_args()
@@ -158,10 +246,16 @@ def main() -> None:
     import ostinato.layers
 
     given = (ostinato.layers, keras.layers, options.engine, options.rounds)
-    rows = recurrent_dropout(*given)
-    for layer in PADDED_LAYERS:
+    rows = recurrent_dropout(*given) if "dropout" in options.only else []
+    for layer in PADDED_LAYERS if "padded" in options.only else ():
         rows += padded(layer, *given)
+    for layer in LENGTHS_LAYERS if "lengths" in options.only else ():
+        rows += lengths_rows(layer, ostinato.layers, options.engine, options.rounds)
+    for layer in ACTIVATION_LAYERS if "activations" in options.only else ():
+        rows += activations(layer, ostinato.layers, options.engine, options.rounds)
     print(check_table(rows))
+    if set(options.only) != set(PARTS):
+        return
     results = {
         "machine": {"processor": processor(), "threads": THREADS},
         "versions": versions(peer.packages),

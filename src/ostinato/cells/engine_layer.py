@@ -1,4 +1,5 @@
-"""What ostinato's layers add to Keras': a choice of the engine that runs them over time, and `lengths`."""
+"""What ostinato's layers add to Keras': a choice of the engine that runs them over time, `lengths`, ragged
+sequences, and initial states that are the same for all rows."""
 
 import inspect
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ import tensorflow as tf
 import ostinato.engines.keras as keras_engine
 import ostinato.engines.native as native_engine
 import ostinato.engines.scratch as scratch_engine
+from ostinato.cells import ragged
 from ostinato.cells.base import Cell, KerasOption
 from ostinato.cells.initial_weights import that_bfloat16_has
 from ostinato.engines import in_turn
@@ -38,6 +40,8 @@ Lengths = tf.Tensor | keras.KerasTensor | np.ndarray | Sequence[int]
 
 class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
     """The part that the layers add to Keras': the arguments `engine` and `lengths`, and a loop over time.
+
+    A call also takes a `tf.RaggedTensor`, see `ostinato.cells.ragged`, and constant initial states.
 
     Attributes:
         recurrence: the cell that the layer runs; an attribute of each class but `RNN`.
@@ -57,20 +61,62 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             self.supports_jit = False
 
     def __call__(self, *args: KerasOption, lengths: Lengths | None = None, **options: KerasOption) -> Any:
-        if lengths is None:
+        if lengths is None and not isinstance(args[0] if args else options.get("sequences"), tf.RaggedTensor):
             return super().__call__(*args, **options)
         names = ("sequences", "initial_state", "mask", "training")
         options = {**dict(zip(names, args, strict=False)), **options}
+        sequences = options.pop("sequences", None)
+        if isinstance(sequences, tf.RaggedTensor):
+            return self._over_ragged(sequences, {**options, "lengths": lengths})
         if options.get("mask") is not None:
             raise ValueError("only one of `lengths` and `mask` must be given, got both")
-        sequences = options.pop("sequences", None)
-        if len(getattr(sequences, "shape", ())) == 3:  # otherwise Keras reports the error
+        if (
+            lengths is not None and len(getattr(sequences, "shape", ())) == 3
+        ):  # otherwise Keras reports the error
             options["mask"] = _sequence_mask(lengths, sequences)
         return super().__call__(sequences, **options)
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         with that_bfloat16_has(stacked(self) or [self.cell]):
             super().build(sequences_shape, initial_state_shape)
+
+    def _over_ragged(self, sequences: tf.RaggedTensor, options: dict[str, KerasOption]) -> Any:
+        """A call over ragged sequences, whose outputs at all steps are as ragged."""
+        dense, mask = ragged.padded(sequences, options)
+        options = {name: option for name, option in options.items() if name != "lengths"}
+        results = super().__call__(dense, **{**options, "mask": mask})
+        if not self.return_sequences:
+            return results
+        outputs, *state = results if self.return_state else (results,)
+        outputs = ragged.unpadded(outputs, mask, sequences, backwards=self.go_backwards)
+        return (outputs, *state) if self.return_state else outputs
+
+    def call(
+        self,
+        sequences: tf.Tensor,
+        initial_state: KerasOption = None,
+        mask: KerasOption = None,
+        training: bool = False,
+    ) -> Any:
+        if initial_state is not None:
+            initial_state = self._for_each_row(initial_state, sequences)
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def _for_each_row(self, state: KerasOption, sequences: Any) -> KerasOption:
+        """A state whose constant parts, (units,) or (1, units), are repeated for every row of the batch."""
+        sizes, tensors = keras.tree.flatten(self.state_size), keras.tree.flatten(state)
+        if len(sizes) != len(tensors):
+            return state  # the layer's loop reports the error, or accepts it
+        rows = sequences.shape[0]
+
+        def repeated(tensor: Any, size: int) -> Any:
+            shape = tuple(getattr(tensor, "shape", ()))
+            if shape != (size,) and (shape != (1, size) or rows == 1):
+                return tensor
+            batch = keras.ops.shape(sequences)[0]  # pyright: ignore[reportOptionalSubscript]
+            return keras.ops.broadcast_to(tensor, (batch, size))
+
+        return keras.tree.pack_sequence_as(state, [*map(repeated, tensors, sizes)])
 
     def inner_loop(
         self,
@@ -145,7 +191,7 @@ def _sequence_mask(lengths: Lengths, sequences: tf.Tensor) -> object:
     In a functional model it is built from Keras' own operations, so `ostinato.to_keras` leaves nothing of
     ostinato's in the model.
     """
-    lengths = _checked_lengths(lengths)
+    lengths = _checked_lengths(lengths, sequences.shape[1])
     if keras.utils.is_keras_tensor(lengths) or keras.utils.is_keras_tensor(sequences):
         if not h5_holds_operations():
             return SequenceMask()(lengths, sequences)
@@ -156,7 +202,7 @@ def _sequence_mask(lengths: Lengths, sequences: tf.Tensor) -> object:
     return tf.sequence_mask(lengths, tf.shape(sequences)[1] if time is None else time)
 
 
-def _checked_lengths(lengths: Lengths) -> tf.Tensor | keras.KerasTensor:
+def _checked_lengths(lengths: Lengths, time: int | None = None) -> tf.Tensor | keras.KerasTensor:
     if not isinstance(lengths, keras.KerasTensor):
         lengths = tf.convert_to_tensor(lengths)
     dtype, shape = keras.backend.standardize_dtype(lengths.dtype), tuple(lengths.shape)
@@ -164,6 +210,11 @@ def _checked_lengths(lengths: Lengths) -> tf.Tensor | keras.KerasTensor:
         raise ValueError(
             f"`lengths` must be integers of shape (batch,), got the dtype {dtype} and the shape {shape}"
         )
+    known = None if isinstance(lengths, keras.KerasTensor) else tf.get_static_value(lengths)
+    if known is not None and time is not None:
+        wrong = known[(known < 0) | (known > time)]
+        if len(wrong):
+            raise ValueError(f"`lengths` must be 0 to {time}, the sequences' steps, got {wrong[0]}")
     return lengths
 
 

@@ -35,20 +35,24 @@ class SimpleRNN(EngineLayer, keras.layers.SimpleRNN):
         *args, **options: as for `keras.layers.SimpleRNN`.
 
     Call arguments:
-        sequences: shape (batch, time, features).
-        initial_state: [h], shape (batch, units). Zeros unless given.
+        sequences: shape (batch, time, features), or a `tf.RaggedTensor` (batch, None, features).
+        initial_state: [h], shape (batch, units), or (units,) or (1, units) for one that all rows begin with,
+            which may be a variable that is learned. Zeros unless given.
         mask: shape (batch, time), False at steps to skip.
         training: whether dropout acts.
         lengths: shape (batch,), the number of steps of each sequence before its padding: a list or tensor of
             integers, or an input of a functional model. Short for `mask=tf.sequence_mask(lengths, time)`.
+            Numbers that are known when the layer is called must be 0 to time; others are cut to that.
 
     Returns:
         The last output, (batch, units), or with `return_sequences=True` all outputs, (batch, time, units);
-        with `return_state=True` followed by the final h.
+        with `return_state=True` followed by the final h. Of ragged sequences all outputs are a RaggedTensor
+        with rows of the same lengths.
 
     Raises:
         EngineError: there is no such engine, or it cannot run the layer with these options or with a mask.
-        ValueError: `lengths` is given together with `mask`, or is not integers of shape (batch,); or Keras
+        ValueError: `lengths` is given together with `mask`, is not integers of shape (batch,), or is below 0
+            or above time; ragged sequences have a mask or lengths besides, or more ragged axes; or Keras
             raises it.
 
     Example:
