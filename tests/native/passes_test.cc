@@ -73,6 +73,7 @@ struct Results {
 };
 
 Results run(const Case& t, const Floats& dy, const Floats& dh, const Floats& dc, bool keeps = true) {
+  forget_pauses();  // after helpers that came late, too, the next call has some
   Layer l = t.layer;
   l.threads = threads();
   Results r;
@@ -314,6 +315,7 @@ void check_threads(Cell cell, bool reset_after, bool classic, int64_t batch, int
 // A helper that comes to the barrier late is dismissed: every meeting of the caller ends, and so does the helper's work.
 void check_late_helper() {
   for (const bool patient : {true, false}) {
+    forget_pauses();
     Team team(2, 1e9);
     Barrier barrier(team.size(), patient ? Clock::duration::max() : Clock::duration(0));
     bool dismissed = false;

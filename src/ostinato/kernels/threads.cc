@@ -295,6 +295,10 @@ int Team::gather() {
   return here;
 }
 
+void forget_pauses() {
+  for (Pause& pause : pauses) pause.until.store(0), pause.length.store(0);
+}
+
 int threads() {
   static const int environment = from_environment();
   static const int machine = std::min(processors(), cgroup_quota());

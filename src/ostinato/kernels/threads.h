@@ -62,4 +62,7 @@ class Team {
   Clock::time_point began_;
 };
 
+// Lets the next call of every kind have helpers again.
+void forget_pauses();
+
 }  // namespace ostinato
