@@ -1,11 +1,12 @@
 """What other programs on the processors cost the engine: one thread beside two.
 
-    python benchmarks/busy.py                      # quiet, then with a program on each processor; about a minute
+    python benchmarks/busy.py                     # quiet, then with a program on each of two processors
     python benchmarks/busy.py --busy 2 --seconds 10
 
-A figure is of `layer(x)` in a `tf.function`, forward; the engine of one process has one thread, that of the other two. They
-run in turn, each a part of the seconds, and with `--busy N` beside N programs that compute without end. Where others
-have the processors, two threads should take no more than 1.15 times as long as one, and 1.3 times at the 99th percentile.
+A figure is of `layer(x)` in a `tf.function`, forward; the engine of one process has one thread, that of the
+other two. They run in turn, each a part of the seconds, and with `--busy N` beside N programs that compute
+without end. Where others have the processors, two threads should take no more than 1.15 times as long as
+one, and 1.3 times at the 99th percentile.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ AMD_FAMILIES = {23: "zen", 25: "zen3", 26: "zen5"}
 
 
 def processor() -> str:
-    """The processor as part of a file's name, such as "amd-epyc-zen3"; family and model where its name says little."""
+    """The processor as part of a file's name, such as "amd-epyc-zen3"."""
     lines = re.findall(r"^([^\t:]+)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     facts = dict(reversed(lines))
     name = re.sub(r"\((r|tm)\)|cpu|processor|@.*|\d+-core", " ", facts.get("model name", "unknown").lower())
@@ -67,13 +68,14 @@ def serve() -> None:
 
 
 def ask(server: subprocess.Popen[str], shape: str, seconds: float) -> list[float]:
-    assert server.stdin is not None and server.stdout is not None
+    assert server.stdin is not None
+    assert server.stdout is not None
     print(shape, seconds, file=server.stdin, flush=True)
     return json.loads(server.stdout.readline())
 
 
 def measure(servers: dict[int, subprocess.Popen[str]], busy: int, seconds: float) -> list[dict[str, Any]]:
-    """Rows of milliseconds: for each shape the median and the 99th percentile with one and with two threads."""
+    """Rows of milliseconds: median and 99th percentile with one and with two threads."""
     import numpy as np
 
     rows = []

@@ -328,7 +328,7 @@ void check_late_helper() {
           if (index == 1 && !barrier.dismissed())
             for (int i = 0; i < 300000; ++i) spent = spent + i;
           barrier.wait();
-          meetings += index == 0;
+          if (index == 0) ++meetings;
         }
       } catch (const Barrier::Dismissed&) {
         dismissed = true;
