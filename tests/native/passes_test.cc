@@ -73,6 +73,7 @@ struct Results {
 };
 
 Results run(const Case& t, const Floats& dy, const Floats& dh, const Floats& dc, bool keeps = true) {
+  forget_pauses();  // after helpers that came late, too, the next call has some
   Layer l = t.layer;
   l.threads = threads();
   Results r;
@@ -311,6 +312,52 @@ void check_threads(Cell cell, bool reset_after, bool classic, int64_t batch, int
   for (const char e : equal) expect(e, t.name() + " differs when several call at once");
 }
 
+// A helper that comes to the barrier late is dismissed: every meeting of the caller ends, and so does the helper's work.
+void check_late_helper() {
+  for (const bool patient : {true, false}) {
+    forget_pauses();
+    Team team(2, 1e9);
+    Barrier barrier(team.size(), patient ? Clock::duration::max() : Clock::duration(0));
+    bool dismissed = false;
+    int here = 0, meetings = 0;
+    team.run([&](int index) {
+      if (index == 0) barrier.expect(here = team.gather());
+      try {
+        for (int step = 0; step < 50; ++step) {
+          volatile double spent = 0;
+          if (index == 1 && !barrier.dismissed())
+            for (int i = 0; i < 300000; ++i) spent = spent + i;
+          barrier.wait();
+          if (index == 0) ++meetings;
+        }
+      } catch (const Barrier::Dismissed&) {
+        dismissed = true;
+      }
+    });
+    expect(meetings == 50, "the caller did not pass every meeting");
+    expect(dismissed == (!patient && here == 2), "a late helper was not dismissed, or a patient caller dismissed one");
+    if (dismissed) team.regret();
+  }
+}
+
+// Results with helpers that are dismissed at any meeting: more threads than processors, again and again.
+void check_crowded() {
+  Case t = drawn(Cell::kGru, false, Activation::kTanh, Activation::kSigmoid);
+  Layer& l = t.layer;
+  l.batch = 2, l.time = 40, l.features = 20, l.units = 160, l.return_sequences = true;
+  t.ids = t.masked = false, t.bias = true;
+  t.input_dropout.clear(), t.recurrent_dropout.clear();
+  t.x = normal(l.batch * l.time * l.features, 1), t.h0 = normal(l.batch * l.units, 1), t.c0 = t.h0;
+  t.kernel = normal(l.features * 3 * l.units, 0.3f), t.recurrent = normal(l.units * 3 * l.units, 0.1f);
+  t.biases = normal(3 * l.units, 0.3f);
+  const Floats dy = normal(l.batch * l.time * l.units, 1), dh = normal(l.batch * l.units, 1), dc = dh;
+  set_threads(1);
+  const Results one = run(t, dy, dh, dc);
+  set_threads(16);
+  for (int trial = 0; trial < 20; ++trial)
+    expect(same(one, run(t, dy, dh, dc)), t.name() + " differs where helpers come late");
+}
+
 // TensorFlow's threads flush denormal numbers to zero: helpers must as well.
 void check_denormals() {
 #if defined(__x86_64__)
@@ -368,6 +415,8 @@ int main(int argc, char** argv) {
           check_threads(Cell::kRnn, true, classic, batch, units, drops);
         }
       }
+  check_late_helper();
+  check_crowded();
   check_denormals();
   check_activations(all);
   std::printf("%s: %d cases, %d failures\n", instruction_set(), cases, failures);

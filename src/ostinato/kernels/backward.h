@@ -49,7 +49,10 @@ class BackwardPass : Products {
         w.active.at(step);
         one_step(w, step, first);
       }
-      if (!alone) meet();
+      if (!alone) {
+        meet();
+        w.of = threads_;
+      }
       sum_up(w, alone ? rows : Span{0, z_.batch}, {first, last});
       if (!alone) meet();
     }
@@ -90,28 +93,29 @@ class BackwardPass : Products {
     return step < 0 ? in_.c0 + b * z_.units : cells_ + (b * z_.time + step) * z_.units;
   }
   void one_step(Worker& w, int64_t step, int64_t first) {
-    const Span mine = panels_at_step(panels_of(z_.units), w.index);
     const int64_t wide = vectors_for(z_.units) * kVec, units = z_.units;
-    const Span span{mine.first * wide, std::min(units, mine.last * wide)};
+    const auto mine = [&] { return panels_at_step(panels_of(units), w.index); };  // another share after each meeting
+    const auto its_units = [&] { return Span{mine().first * wide, std::min(units, mine().last * wide)}; };
     const auto each = [&](const auto& f) {
+      const Span span = its_units();
       for (const int64_t b : w.active.active())
         for (int64_t unit = span.first; unit < span.last; unit += kVec)
           f(b, unit, static_cast<int>(std::min<int64_t>(kVec, span.last - unit)));
     };
-    for (const int64_t b : w.active.skipped()) hand_back(b, step, span);
+    for (const int64_t b : w.active.skipped()) hand_back(b, step, its_units());
     each([&](int64_t b, int64_t unit, int left) { elementwise({*this, b, step, first, unit, left}); });
     meet_if_by_units();
     constexpr int last = Cell::gates - 1;
     if constexpr (kBetween) {
-      through_recurrent(w, step, first, mine, {last, last, 1, nullptr, dbetween_, false});
+      through_recurrent(w, step, first, mine(), {last, last, 1, nullptr, dbetween_, false});
       each([&](int64_t b, int64_t unit, int left) {
         Cell::backward_between(Lane{*this, b, step, first, unit, left}, load_first(dbetween_ + b * units + unit, left));
       });
       meet_if_by_units();
     }
-    through_gates(w, step, first, mine, Cell::alike, Cell::direct);
+    through_gates(w, step, first, mine(), Cell::alike, Cell::direct);
     if constexpr (Cell::deltas > Cell::gates)
-      through_recurrent(w, step, first, mine, {Cell::gates, last, 1, in_.recurrent_dropout, dh_, true});
+      through_recurrent(w, step, first, mine(), {Cell::gates, last, 1, in_.recurrent_dropout, dh_, true});
   }
 
   // The gradient that a step's output has, from the caller and from masked steps that repeat it.

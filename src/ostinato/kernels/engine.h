@@ -24,7 +24,6 @@ struct Layer {
   bool zero_output_for_mask = false; // y is zero at masked steps, else it repeats the step before (zeros at first)
   int64_t batch = 0, time = 0, features = 0, units = 0;
   int threads = 1;  // how many may work on it; results do not depend on them
-  bool crowded = false;  // others use the processors: threads should not meet for little work
   // Token ids instead of x: `features` is then the number of symbols, and the kernel's rows are gathered.
 };
 
@@ -81,8 +80,5 @@ const char* instruction_set();
 // How many threads: OSTINATO_THREADS, else what set_threads was told, else the smaller of CPU affinity and cgroup quota.
 int threads();
 void set_threads(int count);
-
-// What is asked for in Layer::crowded, from what threads saw that met lately.
-bool crowded();
 
 }  // namespace ostinato

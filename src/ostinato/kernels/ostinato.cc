@@ -150,7 +150,6 @@ ostinato_status ostinato_forward(const ostinato_layer* made, int64_t batch, int6
     for (int i = 0; i < made->states; ++i)
       require(state[i] != nullptr, "state[" + std::to_string(i) + "] must not be NULL");
     layer.threads = ostinato::threads();
-    layer.crowded = ostinato::crowded();
 
     // The engine reads the first state for as long as it runs; the last one is written over it.
     const size_t floats = static_cast<size_t>(batch * layer.units);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -92,6 +93,7 @@ struct Division {
   int threads = 1;
   int64_t groups = 0;  // of rows; 0 where threads do not take groups
   bool by_rows = true;
+  double work = 0, step = 0;  // flops, about, of all and of a step's recurrence
 };
 
 inline Division divide(const Layer& layer) {
@@ -102,15 +104,15 @@ inline Division divide(const Layer& layer) {
   const int available = work < 2e5 ? 1 : layer.threads;
   if ((z.features + z.units) * z.width <= kSmallWeights && z.batch >= 2 * kGroupRows) {
     const int64_t groups = std::min(kMostGroups, (z.batch + kGroupRows - 1) / kGroupRows);
-    return {static_cast<int>(std::min<int64_t>(available, groups)), groups, true};
+    return {static_cast<int>(std::min<int64_t>(available, groups)), groups, true, work, step};
   }
   if (available <= 1) return {};
   const bool enough_rows = z.batch >= 6 * available;
   const bool large_weights = weights * 4 > (int64_t{3} << 19);  // 1.5 MB: more than its share of L2
-  const bool worth_meeting = step > (layer.crowded ? 4e5 : 6e4);
+  const bool worth_meeting = step > 6e4;
   const int64_t panels = (z.units + kVec - 1) / kVec;
-  if (worth_meeting && panels >= available && (!enough_rows || large_weights)) return {available, 0, false};
-  return {static_cast<int>(std::min<int64_t>(available, z.batch)), 0, true};
+  if (worth_meeting && panels >= available && (!enough_rows || large_weights)) return {available, 0, false, work, step};
+  return {static_cast<int>(std::min<int64_t>(available, z.batch)), 0, true, work, step};
 }
 
 struct Span {
@@ -210,33 +212,50 @@ class Pass {
   }
 
   // With groups, prepares alone, and then whoever is free calls walk(thread, group). Without, every thread calls
-  // walk(thread, thread) and prepares its share there.
+  // walk(thread, thread) and prepares its share there; the caller prepares those of helpers that do not come.
   template <class Prepare, class Walk>
   void run_all(const Prepare& prepare, const Walk& walk) {
+    ostinato::Team team(threads_, division_.work);
     if (division_.groups > 0) {
       prepare(0, 1);
       std::atomic<int64_t> next{0};
-      ostinato::Team team(threads_);
-      team.run_some([&](int index) {
+      team.run([&](int index) {
         for (int64_t group = next++; group < division_.groups; group = next++) walk(index, group);
       });
       return;
     }
-    ostinato::Team team(threads_);
-    threads_ = team.size();
-    by_units_ = !division_.by_rows && threads_ > 1;
-    Barrier barrier(threads_);
+    const int shares = team.size();
+    Barrier barrier(shares, division_.by_rows ? ostinato::Clock::duration::max() : patience());
     barrier_ = &barrier;
     team.run([&](int index) {
-      prepare(index, threads_);
-      meet();
-      walk(index, index);
+      prepare(index, shares);
+      if (index == 0) {
+        threads_ = team.gather();
+        for (int absent = threads_; absent < shares; ++absent) prepare(absent, shares);
+        by_units_ = !division_.by_rows && threads_ > 1;
+        barrier.expect(threads_);
+      }
+      try {
+        barrier.wait();
+        if (barrier.dismissed()) threads_ = 1;
+        walk(index, index);
+      } catch (const Barrier::Dismissed&) {
+        fence_stores();
+      }
     });
+    if (barrier.dismissed()) team.regret();
   }
-  void meet() const {
-    if (barrier_ != nullptr && threads_ > 1) barrier_->wait();
+  // How long threads wait for each other at a step: a step's own time on a slow processor, and some microseconds.
+  ostinato::Clock::duration patience() const {
+    return std::chrono::nanoseconds(20000 + static_cast<int64_t>(division_.step / division_.threads / 8));
   }
-  void meet_if_by_units() const {
+  // By units, the caller may be alone after this: then what it computes is no longer a share.
+  void meet() {
+    if (threads_ == 1) return;
+    barrier_->wait();
+    if (barrier_->dismissed()) threads_ = 1;
+  }
+  void meet_if_by_units() {
     if (by_units_) meet();
   }
   // The rows of the batch that a walk covers, as places in order_.

@@ -1,7 +1,7 @@
 #include "threads.h"
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
@@ -57,25 +57,62 @@ inline void set_float_mode(uint64_t mode) {
 #endif
 }
 
-// Waits until done() is true: a while spinning, then yielding to whoever needs the processor. Returns how often it yielded.
-template <class Done>
-int wait_until(const Done& done) {
-  int yields = 0;
-  for (int spin = 0; !done(); ++spin) {
-    if (spin < kSpins) {
-      pause_spinning();
-    } else {
-      std::this_thread::yield();
-      ++yields;
-    }
+thread_local Clock::duration waited;   // by this thread, in its present call, past the first microseconds of each wait
+thread_local bool is_helper = false;
+
+// Waits until done() is true, or for about `most`: a while spinning, then yielding to whoever needs the processor.
+// Returns whether it is true; `late` is told when the waiting took longer than `patience`.
+template <class Done, class Late>
+bool wait_until(const Done& done, Clock::duration most, Clock::duration patience, const Late& late) {
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (done()) return true;
+    pause_spinning();
   }
-  return yields;
+  const Clock::time_point began = Clock::now();
+  bool is_done, told = false;
+  Clock::duration past{};
+  do {
+    std::this_thread::yield();
+    is_done = done();
+    past = Clock::now() - began;
+    if (past > patience && !told) told = true, late();
+  } while (!is_done && past < most);
+  waited += past;
+  return is_done;
+}
+template <class Done>
+void wait_until(const Done& done) {
+  wait_until(done, Clock::duration::max(), Clock::duration::max(), [] {});
 }
 
-using Clock = std::chrono::steady_clock;
-constexpr int kPatience = 400;  // yields at a barrier, longer than a helper takes to wake up: somebody else has its processor
-constexpr Clock::duration kCrowded = std::chrono::milliseconds(50);
-std::atomic<Clock::rep> crowded_until{0};
+// How long the caller waits for helpers to come: about as long as one that sleeps takes to wake up.
+constexpr Clock::duration kWakingUp = std::chrono::microseconds(200);
+
+// Calls of one kind, those of about as much work, that are to be run alone for a while. After one that helpers made slower
+// the next ones run alone; the pause doubles with every one such, and shrinks with every one that helpers made faster.
+struct Pause {
+  std::atomic<Clock::rep> until{0}, length{0};
+
+  bool lasts(Clock::time_point now) const {
+    return now.time_since_epoch().count() < until.load(std::memory_order_relaxed);
+  }
+  void judge(bool slower, Clock::time_point now) {
+    constexpr Clock::rep shortest = Clock::duration(std::chrono::milliseconds(10)).count();
+    constexpr Clock::rep longest = Clock::duration(std::chrono::seconds(2)).count();
+    Clock::rep next = length.load(std::memory_order_relaxed);
+    if (slower) {
+      next = std::min(std::max(2 * next, shortest), longest);
+      until.store(now.time_since_epoch().count() + next, std::memory_order_relaxed);
+    } else if (next > 0) {
+      next -= next / 16 + 1;
+    } else {
+      return;
+    }
+    length.store(next, std::memory_order_relaxed);
+  }
+};
+constexpr int kKinds = 48;
+Pause pauses[kKinds];
 
 // A job's number, whether it still takes helpers, and how many are at it: one word, so that a helper can join only a job
 // that is still there.
@@ -92,9 +129,8 @@ struct Pool {
   void (*call)(const void*, int) = nullptr;
   const void* work = nullptr;
   uint64_t mode = 0;
-  int size = 1;               // of the team at work, the caller included
+  std::atomic<int> size{1};   // of the team at work, the caller included
   std::atomic<int> next{1};   // index that the next helper gets
-  std::atomic<int> done{0};   // helpers that have finished
   int helpers = 0;
 
   void grow(int wanted) {
@@ -106,6 +142,7 @@ struct Pool {
   }
 
   void help(uint64_t seen) {
+    is_helper = true;
     const auto nothing_new = [&] { return number_of(job.load(std::memory_order_acquire)) == seen; };
     for (;;) {
       for (int spin = 0; nothing_new() && spin < kSpins; ++spin) pause_spinning();
@@ -117,36 +154,40 @@ struct Pool {
         sleepers.fetch_sub(1);
       }
       uint64_t found = job.load();
-      while (!(found & kClosed) && !job.compare_exchange_weak(found, found + 1)) {
-      }
+      const auto has_room = [&] { return !(found & kClosed) && helpers_at(found) + 1 < static_cast<uint64_t>(size.load()); };
+      bool joined = false;
+      while (!joined && has_room()) joined = job.compare_exchange_weak(found, found + 1);
       seen = number_of(found);
-      if (found & kClosed) continue;
+      if (!joined) continue;
       const int index = next.fetch_add(1);
       if (index < size) {
         set_float_mode(mode);
         call(work, index);
-        done.fetch_add(1, std::memory_order_release);
       }
       job.fetch_sub(1, std::memory_order_release);
     }
   }
 
-  void run(void (*its_call)(const void*, int), const void* its_work, int its_size, bool all) {
+  void run(void (*its_call)(const void*, int), const void* its_work, int its_size) {
     call = its_call;
     work = its_work;
     mode = float_mode();
     size = its_size;
     next.store(1);
-    done.store(0);
     job.store((number_of(job.load()) + 1) * kOneJob);
     if (sleepers.load() > 0) {
       { std::lock_guard<std::mutex> lock(sleeping); }
       wake.notify_all();
     }
     call(work, 0);
-    if (all) wait_until([&] { return done.load(std::memory_order_acquire) == size - 1; });
     job.fetch_or(kClosed);
     wait_until([&] { return helpers_at(job.load(std::memory_order_acquire)) == 0; });
+  }
+
+  int gather() {
+    const auto all = [&] { return helpers_at(job.load(std::memory_order_relaxed)) + 1 == static_cast<uint64_t>(size.load()); };
+    wait_until(all, kWakingUp, kWakingUp, [] {});
+    return 1 + static_cast<int>(helpers_at(job.fetch_or(kClosed)));
   }
 };
 
@@ -206,37 +247,56 @@ std::atomic<int> told{0};
 
 void Barrier::wait() {
   const unsigned round = round_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_.load(std::memory_order_relaxed)) {
+    if (stalled_.load(std::memory_order_relaxed)) {
+      dismissed_ = true;
+      count_.store(1, std::memory_order_relaxed);
+    }
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
   } else {
-    const int yields = wait_until([&] { return round_.load(std::memory_order_acquire) != round; });
-    if (yields > kPatience)
-      crowded_until.store((Clock::now() + kCrowded).time_since_epoch().count(), std::memory_order_relaxed);
+    wait_until([&] { return round_.load(std::memory_order_acquire) != round; }, Clock::duration::max(), patience_,
+               [&] { stalled_.store(true, std::memory_order_relaxed); });
   }
+  if (dismissed_ && is_helper) throw Dismissed();
 }
 
-bool crowded() {
-  return Clock::now().time_since_epoch().count() < crowded_until.load(std::memory_order_relaxed);
-}
-
-Team::Team(int wanted) {
+Team::Team(int wanted, double work) {
   wanted = std::min(wanted, kMostThreads);
   if (wanted <= 1) return;
+  kind_ = std::min(kKinds - 1, std::max(0, std::ilogb(work)));
+  began_ = Clock::now();
+  if (pauses[kind_].lasts(began_)) return;
   Pool& helpers = the_pool();
   if (!helpers.owner.try_lock()) return;
-  owns_helpers_ = true;
   helpers.grow(wanted - 1);
   size_ = wanted;
+  waited = {};
 }
 
 Team::~Team() {
-  if (owns_helpers_) the_pool().owner.unlock();
+  if (size_ == 1) return;
+  the_pool().owner.unlock();
+  const Clock::time_point now = Clock::now();
+  // What the caller computed would have taken about `size_` times as long alone.
+  const Clock::duration took = now - began_, computed = took - waited;
+  pauses[kind_].judge(regretted_ || took > size_ * computed, now);
 }
 
-void Team::start(void (*call)(const void*, int), const void* work, bool all) {
+void Team::start(void (*call)(const void*, int), const void* work) {
   if (size_ == 1) return call(work, 0);
-  the_pool().run(call, work, size_, all);
+  the_pool().run(call, work, size_);
+}
+
+int Team::gather() {
+  if (size_ == 1) return 1;
+  const int here = the_pool().gather();
+  if (here < size_) regretted_ = true;
+  return here;
+}
+
+void forget_pauses() {
+  for (Pause& pause : pauses) pause.until.store(0), pause.length.store(0);
 }
 
 int threads() {

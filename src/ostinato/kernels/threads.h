@@ -2,50 +2,67 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 
 namespace ostinato {
 
 constexpr int kMostThreads = 64;
 
-// Threads that meet at wait(); all of them must call it equally often.
+using Clock = std::chrono::steady_clock;
+
+// Threads that meet at wait(); all of them must call it equally often. With `patience`, a thread that waits for longer than
+// that has met one without a processor: as soon as all are together again, the helpers are dismissed, and the caller goes
+// on alone.
 class Barrier {
  public:
-  explicit Barrier(int count) : count_(count) {}
+  struct Dismissed {};  // what wait() throws in a helper
+
+  explicit Barrier(int count, Clock::duration patience = Clock::duration::max()) : count_(count), patience_(patience) {}
+  // How many meet, told by one who has not arrived yet.
+  void expect(int count) { count_.store(count, std::memory_order_relaxed); }
   void wait();
+  bool dismissed() const { return dismissed_; }
 
  private:
-  const int count_;
+  std::atomic<int> count_;
+  const Clock::duration patience_;
+  std::atomic<bool> stalled_{false};
+  bool dismissed_ = false;  // written between the last arrival and the next round
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<unsigned> round_{0};
 };
 
 // The threads that run one call of the engine: the caller and up to `wanted - 1` helpers. While another caller has the
-// helpers, the team is the caller alone: its work then takes longer, but nobody waits.
+// helpers, the team is the caller alone: its work then takes longer, but nobody waits. So it is for a while after a call
+// of about as much `work` that would have ended sooner with the caller alone.
 class Team {
  public:
-  explicit Team(int wanted);
+  Team(int wanted, double work);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
   int size() const { return size_; }
 
-  // Calls f(index) for index 0 to size() - 1, each on a thread of its own, and returns when all have.
+  // f(0) on this thread, and f(index) on helpers that come before it returns, with indices from 1 on; returns when all have.
   template <class F>
   void run(const F& f) {
-    start([](const void* work, int index) { (*static_cast<const F*>(work))(index); }, &f, true);
+    start([](const void* work, int index) { (*static_cast<const F*>(work))(index); }, &f);
   }
-  // The same for work that any number of threads can do: f(0) on this thread, and f(index) on helpers that come before
-  // it returns. Nobody waits for a helper to wake up.
-  template <class F>
-  void run_some(const F& f) {
-    start([](const void* work, int index) { (*static_cast<const F*>(work))(index); }, &f, false);
-  }
+  // For f(0), where no helper returns before this: how many threads there are. Waits for those that still wake up, but not
+  // for one whose processor is taken; none comes later.
+  int gather();
+  // The helpers were dismissed.
+  void regret() { regretted_ = true; }
 
  private:
-  void start(void (*call)(const void*, int), const void* work, bool all);
-  int size_ = 1;
-  bool owns_helpers_ = false;
+  void start(void (*call)(const void*, int), const void* work);
+  int size_ = 1, kind_ = 0;
+  bool regretted_ = false;
+  Clock::time_point began_;
 };
+
+// Lets the next call of every kind have helpers again.
+void forget_pauses();
 
 }  // namespace ostinato

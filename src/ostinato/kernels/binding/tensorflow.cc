@@ -149,7 +149,6 @@ Arguments read_arguments(const Kernel& kernel, InputReader& reader) {
   layer.features = weights.shape()[0];
   layer.units = recurrent.shape()[0];
   layer.threads = threads();
-  layer.crowded = crowded();
   if (layer.features < 1 || layer.units < 1) {
     refuse("kernel has shape " + in_words(weights.shape()) + " and recurrent " + in_words(recurrent.shape()) +
            ", but a layer has at least one feature and one unit");
