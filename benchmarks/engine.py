@@ -38,7 +38,7 @@ from comparison import checks, pictures
 from comparison.claims import claims, judge, notes_on_drawn, of, threads_named
 from comparison.layers import LAYERS, MATMUL_SIZE, Layer, draw
 from comparison.machine import THREADS, cpuinfo, processor, processor_slug, results_file
-from comparison.tables import check_table, table
+from comparison.tables import check_table, claim_line, table
 from comparison.workers import PASSES, Job, Workers, medians
 from peers import PEERS
 
@@ -91,13 +91,8 @@ def text(results: dict[str, Any], rivals: Sequence[str]) -> str:
     if results["checks"]:
         parts.append(check_table(results["checks"]))
     if found := claims(rows, drawn):
-        parts.append("\n".join(f"{'met' if each['held'] else 'UNMET'}: {line(each)}" for each in found))
+        parts.append("\n".join(map(claim_line, found)))
     return "\n\n".join(parts)
-
-
-def line(claim: dict[str, Any]) -> str:
-    figures = ", ".join(f"{name} {figure:.4g}" for name, figure in claim["figures"].items())
-    return f"{claim['title']}: {figures} {claim['unit']} (claimed: {claim['wanted']})"
 
 
 def layer_named(name: str) -> Layer:

@@ -11,9 +11,9 @@ is then the one to compare with. Both models live in one process and train in tu
 other round goes backwards. A turn is one call of `fit`, its time a step the median over its executions of 16
 steps, without the first; a figure is the median over the rounds.
 
-The gain of the engine, forward + backward of the layer alone, is read from `results/engine-PROCESSOR.json`; one that
-is not there is measured here too, as in `benchmarks/engine.py`. On a machine that others use as well, two
-runs do not compare: `--alone` measures it here for every layer.
+The gain of the engine, forward + backward of the layer alone, is read from `results/engine-PROCESSOR.json`;
+one that is not there is measured here too, as in `benchmarks/engine.py`. On a machine that others use as
+well, two runs do not compare: `--alone` measures it here for every layer.
 """
 
 from __future__ import annotations

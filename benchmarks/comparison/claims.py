@@ -108,7 +108,7 @@ def of_chosen(rows: Sequence[dict[str, Any]], what: str, name: str) -> list[dict
     found = [
         check(
             f"{name}: ahead of each peer at each layer",
-            {"held": held, "of": ratios},
+            {"held": held, "all": ratios},
             "ratios",
             held == ratios,
             f"≥ {AHEAD} ×, ≥ {AHEAD_AT_THE_PEAK:.2f} × a peer above {NEAR_THE_PEAK:.0%} of the peak",
@@ -130,7 +130,7 @@ def of_drawn(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return [
         check(
             f"{name}: layers drawn at random ahead of every peer",
-            {"ahead": ahead, "of": len(rows)},
+            {"ahead": ahead, "all": len(rows)},
             "layers",
             ahead >= least,
             f"≥ {least} of {len(rows)}",

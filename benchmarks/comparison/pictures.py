@@ -111,6 +111,7 @@ def draw(rows: Sequence[dict[str, Any]], rivals: Sequence[str], path: Path, resu
             axes.set_xscale("log")
             axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], ["½", "1", "2", "5", "10", "20", "50"])
             axes.minorticks_off()
+            axes.set_xlim(left=min(0.5, *(0.9 * ratio for row in shown for ratio in row["ratios"].values())))
             axes.set_title(f"{PASSES[what]}, {count} thread{'s' * (count > 1)}")
             axes.set_xlabel("time, ostinato = 1")
             axes.set_yticks(range(len(shown)), [row["title"] for row in shown])

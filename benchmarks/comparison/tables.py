@@ -48,3 +48,10 @@ def check_table(rows: Sequence[dict[str, Any]]) -> str:
         held = {True: "yes", False: "**no**", None: ""}[row["held"]]
         lines.append(f"| {row['title']} | {figures} | {row['wanted']} | {held} |")
     return "\n".join(lines)
+
+
+def claim_line(claim: dict[str, Any]) -> str:
+    """A claim as an item of a list: whether it is met, its figures, and what is claimed."""
+    figures = ", ".join(f"{name} {figure:.4g}" for name, figure in claim["figures"].items())
+    met = "met" if claim["held"] else "**unmet**"
+    return f"- {met}: {claim['title']}: {figures} {claim['unit']} (claimed: {claim['wanted']})"
