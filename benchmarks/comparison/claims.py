@@ -123,6 +123,7 @@ def of_chosen(rows: Sequence[dict[str, Any]], what: str, name: str) -> list[dict
 
 
 def of_drawn(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    rows = [row for row in rows if smallest(row)[1]]
     if not rows:
         return []
     ahead = sum(not row["missed"] for row in rows)
@@ -154,6 +155,8 @@ def notes_on_drawn(rows: Sequence[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         ratio, peer = smallest(row)
+        if not peer:
+            continue
         slow = ", SLOWER THAN KERAS" if slower_than_keras(row) else ""
         name = f"{row['title']}, {PASSES[row['pass']]}, {threads_named(row['threads'])}"
         lines.append(f"{name}: smallest ratio {ratio:.2f} ({peer}){slow}")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import peers  # noqa: E402
-from comparison import claims, layers, machine, workers  # noqa: E402
+import peers
+from comparison import claims, layers, machine, workers
 
 LSTM = layers.Layer("lstm", 2, 3, 4, 5)
 SECONDS = st.floats(1e-5, 10)
