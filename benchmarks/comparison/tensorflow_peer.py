@@ -102,7 +102,7 @@ class TensorFlowPeer:
         from ostinato.cells.base import initial_state
         from ostinato.runs import weights
         from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
-        from ostinato.tasks.language_model.data import open_source
+        from ostinato.tasks.language_model.source import open_source
         from ostinato.training.optimizers import Optimizer
         from ostinato.training.step import as_tensors, make_train_step
 
