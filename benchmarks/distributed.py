@@ -35,7 +35,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine import THREADS, environment, processor, report
+from comparison.machine import THREADS, environment, processor
+from comparison.tables import report
 from keras_fit import RESULTS
 
 import ostinato

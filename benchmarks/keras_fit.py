@@ -2,7 +2,7 @@
 
     python benchmarks/keras_fit.py                             # the layers of benchmarks/engine.py, 5 minutes
     python benchmarks/keras_fit.py --layers lstm-32x35x28-256 --rounds 3
-    python benchmarks/keras_fit.py --from-json                 # measures nothing: shares of a new engine.json
+    python benchmarks/keras_fit.py --from-json                 # measures nothing: shares of new results
 
 A model is the layer, with all its outputs, and `Dense(1)`; Adam, mean squared error, one batch over and over
 from a `tf.data.Dataset`, `steps_per_execution=16`. Everything else is Keras' default. Versions of Keras that
@@ -11,9 +11,9 @@ is then the one to compare with. Both models live in one process and train in tu
 other round goes backwards. A turn is one call of `fit`, its time a step the median over its executions of 16
 steps, without the first; a figure is the median over the rounds.
 
-The engine's own gain, forward + backward of the layer alone, is read from `results/engine.json`; a layer that
-is not there is measured here too, as in `benchmarks/engine.py`. On a machine that others use as well, two
-runs do not compare: `--alone` measures it here for every layer.
+The gain of the engine, forward + backward of the layer alone, is read from `results/engine-PROCESSOR.json`;
+one that is not there is measured here too, as in `benchmarks/engine.py`. On a machine that others use as
+well, two runs do not compare: `--alone` measures it here for every layer.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import THREADS, TURN_SECONDS, WANTED, environment, layer_named, processor, report
-from peers import PEERS, Layer, keras_layer, median_seconds, problem, versions
+from comparison.layers import LAYERS, Layer, keras_layer, problem
+from comparison.machine import RESULTS, THREADS, environment, processor, results_file
+from comparison.tables import report
+from comparison.workers import TURN_SECONDS
+from engine import layer_named
+from peers import PEERS, median_seconds, versions
 
 STEPS_PER_EXECUTION = 16
 FIT_SECONDS, LEAST_EXECUTIONS = 1.0, 3
 # The share of the engine's gain that is to be left, and from which step of Keras on it is to be more.
 LONG_STEP_MS, WANTED_LONG, WANTED_SHORT = 150.0, 0.8, 0.5
 VARIANTS = ("keras", "ostinato")
-RESULTS = Path(__file__).parent / "results"
 
 
 def in_turn(turns: Mapping[str, Callable[[], float]], rounds: int, title: str) -> dict[str, float]:
@@ -135,7 +138,7 @@ def row(layer: Layer, engine: str, rounds: int, gains: dict[tuple[str, str], flo
         "ostinato_ms": ms["ostinato"],
         "keras_compiled_by_xla": xla,
         **share_left(ms["keras"], ms["ostinato"], gain),
-        "engine_ratio_from": "engine.json" if read else "this run",
+        "engine_ratio_from": results_file().name if read else "this run",
     }
 
 
@@ -146,12 +149,13 @@ def share_left(keras_ms: float, ostinato_ms: float, gain: float) -> dict[str, An
     return {"ratio": ratio, "engine_ratio": gain, "share": share, "wanted": wanted, "held": share >= wanted}
 
 
-def with_gains(rows: list[dict[str, Any]], gains: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
+def with_gains(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of an earlier run, their shares those of the engine's gains now."""
     found = []
     for each in rows:
+        gains = engine_gains(RESULTS / each["engine_ratio_from"])
         gain = gains.get((each["layer"], "keras-jit" if each["keras_compiled_by_xla"] else "keras"))
-        if gain is not None and each["engine_ratio_from"] == "engine.json":
+        if gain is not None:
             each = each | share_left(each["keras_ms"], each["ostinato_ms"], gain)
         found.append(each)
     return found
@@ -169,10 +173,12 @@ def engine_gains(path: Path) -> dict[tuple[str, str], float]:
     """The ratios of `benchmarks/engine.py`, by layer and rival; none where it has not run."""
     if not path.exists():
         return {}
+    rows = json.loads(path.read_text())["layers"]
+    threads = max((row["threads"] for row in rows), default=0)
     return {
         (found["layer"], rival): ratio
-        for found in json.loads(path.read_text())["layers"]
-        if found["pass"] == "training"
+        for found in rows
+        if found["pass"] == "training" and found["threads"] == threads
         for rival, ratio in found["ratios"].items()
     }
 
@@ -207,14 +213,16 @@ def parse_arguments() -> argparse.Namespace:
         "--layers",
         type=layer_named,
         nargs="+",
-        default=[Layer.parse(name) for name in WANTED],
+        default=[Layer.parse(name) for name in LAYERS],
         metavar="NAME",
         help="like lstm-32x35x28-256; cells are lstm, gru, gru-before, rnn",
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--alone", action="store_true", help="measure each layer alone too; read no file")
     parser.add_argument(
-        "--from-json", action="store_true", help="measure nothing; shares of what --out has, by engine.json"
+        "--from-json",
+        action="store_true",
+        help="measure nothing; shares of what --out has, by the engine's results",
     )
     parser.add_argument("--engine", default="native", help="what runs ostinato's layers")
     parser.add_argument("--out", type=Path, default=RESULTS / "keras_fit.json", metavar="FILE.json")
@@ -225,7 +233,7 @@ def main() -> None:
     options = parse_arguments()
     if options.from_json:
         results = json.loads(options.out.read_text())
-        results["layers"] = with_gains(results["layers"], engine_gains(RESULTS / "engine.json"))
+        results["layers"] = with_gains(results["layers"])
         print(table(results["layers"]))
         options.out.write_text(json.dumps(results, indent=2) + "\n")
         return
@@ -234,7 +242,7 @@ def main() -> None:
     peer = PEERS["ostinato"](THREADS, options.engine)
     import keras
 
-    gains = {} if options.alone else engine_gains(RESULTS / "engine.json")
+    gains = {} if options.alone else engine_gains(results_file())
     rows = []
     for layer in options.layers:
         rows.append(row(layer, options.engine, options.rounds, gains))

@@ -32,7 +32,7 @@ import ostinato
 from ostinato.data.sources.corpora import open_corpus
 from ostinato.data.store.tokens import prepare_tokens
 from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
-from ostinato.tasks.language_model.data import open_source
+from ostinato.tasks.language_model.source import open_source
 from ostinato.training.events import StepDone
 from ostinato.training.run import train
 

@@ -28,7 +28,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine import THREADS, check, check_table, environment, processor, report
+from comparison.machine import THREADS, environment, processor
+from comparison.tables import check, check_table, report
 from keras_fit import RESULTS
 from language_model import MEBIBYTE, peak_anonymous_memory
 

@@ -29,9 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import THREADS, TURN_SECONDS, check, check_table, environment, processor, report
+from comparison.layers import Layer, keras_layer, problem
+from comparison.machine import THREADS, environment, processor
+from comparison.tables import check, check_table, report
+from comparison.workers import TURN_SECONDS
 from keras_fit import RESULTS, in_turn
-from peers import PEERS, Layer, keras_layer, median_seconds, problem, versions
+from peers import PEERS, median_seconds, versions
 
 RATE = 0.2
 DROPOUT_LAYER = Layer.parse("lstm-32x35x28-256")

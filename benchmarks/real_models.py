@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine import environment, processor
+from comparison.machine import environment, processor
 from peers import versions
 from real_model import ROUNDING, TOLERANCE
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine import processor
+from comparison.machine import processor
 
 WANTED_RATIO = 1.5
 TWO_COMMANDS = '''

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engine import processor
+from comparison.machine import processor
 from made_up_tables import SHAPES, Rows
 
 from ostinato.data.sources.tables import open_table

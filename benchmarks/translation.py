@@ -32,9 +32,11 @@ from operator import truediv
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine import THREADS, check, check_table, environment, processor, report
+from comparison.machine import THREADS, environment, processor
+from comparison.tables import check, check_table, report
+from comparison.tensorflow_peer import TensorFlowPeer
 from keras_fit import RESULTS, in_turn
-from peers import TensorFlowPeer, versions
+from peers import versions
 
 os.environ.update(environment("ostinato"))
 

@@ -45,8 +45,19 @@ def inline_code(page: str) -> list[str]:
 
 
 def tables(page: str) -> list[list[list[str]]]:
-    """The tables of a page: rows of cells, the header first, without bold type."""
-    found = re.findall(r"(?:^\|.*\n)+", read(page) + "\n", re.MULTILINE)
+    """The tables of a page, see `tables_of`."""
+    return tables_of(read(page))
+
+
+def section(page: str, heading: str) -> str:
+    """What stands below the one heading that contains these words, up to the next heading."""
+    [found] = [part for part in re.split(r"^#+ ", read(page), flags=re.M) if heading in part.split("\n")[0]]
+    return found
+
+
+def tables_of(text: str) -> list[list[list[str]]]:
+    """The tables of a text: rows of cells, the header first, without bold type."""
+    found = re.findall(r"(?:^\|.*\n)+", text + "\n", re.MULTILINE)
     return [
         [
             [cell.strip().replace("**", "") for cell in line.strip("|").split("|")]

@@ -3,16 +3,23 @@
 import json
 import re
 import statistics
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .pages import REPOSITORY, read, table, tables
+from .pages import REPOSITORY, read, section, table, tables_of
+
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+from comparison import claims as claimed
+from comparison.tables import claim_line
+from comparison.tables import table as engine_table
 
 BENCHMARKS = "docs/benchmarks.md"
-PASSES = {"training": "forward + backward", "forward": "forward"}
-PEERS = ("keras", "keras-jit", "torch", "keras-jax", "jax-scan")
+# The processors whose results are there; what the first page says is of this one.
+ENGINES = sorted(path.stem for path in (REPOSITORY / "benchmarks" / "results").glob("engine-*.json"))
+FIRST_PAGE = "engine-intel-avx512"
 MACHINES = (2, 4, 8, 16)
 
 
@@ -20,13 +27,13 @@ def results(name: str) -> dict[str, Any]:
     return json.loads((REPOSITORY / "benchmarks" / "results" / f"{name}.json").read_text())
 
 
-ENGINE, FIT, DISTRIBUTED = results("engine"), results("keras_fit"), results("distributed")
+ENGINE, FIT, DISTRIBUTED = results(FIRST_PAGE), results("keras_fit"), results("distributed")
 MODEL, CHECKPOINTS, MACHINE = results("language_model"), results("checkpoints"), results("time_machine")
 TRANSLATION = {
     row["title"]: row["figures"] for rows in results("translation")["checks"].values() for row in rows
 }
 CHECKS = {row["title"]: row for row in ENGINE["checks"]}
-LAYERS = {(row["title"], row["pass"]): row for row in ENGINE["layers"]}
+LAYERS = {(row["title"], row["pass"]): row for row in ENGINE["layers"] if row["threads"] == 2}
 
 
 def agrees(shown: str, value: float) -> bool:
@@ -61,24 +68,59 @@ def held(value: bool | None) -> str:
     return {True: "yes", False: "no", None: ""}[value]
 
 
-@pytest.mark.parametrize("what", PASSES)
-def test_the_tables_of_the_engine(what):
-    rows, found = table(BENCHMARKS, PASSES[what], "ms"), [r for r in ENGINE["layers"] if r["pass"] == what]
-    assert len(rows) == len(found)
-    for cells, row in zip(rows, found, strict=True):
-        judged = "no: " + ", ".join(row["missed"]) if row["missed"] else "yes"
-        figures = [row["ms"], row["gflops"], 100 * row["share_of_peak"]]
-        assert_row(cells, [row["title"], *figures, *map(row["ratios"].get, PEERS), judged])
-        wanted = [re.search(r"\((.+)\)", cell) for cell in cells[4:-1]]
-        assert [match and float(match[1]) for match in wanted] == [row["wanted"].get(peer) for peer in PEERS]
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_tables_of_the_engine(name):
+    """Those of the chosen layers have to be there; those of drawn layers may."""
+    found = results(name)
+    shown = {each[0][0]: each for each in tables_of(section(BENCHMARKS, f"`{name}.json`"))}
+    compared = set()
+    for prefix, rows in (("", found["layers"]), ("drawn, ", found["drawn"])):
+        for threads, what in {(row["threads"], row["pass"]) for row in rows}:
+            title = f"{prefix}{claimed.PASSES[what]}, {claimed.threads_named(threads)}"
+            if prefix and title not in shown:
+                continue
+            [header, *body] = shown[title]
+            peers = [cell.removeprefix("× ") for cell in header[4:-1]]
+            expected = engine_table(title, claimed.of(rows, threads, what), peers)
+            assert [header, *body] == tables_of(expected)[0]
+            assert {peer for row in claimed.of(rows, threads, what) for peer in row["ratios"]} == set(peers)
+            compared.add(title)
+    assert compared >= {title for title in shown if re.match(r"(drawn, )?forward", title)}
 
 
-def test_the_picture_shows_the_results_of_the_engine():
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_claims_are_those_of_the_figures_and_stand_on_the_page(name):
+    found = results(name)
+    assert found["claims"] == claimed.claims(found["layers"], found["drawn"])
+    page = section(BENCHMARKS, f"`{name}.json`")
+    assert [line for line in page.splitlines() if re.match(r"- (met|\*\*unmet\*\*): ", line)] == [
+        claim_line(claim) for claim in found["claims"]
+    ]
+    for row in found["layers"] + found["drawn"]:
+        assert row["missed"] == claimed.missed(row)
+        for peer, ratio in row["ratios"].items():
+            rounds = row["ms_of_rounds"]
+            assert statistics.median(rounds[peer]) / statistics.median(rounds["ostinato"]) == pytest.approx(
+                ratio
+            )
+
+
+@pytest.mark.parametrize("picture", ["engine", *ENGINES])
+def test_a_picture_shows_the_results_of_the_engine(picture):
     from PIL import Image
 
-    with Image.open(REPOSITORY / "docs" / "images" / "engine.png") as picture:
-        drawn = json.loads(picture.info["Description"])
-    assert drawn == [{key: row[key] for key in ("title", "pass", "ratios")} for row in ENGINE["layers"]]
+    with Image.open(REPOSITORY / "docs" / "images" / f"{picture}.png") as image:
+        drawn = json.loads(image.info["Description"])
+    assert drawn["results"] == f"{FIRST_PAGE if picture == 'engine' else picture}.json"
+    rows = {
+        (row["title"], row["threads"], row["pass"]): row["ratios"]
+        for row in results(drawn["results"].removesuffix(".json"))["layers"]
+    }
+    shown = {(row["title"], row["threads"], row["pass"]): row["ratios"] for row in drawn["rows"]}
+    if picture == "engine":
+        assert len(shown) == 4
+        rows = {key: {peer: rows[key][peer] for peer in ("keras", "keras-jit", "torch")} for key in shown}
+    assert shown == rows
 
 
 def test_the_table_of_fit_and_its_shares():
@@ -95,16 +137,20 @@ def test_the_table_of_fit_and_its_shares():
         assert row["held"] == (ratio / alone >= row["wanted"])
 
 
-def check_rows(first: str) -> list[list[str]]:
+def check_rows(first: str, text: str) -> list[list[str]]:
     """The table of checks that begins with this one."""
-    [found] = [each[1:] for each in tables(BENCHMARKS) if each[0][0] == "check" and each[1][0] == first]
+    [found] = [each[1:] for each in tables_of(text) if each[0][0] == "check" and each[1][0] == first]
     return found
 
 
-@pytest.mark.parametrize("name", ["engine", "layer_options"])
+@pytest.mark.parametrize("name", [*ENGINES, "layer_options"])
 def test_the_tables_of_checks(name):
     checks = results(name)["checks"]
-    rows = check_rows(checks[0]["title"])
+    if not checks:
+        return
+    rows = check_rows(
+        checks[0]["title"], section(BENCHMARKS, f"`{name}.json`") if name in ENGINES else read(BENCHMARKS)
+    )
     assert len(rows) == len(checks)
     for cells, row in zip(rows, checks, strict=True):
         assert cells[0] == row["title"]
@@ -117,7 +163,7 @@ def test_the_tables_of_checks(name):
 
 
 def test_the_tables_of_the_translator():
-    rows = check_rows("`default`: training")
+    rows = check_rows("`default`: training", read(BENCHMARKS))
     for recipe, cells in zip(("default", "textbook"), rows[:2], strict=True):
         figures = TRANSLATION[f"{recipe}: training"]
         ours, theirs = figures["ostinato"], figures["Keras"]
@@ -186,7 +232,7 @@ def ms(title: str, what: str) -> float:
 def most(peer: str) -> float:
     """The highest ratio to a peer, forward and backward, rounded down: what "up to" may say."""
     return float(
-        int(max(row["ratios"].get(peer, 0) for row in ENGINE["layers"] if row["pass"] == "training"))
+        int(max(row["ratios"].get(peer, 0) for (_, what), row in LAYERS.items() if what == "training"))
     )
 
 
@@ -199,7 +245,8 @@ def seconds(trainer: str) -> float:
 
 
 SMALL, USUAL = "LSTM 64×100×8→16", "LSTM 32×35×28→256"
-PEAK = max(ENGINE["matmul_gflops"].values())
+RATES = ENGINE["matmul_gflops"]["2"]
+PEAK = max(RATES.values())
 MEMORY, ABOVE = (row["figures"] for title, row in CHECKS.items() if "peak memory" in title)
 SAVES = CHECKPOINTS["results"]
 # Sentences: a page, what it says with a group for each number, and these numbers.
@@ -220,7 +267,7 @@ SENTENCES: list[tuple[str, str, Callable[[], list[float]]]] = [
         r"in all includes .* arrays: ([\d,]+) MiB of ostinato's, ([\d,]+) of Keras'",
         lambda: [MEMORY[peer] - ABOVE[peer] for peer in ("ostinato", "keras")],
     ),
-    (BENCHMARKS, r"Here they run at (\d+), and Keras gains", lambda: [ENGINE["matmul_gflops"]["tensorflow"]]),
+    (BENCHMARKS, r"Here they run at (\d+), and Keras gains", lambda: [RATES["tensorflow"]]),
     (
         BENCHMARKS,
         r"at the full peak of (\d+) GFLOP/s, .* would be ([\d.]+) times faster than Keras, "
