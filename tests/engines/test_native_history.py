@@ -116,7 +116,11 @@ def test_a_call_outside_of_training_keeps_history_only_for_a_tape_that_watches(l
 @pytest.mark.parametrize("graph", ["none", "around the tape", "within the tape", "traced before"])
 def test_gradients_without_training_are_those_of_keras(lstm, graph):
     def gradients(layer):
-        call = tf.function(lambda x: loss_of(layer, x)) if graph in ("within the tape", "traced before") else None
+        call = (
+            tf.function(lambda x: loss_of(layer, x))
+            if graph in ("within the tape", "traced before")
+            else None
+        )
         if graph == "traced before":
             call(X)
 
