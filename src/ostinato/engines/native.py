@@ -4,8 +4,8 @@ The ops are in `ostinato/kernels`; this module loads them, registers their gradi
 layer's weights. A SavedModel with such ops loads once this module is imported, which `ostinato.registration`
 does as soon as TensorFlow is there. Importing it must therefore not import Keras.
 
-In training an op keeps what its gradient needs, the history. Otherwise it keeps nothing, and a gradient runs
-the op again if it is needed after all.
+In training, and where a tape may record it, an op keeps what its gradient needs, the history. Otherwise it
+keeps nothing, and a gradient runs the op again if it is needed after all.
 """
 
 import ctypes
@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 
 from ostinato import kernels
 from ostinato.engines import activations, precision
@@ -212,11 +213,11 @@ def _run(
             for masks in (dropout, recurrent_dropout)
         ],
     ]
-    training = bool(training)
-    if training and tf.executing_eagerly():
+    keep_history = bool(training) or _may_be_recorded(inputs)
+    if keep_history and tf.executing_eagerly():
         y, *states = _recorded(name, inputs, attributes)
     else:
-        y, *states, _ = _forward(name, inputs, attributes, keep_history=training)
+        y, *states, _ = _forward(name, inputs, attributes, keep_history=keep_history)
     if not tf.executing_eagerly():
         batch, steps = x.shape[:2] if x.shape.rank else (None, None)
         y.set_shape((batch, steps if layer.return_sequences else 1, layer.units))
@@ -307,6 +308,14 @@ def _backward(
         dx.set_shape(inputs[0].shape)
     mask_and_dropout = [None] * 3
     return [dx if wants_dx else None, *others, *mask_and_dropout]
+
+
+def _may_be_recorded(inputs: Sequence[tf.Tensor]) -> bool:
+    """Whether a tape records a call with these inputs; in a graph, whether any tape may.
+
+    A graph does not know which of its arguments a tape outside of it watches.
+    """
+    return record.should_record_backprop(inputs) if tf.executing_eagerly() else record.could_possibly_record()
 
 
 def _recorded(name: str, inputs: Sequence[tf.Tensor], attributes: Attributes) -> Sequence[tf.Tensor]:

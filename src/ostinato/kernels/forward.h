@@ -7,8 +7,7 @@
 // ids the kernel has the row. Otherwise a stretch of steps is computed at once, where the gates will be.
 #pragma once
 
-#include <initializer_list>
-
+#include "forward_lane.h"
 #include "sequence.h"
 
 namespace OSTINATO_ISA {
@@ -17,6 +16,8 @@ template <class Cell>
 class ForwardPass : Pass {
   static constexpr bool kHasC = Cell::states > 1;
   static constexpr bool kBetween = Cell::separate && Cell::gathered > 0;
+  template <class Pass, bool whole>
+  friend struct ForwardLane;
 
  public:
   ForwardPass(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace, bool keeps_history)
@@ -79,13 +80,7 @@ class ForwardPass : Pass {
   // Where x · kernel comes from, see above.
   enum class Source { kStretch, kRow, kPanel };
 
-  // An active row at one step: where its vectors lie.
-  struct Row {
-    int64_t b;
-    const float *h_before, *c_before;
-    float *h, *c, *y, *kept, *kept_state;
-    float* x;  // x · kernel of all gates; of token ids the kernel's row. Null where a panel computes it
-  };
+  using Row = ForwardRow;
 
   // A thread on its rows at one step.
   struct Worker {
@@ -301,61 +296,8 @@ class ForwardPass : Pass {
   float* new_state(int64_t b, int64_t step) { return states_ + ((step & 1) * z_.batch + b) * z_.units; }
   float* kept_state(int64_t b, int64_t step) { return kept_states_ + (b * z_.time + step) * z_.units; }
 
-  // kVec units of a row at a step, as a cell sees them. `whole`: all of them are there.
   template <bool whole>
-  struct Lane {
-    ForwardPass& pass;
-    const Row& row;
-    const int64_t step, unit;
-    const int units;        // that there are
-    const float* products;  // h · recurrent of the gathered gates, one beside the other
-    float* at;              // x · kernel, gates `stride` apart; with `bias`, that is still to be added
-    const int64_t stride;
-    const float* input_bias;
-
-    OSTINATO_INLINE int left() const { return whole ? kVec : units; }
-    OSTINATO_INLINE const Layer& layer() const { return pass.l_; }
-    OSTINATO_INLINE vfloat x(int gate) const {
-      const vfloat value = load_first(at + gate * stride, left());
-      return input_bias == nullptr ? value : value + load_first(input_bias + gate * pass.z_.units, left());
-    }
-    OSTINATO_INLINE void put_x(int gate, vfloat value) const { store_first(at + gate * stride, value, left()); }
-    OSTINATO_INLINE vfloat product(int gate) const { return load(products + gate * kVec); }
-    OSTINATO_INLINE bool has_bias() const { return pass.in_.bias != nullptr; }
-    OSTINATO_INLINE vfloat bias(int block) const {
-      return load_first(pass.in_.bias + block * pass.z_.units + unit, left());
-    }
-    OSTINATO_INLINE vfloat h() const { return load_first(row.h_before + unit, left()); }
-    OSTINATO_INLINE vfloat c() const { return load_first(row.c_before + unit, left()); }
-    OSTINATO_INLINE vfloat dropped_h(int gate) const {
-      const float* h = pass.dropped_ == nullptr ? row.h_before : pass.dropped(gate, row.b, step - 1);
-      return load_first(h + unit, left());
-    }
-    OSTINATO_INLINE void keep(std::initializer_list<vfloat> values) const {
-      if (!pass.keeps_) return;
-      float* to = row.kept + unit;
-      for (const vfloat value : values) {
-        if (pass.through_)
-          store_through(to, value);
-        else
-          store_first(to, value, left());
-        to += pass.z_.units;
-      }
-    }
-    OSTINATO_INLINE void put_between(vfloat value) const {
-      store_first(pass.between_ + row.b * pass.z_.units + unit, value, left());
-    }
-    OSTINATO_INLINE void put_c(vfloat c) const { store_first(row.c + unit, c, left()); }
-    OSTINATO_INLINE void put_h(vfloat h) const {
-      store_first(row.h + unit, h, left());
-      store_first(row.y + unit, h, left());
-      if (row.kept_state != nullptr) store_first(row.kept_state + unit, h, left());
-      if (pass.dropped_ == nullptr) return;
-      for (int gate = 0; gate < pass.z_.gates; ++gate)
-        store_first(pass.dropped(gate, row.b, step) + unit,
-                    h * load_first(pass.recurrent_mask(gate, row.b) + unit, left()), left());
-    }
-  };
+  using Lane = ForwardLane<ForwardPass, whole>;
 
   // Calls f with the lane of some units of a row. `sums_x` has the panel's x · kernel, where a panel computes it.
   template <class F>
