@@ -249,7 +249,7 @@ class Pass {
   ostinato::Clock::duration patience() const {
     return std::chrono::nanoseconds(20000 + static_cast<int64_t>(division_.step / division_.threads / 8));
   }
-  // By units, the caller may be alone after this: then what it computes is no longer a share.
+  // After this the caller may be alone. By units, it then computes all units, not a share of them.
   void meet() {
     if (threads_ == 1) return;
     barrier_->wait();

@@ -60,8 +60,8 @@ inline void set_float_mode(uint64_t mode) {
 thread_local Clock::duration waited;   // by this thread, in its present call, past the first microseconds of each wait
 thread_local bool is_helper = false;
 
-// Waits until done() is true, or for about `most`: a while spinning, then yielding to whoever needs the processor.
-// Returns whether it is true; `late` is told when the waiting took longer than `patience`.
+// Waits until done() is true, or for about `most`. It spins for a while, then yields to whoever needs the processor.
+// Returns whether done() is true. Calls late() once when the wait is longer than `patience`.
 template <class Done, class Late>
 bool wait_until(const Done& done, Clock::duration most, Clock::duration patience, const Late& late) {
   for (int spin = 0; spin < kSpins; ++spin) {

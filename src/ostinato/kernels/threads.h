@@ -18,7 +18,7 @@ class Barrier {
   struct Dismissed {};  // what wait() throws in a helper
 
   explicit Barrier(int count, Clock::duration patience = Clock::duration::max()) : count_(count), patience_(patience) {}
-  // How many meet, told by one who has not arrived yet.
+  // Sets how many threads meet. Only a thread that has not arrived yet may call it.
   void expect(int count) { count_.store(count, std::memory_order_relaxed); }
   void wait();
   bool dismissed() const { return dismissed_; }
@@ -33,8 +33,8 @@ class Barrier {
 };
 
 // The threads that run one call of the engine: the caller and up to `wanted - 1` helpers. While another caller has the
-// helpers, the team is the caller alone: its work then takes longer, but nobody waits. So it is for a while after a call
-// of about as much `work` that would have ended sooner with the caller alone.
+// helpers, the team is the caller alone: its work then takes longer, but nobody waits. The caller is also alone for a
+// while after a call of about as much `work` that would have ended sooner without helpers.
 class Team {
  public:
   Team(int wanted, double work);
