@@ -61,18 +61,17 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             self.supports_jit = False
 
     def __call__(self, *args: KerasOption, lengths: Lengths | None = None, **options: KerasOption) -> Any:
-        if lengths is None and not isinstance(args[0] if args else options.get("sequences"), tf.RaggedTensor):
+        is_ragged = isinstance(args[0] if args else options.get("sequences"), tf.RaggedTensor)
+        if lengths is None and not is_ragged:
             return super().__call__(*args, **options)
         names = ("sequences", "initial_state", "mask", "training")
         options = {**dict(zip(names, args, strict=False)), **options}
         sequences = options.pop("sequences", None)
-        if isinstance(sequences, tf.RaggedTensor):
+        if is_ragged or lengths is None:
             return self._over_ragged(sequences, {**options, "lengths": lengths})
         if options.get("mask") is not None:
             raise ValueError("only one of `lengths` and `mask` must be given, got both")
-        if (
-            lengths is not None and len(getattr(sequences, "shape", ())) == 3
-        ):  # otherwise Keras reports the error
+        if len(getattr(sequences, "shape", ())) == 3:  # otherwise Keras reports the error
             options["mask"] = _sequence_mask(lengths, sequences)
         return super().__call__(sequences, **options)
 
