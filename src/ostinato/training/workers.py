@@ -11,7 +11,7 @@ Worker 0, the chief, writes the run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import tensorflow as tf
@@ -116,10 +116,17 @@ class Workers:
         failed = np.zeros(self.count)
         failed[self.index] = problem is not None
         failed = self.sum(failed)
+        if failed.any():
+            self._acknowledge()
         if problem is not None:
             raise problem
         if failed.any():
             raise TrainingError(f"worker {int(np.argmax(failed))} could not go on; its own output says why")
+
+    def _acknowledge(self) -> None:
+        """Waits until every worker has received what was exchanged before, so that this one may end."""
+        with suppress(*_LOST):
+            self.sum([0.0])
 
     def check_same(self, what: str, value: bytes) -> None:
         """Checks that every worker has the chief's value.
