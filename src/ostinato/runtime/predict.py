@@ -70,7 +70,7 @@ class FastPredict:
         return self._ready.program
 
     def reload(self) -> None:
-        """Takes the weights that the model has now. Calls that other threads have begun end with the old ones.
+        """Takes the weights that the model has now. Calls that have begun elsewhere end with the old ones.
 
         Raises:
             ConfigError: a layer of the model was changed into one that cannot be read.

@@ -61,8 +61,9 @@ def _chain(model: keras.Model) -> list[Any]:
         return list(cast("Any", model).chain())
     if not type(model).call.__module__.startswith("keras."):
         raise ConfigError(
-            f"a model of the class {type(model).__name__} has a `call` of its own, which cannot be read; give "
-            "it a method `chain` that returns its layers in order, or use a Sequential or functional model"
+            f"a model of the class {type(model).__name__} has a `call` of its own, which cannot be read; "
+            "give it a method `chain` that returns its layers in order, or make it a Sequential or functional "
+            "model"
         )
     found = list(model.layers) if isinstance(model, keras.Sequential) else _operations(model)
     return [
