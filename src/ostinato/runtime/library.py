@@ -6,6 +6,7 @@ import ctypes
 import functools
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ class EngineLayer:
         else:
             for index, array in enumerate(before):
                 state[index] = array
-        first = ctypes.addressof(ctypes.c_char.from_buffer(room))
+        first = _address(room)
         pointers = self._pointers(*range(first, first + 4 * states * each, 4 * each))
         run = self._over_ids if x.ndim == 2 else self._over_vectors
         given = None if mask is None else _address(mask)
@@ -135,7 +136,7 @@ class EngineLayer:
             raise EngineError(f"the engine says: {self._library.ostinato_error().decode()}")
 
 
-def _address(array: np.ndarray) -> int:
+def _address(array: Any) -> int:
     if array.flags.writeable:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     return array.__array_interface__["data"][0]  # slower, and for every array

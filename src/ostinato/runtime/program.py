@@ -46,6 +46,7 @@ class Recurrent:
 
     Attributes:
         cell: "rnn", "gru" or "lstm".
+        states: arrays (batch, units) of its state: h, and for the LSTM c.
         kernel: (features, gates × units), gates in Keras' order.
         recurrent: (units, gates × units).
         bias: (gates × units,), (2, 3 × units) for a GRU with `reset_after`; None without bias.
@@ -59,6 +60,7 @@ class Recurrent:
     """
 
     cell: str
+    states: int
     kernel: np.ndarray
     recurrent: np.ndarray
     bias: np.ndarray | None
@@ -74,11 +76,6 @@ class Recurrent:
     def units(self) -> int:
         """Width of the hidden state."""
         return len(self.recurrent)
-
-    @property
-    def states(self) -> int:
-        """Arrays (batch, units) of its state: h, and for the LSTM c."""
-        return 2 if self.cell == "lstm" else 1
 
 
 @dataclass(frozen=True)

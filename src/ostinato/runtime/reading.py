@@ -62,8 +62,7 @@ def _chain(model: keras.Model) -> list[Any]:
     if not type(model).call.__module__.startswith("keras."):
         raise ConfigError(
             f"a model of the class {type(model).__name__} has a `call` of its own, which cannot be read; "
-            "give it a method `chain` that returns its layers in order, or make it a Sequential or functional "
-            "model"
+            "give it a method `chain` that returns its layers in order, or make it a Sequential model"
         )
     found = list(model.layers) if isinstance(model, keras.Sequential) else _operations(model)
     return [
@@ -167,9 +166,11 @@ def _recurrent(layer: Any) -> Iterator[Stage]:
             layer, "it has `return_state`; `y, state = predict(x, state)` gives the states of all layers"
         )
     for part in parts(layer):
-        cell, names = part.cell, activations.names_of(cast("Any", part))
+        cell, kind = part.cell, cast("Any", cell_of(part))
+        names = activations.names_of(cast("Any", part))
         yield program.Recurrent(
-            cell=cast("Any", cell_of(part)).name,
+            cell=kind.name,
+            states=len(kind.states),
             kernel=_numbers(cell.kernel),
             recurrent=_numbers(cell.recurrent_kernel),
             bias=None if cell.bias is None else _numbers(cell.bias),

@@ -84,8 +84,8 @@ class RecurrentLanguageModel(keras.Model):
         first = self.embedding if self.config.embedding else OneHot(self.vocabulary_size)
         if not self.config.tied:
             return [first, self.stack, self.output_layer]
-        kernel = np.ascontiguousarray(self.embedding.embeddings.numpy().T)
-        return [first, self.stack, Dense(kernel, self.output_bias.numpy())]
+        table, bias = (np.asarray(weight) for weight in (self.embedding.embeddings, self.output_bias))
+        return [first, self.stack, Dense(np.ascontiguousarray(table.T), bias)]
 
     def make_weights(self) -> None:
         """Makes all weights by reading one token."""
