@@ -4,9 +4,9 @@
     python benchmarks/busy.py --busy 2 --seconds 10
 
 A figure is of a layer in a `tf.function`, forward and forward + backward; the engine of one process has one
-thread, that of the other two. They run in turn, each a part of the seconds, and with `--busy N` beside N programs that compute
-without end. Where others have the processors, two threads should take no more than 1.15 times as long as
-one, and 1.3 times at the 99th percentile.
+thread, that of the other two. They run in turn, each a part of the seconds, and with `--busy N` beside N
+programs that compute without end. Where others have the processors, two threads should take no more than
+1.15 times as long as one, and 1.3 times at the 99th percentile.
 """
 
 from __future__ import annotations
