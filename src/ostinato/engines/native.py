@@ -290,7 +290,7 @@ def _forward(
     op: str, inputs: Sequence[tf.Tensor], attributes: Attributes, *, keep_history: bool
 ) -> Sequence[tf.Tensor]:
     """The outputs, the final state and the history, which has no elements unless it is kept."""
-    return _function(op)(*inputs, **attributes, keep_history=keep_history)
+    return function(op)(*inputs, **attributes, keep_history=keep_history)
 
 
 def _backward(
@@ -303,7 +303,7 @@ def _backward(
     wants_dx: bool,
 ) -> list[tf.Tensor | None]:
     """The gradient of each of `inputs`, given the gradients of the outputs and of the final state."""
-    dx, *others = _function(_gradient_of(op))(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
+    dx, *others = function(_gradient_of(op))(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
     if wants_dx and not tf.executing_eagerly():
         dx.set_shape(inputs[0].shape)
     mask_and_dropout = [None] * 3
@@ -368,7 +368,7 @@ def _attributes(op: tf.Operation) -> Attributes:
 
 
 @functools.cache
-def _function(name: str) -> Callable[..., list[tf.Tensor]]:
+def function(name: str) -> Callable[..., list[tf.Tensor]]:
     """The Python function of an op: ostinato_lstm_grad_v1 of OstinatoLstmGradV1."""
     return getattr(_loaded().ops, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
 

@@ -58,6 +58,9 @@ void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* wor
 void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace) {
   chosen().kernels->backward(layer, in, gradients, workspace);
 }
+float update(const Step& step, const std::vector<Weight>& weights, int threads) {
+  return chosen().kernels->update(step, weights, threads);
+}
 const char* instruction_set() { return chosen().name; }
 
 }  // namespace ostinato

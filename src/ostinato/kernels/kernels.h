@@ -1,7 +1,8 @@
-// What each instruction set offers; see engine.h for what the functions do.
+// What each instruction set offers; see engine.h and update.h for what the functions do.
 #pragma once
 
 #include "engine.h"
+#include "update.h"
 
 namespace ostinato {
 
@@ -11,6 +12,7 @@ struct Kernels {
   size_t (*backward_bytes)(const Layer&, const Inputs&);
   void (*forward)(const Layer&, const Inputs&, const Outputs&, void* workspace);
   void (*backward)(const Layer&, const Inputs&, const Gradients&, void* workspace);
+  float (*update)(const Step&, const std::vector<Weight>&, int threads);
 };
 
 }  // namespace ostinato

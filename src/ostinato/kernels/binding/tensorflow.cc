@@ -1,4 +1,5 @@
-// TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1.
+// TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1; and
+// OstinatoUpdateV1, which update_op.h describes.
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
 // signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h. What an op is not
@@ -14,9 +15,10 @@
 
 #include <initializer_list>
 
-#include "activations.h"
+#include "binding/attributes.h"
 #include "binding/shapes.h"
 #include "binding/tensors.h"
+#include "binding/update_op.h"
 #include "cells/list.h"
 #include "engine.h"
 
@@ -31,38 +33,6 @@ struct Kernel {
   bool takes_ids = false;
   bool keep_history = false;  // of an op
   bool wants_dx = false;      // of a gradient
-};
-
-class Attributes {
- public:
-  explicit Attributes(TF_OpKernelConstruction* construction) : construction_(construction), status_(TF_NewStatus()) {}
-
-  bool boolean(const char* name) const {
-    unsigned char value = 0;
-    TF_OpKernelConstruction_GetAttrBool(construction_, name, &value, status_.get());
-    check(status_);
-    return value != 0;
-  }
-  Activation activation(const char* name) const {
-    char given[32] = {};
-    TF_OpKernelConstruction_GetAttrString(construction_, name, given, sizeof(given) - 1, status_.get());
-    check(status_);
-    Activation found = Activation::kTanh;
-    if (!find_activation(given, &found)) {
-      refuse(std::string(name) + " must be one of " + activation_names() + ", got '" + given + "'");
-    }
-    return found;
-  }
-  TF_DataType type(const char* name) const {
-    TF_DataType value = TF_FLOAT;
-    TF_OpKernelConstruction_GetAttrType(construction_, name, &value, status_.get());
-    check(status_);
-    return value;
-  }
-
- private:
-  TF_OpKernelConstruction* construction_;
-  Status status_;
 };
 
 template <class Op, int version, bool gradient>
@@ -328,6 +298,7 @@ const char* const missing = [] {
     register_op<Op, 2, false>();
     register_op<Op, 2, true>();
   });
+  register_update();
   return name;
 }();
 

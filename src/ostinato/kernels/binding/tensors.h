@@ -136,6 +136,16 @@ class OutputWriter {
     return static_cast<float*>(TF_TensorData(tensor.get()));
   }
 
+  // In the memory of an input of the same shape, where nobody else needs that. Its tensor must not have been read yet.
+  float* next_in_place_of(int input, const Shape& shape) {
+    const Status status(TF_NewStatus());
+    int forwarded = -1;
+    const Tensor tensor(TF_ForwardInputOrAllocateOutput(context_, &input, 1, index_++, shape.data(),
+                                                        static_cast<int>(shape.size()), &forwarded, status.get()));
+    check(status);
+    return static_cast<float*>(TF_TensorData(tensor.get()));
+  }
+
  private:
   TF_OpKernelContext* context_;
   int index_ = 0;
