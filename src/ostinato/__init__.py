@@ -29,7 +29,10 @@ _PUBLIC = {
     "train": "ostinato.training.run",
 }
 
-_ROOMS = ("data", "decoding", "engines", "heads", "interop", "layers", "runs", "scratch", "tasks", "training")
+_ROOMS = (
+    *("data", "decoding", "engines", "heads", "interop", "layers", "optimizers", "runs", "scratch", "tasks"),
+    "training",
+)
 
 _RENAMED = {"explain": "report", "restore": "to_keras"}
 """Former public names, for one more version, and the present ones."""
@@ -81,6 +84,7 @@ def __getattr__(name: str) -> _Any:
         "heads",
         "interop",
         "layers",
+        "optimizers",
         "scratch",
         "tasks",
         "runs",

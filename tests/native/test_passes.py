@@ -46,7 +46,8 @@ def build(tmp_path_factory):
         for isa, (width, isa_flags) in ISAS.items():
             names = [f"-DOSTINATO_ISA={isa}", f"-DOSTINATO_VEC={width}"]
             if isa in checked:
-                translate(KERNELS / "kernels.cc", isa, *names, *isa_flags, *checks)
+                for part in ("kernels", "update"):
+                    translate(KERNELS / f"{part}.cc", f"{part}_{isa}", *names, *isa_flags, *checks)
             else:  # something to link, for dispatch.cc
                 (folder / f"{isa}.cc").write_text(NOTHING.format(isa))
                 translate(folder / f"{isa}.cc", isa)

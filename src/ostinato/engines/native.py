@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import tensorflow as tf
 from tensorflow.python.eager import record
@@ -94,6 +94,20 @@ def threads() -> int:
         EngineError: the engine is not available.
     """
     return _loaded().functions.ostinato_threads()
+
+
+def has(name: str) -> bool:
+    """Whether the library has an op; one that was built from older sources may lack it."""
+    return hasattr(_loaded().ops, _python_name(name))
+
+
+def library_functions() -> ctypes.CDLL:
+    """The C functions of the library.
+
+    Raises:
+        EngineError: the engine is not available.
+    """
+    return _loaded().functions
 
 
 def machine_obstacle() -> str | None:
@@ -368,9 +382,13 @@ def _attributes(op: tf.Operation) -> Attributes:
 
 
 @functools.cache
-def function(name: str) -> Callable[..., list[tf.Tensor]]:
+def function(name: str) -> Callable[..., Any]:
     """The Python function of an op: ostinato_lstm_grad_v1 of OstinatoLstmGradV1."""
-    return getattr(_loaded().ops, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
+    return getattr(_loaded().ops, _python_name(name))
+
+
+def _python_name(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _gradient_of(op: str) -> str:

@@ -1,8 +1,9 @@
 """One step of an optimizer for all weights of a network, as one op of the native engine.
 
-`kernels/update.h` has the rules: SGD, momentum, Nesterov's momentum and Adam, each with decoupled weight decay
-and clipping by the global norm. The operations are Keras' in Keras' order, so without clipping the results are
-Keras' bit for bit. With it they differ by the rounding of the norm, which is here summed more exactly.
+`kernels/update.h` has the rules: SGD, momentum, Nesterov's momentum and Adam, each with decoupled weight
+decay and clipping by the global norm. The operations are Keras' in Keras' order, so without clipping the
+results are Keras' bit for bit. With it they differ by the rounding of the norm, which is here summed more
+exactly.
 
 The gradient of an embedding stays sparse: the rows of a token that occurs several times are added up, and the
 norm and the update read these rows alone. The update is still that of the dense gradient. The slots of every
@@ -22,10 +23,11 @@ from ostinato.engines import native
 if TYPE_CHECKING:
     Gradient = tf.Tensor | tf.IndexedSlices
 
-MOST_WEIGHTS = 8_000_000
-"""The op makes new weights and slots, and the old ones are freed. For more numbers than these, memory that is
-asked for anew in every step takes longer than what the op saves; see `benchmarks/optimizers.py`."""
+MOST_WEIGHTS = 4_000_000
+"""The op makes new weights and slots, and the old ones are freed. With more numbers than these, memory that is
+asked for anew in every step costs more than the op saves."""
 
+_OP = "OstinatoUpdateV1"
 _NAMES = ("sgd", "momentum", "nesterov", "adam")
 
 
@@ -58,10 +60,12 @@ def obstacle(weights: Sequence[tf.Variable]) -> str | None:
     machine = native.machine_obstacle()
     if machine is not None:
         return machine
+    if not native.has(_OP):
+        return "the native engine's library was built from older sources"
     for weight in weights:
         if weight.dtype != tf.float32:
             return f"the weight {weight.name} is {weight.dtype.name}, and its numbers are float32"
-    count = sum(math.prod(weight.shape) for weight in weights)
+    count = sum(weight.shape.num_elements() or 0 for weight in weights)
     if count > MOST_WEIGHTS:
         return f"there are {count:,} weights, more than the {MOST_WEIGHTS:,} that it is faster for"
     return None
@@ -103,7 +107,7 @@ def update(
     """
     first, second = [*slots, (), ()][:2]
     tables = [isinstance(gradient, tf.IndexedSlices) for gradient in gradients]
-    results = native.function("OstinatoUpdateV1")(
+    results = native.function(_OP)(
         weights=_values(weights),
         first=_values(first),
         second=_values(second),

@@ -208,7 +208,8 @@ float update(const Step& step, const std::vector<Weight>& weights, int threads) 
   });
   double sum = 0;
   for (const double part : sums) sum += part;
-  const float norm = static_cast<float>(std::sqrt(sum)) / step.divisor;
+  // In float32, so that a gradient whose squares overflow shows, whatever the sizes of the weights.
+  const float norm = std::sqrt(static_cast<float>(sum)) / step.divisor;
   float scale = 1.0f / step.divisor;
   if (step.wants_norm && norm > step.clip) scale *= step.clip / norm;
 

@@ -1,12 +1,12 @@
 """SGD, Adam and AdamW, with clipping by the global norm.
 
-The update rules are those of Keras, and the tests compare them. They are here for three reasons. One op of the
-native engine for all weights takes a fraction of the time of Keras' dozen small ones for each. Gradients arrive
-already reduced over replicas; a Keras optimizer would reduce them again. And the slots are plain named
+The update rules are those of Keras, and the tests compare them. They are here for three reasons. One op of
+the native engine for all weights takes a fraction of the time of Keras' dozen small ones for each. Gradients
+arrive already reduced over replicas; a Keras optimizer would reduce them again. And the slots are plain named
 variables, which a checkpoint saves as they are.
 
-Without the engine, with a GPU, and for so many weights that the engine's op is slower
-(`engines/updating.py`), TensorFlow's fused op updates one weight after the other.
+Where the engine's op gains nothing, TensorFlow's fused op updates one weight after the other: for many weights
+with dense gradients, and where `engines/updating.py` has an obstacle.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ostinato.engines.updating import Gradient
 
 _SLOTS = {"sgd": (), "adam": ("momentum", "velocity"), "adamw": ("momentum", "velocity")}
+_MOST_DENSE = 500_000
+"""TensorFlow's ops update more weights than these as fast, as long as their gradients are dense."""
 
 
 class Optimizer:
@@ -76,7 +78,12 @@ class Optimizer:
             tf.cast(tf.pow(tf.constant(beta, tf.float64), count), tf.float32)
             for beta in (self._rule.beta_1, self._rule.beta_2)
         ]
-        if not self._at_once:
+        dense = [
+            weight.shape.num_elements() or 0
+            for weight, gradient in zip(self._weights, gradients, strict=True)
+            if not isinstance(gradient, tf.IndexedSlices)
+        ]
+        if not self._at_once or sum(dense) > _MOST_DENSE:
             return self._one_by_one(gradients, learning_rate, powers, tf.convert_to_tensor(total))
         return updating.update(
             self._rule,
@@ -119,9 +126,7 @@ class Optimizer:
                 decay = weight * rule.decay * learning_rate
                 tf.raw_ops.AssignSubVariableOp(resource=weight.handle, value=decay)
             if rule.name == "sgd":
-                tf.raw_ops.ResourceApplyGradientDescent(
-                    var=weight.handle, alpha=learning_rate, delta=scaled
-                )
+                tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=learning_rate, delta=scaled)
                 continue
             momentum, velocity = slots[place]
             tf.raw_ops.ResourceApplyAdam(
