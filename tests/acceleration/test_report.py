@@ -96,8 +96,8 @@ def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleratio
         (
             layers.GRU(4, dtype="complex64"),
             "GRU(4)",
-            "it computes in float32 and float64, also for bfloat16, float16 and their mixed policies, and the "
-            "layer's dtype is 'complex64'",
+            "it computes in float32 and float64, also for bfloat16, float16 and their mixed policies, and "
+            "the layer's dtype is 'complex64'",
         ),
     ],
 )

@@ -249,7 +249,9 @@ def _biases(op: _Inputs, attributes: Attributes) -> tuple[tf.Tensor, tf.Tensor] 
 
 def _dropout(masks: tf.Tensor, shape: Sequence[int | tf.Tensor]) -> list[tf.Tensor] | None:
     """The mask of each gate; None without dropout."""
-    return None if _missing(masks) else tf.unstack(_or(masks, lambda: tf.ones(shape, masks.dtype), shape), shape[0])
+    if _missing(masks):
+        return None
+    return tf.unstack(_or(masks, lambda: tf.ones(shape, masks.dtype), shape), shape[0])
 
 
 def _missing(tensor: tf.Tensor) -> bool:

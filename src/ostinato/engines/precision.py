@@ -30,8 +30,8 @@ def obstacle(layer: keras.layers.RNN) -> str | None:
         return f"a layer and its cell must have one dtype, and it has '{policy.name}' and '{of_cell.name}'"
     if policy.compute_dtype not in _KNOWN or policy.variable_dtype not in _KNOWN:
         return (
-            "it computes in float32 and float64, also for bfloat16, float16 and their mixed policies, and the "
-            f"layer's dtype is '{policy.name}'"
+            "it computes in float32 and float64, also for bfloat16, float16 and their mixed policies, and "
+            f"the layer's dtype is '{policy.name}'"
         )
     return None
 

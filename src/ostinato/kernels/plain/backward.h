@@ -118,8 +118,9 @@ class BackwardPass : Pass<Cell> {
       }
     }
     if constexpr (kBetween) {
-      through_recurrent(w, kLast, kLast, [&](int64_t row, int64_t unit, double sum) {
-        w.dbetween[static_cast<size_t>(row * l_.units + unit)] = sum;
+      through_recurrent(w, kLast, kLast, [&](int64_t row, Span units, const double* sums) {
+        double* to = w.dbetween.data() + row * l_.units;
+        for (int64_t unit = units.first; unit < units.last; ++unit) to[unit] = sums[unit];
       });
       for (size_t i = 0; i < w.slots.size(); ++i)
         for (int64_t unit = 0; unit < l_.units; ++unit)
@@ -127,11 +128,9 @@ class BackwardPass : Pass<Cell> {
                                  w.dbetween[i * static_cast<size_t>(l_.units) + static_cast<size_t>(unit)]);
     }
     for (int gate = 0; gate < (kBetween ? kLast : kGates); ++gate)
-      through_recurrent(w, recurrent_delta(gate), gate, [&](int64_t row, int64_t unit, double sum) {
+      through_recurrent(w, recurrent_delta(gate), gate, [&](int64_t row, Span units, const double* sums) {
         const int64_t b = w.slots[static_cast<size_t>(row)].b;
-        double& dh = out_.dh0[b * l_.units + unit];
-        sum = this->times_dropout(gate, b, unit, sum);
-        dh = Cell::direct || gate > 0 ? dh + sum : sum;
+        put(units, sums, this->recurrent_mask(gate, b), Cell::direct || gate > 0, out_.dh0 + b * l_.units);
       });
   }
   // What the caller gives for the output of a step.
@@ -147,6 +146,14 @@ class BackwardPass : Pass<Cell> {
     recurrent_[gate].multiply({w.left.data(), l_.units, 1}, static_cast<int64_t>(w.slots.size()), put);
   }
 
+  // Sums, multiplied by a dropout mask if there is one, in the place of what stands at `to`, or added to it.
+  static void put(Span columns, const double* sums, const double* mask, bool onto, double* to) {
+    for (int64_t i = columns.first; i < columns.last; ++i) {
+      const double sum = mask == nullptr ? sums[i] : sums[i] * mask[i];
+      to[i] = onto ? to[i] + sum : sum;
+    }
+  }
+
   Slot slot_at(int64_t index) const { return {index / l_.time, index % l_.time}; }
 
   // dx of a block of steps. Masked ones have no deltas, and zeros here.
@@ -155,12 +162,10 @@ class BackwardPass : Pass<Cell> {
     const double* from = deltas_.data() + first * Cell::deltas * l_.units;
     for (int gate = 0; gate < kGates; ++gate)
       kernel_[gate].multiply({from + gate * l_.units, Cell::deltas * l_.units, 1}, count,
-                             [&](int64_t row, int64_t feature, double sum) {
+                             [&](int64_t row, Span features, const double* sums) {
                                const Slot slot = slot_at(first + row);
-                               double& dx = out_.dx[this->place(slot) * l_.features + feature];
-                               const double* mask = this->input_mask(gate, slot.b);
-                               if (mask != nullptr) sum *= mask[feature];
-                               dx = gate > 0 ? dx + sum : sum;
+                               double* dx = out_.dx + this->place(slot) * l_.features;
+                               put(features, sums, this->input_mask(gate, slot.b), gate > 0, dx);
                              });
   }
 
@@ -214,8 +219,8 @@ class BackwardPass : Pass<Cell> {
       if (in_.mask != nullptr) std::fill(w.left.begin(), w.left.end(), 0.0);  // of masked steps
       for_given({first, first + count}, [&](Slot slot, int64_t i) { copy_left(slot, w.left.data() + i * rows); });
       w.deltas.pack({deltas_.data() + (first * Cell::deltas + delta) * units, Cell::deltas * units, 1}, count, units, panels);
-      w.deltas.multiply({w.left.data(), 1, rows}, rows, [&](int64_t row, int64_t unit, double sum) {
-        matrix[row * this->width() + gate * units + unit] += sum;
+      w.deltas.multiply({w.left.data(), 1, rows}, rows, [&](int64_t row, Span columns, const double* sums) {
+        put(columns, sums, nullptr, true, matrix + row * this->width() + gate * units);
       });
     }
   }

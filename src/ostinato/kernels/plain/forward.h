@@ -102,9 +102,11 @@ class ForwardPass : Pass<Cell> {
           for (int64_t i = 0; i < count; ++i)
             this->copy(in_.x + this->place(slots[i]) * l_.features, this->input_mask(gate, slots[i].b), l_.features,
                        w.left.data() + i * l_.features);
-        kernel_[gate].multiply({w.left.data(), l_.features, 1}, count, [&](int64_t row, int64_t unit, double sum) {
-          const int64_t column = gate * l_.units + unit;
-          x_product(w, slots[row])[column] = in_.bias == nullptr ? sum : sum + in_.bias[column];
+        kernel_[gate].multiply({w.left.data(), l_.features, 1}, count, [&](int64_t row, Span units, const double* sums) {
+          double* to = x_product(w, slots[row]) + gate * l_.units;
+          const double* bias = in_.bias + (in_.bias == nullptr ? 0 : gate * l_.units);
+          for (int64_t unit = units.first; unit < units.last; ++unit)
+            to[unit] = bias == nullptr ? sums[unit] : sums[unit] + bias[unit];
         });
       }
     }
@@ -178,8 +180,9 @@ class ForwardPass : Pass<Cell> {
   }
   void multiply(Worker& w, int gate, const double* left) const {
     recurrent_[gate].multiply({left, l_.units, 1}, static_cast<int64_t>(w.slots.size()),
-                              [&](int64_t row, int64_t unit, double sum) {
-                                w.products[static_cast<size_t>(row * this->width() + gate * l_.units + unit)] = sum;
+                              [&](int64_t row, Span units, const double* sums) {
+                                double* to = w.products.data() + row * this->width() + gate * l_.units;
+                                for (int64_t unit = units.first; unit < units.last; ++unit) to[unit] = sums[unit];
                               });
   }
 

@@ -20,6 +20,9 @@ constexpr int kColumns = 2 * kLanes;      // of a panel
 constexpr int kRows = 6;                  // of a tile
 typedef double Register __attribute__((vector_size(8 * OSTINATO_VEC / 2)));
 
+OSTINATO_INLINE Register load(const double* p) { Register r; std::memcpy(&r, p, sizeof r); return r; }
+OSTINATO_INLINE void store(double* p, Register r) { std::memcpy(p, &r, sizeof r); }
+
 struct Span {
   int64_t first, last;
   int64_t count() const { return last - first; }
@@ -59,18 +62,19 @@ class Panels {
     pack(matrix, depth, columns, {0, panels_of(columns)});
   }
 
-  // Calls put(row, column, sum) for every element of the product with a left-hand matrix of `rows` rows.
+  // Calls put(row, columns, sums) for the columns of each panel and every row of the product with a left-hand matrix of
+  // `rows` rows; sums[column] is then the element of the row.
   template <class Put>
   void multiply(const Strided& left, int64_t rows, const Put& put) const {
     for (int64_t panel = which_.first; panel < which_.last; ++panel) {
       const double* packed = packed_.data() + (panel - which_.first) * depth_ * kColumns;
-      const int64_t column = panel * kColumns, count = std::min<int64_t>(kColumns, columns_ - column);
+      const Span columns{panel * kColumns, std::min((panel + 1) * kColumns, columns_)};
       double sums[kRows * kColumns];
-      for (int64_t first = 0; first < rows; first += kRows) {
-        const int64_t there = std::min<int64_t>(kRows, rows - first);
-        tile(there, {left.data + first * left.row, left.row, left.column}, packed, sums);
-        for (int64_t row = 0; row < there; ++row)
-          for (int64_t j = 0; j < count; ++j) put(first + row, column + j, sums[row * kColumns + j]);
+      const int64_t tiles = (rows + kRows - 1) / kRows;
+      for (int64_t i = 0; i < tiles; ++i) {  // as even as can be: a small tile takes about as long as a large one
+        const auto [first, last] = share(rows, i, tiles);
+        tile(last - first, {left.data + first * left.row, left.row, left.column}, packed, sums);
+        for (int64_t row = 0; row < last - first; ++row) put(first + row, columns, sums + row * kColumns - columns.first);
       }
     }
   }
@@ -91,15 +95,17 @@ class Panels {
   __attribute__((noinline)) void tile_of(Strided left, const double* packed, double* sums) const {
     Register sum[rows][2] = {};
     for (int64_t k = 0; k < depth_; ++k, packed += kColumns) {
-      Register right[2];
-      std::memcpy(right, packed, sizeof right);
+      const Register first = load(packed), second = load(packed + kLanes);
       OSTINATO_UNROLL for (int row = 0; row < rows; ++row) {
         const double a = left.data[row * left.row + k * left.column];
-        sum[row][0] += a * right[0];
-        sum[row][1] += a * right[1];
+        sum[row][0] += a * first;
+        sum[row][1] += a * second;
       }
     }
-    std::memcpy(sums, sum, sizeof sum);
+    OSTINATO_UNROLL for (int row = 0; row < rows; ++row) {
+      store(sums + row * kColumns, sum[row][0]);
+      store(sums + row * kColumns + kLanes, sum[row][1]);
+    }
   }
 
   int64_t depth_ = 0, columns_ = 0;
