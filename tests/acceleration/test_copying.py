@@ -34,7 +34,8 @@ def targets(batch=6, seed=1):
 
 
 def sequence(*parts, features=3):
-    return keras.Sequential([keras.Input((TIME, features)), *parts, layers.LSTM(4), layers.Dense(1)])
+    """A model whose recurrent layer is the quickest of Keras' step by step."""
+    return keras.Sequential([keras.Input((TIME, features)), *parts, layers.SimpleRNN(4), layers.Dense(1)])
 
 
 def trained(model, x, y, steps=2):
