@@ -39,9 +39,9 @@ SMALLER = {
         ("--minutes 5", "--steps 2"),
         ("--epochs 40", "--steps 3"),
         ("names.txt --lines", "names.txt --lines --steps 2"),
-        ("--length 600", "--length 60"),
-        ("length=600", "length=60"),
-        ("length=80", "length=20"),
+        ("--length 600", "--length 30"),
+        ("length=600", "length=20"),
+        ("length=80", "length=10"),
     ],
     "docs/training.md": [("epochs=3", "steps=3"), ("length=200", "length=20")],
     "docs/translation.md": [
