@@ -61,7 +61,7 @@ FAST = tuple(
 """The tests of `make check`: some seconds each, and something of every room of the house."""
 
 LONG = ("tests/native/test_passes.py", "tests/examples/test_plugin.py", "tests/docs/test_snippets.py")
-"""With single tests of half a minute: begun last, one of them would keep a worker busy while the others idle."""
+"""With single tests of half a minute: begun last, one of them would keep a worker busy after the others."""
 
 
 def pytest_addoption(parser):
