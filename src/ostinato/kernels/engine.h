@@ -35,6 +35,7 @@ struct Inputs {
   const float* c0 = nullptr;         // (batch, units), LSTM only
   const float* kernel = nullptr;     // (features, gates × units)
   const float* recurrent = nullptr;  // (units, gates × units)
+  const float* packed = nullptr;     // of kernel and recurrent, by pack_weights(); or null. The forward pass reads these instead
   const float* bias = nullptr;       // (gates × units); GRU reset-after: (2, 3 × units); or null
   const bool* mask = nullptr;        // (batch, time), false where a step is skipped; or null
   const float* input_dropout = nullptr;      // (gates, batch, features), or null; not with ids
@@ -70,6 +71,10 @@ int64_t history_floats(const Layer& layer, bool masked);
 // Scratch memory that a pass needs, in bytes. The caller allocates it (64-byte aligned) and passes it in.
 size_t forward_workspace_bytes(const Layer& layer, const Inputs& in, bool keeps_history);
 size_t backward_workspace_bytes(const Layer& layer, const Inputs& in);
+
+// Weights packed once for forward passes of a layer at every batch and time: bytes, 64-byte aligned, and how they get there.
+size_t packed_weights_bytes(const Layer& layer);
+void pack_weights(const Layer& layer, const float* kernel, const float* recurrent, float* packed);
 
 void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace);
 void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace);
