@@ -58,6 +58,10 @@ size_t forward_workspace_bytes(const Layer& layer, const Inputs& in, bool keeps_
   return chosen().kernels->forward_bytes(layer, in, keeps_history);
 }
 size_t backward_workspace_bytes(const Layer& layer, const Inputs& in) { return chosen().kernels->backward_bytes(layer, in); }
+size_t packed_weights_bytes(const Layer& layer) { return chosen().kernels->packed_bytes(layer); }
+void pack_weights(const Layer& layer, const float* kernel, const float* recurrent, float* packed) {
+  chosen().kernels->pack(layer, kernel, recurrent, packed);
+}
 void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace) {
   chosen().kernels->forward(layer, in, out, workspace);
 }

@@ -37,6 +37,7 @@ struct InputsOf {
   const Number* c0 = nullptr;         // (batch, units), LSTM only
   const Number* kernel = nullptr;     // (features, gates × units)
   const Number* recurrent = nullptr;  // (units, gates × units)
+  const Number* packed = nullptr;     // float32: of kernel and recurrent, by pack_weights(), which the forward pass reads instead
   const Number* bias = nullptr;       // (gates × units); GRU reset-after: (2, 3 × units); or null
   const bool* mask = nullptr;         // (batch, time), false where a step is skipped; or null
   const Number* input_dropout = nullptr;  // (gates, batch, features), or null; not with ids
@@ -77,6 +78,10 @@ int64_t history_floats(const Layer& layer, bool masked);
 // Scratch memory that a pass needs, in bytes. The caller allocates it (64-byte aligned) and passes it in.
 size_t forward_workspace_bytes(const Layer& layer, const Inputs& in, bool keeps_history);
 size_t backward_workspace_bytes(const Layer& layer, const Inputs& in);
+
+// Weights packed once for forward passes of a layer at every batch and time: bytes, 64-byte aligned, and how they get there.
+size_t packed_weights_bytes(const Layer& layer);
+void pack_weights(const Layer& layer, const float* kernel, const float* recurrent, float* packed);
 
 void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace);
 void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace);
