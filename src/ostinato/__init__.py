@@ -21,6 +21,7 @@ _PUBLIC = {
     "TranslatorConfig": "ostinato.tasks.translator",
     "accelerate": "ostinato.acceleration.accelerate",
     "evaluate": "ostinato.training.evaluation",
+    "fast_predict": "ostinato.runtime.predict",
     "load": "ostinato.runs.trained",
     "load_weights": "ostinato.interop.keras.loading",
     "report": "ostinato.acceleration.report",
@@ -30,7 +31,17 @@ _PUBLIC = {
 }
 
 _ROOMS = (
-    *("data", "decoding", "engines", "heads", "interop", "layers", "optimizers", "runs", "scratch", "tasks"),
+    "data",
+    "decoding",
+    "engines",
+    "heads",
+    "interop",
+    "layers",
+    "optimizers",
+    "runs",
+    "runtime",
+    "scratch",
+    "tasks",
     "training",
 )
 
@@ -44,6 +55,7 @@ if TYPE_CHECKING:
     from ostinato.errors import OstinatoError as OstinatoError
     from ostinato.interop.keras.loading import load_weights as load_weights
     from ostinato.runs.trained import load as load
+    from ostinato.runtime.predict import fast_predict as fast_predict
     from ostinato.tasks.classifier import ClassifierConfig as ClassifierConfig
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
     from ostinato.tasks.translator import TranslatorConfig as TranslatorConfig
@@ -60,6 +72,7 @@ __all__ = [
     "TranslatorConfig",
     "accelerate",
     "evaluate",
+    "fast_predict",
     "load",
     "load_weights",
     "report",
@@ -88,6 +101,7 @@ def __getattr__(name: str) -> _Any:
         "scratch",
         "tasks",
         "runs",
+        "runtime",
         "training",
     ):
         return _importlib.import_module(f"ostinato.{name}")

@@ -129,6 +129,35 @@ static void check(const char *cell, int reset_after, const char *activation, con
   ostinato_destroy(layer);
 }
 
+/* Token ids give what one-hot inputs give; ids under the mask are not read. */
+static void check_ids(const char *cell, int reset_after, int64_t batch) {
+  enum { SYMBOLS = 7, STEPS = 6, UNITS = 19, MOST = 8 };
+  ostinato_options options = OSTINATO_OPTIONS;
+  options.cell = cell, options.reset_after = reset_after, options.features = SYMBOLS, options.units = UNITS;
+  ostinato_layer *layer = made(&options, 1);
+  if (layer == NULL) return;
+  float *x = floats(batch * STEPS * SYMBOLS), *y[2], *state[2][2];
+  int32_t ids[MOST * STEPS];
+  unsigned char mask[MOST * STEPS];
+  for (int i = 0; i < batch * STEPS; ++i) {
+    ids[i] = i * 5 % SYMBOLS, mask[i] = i % 5 != 3;
+    x[i * SYMBOLS + ids[i]] = 1;
+    if (!mask[i]) ids[i] = -1;
+  }
+  for (int way = 0; way < 2; ++way) {
+    y[way] = floats(batch * STEPS * UNITS);
+    for (int i = 0; i < 2; ++i) state[way][i] = floats(batch * UNITS);
+    const ostinato_status status = way == 0 ? ostinato_forward(layer, batch, STEPS, x, mask, state[way], y[way])
+                                            : ostinato_forward_ids(layer, batch, STEPS, ids, mask, state[way], y[way]);
+    expect(status == OSTINATO_OK, ostinato_error());
+  }
+  for (int64_t i = 0; i < batch * STEPS * UNITS; ++i)
+    expect(y[0][i] - y[1][i] < 1e-6f && y[1][i] - y[0][i] < 1e-6f, "ids give what one-hot inputs give");
+  for (int way = 0; way < 2; ++way) free(y[way]), free(state[way][0]), free(state[way][1]);
+  free(x);
+  ostinato_destroy(layer);
+}
+
 static void refused(ostinato_status status, const char *why) {
   expect(status == OSTINATO_INVALID_ARGUMENT, why);
   if (strcmp(ostinato_error(), why)) ++failures, printf("said: %s\ninstead of: %s\n", ostinato_error(), why);
@@ -164,6 +193,9 @@ static void check_refusals(void) {
   refused(ostinato_forward(layer, 1, -1, weights, NULL, state, y), "time must be at least 1, got -1");
   refused(ostinato_forward(layer, 1, 1, NULL, NULL, state, y), "x, state and y must not be NULL");
   refused(ostinato_forward(layer, 1, 1, weights, NULL, none, y), "state[0] must not be NULL");
+  const int32_t ids[] = {0, 2};
+  refused(ostinato_forward_ids(layer, 1, 2, ids, NULL, state, y), "ids must be from 0 to 1, got 2");
+  refused(ostinato_forward_ids(layer, 1, 2, NULL, NULL, state, y), "ids, state and y must not be NULL");
   refused(ostinato_forward(NULL, 1, 1, weights, NULL, state, y), "layer must not be NULL");
   refused(ostinato_forward(layer, INT64_MAX / 2, 2, weights, NULL, state, y), "batch and time are too large");
   expect(ostinato_state_count(layer) == 1 && ostinato_state_size(layer, 0) == 2 && ostinato_state_size(layer, 1) == 0,
@@ -222,6 +254,8 @@ static int run_one(char **given) {
 
 int main(int count, char **given) {
   if (count == 13) return run_one(given);
+  for (int64_t batch = 1; batch <= 8; batch += 7)
+    check_ids("rnn", 1, batch), check_ids("gru", 1, batch), check_ids("gru", 0, batch), check_ids("lstm", 1, batch);
   for (int64_t units = 1; units <= 37; units += 18)
     for (int masked = 0; masked < 2; ++masked) {
       check("rnn", 1, "tanh", "sigmoid", units, masked, masked);

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Gradient = tf.Tensor | tf.IndexedSlices
 
 MOST_WEIGHTS = 4_000_000
-"""The op makes new weights and slots, and the old ones are freed. With more numbers than these, memory that is
-asked for anew in every step costs more than the op saves."""
+"""The op makes new weights and slots, and the old ones are freed. With more numbers than these, memory that
+is asked for anew in every step costs more than the op saves."""
 
 _OP = "OstinatoUpdateV1"
 _NAMES = ("sgd", "momentum", "nesterov", "adam")

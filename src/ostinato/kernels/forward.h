@@ -8,6 +8,7 @@
 #pragma once
 
 #include "forward_lane.h"
+#include "packed.h"
 #include "sequence.h"
 
 namespace OSTINATO_ISA {
@@ -15,7 +16,8 @@ namespace OSTINATO_ISA {
 template <class Cell>
 class ForwardPass : Pass {
   static constexpr bool kHasC = Cell::states > 1;
-  static constexpr bool kBetween = Cell::separate && Cell::gathered > 0;
+  using Weights = PackedWeights<Cell>;
+  static constexpr bool kBetween = Weights::kBetween;
   template <class Pass, bool whole>
   friend struct ForwardLane;
 
@@ -30,15 +32,17 @@ class ForwardPass : Pass {
     else if (!kBetween && in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
              rows >= kTileRows)
       from_ = Source::kPanel;
-    const int64_t unit_panels = (z_.units + kVec - 1) / kVec;
-    packs_blocks_ = z_.time <= kFewSteps && division_.groups == 0 && in.recurrent_dropout == nullptr;
-    if (in.ids == nullptr && !packs_kernel_blocks())
-      packed_kernel_ = arena.floats(from_ == Source::kPanel && Cell::gathered > 0
-                                        ? unit_panels * z_.features * Cell::gathered * kVec
-                                        : parts_ * packed_floats(z_.features, z_.width / parts_));
-    if (Cell::gathered > 0 && !packs_blocks_)
-      packed_recurrent_ = arena.floats(unit_panels * z_.units * Cell::gathered * kVec);
-    if (Cell::separate && !packs_blocks_) packed_columns_ = arena.floats(packed_floats(z_.units, z_.units));
+    kept_packed_ = in.packed != nullptr && parts_ == 1;
+    packs_blocks_ = z_.time <= kFewSteps && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
+    if (kept_packed_) {
+      Arena kept(const_cast<float*>(in.packed));  // only read
+      weights_ = Weights(kept, z_);
+    } else {
+      const auto kernel = in.ids != nullptr || packs_kernel_blocks() ? Weights::Kernel::kNone
+                          : from_ == Source::kPanel                  ? Weights::Kernel::kPanels
+                                                                     : Weights::Kernel::kColumns;
+      weights_ = Weights(arena, z_, kernel, parts_, !packs_blocks_);
+    }
     const int64_t states = z_.batch * z_.units;
     if (kBetween) between_ = arena.floats(states);
     states_ = arena.floats(2 * states);
@@ -74,7 +78,7 @@ class ForwardPass : Pass {
   static constexpr int64_t kStretchFloats = 65536;  // projected ahead, for each thread: they stay in L2
 
   static constexpr int64_t kCachedFloats = 12 << 20;  // of a history
-  static constexpr int64_t kFewFeatures = 64, kTileRows = 6;
+  static constexpr int64_t kTileRows = 6;
   static constexpr int64_t kFewSteps = 3;  // for which weights are packed a block at a time, just before it is used
 
   // Where x · kernel comes from, see above.
@@ -124,30 +128,7 @@ class ForwardPass : Pass {
 
   // A share of: packing, the first states under dropout, and zeros where no step may write.
   void prepare(int index, int of) {
-    if (packed_kernel_ != nullptr && from_ == Source::kPanel && Cell::gathered > 0) {
-      const Span panels = share((z_.units + kVec - 1) / kVec, index, of);
-      for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_gates(in_.kernel, z_.width, {0, z_.features}, z_.units, Cell::gathered, p,
-                   packed_kernel_ + p * z_.features * Cell::gathered * kVec);
-    } else if (packed_kernel_ != nullptr) {
-      const int64_t columns = z_.width / parts_, each = panels_of(columns);
-      const Span panels = share(parts_ * each, index, of);
-      for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_columns(in_.kernel + p / each * columns, z_.width, {0, z_.features}, columns, p % each,
-                     packed_kernel_ + p * z_.features * vectors_for(columns) * kVec);
-    }
-    if (packed_recurrent_ != nullptr) {
-      const Span panels = share((z_.units + kVec - 1) / kVec, index, of);
-      for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_gates(in_.recurrent, z_.width, {0, z_.units}, z_.units, Cell::gathered, p,
-                   packed_recurrent_ + p * z_.units * Cell::gathered * kVec);
-    }
-    if (packed_columns_ != nullptr) {
-      const Span panels = share(panels_of(z_.units), index, of);
-      for (int64_t p = panels.first; p < panels.last; ++p)
-        pack_columns(last_gate(), z_.width, {0, z_.units}, z_.units, p,
-                     packed_columns_ + p * z_.units * vectors_for(z_.units) * kVec);
-    }
+    if (!kept_packed_) weights_.pack(z_, in_.kernel, in_.recurrent, index, of);
     const Span rows = share(z_.batch, index, of);
     if (dropped_ != nullptr)
       for (int64_t b = rows.first; b < rows.last; ++b)
@@ -215,7 +196,7 @@ class ForwardPass : Pass {
     int64_t count = 0;
     const auto flush = [&] {
       if (in_.input_dropout == nullptr)
-        multiply({from, to, count, z_.features, z_.width, packed_kernel_, in_.bias, false, nullptr, false,
+        multiply({from, to, count, z_.features, z_.width, weights_.kernel, in_.bias, false, nullptr, false,
                   packs_kernel_blocks() ? in_.kernel : nullptr, z_.width, blocks_[w.index]},
                  w.sums, panels_at_step(panels_of(z_.width), w.index));
       else
@@ -247,7 +228,7 @@ class ForwardPass : Pass {
         for (int64_t j = 0; j < z_.features; ++j) product[j] = x[i][j] * input_mask(gate, rows[i])[j];
         from[i] = product;
       }
-      multiply({from, to, count, z_.features, z_.units, packed_kernel_ + gate * packed_floats(z_.features, z_.units),
+      multiply({from, to, count, z_.features, z_.units, weights_.kernel + gate * packed_floats(z_.features, z_.units),
                 in_.bias == nullptr ? nullptr : in_.bias + gate * z_.units},
                w.sums, panels_at_step(panels_of(z_.units), w.index));
       for (int64_t i = 0; i < count; ++i) to[i] += z_.units;
@@ -320,7 +301,7 @@ class ForwardPass : Pass {
     const Span panels = panels_at_step((z_.units + kVec - 1) / kVec, w.index);
     for (int64_t i = 0; i < count; ++i) w.from[i] = w.at[i].h_before;
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      const float* packed = packed_recurrent_ + panel * z_.units * G * kVec;
+      const float* packed = packs_blocks_ ? nullptr : Weights::panel_of(weights_.recurrent, panel, z_.units);
       const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
         if (!packs_blocks_) return packed + k * G * kVec;
         pack_gates(in_.recurrent, z_.width, {k, depth}, z_.units, G, panel, blocks_[w.index]);
@@ -331,16 +312,15 @@ class ForwardPass : Pass {
       };
       if (dropped_ == nullptr)
         multiply_panel<G>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
-                          beside<G>(w, packed_kernel_ + panel * z_.features * G * kVec), take);
+                          beside(w, weights_.panels, panel * z_.features * G * kVec), take);
       else
         multiply_dropped<G>(w, step, packed, take);
     }
   }
   // What a panel computes beside its recurrent products: x · kernel, if it does.
-  template <int N>
-  Beside beside(const Worker& w, const float* packed) const {
+  Beside beside(const Worker& w, const float* packed, int64_t from) const {
     if (from_ != Source::kPanel) return {};
-    return {w.from_x.data(), z_.features, packed, w.sums_x};
+    return {w.from_x.data(), z_.features, packed + from, w.sums_x};
   }
   template <int G, class Take>
   void multiply_dropped(Worker& w, int64_t step, const float* packed, const Take& take) {
@@ -367,12 +347,12 @@ class ForwardPass : Pass {
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
         const int64_t unit = panel * N * kVec, left = std::min<int64_t>(N * kVec, z_.units - unit);
         const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
-          if (!packs_blocks_) return packed_columns_ + (panel * z_.units + k) * N * kVec;
+          if (!packs_blocks_) return weights_.last + (panel * z_.units + k) * N * kVec;
           pack_columns(last_gate(), z_.width, {k, depth}, z_.units, panel, blocks_[w.index]);
           return blocks_[w.index];
         };
         multiply_panel<N>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
-                          beside<N>(w, packed_kernel_ + panel * z_.features * N * kVec),
+                          beside(w, weights_.kernel, panel * z_.features * N * kVec),
                           [&](int64_t row, const float* product, float* sums_x) {
                             for (int64_t at = 0; at < left; at += kVec)
                               with_lane(w.at[row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
@@ -390,8 +370,9 @@ class ForwardPass : Pass {
   bool packs_blocks_ = false;
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
-  float *packed_kernel_ = nullptr, *packed_recurrent_ = nullptr, *packed_columns_ = nullptr, *between_ = nullptr;
-  float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_gates_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
+  Weights weights_;
+  bool kept_packed_ = false;  // weights_ are the caller's
+  float *between_ = nullptr, *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_gates_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
   float *sums_[ostinato::kMostThreads] = {}, *sums_x_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {},
         *blocks_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;

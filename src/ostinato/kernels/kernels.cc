@@ -19,6 +19,19 @@ const ostinato::Kernels kernels = {
     [](const Layer& layer, const Inputs& in) {
       return with_form(layer, [&](auto form) { return BackwardPass<decltype(form)>(layer, in, {}, nullptr).bytes(); });
     },
+    [](const Layer& layer) {
+      return with_form(layer, [&](auto form) {
+        Arena arena(nullptr);
+        PackedWeights<decltype(form)>(arena, Sizes(layer));
+        return arena.bytes();
+      });
+    },
+    [](const Layer& layer, const float* kernel, const float* recurrent, float* packed) {
+      with_form(layer, [&](auto form) {
+        Arena arena(packed);
+        PackedWeights<decltype(form)>(arena, Sizes(layer)).pack(Sizes(layer), kernel, recurrent, 0, 1);
+      });
+    },
     [](const Layer& layer, const Inputs& in, const Outputs& out, void* workspace) {
       with_form(layer, [&](auto form) {
         ForwardPass<decltype(form)>(layer, in, out, workspace, out.history != nullptr).run();

@@ -10,9 +10,18 @@ struct Kernels {
   int64_t (*history_floats)(const Layer&, bool masked);
   size_t (*forward_bytes)(const Layer&, const Inputs&, bool keeps_history);
   size_t (*backward_bytes)(const Layer&, const Inputs&);
+  size_t (*packed_bytes)(const Layer&);
+  void (*pack)(const Layer&, const float* kernel, const float* recurrent, float* packed);
   void (*forward)(const Layer&, const Inputs&, const Outputs&, void* workspace);
   void (*backward)(const Layer&, const Inputs&, const Gradients&, void* workspace);
   float (*update)(const Step&, const std::vector<Weight>&, int threads);
+};
+
+// In float64.
+struct PlainKernels {
+  int64_t (*history_doubles)(const Layer&);
+  void (*forward)(const Layer&, const InputsOf<double>&, const OutputsOf<double>&);
+  void (*backward)(const Layer&, const InputsOf<double>&, const GradientsOf<double>&);
 };
 
 }  // namespace ostinato

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
@@ -15,11 +16,25 @@
 
 using ostinato::Layer;
 
+// Memory that begins on a cache line. Nothing is written there.
+class Aligned {
+ public:
+  explicit Aligned(size_t bytes) : block_(new char[bytes + kLine]) {}
+  float* floats() const {
+    return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(block_.get()) + kLine - 1) & ~uintptr_t{kLine - 1});
+  }
+
+ private:
+  static constexpr size_t kLine = 64;
+  std::unique_ptr<char[]> block_;
+};
+
 // Weights, and what to compute with them.
 struct ostinato_layer {
   Layer layer;  // without batch and time
   int states = 1;
-  std::vector<float> kernel, recurrent, bias;
+  std::vector<float> kernel, bias;
+  Aligned packed;  // kernel and recurrent, as the engine reads them
 };
 
 namespace {
@@ -110,6 +125,48 @@ Layer described(const ostinato_options& options, int* states, int64_t* width, in
   return layer;
 }
 
+// `in` has x or ids, whose name is `read`.
+void run(const ostinato_layer* made, int64_t batch, int64_t time, ostinato::Inputs in, const char* read,
+         const unsigned char* mask, float* const* state, float* y) {
+  require(made != nullptr, "layer must not be NULL");
+  require(batch > 0, "batch must be at least 1, got " + std::to_string(batch));
+  require(time > 0, "time must be at least 1, got " + std::to_string(time));
+  require((in.x != nullptr || in.ids != nullptr) && state != nullptr && y != nullptr,
+          std::string(read) + ", state and y must not be NULL");
+  Layer layer = made->layer;
+  layer.batch = batch, layer.time = time;
+  const int64_t widest = std::max(layer.features, 8 * layer.units);
+  require(batch <= std::numeric_limits<int64_t>::max() / 64 / time / widest, "batch and time are too large");
+  for (int i = 0; i < made->states; ++i)
+    require(state[i] != nullptr, "state[" + std::to_string(i) + "] must not be NULL");
+  layer.threads = ostinato::threads();
+
+  std::unique_ptr<char[]> given;  // a mask of true and false alone
+  if (mask != nullptr) {
+    given.reset(new char[static_cast<size_t>(batch * time)]);
+    for (int64_t i = 0; i < batch * time; ++i) given[i] = mask[i] != 0;
+  }
+  if (in.ids != nullptr)
+    for (int64_t i = 0; i < batch * time; ++i)
+      require((mask != nullptr && !given[i]) || (in.ids[i] >= 0 && in.ids[i] < layer.features),
+              "ids must be from 0 to " + std::to_string(layer.features - 1) + ", got " + std::to_string(in.ids[i]));
+  in.mask = reinterpret_cast<const bool*>(given.get());
+
+  // The engine reads the first state for as long as it runs; the last one is written over it.
+  const size_t floats = static_cast<size_t>(batch * layer.units);
+  const Aligned first(floats * made->states * sizeof(float));
+  for (int i = 0; i < made->states; ++i) std::memcpy(first.floats() + i * floats, state[i], floats * sizeof(float));
+  in.h0 = first.floats();
+  if (made->states > 1) in.c0 = first.floats() + floats;
+  in.kernel = made->kernel.data(), in.packed = made->packed.floats();
+  if (!made->bias.empty()) in.bias = made->bias.data();
+  ostinato::Outputs out;
+  out.y = y, out.h = state[0];
+  if (made->states > 1) out.c = state[1];
+  const Aligned workspace(ostinato::forward_workspace_bytes(layer, in, false));
+  ostinato::forward(layer, in, out, workspace.floats());
+}
+
 std::vector<float> copied(const float* values, int64_t count) { return {values, values + count}; }
 
 }  // namespace
@@ -124,9 +181,10 @@ ostinato_status ostinato_create(const ostinato_options* given, const float* kern
     int states = 1, bias_rows = 1;
     int64_t width = 0;
     const Layer layer = described(options, &states, &width, &bias_rows);
+    Aligned packed(ostinato::packed_weights_bytes(layer));
+    ostinato::pack_weights(layer, kernel, recurrent, packed.floats());
     *result = new ostinato_layer{layer, states, copied(kernel, layer.features * width),
-                                 copied(recurrent, layer.units * width),
-                                 bias == nullptr ? std::vector<float>{} : copied(bias, bias_rows * width)};
+                                 bias == nullptr ? std::vector<float>{} : copied(bias, bias_rows * width), std::move(packed)};
   });
 }
 
@@ -136,41 +194,21 @@ int64_t ostinato_state_size(const ostinato_layer* layer, int index) {
   return layer == nullptr || index < 0 || index >= layer->states ? 0 : layer->layer.units;
 }
 
-ostinato_status ostinato_forward(const ostinato_layer* made, int64_t batch, int64_t time, const float* x,
+ostinato_status ostinato_forward(const ostinato_layer* layer, int64_t batch, int64_t time, const float* x,
                                  const unsigned char* mask, float* const* state, float* y) {
   return guarded([&] {
-    require(made != nullptr, "layer must not be NULL");
-    require(batch > 0, "batch must be at least 1, got " + std::to_string(batch));
-    require(time > 0, "time must be at least 1, got " + std::to_string(time));
-    require(x != nullptr && state != nullptr && y != nullptr, "x, state and y must not be NULL");
-    Layer layer = made->layer;
-    layer.batch = batch, layer.time = time;
-    const int64_t widest = std::max(layer.features, 8 * layer.units);
-    require(batch <= std::numeric_limits<int64_t>::max() / 64 / time / widest, "batch and time are too large");
-    for (int i = 0; i < made->states; ++i)
-      require(state[i] != nullptr, "state[" + std::to_string(i) + "] must not be NULL");
-    layer.threads = ostinato::threads();
-
-    // The engine reads the first state for as long as it runs; the last one is written over it.
-    const size_t floats = static_cast<size_t>(batch * layer.units);
-    std::vector<float> first;
-    first.reserve(floats * made->states);
-    for (int i = 0; i < made->states; ++i) first.insert(first.end(), state[i], state[i] + floats);
-    std::vector<char> given;  // a mask of true and false alone
-    if (mask != nullptr)
-      for (int64_t i = 0; i < batch * time; ++i) given.push_back(mask[i] != 0);
-
     ostinato::Inputs in;
-    in.x = x, in.h0 = first.data();
-    if (made->states > 1) in.c0 = first.data() + floats;
-    in.kernel = made->kernel.data(), in.recurrent = made->recurrent.data();
-    if (!made->bias.empty()) in.bias = made->bias.data();
-    if (mask != nullptr) in.mask = reinterpret_cast<const bool*>(given.data());
-    ostinato::Outputs out;
-    out.y = y, out.h = state[0];
-    if (made->states > 1) out.c = state[1];
-    std::vector<char> workspace(ostinato::forward_workspace_bytes(layer, in, false));
-    ostinato::forward(layer, in, out, workspace.data());
+    in.x = x;
+    run(layer, batch, time, in, "x", mask, state, y);
+  });
+}
+
+ostinato_status ostinato_forward_ids(const ostinato_layer* layer, int64_t batch, int64_t time, const int32_t* ids,
+                                     const unsigned char* mask, float* const* state, float* y) {
+  return guarded([&] {
+    ostinato::Inputs in;
+    in.ids = ids;
+    run(layer, batch, time, in, "ids", mask, state, y);
   });
 }
 

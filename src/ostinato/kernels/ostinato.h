@@ -77,6 +77,15 @@ OSTINATO_EXPORT int64_t ostinato_state_size(const ostinato_layer* layer, int ind
 OSTINATO_EXPORT ostinato_status ostinato_forward(const ostinato_layer* layer, int64_t batch, int64_t time, const float* x,
                                                  const unsigned char* mask, float* const* state, float* y);
 
+/* The same for token ids, for which x would be one-hot: step t of x has a one at ids[t]. The kernel's rows are read instead
+ * of multiplied.
+ *
+ *   ids    (batch, time), from 0 to features - 1; any value where `mask` is 0
+ */
+OSTINATO_EXPORT ostinato_status ostinato_forward_ids(const ostinato_layer* layer, int64_t batch, int64_t time,
+                                                     const int32_t* ids, const unsigned char* mask, float* const* state,
+                                                     float* y);
+
 /* Frees a layer; NULL is allowed. No thread may still be running it. */
 OSTINATO_EXPORT void ostinato_destroy(ostinato_layer* layer);
 

@@ -5,8 +5,8 @@ the native engine for all weights takes a fraction of the time of Keras' dozen s
 arrive already reduced over replicas; a Keras optimizer would reduce them again. And the slots are plain named
 variables, which a checkpoint saves as they are.
 
-Where the engine's op gains nothing, TensorFlow's fused op updates one weight after the other: for many weights
-with dense gradients, and where `engines/updating.py` has an obstacle.
+Where the engine's op gains nothing, TensorFlow's fused op updates one weight after the other: for many
+weights with dense gradients, and where `engines/updating.py` has an obstacle.
 """
 
 from __future__ import annotations

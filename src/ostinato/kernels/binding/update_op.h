@@ -86,7 +86,7 @@ void compute_update(void* opaque, TF_OpKernelContext* context) {
         const auto& kernel = *static_cast<const UpdateKernel*>(opaque);
         const int count = static_cast<int>(kernel.sparse.size()), lists = 1 + kernel.slot_lists;
         InputReader reader(context);
-        OutputWriter writer(context);
+        OutputWriter<float> writer(context);
         std::vector<Weight> weights(count);
         std::vector<Shape> shapes(count);
         std::vector<Input> held;  // keeps the tensors that `weights` points into

@@ -1,0 +1,76 @@
+// Weights in the order in which the forward pass reads them: panels of columns, packed from Keras' fused layout.
+//
+// A pass packs what it reads into its workspace. Who runs a layer many times packs once, for passes of every batch and time.
+#pragma once
+
+#include "sequence.h"
+
+namespace OSTINATO_ISA {
+
+constexpr int64_t kFewFeatures = 64;  // for which panels may compute x · kernel beside the recurrent products
+
+template <class Cell>
+class PackedWeights {
+ public:
+  // Whether panels gather products of several gates, which stand side by side, and whether a last gate reads these.
+  static constexpr bool kGathers = Cell::gathered > 0;
+  static constexpr bool kBetween = Cell::separate && kGathers;
+
+  // How the kernel is packed: not at all, by columns, or by the panels that also gather the recurrent products.
+  enum class Kernel { kNone, kColumns, kPanels };
+
+  PackedWeights() = default;
+  // Places in `arena` for what a pass reads. Under dropout of x every gate's part of the kernel is packed apart.
+  PackedWeights(Arena& arena, const Sizes& z, Kernel packed, int parts, bool recurrent_too) : parts_(parts) {
+    if (packed == Kernel::kPanels && kGathers)
+      panels = arena.floats(panel_floats(z) * z.features);
+    else if (packed != Kernel::kNone)
+      kernel = arena.floats(parts * packed_floats(z.features, z.width / parts));
+    if (!recurrent_too) return;
+    if (kGathers) recurrent = arena.floats(panel_floats(z) * z.units);
+    if (Cell::separate) last = arena.floats(packed_floats(z.units, z.units));
+  }
+  // Places for whatever a pass may read.
+  PackedWeights(Arena& arena, const Sizes& z) : PackedWeights(arena, z, Kernel::kColumns, 1, true) {
+    if (kGathers && !kBetween && z.features <= kFewFeatures) panels = arena.floats(panel_floats(z) * z.features);
+  }
+
+  // Packs share `index` of `of`.
+  void pack(const Sizes& z, const float* from_kernel, const float* from_recurrent, int index, int of) const {
+    if (panels != nullptr) pack_gathered(z, from_kernel, z.features, index, of, panels);
+    if (kernel != nullptr) {
+      const int64_t columns = z.width / parts_, each = panels_of(columns);
+      const Span mine = share(parts_ * each, index, of);
+      for (int64_t p = mine.first; p < mine.last; ++p)
+        pack_columns(from_kernel + p / each * columns, z.width, {0, z.features}, columns, p % each,
+                     kernel + p * z.features * vectors_for(columns) * kVec);
+    }
+    if (recurrent != nullptr) pack_gathered(z, from_recurrent, z.units, index, of, recurrent);
+    if (last != nullptr) {
+      const Span mine = share(panels_of(z.units), index, of);
+      for (int64_t p = mine.first; p < mine.last; ++p)
+        pack_columns(from_recurrent + (z.gates - 1) * z.units, z.width, {0, z.units}, z.units, p,
+                     last + p * z.units * vectors_for(z.units) * kVec);
+    }
+  }
+
+  // Where a panel of kVec units begins among what is packed by panels, with `depth` rows.
+  static float* panel_of(float* packed, int64_t panel, int64_t depth) { return packed + panel * depth * Cell::gathered * kVec; }
+
+  float* kernel = nullptr;     // by columns, one part after the other
+  float* panels = nullptr;     // the kernel by panels
+  float* recurrent = nullptr;  // by panels, all gates whose products are gathered
+  float* last = nullptr;       // the last gate's recurrent weights by columns, where its product stands alone
+
+ private:
+  static int64_t panel_floats(const Sizes& z) { return (z.units + kVec - 1) / kVec * Cell::gathered * kVec; }
+  static void pack_gathered(const Sizes& z, const float* from, int64_t depth, int index, int of, float* to) {
+    const Span mine = share((z.units + kVec - 1) / kVec, index, of);
+    for (int64_t p = mine.first; p < mine.last; ++p)
+      pack_gates(from, z.width, {0, depth}, z.units, Cell::gathered, p, panel_of(to, p, depth));
+  }
+
+  int parts_ = 1;
+};
+
+}  // namespace OSTINATO_ISA
