@@ -53,6 +53,18 @@ OSTINATO_INLINE void add_outer(vfloat (&acc)[M][N], const X& x, const float* b) 
   }
 }
 
+// Accumulators start from a buffer, or from zero where it is null. Written out: the compiler makes of `= {}` a call of memset,
+// which takes as long as 40 products.
+template <int M, int N>
+OSTINATO_INLINE void start(vfloat (&acc)[M][N], const float* from) {
+  if (from == nullptr) {
+    OSTINATO_UNROLL for (int m = 0; m < M; ++m) OSTINATO_UNROLL for (int n = 0; n < N; ++n) acc[m][n] = vfloat{};
+  } else {
+    OSTINATO_UNROLL for (int m = 0; m < M; ++m)
+      OSTINATO_UNROLL for (int n = 0; n < N; ++n) acc[m][n] = load(from + (m * N + n) * kVec);
+  }
+}
+
 // sums[m][n] = Σ_k a[m][k] · b[k][n] for a tile of M rows, k from `first` to `first + depth`; added to what is there unless
 // `first` is 0. If it streams, `lines` vectors from `ahead` on are prefetched for each k. A function of its own: inlined into
 // others, its accumulators do not stay in registers.
@@ -61,10 +73,8 @@ __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t firs
                                              float* sums, const float* ahead, int lines) {
   const float* rows[M];
   OSTINATO_UNROLL for (int m = 0; m < M; ++m) rows[m] = a[m] + first;
-  vfloat acc[M][N] = {};
-  if (first > 0)
-    for (int m = 0; m < M; ++m)
-      for (int n = 0; n < N; ++n) acc[m][n] = load(sums + (m * N + n) * kVec);
+  vfloat acc[M][N];
+  start(acc, first > 0 ? sums : nullptr);
   _Pragma("GCC unroll 4") for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
     if (streams)
       for (int line = 0; line < lines; ++line, ahead += kVec) __builtin_prefetch(ahead);
@@ -78,7 +88,8 @@ __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t firs
 template <int M, int N>
 __attribute__((noinline)) void multiply_tile_each(const float* const* a, int64_t stride, int64_t depth, const float* b,
                                                   float* sums) {
-  vfloat acc[M][N] = {};
+  vfloat acc[M][N];
+  start(acc, nullptr);
   for (int64_t k = 0; k < depth; ++k, b += N * kVec)
     for (int n = 0; n < N; ++n) {
       const vfloat w = load(b + n * kVec);
@@ -95,7 +106,8 @@ __attribute__((noinline)) void add_transposed_tile(const float* a, int64_t strid
                                                    int64_t leading, int columns) {
   for (int m = 0; m < M; ++m)
     for (int n = 0; n < N; ++n) __builtin_prefetch(to + m * leading + n * kVec, 1);
-  vfloat acc[M][N] = {};
+  vfloat acc[M][N];
+  start(acc, nullptr);
   for (int64_t k = 0; k < depth; ++k, a += stride, b += N * kVec) {
     add_outer<M, N>(acc, [&](int m) { return broadcast(a[m]); }, b);
   }
