@@ -300,6 +300,12 @@ class ForwardPass : Pass {
     const int64_t count = static_cast<int64_t>(w.active.active().size());
     const Span panels = panels_at_step((z_.units + kVec - 1) / kVec, w.index);
     for (int64_t i = 0; i < count; ++i) w.from[i] = w.at[i].h_before;
+    if (few_rows(count))
+      return multiply_few_rows<G>(w.from.data(), count, z_.units, weights_.recurrent, panels.first, panels.last, w.sums,
+                                  [&](int64_t panel, int64_t row, const float* products) {
+                                    with_lane(w.at[row], step, panel * kVec, products, nullptr,
+                                              [](const auto& lane) { Cell::forward(lane); });
+                                  });
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       const float* packed = packs_blocks_ ? nullptr : Weights::panel_of(weights_.recurrent, panel, z_.units);
       const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
@@ -316,6 +322,10 @@ class ForwardPass : Pass {
       else
         multiply_dropped<G>(w, step, packed, take);
     }
+  }
+  // Whether rows are so few that several panels are taken at once.
+  bool few_rows(int64_t count) const {
+    return count <= kFewRows && from_ != Source::kPanel && !packs_blocks_ && dropped_ == nullptr;
   }
   // What a panel computes beside its recurrent products: x · kernel, if it does.
   Beside beside(const Worker& w, const float* packed, int64_t from) const {
@@ -344,8 +354,17 @@ class ForwardPass : Pass {
     const Span panels = panels_at_step(panels_of(z_.units), w.index);
     with_vectors(z_.units, [&](auto vectors) {
       constexpr int N = decltype(vectors)::count;
-      for (int64_t panel = panels.first; panel < panels.last; ++panel) {
+      const auto take = [&](int64_t panel, int64_t row, const float* product, float* sums_x) {
         const int64_t unit = panel * N * kVec, left = std::min<int64_t>(N * kVec, z_.units - unit);
+        for (int64_t at = 0; at < left; at += kVec)
+          with_lane(w.at[row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
+            Cell::forward_separate(lane, load(product + at) + lane.x(Cell::gates - 1));
+          });
+      };
+      if (few_rows(count))
+        return multiply_few_rows<N>(w.from.data(), count, z_.units, weights_.last, panels.first, panels.last, w.sums,
+                                    [&](int64_t panel, int64_t row, const float* product) { take(panel, row, product, w.sums_x); });
+      for (int64_t panel = panels.first; panel < panels.last; ++panel) {
         const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
           if (!packs_blocks_) return weights_.last + (panel * z_.units + k) * N * kVec;
           pack_columns(last_gate(), z_.width, {k, depth}, z_.units, panel, blocks_[w.index]);
@@ -353,12 +372,7 @@ class ForwardPass : Pass {
         };
         multiply_panel<N>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
                           beside(w, weights_.kernel, panel * z_.features * N * kVec),
-                          [&](int64_t row, const float* product, float* sums_x) {
-                            for (int64_t at = 0; at < left; at += kVec)
-                              with_lane(w.at[row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
-                                Cell::forward_separate(lane, load(product + at) + lane.x(Cell::gates - 1));
-                              });
-                          });
+                          [&](int64_t row, const float* product, float* sums_x) { take(panel, row, product, sums_x); });
       }
     });
   }

@@ -84,6 +84,27 @@ __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t firs
     for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kVec, acc[m][n]);
 }
 
+// The same for P panels at once, `apart` floats from each other: sums[m][panel][n].
+template <int M, int N, int P>
+__attribute__((noinline)) void multiply_panels(const float* const* a, int64_t depth, const float* b, int64_t apart,
+                                               float* sums) {
+  const float* rows[M];
+  OSTINATO_UNROLL for (int m = 0; m < M; ++m) rows[m] = a[m];
+  vfloat acc[M][P * N];
+  start(acc, nullptr);
+  _Pragma("GCC unroll 2") for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
+    vfloat x[M];
+    OSTINATO_UNROLL for (int m = 0; m < M; ++m) x[m] = broadcast(rows[m][k]);
+    OSTINATO_UNROLL for (int p = 0; p < P; ++p)
+      OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
+        const vfloat w = load(b + p * apart + n * kVec);
+        OSTINATO_UNROLL for (int m = 0; m < M; ++m) acc[m][p * N + n] += x[m] * w;
+      }
+  }
+  OSTINATO_UNROLL for (int m = 0; m < M; ++m)
+    OSTINATO_UNROLL for (int n = 0; n < P * N; ++n) store(sums + (m * P * N + n) * kVec, acc[m][n]);
+}
+
 // The same with a left-hand side for each of the N vectors: sums[m][n] = Σ_k a[n · stride + m][k] · b[k][n].
 template <int M, int N>
 __attribute__((noinline)) void multiply_tile_each(const float* const* a, int64_t stride, int64_t depth, const float* b,
@@ -184,6 +205,28 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
     }
     for (int64_t row = 0; row < rows; ++row) take(top + row, sums + row * kWide, beside.sums + row * kWide);
   }
+}
+
+// The products of up to three rows with as many panels together as the latency of an addition needs: with fewer than eight
+// sums each would wait for itself. take(panel, row, sums) is given the N vectors of each.
+constexpr int64_t kFewRows = 3;
+template <int N, int M, int P, class Take>
+OSTINATO_INLINE void multiply_few_rows(const float* const* a, int64_t depth, const float* packed, int64_t first,
+                                       int64_t last, float* sums, const Take& take) {
+  const int64_t apart = depth * N * kVec;
+  for (; first + P <= last; first += P) {
+    multiply_panels<M, N, P>(a, depth, packed + first * apart, apart, sums);
+    for (int p = 0; p < P; ++p)
+      for (int m = 0; m < M; ++m) take(first + p, m, sums + (m * P + p) * N * kVec);
+  }
+  if constexpr (P > 1) multiply_few_rows<N, M, P / 2>(a, depth, packed, first, last, sums, take);
+}
+template <int N, class Take>
+OSTINATO_INLINE void multiply_few_rows(const float* const* a, int64_t count, int64_t depth, const float* packed,
+                                       int64_t first, int64_t last, float* sums, const Take& take) {
+  if (count == 1) return multiply_few_rows<N, 1, (7 + N) / N>(a, depth, packed, first, last, sums, take);
+  if (count == 2) return multiply_few_rows<N, 2, (7 + 2 * N) / (2 * N)>(a, depth, packed, first, last, sums, take);
+  if (count == 3) return multiply_few_rows<N, 3, (7 + 3 * N) / (3 * N)>(a, depth, packed, first, last, sums, take);
 }
 
 constexpr int64_t up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
