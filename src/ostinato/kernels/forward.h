@@ -27,9 +27,9 @@ class ForwardPass : Pass {
     Arena arena(workspace == nullptr ? nullptr : aligned(workspace));
     parts_ = in.input_dropout == nullptr ? 1 : z_.gates;
     const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
-    if (!kBetween && in.ids != nullptr)
+    if (in.ids != nullptr)
       from_ = Source::kRow;
-    else if (!kBetween && in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
+    else if (in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
              rows >= kTileRows)
       from_ = Source::kPanel;
     kept_packed_ = in.packed != nullptr && parts_ == 1;
@@ -44,7 +44,7 @@ class ForwardPass : Pass {
       weights_ = Weights(arena, z_, kernel, parts_, !packs_blocks_);
     }
     const int64_t states = z_.batch * z_.units;
-    if (kBetween) between_ = arena.floats(states);
+    if (kBetween) between_ = arena.floats(states), carried_ = arena.floats(states);
     states_ = arena.floats(2 * states);
     if (in.recurrent_dropout != nullptr) dropped_ = arena.floats(2 * z_.gates * states);
     if (keeps_) {
@@ -180,16 +180,15 @@ class ForwardPass : Pass {
       if (from_ == Source::kStretch)
         row.x = gates(b, step);
       else if (from_ == Source::kRow)
-        row.x = const_cast<float*>(in_.kernel) + in_.ids[place(b, step)] * z_.width;  // only read: see put_x
+        row.x = in_.kernel + in_.ids[place(b, step)] * z_.width;
       else
         w.from_x[i] = in_.x + place(b, step) * z_.features;
     }
   }
 
-  // x · kernel + bias of the steps' rows, into the gates. By units, threads share the columns, or the lookups of ids.
+  // x · kernel + bias of the steps' rows, into the gates. By units, threads share the columns.
   void project(Worker& w, Span steps) {
     const int64_t all = w.rows.count() * steps.count();
-    const Span mine = by_units_ && in_.ids != nullptr ? share(all, w.index, threads_) : Span{0, all};
     const float* from[kProjectionRows];
     float* to[kProjectionRows];
     int64_t rows[kProjectionRows];
@@ -203,14 +202,10 @@ class ForwardPass : Pass {
         project_dropped(w, from, to, rows, count);
       count = 0;
     };
-    for (int64_t i = mine.first; i < mine.last; ++i) {
+    for (int64_t i = 0; i < all; ++i) {
       const int64_t b = order_[w.rows.first + i / steps.count()], step = steps.first + i % steps.count();
       const int64_t at = place(b, step);
       if (in_.mask != nullptr && !in_.mask[at]) continue;
-      if (in_.ids != nullptr) {
-        look_up(in_.ids[at], gates(b, step));
-        continue;
-      }
       rows[count] = b;
       from[count] = in_.x + at * z_.features;
       to[count++] = gates(b, step);
@@ -233,10 +228,6 @@ class ForwardPass : Pass {
                w.sums, panels_at_step(panels_of(z_.units), w.index));
       for (int64_t i = 0; i < count; ++i) to[i] += z_.units;
     }
-  }
-  void look_up(int32_t id, float* to) const {
-    const float* row = in_.kernel + id * z_.width;
-    for (int64_t j = 0; j < z_.width; ++j) to[j] = row[j] + (in_.bias == nullptr ? 0.0f : in_.bias[j]);
   }
 
   void one_step(Worker& w, int64_t step) {
@@ -280,14 +271,15 @@ class ForwardPass : Pass {
   template <bool whole>
   using Lane = ForwardLane<ForwardPass, whole>;
 
-  // Calls f with the lane of some units of a row. `sums_x` has the panel's x · kernel, where a panel computes it.
-  template <class F>
-  OSTINATO_INLINE void with_lane(const Row& row, int64_t step, int64_t unit, const float* products, float* sums_x,
+  // Calls f with the lane of some units of a row, whose products are those of gates from `gate` on. `sums_x` has the panel's
+  // x · kernel, where a panel computes it.
+  template <int gate, class F>
+  OSTINATO_INLINE void with_lane(const Row& row, int64_t step, int64_t unit, const float* products, const float* sums_x,
                                  const F& f) {
-    const int64_t left = z_.units - unit;
-    float* at = from_ == Source::kPanel ? sums_x : row.x + unit;
+    const int64_t left = z_.units - unit, column = gate * z_.units + unit;
+    const float* at = from_ == Source::kPanel ? sums_x : row.x + column;
     const int64_t stride = from_ == Source::kPanel ? kVec : z_.units;
-    const float* bias = from_ == Source::kStretch || in_.bias == nullptr ? nullptr : in_.bias + unit;
+    const float* bias = from_ == Source::kStretch || in_.bias == nullptr ? nullptr : in_.bias + column;
     if (left >= kVec)
       f(Lane<true>{*this, row, step, unit, kVec, products, at, stride, bias});
     else
@@ -303,8 +295,8 @@ class ForwardPass : Pass {
     if (few_rows(count))
       return multiply_few_rows<G>(w.from.data(), count, z_.units, weights_.recurrent, panels.first, panels.last, w.sums,
                                   [&](int64_t panel, int64_t row, const float* products) {
-                                    with_lane(w.at[row], step, panel * kVec, products, nullptr,
-                                              [](const auto& lane) { Cell::forward(lane); });
+                                    with_lane<0>(w.at[row], step, panel * kVec, products, nullptr,
+                                                 [](const auto& lane) { Cell::forward(lane); });
                                   });
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       const float* packed = packs_blocks_ ? nullptr : Weights::panel_of(weights_.recurrent, panel, z_.units);
@@ -314,7 +306,7 @@ class ForwardPass : Pass {
         return blocks_[w.index];
       };
       const auto take = [&](int64_t row, const float* products, float* sums_x) {
-        with_lane(w.at[row], step, panel * kVec, products, sums_x, [](const auto& lane) { Cell::forward(lane); });
+        with_lane<0>(w.at[row], step, panel * kVec, products, sums_x, [](const auto& lane) { Cell::forward(lane); });
       };
       if (dropped_ == nullptr)
         multiply_panel<G>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
@@ -357,8 +349,8 @@ class ForwardPass : Pass {
       const auto take = [&](int64_t panel, int64_t row, const float* product, float* sums_x) {
         const int64_t unit = panel * N * kVec, left = std::min<int64_t>(N * kVec, z_.units - unit);
         for (int64_t at = 0; at < left; at += kVec)
-          with_lane(w.at[row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
-            Cell::forward_separate(lane, load(product + at) + lane.x(Cell::gates - 1));
+          with_lane<Cell::gates - 1>(w.at[row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
+            Cell::forward_separate(lane, load(product + at) + lane.x(0));
           });
       };
       if (few_rows(count))
@@ -371,7 +363,7 @@ class ForwardPass : Pass {
           return blocks_[w.index];
         };
         multiply_panel<N>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
-                          beside(w, weights_.kernel, panel * z_.features * N * kVec),
+                          beside(w, weights_.last_kernel, panel * z_.features * N * kVec),
                           [&](int64_t row, const float* product, float* sums_x) { take(panel, row, product, sums_x); });
       }
     });
@@ -386,7 +378,9 @@ class ForwardPass : Pass {
   bool through_ = false;  // the history is too long for the caches to keep
   Weights weights_;
   bool kept_packed_ = false;  // weights_ are the caller's
-  float *between_ = nullptr, *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_gates_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
+  float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *dropped_ = nullptr;
+  float *kept_gates_ = nullptr, *kept_states_ = nullptr;
+  float *between_ = nullptr, *carried_ = nullptr;  // what gathered gates leave for the last gate's product, and beside it
   float *sums_[ostinato::kMostThreads] = {}, *sums_x_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {},
         *blocks_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;
