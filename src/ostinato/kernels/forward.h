@@ -274,7 +274,7 @@ class ForwardPass : Pass {
   // Calls f with the lane of some units of a row, whose products are those of gates from `gate` on. `sums_x` has the panel's
   // x · kernel, where a panel computes it.
   template <int gate, class F>
-  OSTINATO_INLINE void with_lane(const Row& row, int64_t step, int64_t unit, const float* products, const float* sums_x,
+  OSTINATO_INLINE void with_lane(const Row& row, int64_t step, int64_t unit, float* products, const float* sums_x,
                                  const F& f) {
     const int64_t left = z_.units - unit, column = gate * z_.units + unit;
     const float* at = from_ == Source::kPanel ? sums_x : row.x + column;
@@ -294,9 +294,8 @@ class ForwardPass : Pass {
     for (int64_t i = 0; i < count; ++i) w.from[i] = w.at[i].h_before;
     if (few_rows(count))
       return multiply_few_rows<G>(w.from.data(), count, z_.units, weights_.recurrent, panels.first, panels.last, w.sums,
-                                  [&](int64_t panel, int64_t row, const float* products) {
-                                    with_lane<0>(w.at[row], step, panel * kVec, products, nullptr,
-                                                 [](const auto& lane) { Cell::forward(lane); });
+                                  [&](int64_t panel, int64_t here, float* products) {
+                                    activate(w.at.data(), count, step, panel, here, products, nullptr);
                                   });
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       const float* packed = packs_blocks_ ? nullptr : Weights::panel_of(weights_.recurrent, panel, z_.units);
@@ -305,14 +304,31 @@ class ForwardPass : Pass {
         pack_gates(in_.recurrent, z_.width, {k, depth}, z_.units, G, panel, blocks_[w.index]);
         return blocks_[w.index];
       };
-      const auto take = [&](int64_t row, const float* products, float* sums_x) {
-        with_lane<0>(w.at[row], step, panel * kVec, products, sums_x, [](const auto& lane) { Cell::forward(lane); });
+      const auto take = [&](int64_t first, int64_t rows, float* products, const float* sums_x) {
+        activate(w.at.data() + first, rows, step, panel, 1, products, sums_x);
       };
       if (dropped_ == nullptr)
         multiply_panel<G>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
                           beside(w, weights_.panels, panel * z_.features * G * kVec), take);
       else
         multiply_dropped<G>(w, step, packed, take);
+    }
+  }
+  // From products[row][panel] on. What follows from other activations waits until they are there for some rows: the
+  // processor then overlaps the rows, which it cannot while each is one long chain.
+  void activate(const Row* rows, int64_t count, int64_t step, int64_t panel, int64_t panels, float* products,
+                const float* sums_x) {
+    constexpr int64_t kTogether = 8, kWide = Cell::gathered * kVec;
+    for (int64_t top = 0; top < count; top += kTogether) {
+      const int64_t last = std::min(count, top + kTogether);
+      for (int64_t row = top; row < last; ++row) __builtin_prefetch(rows[row].y + panel * kVec, 1);
+      const auto each = [&](const auto& f) {
+        for (int64_t row = top; row < last; ++row)
+          for (int64_t p = 0; p < panels; ++p)
+            with_lane<0>(rows[row], step, (panel + p) * kVec, products + (row * panels + p) * kWide, sums_x + row * kWide, f);
+      };
+      each([](const auto& lane) { Cell::forward(lane); });
+      if constexpr (!Cell::separate) each([](const auto& lane) { Cell::finish(lane); });
     }
   }
   // Whether rows are so few that several panels are taken at once.
@@ -332,7 +348,7 @@ class ForwardPass : Pass {
       for (int g = 0; g < G; ++g)
         for (int m = 0; m < M; ++m) from[g * M + m] = dropped(g, w.at[first + m].b, step - 1);
       multiply_tile_each<M, G>(from, M, z_.units, packed, w.sums);
-      for (int m = 0; m < M; ++m) take(first + m, w.sums + m * G * kVec, nullptr);
+      take(first, M, w.sums, nullptr);
     });
   }
 
@@ -346,16 +362,19 @@ class ForwardPass : Pass {
     const Span panels = panels_at_step(panels_of(z_.units), w.index);
     with_vectors(z_.units, [&](auto vectors) {
       constexpr int N = decltype(vectors)::count;
-      const auto take = [&](int64_t panel, int64_t row, const float* product, float* sums_x) {
-        const int64_t unit = panel * N * kVec, left = std::min<int64_t>(N * kVec, z_.units - unit);
-        for (int64_t at = 0; at < left; at += kVec)
-          with_lane<Cell::gates - 1>(w.at[row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
-            Cell::forward_separate(lane, load(product + at) + lane.x(0));
-          });
+      // Of products[row][panel].
+      const auto take = [&](int64_t first, int64_t rows, int64_t panel, int64_t here, const float* product, const float* sums_x) {
+        const int64_t unit = panel * N * kVec, left = std::min<int64_t>(here * N * kVec, z_.units - unit);
+        for (int64_t row = 0; row < rows; ++row, product += here * N * kVec, sums_x += N * kVec)
+          for (int64_t at = 0; at < left; at += kVec)
+            with_lane<Cell::gates - 1>(w.at[first + row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
+              Cell::forward_separate(lane, load(product + at) + lane.x(0));
+            });
       };
       if (few_rows(count))
-        return multiply_few_rows<N>(w.from.data(), count, z_.units, weights_.last, panels.first, panels.last, w.sums,
-                                    [&](int64_t panel, int64_t row, const float* product) { take(panel, row, product, w.sums_x); });
+        return multiply_few_rows<N>(
+            w.from.data(), count, z_.units, weights_.last, panels.first, panels.last, w.sums,
+            [&](int64_t panel, int64_t here, const float* product) { take(0, count, panel, here, product, w.sums_x); });
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
         const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
           if (!packs_blocks_) return weights_.last + (panel * z_.units + k) * N * kVec;
@@ -364,7 +383,9 @@ class ForwardPass : Pass {
         };
         multiply_panel<N>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
                           beside(w, weights_.last_kernel, panel * z_.features * N * kVec),
-                          [&](int64_t row, const float* product, float* sums_x) { take(panel, row, product, sums_x); });
+                          [&](int64_t first, int64_t rows, const float* product, const float* sums_x) {
+                            take(first, rows, panel, 1, product, sums_x);
+                          });
       }
     });
   }

@@ -25,8 +25,8 @@ struct ForwardLane {
   const ForwardRow& row;
   const int64_t step, unit;
   const int units;        // that there are
-  const float* products;  // h · recurrent of the gathered gates, one beside the other
-  const float* at;        // x · kernel, gates `stride` apart; with `bias`, that is still to be added
+  float* products;  // h · recurrent of the gathered gates, one beside the other
+  const float* at;  // x · kernel, gates `stride` apart; with `bias`, that is still to be added
   const int64_t stride;
   const float* input_bias;
 
@@ -37,6 +37,8 @@ struct ForwardLane {
     return input_bias == nullptr ? value : value + load_first(input_bias + gate * pass.z_.units, left());
   }
   OSTINATO_INLINE vfloat product(int gate) const { return load(products + gate * kVec); }
+  // For finish(), in the place of a product.
+  OSTINATO_INLINE void leave(int gate, vfloat value) const { store(products + gate * kVec, value); }
   OSTINATO_INLINE bool has_bias() const { return pass.in_.bias != nullptr; }
   OSTINATO_INLINE vfloat bias(int block) const {
     return load_first(pass.in_.bias + block * pass.z_.units + unit, left());

@@ -167,9 +167,9 @@ OSTINATO_INLINE void for_tiles(int64_t count, const F& f) {
     first += rows;
   }
 }
-// The product of `count` rows, a[row][k], with one panel; take(row, sums) is given the N vectors of each row. `sums` has room
-// for kChunkRows × N vectors. With `streams`, for weights that no cache keeps, the next block is fetched while one is used.
-// With a product beside it, of the same rows with another panel, take is given that of each row, too. block(k, depth) gives
+// The product of `count` rows, a[row][k], with one panel; take(first, rows, sums, sums beside) is given the N vectors of each
+// of some rows, from row `first` on. `sums` has room for kChunkRows × N vectors. With `streams`, for weights that no cache keeps, the next block is fetched while one is used.
+// With a product beside it, of the same rows with another panel, take is given those sums, too. block(k, depth) gives
 // `depth` rows of the panel from k on: where they were packed, or packs them now.
 struct Beside {
   const float* const* a = nullptr;
@@ -203,12 +203,12 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
         ahead += here * kVec * lines;
       });
     }
-    for (int64_t row = 0; row < rows; ++row) take(top + row, sums + row * kWide, beside.sums + row * kWide);
+    take(top, rows, sums, beside.sums);
   }
 }
 
 // The products of up to three rows with as many panels together as the latency of an addition needs: with fewer than eight
-// sums each would wait for itself. take(panel, row, sums) is given the N vectors of each.
+// sums each would wait for itself. take(panel, panels, sums) is given sums[row][panel][N vectors].
 constexpr int64_t kFewRows = 3;
 template <int N, int M, int P, class Take>
 OSTINATO_INLINE void multiply_few_rows(const float* const* a, int64_t depth, const float* packed, int64_t first,
@@ -216,8 +216,7 @@ OSTINATO_INLINE void multiply_few_rows(const float* const* a, int64_t depth, con
   const int64_t apart = depth * N * kVec;
   for (; first + P <= last; first += P) {
     multiply_panels<M, N, P>(a, depth, packed + first * apart, apart, sums);
-    for (int p = 0; p < P; ++p)
-      for (int m = 0; m < M; ++m) take(first + p, m, sums + (m * P + p) * N * kVec);
+    take(first, P, sums);
   }
   if constexpr (P > 1) multiply_few_rows<N, M, P / 2>(a, depth, packed, first, last, sums, take);
 }
