@@ -33,7 +33,7 @@ class ForwardPass : Pass {
              rows >= kTileRows)
       from_ = Source::kPanel;
     kept_packed_ = in.packed != nullptr && parts_ == 1;
-    packs_blocks_ = z_.time <= kFewSteps && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
+    packs_blocks_ = z_.time == 1 && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
     if (kept_packed_) {
       Arena kept(const_cast<float*>(in.packed));  // only read
       weights_ = Weights(kept, z_);
@@ -79,7 +79,6 @@ class ForwardPass : Pass {
 
   static constexpr int64_t kCachedFloats = 12 << 20;  // of a history
   static constexpr int64_t kTileRows = 6;
-  static constexpr int64_t kFewSteps = 3;  // for which weights are packed a block at a time, just before it is used
 
   // Where x · kernel comes from, see above.
   enum class Source { kStretch, kRow, kPanel };
@@ -394,7 +393,7 @@ class ForwardPass : Pass {
   const bool keeps_;
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   Source from_ = Source::kStretch;
-  bool packs_blocks_ = false;
+  bool packs_blocks_ = false;  // of the weights, each just before it is used: for a single step of not too many rows
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
   Weights weights_;

@@ -295,8 +295,11 @@ inline void pack_panel_transposed(const float* matrix, int64_t leading, int64_t 
   constexpr int64_t kBlock = 16;
   for (int64_t k0 = 0; k0 < depth; k0 += kBlock) {
     const int64_t k1 = std::min(depth, k0 + kBlock);
-    for (int64_t j = 0; j < width; ++j)
-      for (int64_t k = k0; k < k1; ++k) packed[k * width + j] = j < count ? matrix[(first + j) * leading + k] : 0.0f;
+    for (int64_t j = 0; j < width; ++j) {
+      const float* row = matrix + (first + j) * leading;
+      if (j < count) __builtin_prefetch(row + k0 + 2 * kBlock);
+      for (int64_t k = k0; k < k1; ++k) packed[k * width + j] = j < count ? row[k] : 0.0f;
+    }
   }
 }
 
