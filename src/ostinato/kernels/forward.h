@@ -76,7 +76,6 @@ class ForwardPass : Pass {
 
  private:
   static constexpr int64_t kStretchFloats = 65536;  // projected ahead, for each thread: they stay in L2
-
   static constexpr int64_t kCachedFloats = 12 << 20;  // of a history
   static constexpr int64_t kTileRows = 6;
 
@@ -310,7 +309,8 @@ class ForwardPass : Pass {
         multiply_panel<G>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
                           beside(w, weights_.panels, panel * z_.features * G * kVec), take);
       else
-        multiply_dropped<G>(w, step, packed, take);
+        multiply_panel_each<G>([&](int g, int64_t row) { return dropped(g, w.at[row].b, step - 1); }, count, z_.units, packed,
+                               w.sums, take);
     }
   }
   // From products[row][panel] on. What follows from other activations waits until they are there for some rows: the
@@ -338,17 +338,6 @@ class ForwardPass : Pass {
   Beside beside(const Worker& w, const float* packed, int64_t from) const {
     if (from_ != Source::kPanel) return {};
     return {w.from_x.data(), z_.features, packed + from, w.sums_x};
-  }
-  template <int G, class Take>
-  void multiply_dropped(Worker& w, int64_t step, const float* packed, const Take& take) {
-    for_tiles<G>(static_cast<int64_t>(w.active.active().size()), [&](int64_t first, auto tile) {
-      constexpr int M = decltype(tile)::count;
-      const float* from[G * M];
-      for (int g = 0; g < G; ++g)
-        for (int m = 0; m < M; ++m) from[g * M + m] = dropped(g, w.at[first + m].b, step - 1);
-      multiply_tile_each<M, G>(from, M, z_.units, packed, w.sums);
-      take(first, M, w.sums, nullptr);
-    });
   }
 
   // Panels of plain columns, for the product of the last gate alone.

@@ -207,6 +207,20 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
   }
 }
 
+// The product where each of the panel's vectors has a left-hand side of its own, from(vector, row).
+template <int N, class From, class Take>
+OSTINATO_INLINE void multiply_panel_each(const From& from, int64_t count, int64_t depth, const float* packed, float* sums,
+                                         const Take& take) {
+  for_tiles<N>(count, [&](int64_t first, auto tile) {
+    constexpr int M = decltype(tile)::count;
+    const float* a[N * M];
+    for (int n = 0; n < N; ++n)
+      for (int m = 0; m < M; ++m) a[n * M + m] = from(n, first + m);
+    multiply_tile_each<M, N>(a, M, depth, packed, sums);
+    take(first, M, sums, nullptr);
+  });
+}
+
 // The products of up to three rows with as many panels together as the latency of an addition needs: with fewer than eight
 // sums each would wait for itself. take(panel, panels, sums) is given sums[row][panel][N vectors].
 constexpr int64_t kFewRows = 3;
