@@ -3,8 +3,8 @@
     python benchmarks/busy.py                     # quiet, then with a program on each of two processors
     python benchmarks/busy.py --busy 2 --seconds 10
 
-A figure is of `layer(x)` in a `tf.function`, forward; the engine of one process has one thread, that of the
-other two. They run in turn, each a part of the seconds, and with `--busy N` beside N programs that compute
+A figure is of a layer in a `tf.function`, forward and forward + backward; the engine of one process has one
+thread, that of the other two. They run in turn, each a part of the seconds, and with `--busy N` beside N programs that compute
 without end. Where others have the processors, two threads should take no more than 1.15 times as long as
 one, and 1.3 times at the 99th percentile.
 """
@@ -12,6 +12,7 @@ one, and 1.3 times at the 99th percentile.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -19,58 +20,64 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from comparison.machine import cpuinfo, processor_slug
+
 RESULTS = Path(__file__).parent / "results"
 SHAPES = ("1x200x64-128", "32x35x28-256", "20x35x650-650", "64x100x8-16", "1x1x64-128")
+PASSES = ("forward", "training")
 TURNS = 4
-AMD_FAMILIES = {23: "zen", 25: "zen3", 26: "zen5"}
-
-
-def processor() -> str:
-    """The processor as part of a file's name, such as "amd-epyc-zen3"."""
-    lines = re.findall(r"^([^\t:]+)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    facts = dict(reversed(lines))
-    name = re.sub(r"\((r|tm)\)|cpu|processor|@.*|\d+-core", " ", facts.get("model name", "unknown").lower())
-    slug = "-".join(re.findall(r"[a-z0-9]+", name))
-    if re.search(r"\d", slug):
-        return slug
-    family, model = int(facts.get("cpu family", 0)), int(facts.get("model", 0))
-    if family == 25 and model in (*range(0x10, 0x20), *range(0x60, 0x80), *range(0xA0, 0xB0)):
-        return f"{slug}-zen4"
-    return f"{slug}-{AMD_FAMILIES[family]}" if family in AMD_FAMILIES else f"{slug}-{family}-{model}"
 
 
 def serve() -> None:
-    """Answers each line, a shape and seconds, with the times of the calls in them, in seconds."""
+    """Answers each line, a pass, a shape and seconds, with the times of the calls in them, in seconds."""
     import numpy as np
     import tensorflow as tf
 
     import ostinato
 
-    made: dict[str, tuple[Any, Any]] = {}
+    made: dict[tuple[str, str], tuple[Any, Any]] = {}
     for line in sys.stdin:
-        shape, seconds = line.split()
-        batch, steps, features, units = map(int, re.findall(r"\d+", shape))
-        if shape not in made:
+        what, shape, seconds = line.split()
+        if (what, shape) not in made:
+            batch, steps, features, units = map(int, re.findall(r"\d+", shape))
             layer = ostinato.layers.LSTM(units, return_sequences=True)
             x = tf.constant(np.random.default_rng(1).normal(size=(batch, steps, features)).astype("float32"))
-            made[shape] = tf.function(layer), x
-            made[shape][0](x)
-        call, x = made[shape]
+            made[what, shape] = tf.function(partial(PASS_OF[what], layer)), x
+            made[what, shape][0](x)
+        call, x = made[what, shape]
         taken, end = [], time.perf_counter() + float(seconds)
         while time.perf_counter() < end:
             began = time.perf_counter()
-            call(x).numpy()
+            call(x)[0].numpy()
             taken.append(time.perf_counter() - began)
         print(json.dumps(taken), flush=True)
 
 
-def ask(server: subprocess.Popen[str], shape: str, seconds: float) -> list[float]:
+def forward(layer: Any, x: Any) -> list[Any]:
+    return [layer(x)]
+
+
+def training(layer: Any, x: Any) -> list[Any]:
+    """The gradients of the weights and the inputs, for outputs whose gradients are ones."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True)
+    return tape.gradient(y, [x, *layer.trainable_variables])
+
+
+PASS_OF = {"forward": forward, "training": training}
+
+
+def ask(server: subprocess.Popen[str], what: str, shape: str, seconds: float) -> list[float]:
     assert server.stdin is not None
     assert server.stdout is not None
-    print(shape, seconds, file=server.stdin, flush=True)
+    print(what, shape, seconds, file=server.stdin, flush=True)
     return json.loads(server.stdout.readline())
 
 
@@ -86,12 +93,12 @@ def measure(servers: dict[int, subprocess.Popen[str]], busy: int, seconds: float
             stack.callback(hog.kill)
             processors = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(hog.pid, {processors[place % len(processors)]})
-        for shape in SHAPES:
+        for what, shape in itertools.product(PASSES, SHAPES):
             taken: dict[int, list[float]] = {threads: [] for threads in servers}
             for _ in range(TURNS):
                 for threads, server in servers.items():
-                    taken[threads] += ask(server, shape, seconds / TURNS)
-            row: dict[str, Any] = {"shape": shape, "busy": busy}
+                    taken[threads] += ask(server, what, shape, seconds / TURNS)
+            row: dict[str, Any] = {"pass": what, "shape": shape, "busy": busy}
             for name, percent in (("median", 50), ("p99", 99)):
                 one, two = (float(np.percentile(taken[threads], percent)) * 1e3 for threads in (1, 2))
                 row |= {
@@ -101,7 +108,7 @@ def measure(servers: dict[int, subprocess.Popen[str]], busy: int, seconds: float
                 }
             rows.append(row | {"calls_1": len(taken[1]), "calls_2": len(taken[2])})
             print(
-                f"{shape:16}{busy:5}{row['median_1']:11.3f}{row['median_2']:9.3f}{row['median_ratio']:7.2f}"
+                f"{what:10}{shape:16}{busy:5}{row['median_1']:11.3f}{row['median_2']:9.3f}{row['median_ratio']:7.2f}"
                 f"{row['p99_1']:11.3f}{row['p99_2']:9.3f}{row['p99_ratio']:7.2f}",
                 flush=True,
             )
@@ -128,15 +135,15 @@ def main() -> None:
         )
         for threads in (1, 2)
     }
-    for server in servers.values():
-        for shape in SHAPES:
-            ask(server, shape, 0.1)
-    print("LSTM, ms        busy   median 1        2  ratio      p99 1        2  ratio")
+    for server, what, shape in itertools.product(servers.values(), PASSES, SHAPES):
+        ask(server, what, shape, 0.1)
+    print("LSTM, ms                  busy   median 1        2  ratio      p99 1        2  ratio")
     rows = [row for busy in given.busy for row in measure(servers, busy, given.seconds)]
     for server in servers.values():
         server.communicate()
-    path = RESULTS / f"busy-{processor()}.json"
-    environment = {"processor": processor(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]}
+    slug = processor_slug(cpuinfo())
+    path = RESULTS / f"busy-{slug}.json"
+    environment = {"processor": slug, "cpus": os.cpu_count(), "load": os.getloadavg()[0]}
     path.write_text(json.dumps({"environment": environment, "rows": rows}, indent=1) + "\n")
     print(f"wrote {path}")
 

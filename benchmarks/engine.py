@@ -12,6 +12,8 @@ timed). With fewer threads than cores it is held to as many cores. Of each layer
 turn, round after round, so that a noisy minute hits all alike; a turn is the median of what fits into 0.2 s,
 and a figure is the median over the rounds. A peer that needs more than 3 s for a layer has fewer rounds, but
 three calls at least. A ratio is a peer's figure divided by ostinato's: how many times faster ostinato is.
+ONNX Runtime and OpenVINO are called with NumPy arrays, so that ostinato's figure beside them is that of
+`ostinato.fast_predict`, which is, too; beside all others it is that of a layer in a `tf.function`.
 While it is not its turn a process is stopped, so that none of its threads can spin.
 
 The peers are Keras on TensorFlow (`keras`), the same compiled by XLA (`keras-jit`), Keras on JAX
@@ -35,14 +37,14 @@ from pathlib import Path
 from typing import Any
 
 from comparison import checks, pictures
-from comparison.claims import claims, judge, notes_on_drawn, of, threads_named
+from comparison.claims import FAST_PREDICT, claims, judge, notes_on_drawn, of, threads_named
 from comparison.layers import LAYERS, MATMUL_SIZE, Layer, draw
 from comparison.machine import THREADS, cpuinfo, processor, processor_slug, results_file
 from comparison.tables import check_table, claim_line, table
 from comparison.workers import PASSES, Job, Workers, medians
 from peers import PEERS
 
-RIVALS = tuple(name for name in PEERS if name not in ("ostinato", "old", "numpy"))
+RIVALS = tuple(name for name in PEERS if name not in ("ostinato", FAST_PREDICT, "old", "numpy"))
 MATMUL, MATMUL_PEERS = Layer("rnn", 1, 1, 1, 1), ("ostinato", "torch", "numpy")
 
 
@@ -57,7 +59,7 @@ def matmul_gflops(workers: Workers, rounds: int) -> dict[str, float]:
 
 def measure(workers: Workers, layer: Layer, rivals: Sequence[str], rounds: int) -> dict[Job, list[float]]:
     """Seconds of each peer at both passes of a layer."""
-    jobs = [Job(peer, what, layer) for what in PASSES for peer in ("ostinato", *rivals)]
+    jobs = [Job(peer, what, layer) for what in PASSES for peer in ("ostinato", FAST_PREDICT, *rivals)]
     seconds = workers.measure(workers.prepare(jobs), rounds)
     workers.forget()
     return seconds
@@ -211,7 +213,7 @@ def replaced(rows: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict
 
 def run(options: argparse.Namespace, threads: int, results: dict[str, Any]) -> list[str]:
     """Measures with one number of threads into `results`, written after each layer; what differed."""
-    needed = dict.fromkeys(["ostinato", *options.against, *MATMUL_PEERS])
+    needed = dict.fromkeys(["ostinato", FAST_PREDICT, *options.against, *MATMUL_PEERS])
     needed |= {"keras": None} if options.checks else {}
     needed |= {"old": None} if options.old else {}
     workers = Workers(needed, options.engine, threads, options.old)

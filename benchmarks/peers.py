@@ -33,7 +33,7 @@ import numpy as np
 from comparison.jax_peer import JaxPeer
 from comparison.layers import Call, Layer, square
 from comparison.onnx_peers import OnnxRuntimePeer, OpenVinoPeer
-from comparison.tensorflow_peer import TensorFlowPeer
+from comparison.tensorflow_peer import FastPredictPeer, TensorFlowPeer
 from comparison.torch_peer import TorchPeer
 
 LEAST_CALLS = 3
@@ -58,6 +58,7 @@ class NumpyPeer:
 PEERS: dict[str, Callable[[int, str], Any]] = {
     "ostinato": lambda threads, engine: TensorFlowPeer(threads, engine=engine),
     "old": lambda threads, engine: TensorFlowPeer(threads, engine=engine),
+    "fast-predict": lambda threads, engine: FastPredictPeer(threads),
     "keras": lambda threads, engine: TensorFlowPeer(threads),
     "keras-jit": lambda threads, engine: TensorFlowPeer(threads, jit=True),
     "torch": lambda threads, engine: TorchPeer(threads),

@@ -21,6 +21,9 @@ TORCH_MEANS = {"forward": 1.3, "training": 2.0}
 DRAWN_SHARE, NEVER_SLOWER_THAN = 0.9, ("keras", "keras-jit")
 # An older build of ours is measured beside the peers, but is none.
 NO_PEERS = ("old",)
+# Engines that are called with NumPy arrays are compared with what ostinato has for that, `fast_predict`; all
+# others with a layer in a `tf.function`.
+FAST_PREDICT, CALLED_WITH_NUMPY = "fast-predict", ("onnxruntime", "openvino")
 
 
 def judge(layer: Layer, threads: int, seconds: dict[Job, list[float]], peak: float) -> list[dict[str, Any]]:
@@ -38,7 +41,9 @@ def judge(layer: Layer, threads: int, seconds: dict[Job, list[float]], peak: flo
         if job not in ms:
             continue
         gflops = layer.operations(what) / ms[job] / 1e6
-        theirs = [other for other in ms if other[1:] == job[1:] and other != job]
+        fast = Job(FAST_PREDICT, what, layer)
+        theirs = [other for other in ms if other[1:] == job[1:] and other not in (job, fast)]
+        ours = {other: fast if other.peer in CALLED_WITH_NUMPY and fast in ms else job for other in theirs}
         row = {
             "layer": layer.name,
             "title": layer.title,
@@ -47,12 +52,18 @@ def judge(layer: Layer, threads: int, seconds: dict[Job, list[float]], peak: flo
             "ms": ms[job],
             "gflops": gflops,
             "share_of_peak": gflops / peak,
-            "ratios": {other.peer: ms[other] / ms[job] for other in theirs},
+            "ratios": {other.peer: ms[other] / ms[ours[other]] for other in theirs},
             "ratios_of_fastest_rounds": {
-                other.peer: min(seconds[other]) / min(seconds[job]) for other in theirs
+                other.peer: min(seconds[other]) / min(seconds[ours[other]]) for other in theirs
             },
-            "ms_of_rounds": {other.peer: [1e3 * time for time in seconds[other]] for other in (job, *theirs)},
+            "ms_of_rounds": {
+                other.peer: [1e3 * time for time in seconds[other]]
+                for other in (job, fast, *theirs)
+                if other in ms
+            },
         }
+        if fast in ms:
+            row["ms_of_fast_predict"] = ms[fast]
         rows.append(row | {"missed": missed(row)})
     return rows
 

@@ -25,10 +25,16 @@ def table(name: str, rows: Sequence[dict[str, Any]], rivals: Sequence[str]) -> s
         rows: as of `claims.judge`.
         rivals: the peers with a column.
     """
-    header = [name, "ms", "GFLOP/s", "of peak", *(f"× {peer}" for peer in rivals), "ahead of all"]
+    fast = any("ms_of_fast_predict" in row for row in rows)
+    header = [
+        *(name, "ms", *["fast_predict, ms"] * fast, "GFLOP/s", "of peak"),
+        *(f"× {peer}" for peer in rivals),
+        "ahead of all",
+    ]
     lines = [header, ["---", *["---:"] * (len(header) - 2), "---"]]
     for row in rows:
-        figures = [f"{row['ms']:.3g}", f"{row['gflops']:.1f}", f"{row['share_of_peak']:.0%}"]
+        own = [f"{row['ms_of_fast_predict']:.3g}" if "ms_of_fast_predict" in row else "–"] * fast
+        figures = [f"{row['ms']:.3g}", *own, f"{row['gflops']:.1f}", f"{row['share_of_peak']:.0%}"]
         held = "yes" if not row["missed"] else "no: " + ", ".join(row["missed"])
         lines.append([row["title"], *figures, *(ratio_cell(row, peer) for peer in rivals), held])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""ostinato's layers, and Keras' own, on TensorFlow."""
+"""ostinato's layers, and Keras' own, on TensorFlow; and `ostinato.fast_predict`, which is without it."""
 
 from __future__ import annotations
 
@@ -140,3 +140,22 @@ class TensorFlowPeer:
         a = tf.constant(square())
         run: Any = tf.function(lambda a: [tf.matmul(a, a)])
         return lambda: run(a)
+
+
+class FastPredictPeer:
+    """`ostinato.fast_predict` of a model of one layer: NumPy in, NumPy out. Forward only."""
+
+    packages = ()
+
+    def __init__(self, threads: int):
+        self._ostinato: Any = importlib.import_module("ostinato")
+        self._keras: Any = importlib.import_module("keras")
+        self.facts: dict[str, Any] = {}
+        self.passes: dict[str, Callable[[Layer], Call]] = {"forward": self.forward}
+
+    def forward(self, layer: Layer) -> Call:
+        given = problem(layer)
+        built = keras_layer(self._keras.layers, layer, given)
+        shape = (layer.time, layer.features)
+        predict = self._ostinato.fast_predict(self._keras.Sequential([self._keras.Input(shape), built]))
+        return lambda: [predict(given.x)]

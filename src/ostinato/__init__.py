@@ -21,6 +21,7 @@ _PUBLIC = {
     "TranslatorConfig": "ostinato.tasks.translator",
     "accelerate": "ostinato.acceleration.accelerate",
     "evaluate": "ostinato.training.evaluation",
+    "fast_predict": "ostinato.runtime.predict",
     "load": "ostinato.runs.trained",
     "load_weights": "ostinato.interop.keras.loading",
     "report": "ostinato.acceleration.report",
@@ -29,7 +30,19 @@ _PUBLIC = {
     "train": "ostinato.training.run",
 }
 
-_ROOMS = ("data", "decoding", "engines", "heads", "interop", "layers", "runs", "scratch", "tasks", "training")
+_ROOMS = (
+    "data",
+    "decoding",
+    "engines",
+    "heads",
+    "interop",
+    "layers",
+    "runs",
+    "runtime",
+    "scratch",
+    "tasks",
+    "training",
+)
 
 _RENAMED = {"explain": "report", "restore": "to_keras"}
 """Former public names, for one more version, and the present ones."""
@@ -41,6 +54,7 @@ if TYPE_CHECKING:
     from ostinato.errors import OstinatoError as OstinatoError
     from ostinato.interop.keras.loading import load_weights as load_weights
     from ostinato.runs.trained import load as load
+    from ostinato.runtime.predict import fast_predict as fast_predict
     from ostinato.tasks.classifier import ClassifierConfig as ClassifierConfig
     from ostinato.tasks.language_model import LanguageModelConfig as LanguageModelConfig
     from ostinato.tasks.translator import TranslatorConfig as TranslatorConfig
@@ -57,6 +71,7 @@ __all__ = [
     "TranslatorConfig",
     "accelerate",
     "evaluate",
+    "fast_predict",
     "load",
     "load_weights",
     "report",
@@ -84,6 +99,7 @@ def __getattr__(name: str) -> _Any:
         "scratch",
         "tasks",
         "runs",
+        "runtime",
         "training",
     ):
         return _importlib.import_module(f"ostinato.{name}")

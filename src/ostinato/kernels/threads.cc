@@ -97,11 +97,11 @@ struct Pause {
     return now.time_since_epoch().count() < until.load(std::memory_order_relaxed);
   }
   void judge(bool slower, Clock::time_point now) {
-    constexpr Clock::rep shortest = Clock::duration(std::chrono::milliseconds(10)).count();
-    constexpr Clock::rep longest = Clock::duration(std::chrono::seconds(2)).count();
+    constexpr Clock::rep shortest = Clock::duration(std::chrono::milliseconds(20)).count();
+    constexpr Clock::rep longest = Clock::duration(std::chrono::seconds(5)).count();
     Clock::rep next = length.load(std::memory_order_relaxed);
     if (slower) {
-      next = std::min(std::max(2 * next, shortest), longest);
+      next = std::min(std::max(4 * next, shortest), longest);
       until.store(now.time_since_epoch().count() + next, std::memory_order_relaxed);
     } else if (next > 0) {
       next -= next / 16 + 1;

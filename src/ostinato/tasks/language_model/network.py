@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
 from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.stack import RecurrentStack, State
+from ostinato.runtime.program import Dense, OneHot
 from ostinato.tasks.config import Settings
 from ostinato.tasks.language_model.config import LanguageModelConfig
 
@@ -76,6 +78,14 @@ class RecurrentLanguageModel(keras.Model):
         if config.tied:
             return tf.matmul(y, self.embedding.embeddings, transpose_b=True) + self.output_bias, state
         return self.output_layer(y), state
+
+    def chain(self) -> list[object]:
+        """The layers that a token passes, for `ostinato.fast_predict`."""
+        first = self.embedding if self.config.embedding else OneHot(self.vocabulary_size)
+        if not self.config.tied:
+            return [first, self.stack, self.output_layer]
+        table, bias = (np.asarray(weight) for weight in (self.embedding.embeddings, self.output_bias))
+        return [first, self.stack, Dense(np.ascontiguousarray(table.T), bias)]
 
     def make_weights(self) -> None:
         """Makes all weights by reading one token."""
