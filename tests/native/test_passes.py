@@ -18,7 +18,10 @@ X86 = {
         ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma", "-mprefer-vector-width=512"],
     ),
 }
-NOTHING = '#include "kernels.h"\nnamespace {} {{ extern const ostinato::Kernels kernels{{}}; }}\n'
+NOTHING = """#include "kernels.h"
+namespace {0} {{ extern const ostinato::Kernels kernels{{}}; }}
+namespace {0}_double {{ extern const ostinato::PlainKernels kernels{{}}; }}
+"""
 ISAS = X86 if platform.machine() in ("x86_64", "AMD64") else {"neon": ("4", [])}
 
 
@@ -45,9 +48,10 @@ def build(tmp_path_factory):
             subprocess.run([compiler, *flags, *more, "-c", str(source), "-o", objects[-1]], check=True)
 
         for isa, (width, isa_flags) in ISAS.items():
-            names = [f"-DOSTINATO_ISA={isa}", f"-DOSTINATO_VEC={width}"]
             if isa in checked:
-                translate(KERNELS / "kernels.cc", isa, *names, *isa_flags, *checks)
+                for name, source in ((isa, "kernels.cc"), (f"{isa}_double", "plain/plain.cc")):
+                    names = [f"-DOSTINATO_ISA={name}", f"-DOSTINATO_VEC={width}"]
+                    translate(KERNELS / source, name, *names, *isa_flags, *checks)
             else:  # something to link, for dispatch.cc
                 (folder / f"{isa}.cc").write_text(NOTHING.format(isa))
                 translate(folder / f"{isa}.cc", isa)

@@ -150,10 +150,11 @@ def run(
     """
     x = precision.in_dtype(layer, x)
     dropout, recurrent_dropout = _dropout_masks(layer, x, state[0], training)
-    x = tf.cast(x, tf.float32)
+    dtype = precision.of_op(layer)
+    x = tf.cast(x, dtype)
     # One mask for all gates costs less on x than within each product.
     if dropout is not None and len(dropout) == 1:
-        x, dropout = x * tf.cast(dropout[0], tf.float32)[:, tf.newaxis], None
+        x, dropout = x * tf.cast(dropout[0], dtype)[:, tf.newaxis], None
     return _run(layer, x, state, mask, training, dropout, recurrent_dropout)
 
 
@@ -197,19 +198,19 @@ def _run(
         mask = tf.cast(mask, tf.bool)
         if mask.shape.rank == 3:  # Keras takes (batch, time, 1) too
             mask = tf.squeeze(mask, -1)
-    version, attributes = activations.version_and_attributes(op, layer)
+    dtype = precision.of_op(layer)
+    name, attributes = activations.op_and_attributes(op, layer, dtype)
     attributes |= {option: getattr(layer, option) for option in (*op.attributes, *_OPTIONS)}
-    name = f"{op.name}V{version}"
     inputs = [
         x,
         # A stateful layer's state is a variable, whose value changes before the gradient reads it.
         *[_for_each_row(precision.rounded(layer, state), x) for state in initial_state],
         precision.rounded(layer, cell.kernel),
         precision.rounded(layer, cell.recurrent_kernel),
-        _absent(tf.float32) if cell.bias is None else precision.rounded(layer, cell.bias),
+        _absent(dtype) if cell.bias is None else precision.rounded(layer, cell.bias),
         _absent(tf.bool) if mask is None else _for_each_row(mask, x),
         *[
-            _absent(tf.float32) if masks is None else tf.cast(tf.stack(masks), tf.float32)
+            _absent(dtype) if masks is None else tf.cast(tf.stack(masks), dtype)
             for masks in (dropout, recurrent_dropout)
         ],
     ]
@@ -355,7 +356,8 @@ def _second_gradient(name: str, op: tf.Operation, *upstream: tf.Tensor | None) -
     """The registered gradient of a gradient's op; TensorFlow can differentiate it further by itself."""
     from ostinato.engines.derivatives import gradient_of_gradient
 
-    (cell,) = (each for each in cells() if each.native is not None and each.native.name == name[:-2])
+    of_cell = name[:-2].removesuffix(activations.DOUBLE)
+    (cell,) = (each for each in cells() if each.native is not None and each.native.name == of_cell)
     wants_dx = op.get_attr("wants_dx")
     return gradient_of_gradient(cell, list(op.inputs), _attributes(op), upstream, wants_dx=wants_dx)
 

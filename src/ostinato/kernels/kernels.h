@@ -15,4 +15,11 @@ struct Kernels {
   void (*backward)(const Layer&, const Inputs&, const Gradients&, void* workspace);
 };
 
+// In float64.
+struct PlainKernels {
+  int64_t (*history_doubles)(const Layer&);
+  void (*forward)(const Layer&, const InputsOf<double>&, const OutputsOf<double>&);
+  void (*backward)(const Layer&, const InputsOf<double>&, const GradientsOf<double>&);
+};
+
 }  // namespace ostinato
