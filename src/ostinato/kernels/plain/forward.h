@@ -121,23 +121,25 @@ class ForwardPass : Pass<Cell> {
     const ForwardPass& pass;
     const Slot slot;
     const int64_t unit;
-    double* at;               // x · kernel of all gates
-    const double* products;   // h · recurrent of the gathered gates
+    const double* at;  // x · kernel of all gates
+    double* products;  // h · recurrent of the gathered gates
     double* between;
 
     int64_t state() const { return slot.b * pass.l_.units + unit; }
     const Layer& layer() const { return pass.l_; }
     double x(int gate) const { return at[gate * pass.l_.units + unit]; }
-    void put_x(int gate, double value) const { at[gate * pass.l_.units + unit] = value; }
     double product(int gate) const { return products[gate * pass.l_.units + unit]; }
+    void leave(int gate, double value) const { products[gate * pass.l_.units + unit] = value; }
+    void carry(double value) const { leave(0, value); }
+    double carried() const { return product(0); }
     bool has_bias() const { return pass.in_.bias != nullptr; }
     double bias(int block) const { return pass.in_.bias[block * pass.l_.units + unit]; }
     double h() const { return pass.out_.h[state()]; }
     double c() const { return pass.out_.c[state()]; }
     double dropped_h(int gate) const { return pass.times_dropout(gate, slot.b, unit, h()); }
-    void keep(std::initializer_list<double> values) const {
+    void keep(std::initializer_list<double> values, int first = 0) const {
       if (pass.out_.history == nullptr) return;
-      double* to = pass.out_.history + pass.history_.kept + pass.index(slot) * Cell::kept * pass.l_.units + unit;
+      double* to = pass.out_.history + pass.history_.kept + (pass.index(slot) * Cell::kept + first) * pass.l_.units + unit;
       for (const double value : values) *to = value, to += pass.l_.units;
     }
     void put_between(double value) const { between[unit] = value; }
@@ -151,15 +153,18 @@ class ForwardPass : Pass<Cell> {
     for (int64_t b = w.rows.first; b < w.rows.last; ++b) (this->given({b, step}) ? w.slots : w.skipped).push_back({b, step});
     const auto for_lanes = [&](const auto& f) {
       for (size_t i = 0; i < w.slots.size(); ++i) {
-        double* at = x_product(w, w.slots[i]);
-        const double* products = w.products.data() + static_cast<int64_t>(i) * this->width();
+        const double* at = x_product(w, w.slots[i]);
+        double* products = w.products.data() + static_cast<int64_t>(i) * this->width();
         double* between = w.between.data() + (kBetween ? static_cast<int64_t>(i) * l_.units : 0);
         for (int64_t unit = 0; unit < l_.units; ++unit) f(Lane{*this, w.slots[i], unit, at, products, between});
       }
     };
     if constexpr (Cell::gathered > 0) {
       for (int gate = 0; gate < Cell::gathered; ++gate) multiply_states(w, gate);
-      for_lanes([](const Lane& lane) { Cell::forward(lane); });
+      for_lanes([](const Lane& lane) {
+        Cell::forward(lane);
+        if constexpr (!Cell::separate) Cell::finish(lane);
+      });
     }
     if constexpr (Cell::separate) {
       if constexpr (kBetween)
