@@ -107,12 +107,13 @@ def test_the_rows_of_a_table_update_it_as_their_dense_sum_does(name, data):
 
 
 def test_large_weights_are_updated_by_several_threads_as_by_one():
+    native.function("OstinatoUpdateV1")  # first sets TensorFlow's own number
+    set_threads = native._library().functions.ostinato_set_threads  # pyright: ignore
     shapes, results = [(400, 300), (50_000, 16), (3,)], []
     indices = np.random.default_rng(7).integers(50_000, size=700)
     try:
         for threads in (1, 2, 5):
-            native.function("OstinatoUpdateV1")  # first sets TensorFlow's own number
-            native.library_functions().ostinato_set_threads(threads)
+            set_threads(threads)
             ours = Ours(Rule("adam", decay=0.1), drawn(shapes, 0))
             for step in range(3):
                 kernel, values, bias = drawn([(400, 300), (700, 16), (3,)], step + 1)
@@ -120,7 +121,7 @@ def test_large_weights_are_updated_by_several_threads_as_by_one():
                 ours.step([tf.constant(kernel), table, tf.constant(bias)], clip=1.0)
             results.append(ours.arrays())
     finally:
-        native.library_functions().ostinato_set_threads(0)
+        set_threads(0)
     for others in results[1:]:
         for one, other in zip(results[0], others, strict=True):
             np.testing.assert_array_equal(one, other)

@@ -97,17 +97,8 @@ def threads() -> int:
 
 
 def has(name: str) -> bool:
-    """Whether the library has an op; one that was built from older sources may lack it."""
-    return hasattr(_loaded().ops, _python_name(name))
-
-
-def library_functions() -> ctypes.CDLL:
-    """The C functions of the library.
-
-    Raises:
-        EngineError: the engine is not available.
-    """
-    return _loaded().functions
+    """Whether the library has an op's Python function; one that was built from older sources may lack it."""
+    return hasattr(_loaded().ops, name)
 
 
 def machine_obstacle() -> str | None:
@@ -386,11 +377,7 @@ def _attributes(op: tf.Operation) -> Attributes:
 @functools.cache
 def function(name: str) -> Callable[..., Any]:
     """The Python function of an op: ostinato_lstm_grad_v1 of OstinatoLstmGradV1."""
-    return getattr(_loaded().ops, _python_name(name))
-
-
-def _python_name(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return getattr(_loaded().ops, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
 
 
 def _gradient_of(op: str) -> str:

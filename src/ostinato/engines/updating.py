@@ -60,7 +60,7 @@ def obstacle(weights: Sequence[tf.Variable]) -> str | None:
     machine = native.machine_obstacle()
     if machine is not None:
         return machine
-    if not native.has(_OP):
+    if not native.has("ostinato_update_v1"):
         return "the native engine's library was built from older sources"
     for weight in weights:
         if weight.dtype != tf.float32:
