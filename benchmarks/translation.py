@@ -210,7 +210,7 @@ def prepared(source: str, name: str) -> Prepared:
 def ours_step(task: Translator, model: Any, config: ostinato.TrainingConfig) -> Callable[..., float]:
     """Learns from a batch as `ostinato.train` does."""
     optimizer = Optimizer(config, weights.names(model, model.trainable_variables), model.trainable_variables)
-    step = make_train_step(task, model, signature(), optimizer, config)
+    step = make_train_step(task, model, signature(), optimizer)
     rate, no_signals = tf.constant(config.learning_rate, tf.float32), tf.zeros(4)
     return lambda batch, number: float(step((batch,), ((),), tf.constant(number), rate, no_signals).loss)
 

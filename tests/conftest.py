@@ -60,6 +60,9 @@ FAST = tuple(
 )
 """The tests of `make check`: some seconds each, and something of every room of the house."""
 
+LONG = ("tests/native/test_passes.py", "tests/examples/test_plugin.py", "tests/docs/test_snippets.py")
+"""With single tests of half a minute: begun last, one of them would keep a worker busy after the others."""
+
 
 def pytest_addoption(parser):
     parser.addoption("--thorough", action="store_true", help="run the tests marked thorough, too")
@@ -85,6 +88,7 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if item.get_closest_marker("thorough")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
 
 
 def pytest_collection_finish(session):

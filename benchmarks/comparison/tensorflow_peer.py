@@ -127,7 +127,6 @@ class TensorFlowPeer:
             network,
             part.signature,
             Optimizer(training, weights.names(network, variables), variables),
-            training,
         )
         batch = as_tensors(next(iter(part.batches(epoch=0))))
         state = initial_state(task.states(network), layer.batch)

@@ -38,6 +38,7 @@ _NAMES = {
     "ostinato.interop.keras.legacy": ("keras2_hard_sigmoid",),
     "ostinato.layers.encoder": ("Reader", "RecurrentEncoder"),
     "ostinato.layers.stack": ("RecurrentStack",),
+    "ostinato.optimizers": ("SGD", "Adam", "AdamW"),
     "ostinato.tasks.classifier.network": ("RecurrentClassifier",),
     "ostinato.tasks.classifier.ngram_layer": ("NGramLayer",),
     "ostinato.tasks.language_model.network": ("RecurrentLanguageModel",),

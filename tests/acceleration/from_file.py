@@ -19,7 +19,8 @@ def targets(seed=1):
 
 
 def stack(*parts, features=3):
-    return keras.Sequential([keras.Input((TIME, features)), *parts, layers.LSTM(4), layers.Dense(1)])
+    """A model whose last recurrent layer is the quickest of Keras' step by step."""
+    return keras.Sequential([keras.Input((TIME, features)), *parts, layers.SimpleRNN(4), layers.Dense(1)])
 
 
 def in_both_ways(model, path):
@@ -36,7 +37,7 @@ def assert_same_outputs(model, other, x):
     np.testing.assert_allclose(other(x), model(x), rtol=1e-5, atol=1e-6)
 
 
-def trained(model, x, y, steps=3):
+def trained(model, x, y, steps=2):
     model.reset_metrics()
     return [list(model.train_on_batch(x, y, return_dict=True).items()) for _ in range(steps)]
 

@@ -45,7 +45,7 @@ def kinds(model):
 
 def assert_trains_alike(model, copy, x, y):
     """Both go on training from where they are, with the same losses to the same weights."""
-    np.testing.assert_allclose(train(copy, x, y), train(model, x, y), rtol=1e-5)
+    np.testing.assert_allclose(train(copy, x, y, epochs=1), train(model, x, y, epochs=1), rtol=1e-5)
     for ours, theirs in zip(copy.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -367,7 +367,7 @@ def test_a_file_is_as_good_as_its_model(name, tmp_path):
     model.save(tmp_path / name)
     copy = ostinato.accelerate(tmp_path / name)
     assert kinds(copy) == [LSTM, GRU]
-    np.testing.assert_allclose(copy.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(copy.predict(x, verbose=0), model(x), rtol=1e-5, atol=1e-6)
     if name.endswith(".keras"):
         assert_trains_alike(model, copy, x, y)
 

@@ -94,10 +94,10 @@ def test_every_recurrent_layer_has_a_row_with_engine_reason_and_what_acceleratio
         (Mine(4), "Mine(4)", "Mine is a subclass, which may differ from Keras' layer in any way"),
         (Mine(4, activation="relu"), "Mine(4)", "Mine is a subclass"),
         (
-            layers.GRU(4, dtype="float64"),
+            layers.GRU(4, dtype="complex64"),
             "GRU(4)",
-            "it computes in float32, also for bfloat16, float16 and their mixed policies, and the layer's "
-            "dtype is 'float64'",
+            "it computes in float32 and float64, also for bfloat16, float16 and their mixed policies, and "
+            "the layer's dtype is 'complex64'",
         ),
     ],
 )

@@ -79,12 +79,18 @@ def test_pytorchs_gates_are_a_permutation_and_pytorch_has_what_the_engine_has(ce
 @pytest.mark.skipif(not native.available(), reason="there is no library")
 def test_its_op_has_the_attributes_that_it_names(cell):
     several = {option for option, names in cell.native.activations.items() if len(names) > 1}
-    for version, activation in ((1, "tanh"), (2, "silu")):
-        layer, x = built(cell, engine="native", activation=activation), tf.ones((2, 5, FEATURES))
+    every = cell.native.activations
+    for version, dtype, activation, chosen in (
+        ("V1", "float32", "tanh", several),
+        ("V2", "float32", "silu", every),
+        ("DoubleV1", "float64", "tanh", every),
+    ):
+        layer = built(cell, engine="native", activation=activation, dtype=dtype)
+        x = tf.ones((2, 5, FEATURES), dtype)
         graph = tf.function(lambda x, layer=layer: layer(x)).get_concrete_function(x).graph
-        (op,) = [op for op in graph.get_operations() if op.type == f"{cell.native.name}V{version}"]
+        (op,) = [op for op in graph.get_operations() if op.type == f"{cell.native.name}{version}"]
         own = native._attributes(op).keys() - {"go_backwards", "return_sequences", "zero_output_for_mask"}
-        assert own == {*cell.native.attributes, *(several if version == 1 else cell.native.activations)}
+        assert own == {*cell.native.attributes, *chosen}
 
 
 @OWN
@@ -92,7 +98,7 @@ def test_its_op_has_the_attributes_that_it_names(cell):
 def test_the_step_of_its_op_is_its_layers(cell, activation):
     layer = built(cell, activation=activation)
     weights, attributes = layer.cell, {name: getattr(layer, name) for name in cell.native.attributes}
-    attributes |= activations.version_and_attributes(cell.native, layer)[1]
+    attributes |= activations.op_and_attributes(cell.native, layer, tf.float32)[1]
     bias = np.atleast_2d(weights.bias)
     x, state = tf.random.stateless_normal((2, FEATURES), (1, 2)), tuple(layer.get_initial_state(2))
     step = cell.native.step(

@@ -243,7 +243,6 @@ OBSTACLES = {
     "a cell that is no layer": (lambda: [Plain(), *lstms({})], r"cell Plain \(in its cell 'Plain'\)"),
     "a stack in a stack": (lambda: [layers.StackedRNNCells(lstms({}, {}))], "know the cell StackedRNNCells"),
     "an activation": (lambda: lstms({}, {"activation": "gelu"}), r"is gelu of .* \(in its cell 'cell_1'\)"),
-    "a dtype": (lambda: lstms({"dtype": "float64"}), "and the layer's dtype is 'float64'"),
     "two dtypes": (
         lambda: layers.StackedRNNCells(lstms({}, {}), dtype="mixed_float16"),
         "one dtype, and it has float32 and mixed_float16",

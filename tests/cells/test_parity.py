@@ -89,7 +89,7 @@ OPTIONS = [
     ("trainable", False, "native"),
     ("autocast", False, "native"),
     ("dtype", "float32", "native"),
-    ("dtype", "float64", "keras"),
+    ("dtype", "float64", "native"),
     ("dtype", "float16", "native"),
     ("dtype", "mixed_float16", "native"),
     ("dtype", "mixed_bfloat16", "native"),
@@ -276,7 +276,7 @@ def test_kerass_implementations_draw_the_same_masks(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_reason_names_the_dtype_that_keeps_a_layer_with_keras(cell):
     if native.available():
-        assert "'float64'" in choose("auto", getattr(layers, cell)(3, dtype="float64")).reason
+        assert "'complex64'" in choose("auto", getattr(layers, cell)(3, dtype="complex64")).reason
 
 
 def test_the_global_dtype_policy_is_obeyed(request):

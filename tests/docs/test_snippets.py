@@ -15,28 +15,33 @@ import typer
 
 from ostinato.cli.app import app, main
 
+from ..eagerly import run_eagerly
 from . import pages
 from .pages import PAGES, REPOSITORY, blocks, commands, inline_code
 
-# All that the tests change in a page: how long it trains and writes.
+# All that the tests change in a page: how long it trains, measures and writes.
 SMALLER = {
     "README.md": [
         ("minutes=3", "steps=3"),
         ("length=300", "length=30"),
         ("range(0, 15_000, 3)", "range(0, 15_000, 500)"),
         ("epochs=10", "epochs=1"),
+        ("ostinato.report(model)", "ostinato.report(model, batch=2, length=3, seconds=0.01)"),
     ],
     "docs/classification.md": [
         ("--test-fraction 0.2", "--test-fraction 0.2 --steps 2"),
         ("epochs=60", "epochs=1"),
     ],
+    "docs/coming-from-keras.md": [
+        ("ostinato.report(faster)", "ostinato.report(faster, batch=2, length=3, seconds=0.01)"),
+    ],
     "docs/language-model.md": [
         ("--minutes 5", "--steps 2"),
         ("--epochs 40", "--steps 3"),
         ("names.txt --lines", "names.txt --lines --steps 2"),
-        ("--length 600", "--length 60"),
-        ("length=600", "length=60"),
-        ("length=80", "length=20"),
+        ("--length 600", "--length 30"),
+        ("length=600", "length=20"),
+        ("length=80", "length=10"),
     ],
     "docs/training.md": [("epochs=3", "steps=3"), ("length=200", "length=20")],
     "docs/translation.md": [
@@ -92,17 +97,19 @@ def carry_out(command: str, monkeypatch) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, place, monkeypatch):
     if page in CARRIED_OUT:
-        for command in commands(blocks(page)[0].text, "ostinato"):
-            carry_out(smaller(page, command), monkeypatch)
+        with run_eagerly():
+            for command in commands(blocks(page)[0].text, "ostinato"):
+                carry_out(smaller(page, command), monkeypatch)
     module = types.ModuleType("of_the_page")  # as if a user had written them into a file
     monkeypatch.setitem(sys.modules, module.__name__, module)
     snippets = blocks(page, "python")
     if page == "docs/coming-from-pytorch.md" and importlib.util.find_spec("torch") is None:
         snippets = without_torch(snippets)
-    for block in snippets:
-        code = smaller(page, block.text)
-        # Errors then name the page and its line.
-        exec(compile("\n" * (block.line - 1) + code, page, "exec"), module.__dict__)
+    with run_eagerly():
+        for block in snippets:
+            code = smaller(page, block.text)
+            # Errors then name the page and its line.
+            exec(compile("\n" * (block.line - 1) + code, page, "exec"), module.__dict__)
 
 
 def without_torch(snippets):

@@ -78,6 +78,8 @@ def run(disk: Path, job: dict[str, Any]) -> int:
     for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(log, descriptor)
     os.environ["OSTINATO_CACHE"] = job["cache"]
+    # To trace a graph takes longer than all that is written; and a fork may run operations, its parent none.
+    importlib.import_module("tensorflow").config.run_functions_eagerly(True)
     if job["place"] is not None:
         place, number = job["place"]
         PLACES[place](number, HOWS[job["how"]](disk))

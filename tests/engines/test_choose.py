@@ -45,7 +45,7 @@ def test_auto_is_native_where_it_can_run_the_layer(layer):
 @pytest.mark.parametrize(
     ("layer", "named"),
     [
-        (keras.layers.LSTM(2, dtype="float64"), "float32.*float64"),
+        (keras.layers.LSTM(2, dtype="complex64"), "float32 and float64.*complex64"),
         (keras.layers.GRU(2, activation="gelu"), "activation is gelu of keras.*, and it has Keras' elu, "),
         (keras.layers.GRU(2, activation=tf.nn.tanh), "tanh of tensorflow"),
         (keras.layers.SimpleRNN(2, activation="softplus"), "softsign and tanh"),

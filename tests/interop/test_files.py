@@ -150,12 +150,32 @@ LOADED = [
 OUTPUTS = [case for case in LOADED if same_python(case)]
 
 
+def ways(chosen: list[object]) -> list[object]:
+    """Each file accelerated as a copy, and in place; without `--thorough` in turn one of the two.
+
+    A copy is compared with the model on a made-up batch in several ways, which takes far longer than its use.
+    """
+    return [
+        pytest.param(*file.values, copy, id=f"{file.id}-{'copied' if copy else 'in place'}", marks=marks)
+        for number, file in enumerate(chosen)
+        for copy in (True, False)
+        for marks in [file.marks if copy == (number % 2 == 0) else pytest.mark.thorough]
+    ]
+
+
 @pytest.mark.filterwarnings("ignore:.*runs Python code", "ignore:.*momentums start from zero")
-@pytest.mark.parametrize("case", each(OUTPUTS, {case.name for case in OUTPUTS} - LIKE_OTHERS))
-def test_a_file_has_the_outputs_that_its_keras_computed(case, tmp_path):
+@pytest.mark.parametrize(("case", "copy"), ways(each(OUTPUTS, {case.name for case in OUTPUTS} - LIKE_OTHERS)))
+def test_a_file_has_the_outputs_that_its_keras_computed(case, copy, tmp_path):
     model = load(case, tmp_path)
-    accelerated = ostinato.accelerate(model)
-    check_outputs(model, case)
+    if copy:
+        accelerated = ostinato.accelerate(model)
+        check_outputs(model, case)
+    else:
+        check_outputs(model, case)
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.RNN) and layer.stateful:
+                layer.reset_state()
+        accelerated = ostinato.accelerate(model, copy=False)
     check_outputs(accelerated, case)
 
 
@@ -190,7 +210,7 @@ def test_a_compiled_file_trains_on_as_it_did(case, tmp_path):
     # On TensorFlow 1, Keras itself read the number of steps now before and now after it had counted one.
     runs = []
     for counted in (0, 1) if is_old(case) else (0,):
-        model = ostinato.accelerate(load(case, tmp_path))
+        model = ostinato.accelerate(load(case, tmp_path), copy=counted == 0)
         model.optimizer.iterations.assign_add(counted)
         model.run_eagerly = True
         evaluated = model.test_on_batch(single(inputs), targets, return_dict=True)  # its metrics, too

@@ -40,7 +40,7 @@ def test_a_step_takes_the_mean_gradient_clipped_by_its_global_norm(ready, clip):
     ]
 
     optimizer = Optimizer(config, [str(number) for number in range(len(weights))], model.trainable_variables)
-    train_step = make_train_step(ready.task, model, ready.part().signature, optimizer, config)
+    train_step = make_train_step(ready.task, model, ready.part().signature, optimizer)
     loss, counted, sums, told_norm, (new_state,), signals = train_step(
         (batch,), (state,), tf.constant(7), tf.constant(0.3, tf.float32), tf.constant([1.0, 0.0])
     )
@@ -80,7 +80,7 @@ def trained(strategy):
         model = task.build(data.vocabulary)
         names = weights.names(model, model.trainable_variables)
         optimizer = Optimizer(config, names, model.trainable_variables)
-        step = make_train_step(task, model, part.signature, optimizer, config, workers)
+        step = make_train_step(task, model, part.signature, optimizer, workers)
         shards = [part.batches(epoch=0, shard=(index, count)) for index in range(count)]
         states = (initial_state(task.states(model), 4 // count),) * count
         for number, batches in zip(range(3), zip(*shards)):

@@ -35,6 +35,8 @@ FUNCTIONS: dict[str, Function] = {
     "tanh": tf.tanh,
 }
 """By the names in the ops' attributes, in TensorFlow's own ops that it differentiates any number of times."""
+DOUBLE = "Double"
+"""What the names of ops in float64 have behind the name of their cell's."""
 OPTIONS = ("activation", "recurrent_activation")
 """The options of layers that are activations."""
 
@@ -75,12 +77,17 @@ def _in_words() -> str:
     return f"{', '.join(first)} and {last}"
 
 
-def version_and_attributes(op: NativeOp, layer: keras.layers.RNN) -> tuple[int, dict[str, str]]:
-    """The version of the op that has the layer's activations, and its attributes for them.
+def op_and_attributes(
+    op: NativeOp, layer: keras.layers.RNN, dtype: tf.DType
+) -> tuple[str, dict[str, bool | bytes | str]]:
+    """The op that computes in `dtype`, with the layer's activations, and its attributes for them.
 
-    The first version has those of the textbook. It stays, because SavedModels name it, and it is the fastest.
+    In float32 the first version has the activations of the textbook. It stays, because SavedModels name it,
+    and it is the fastest. In float64 the only version has all activations.
     """
     names = {option: str(name) for option, name in names_of(layer).items()}
+    if dtype == tf.float64:
+        return f"{op.name}{DOUBLE}V1", {**names}
     if any(name not in op.activations[option] for option, name in names.items()):
-        return 2, names
-    return 1, {option: name for option, name in names.items() if len(op.activations[option]) > 1}
+        return f"{op.name}V2", {**names}
+    return f"{op.name}V1", {option: name for option, name in names.items() if len(op.activations[option]) > 1}

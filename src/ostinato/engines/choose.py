@@ -1,7 +1,7 @@
 """Which engine runs a recurrent layer, and why.
 
-- `native`: the whole layer as one TensorFlow op in C++; fast, on CPU, in float32 and
-  half precision.
+- `native`: the whole layer as one TensorFlow op in C++; fast, on CPU, in float32, half precision and
+  float64.
 - `keras`: Keras' own loop; it supports every option.
 - `scratch`: the textbook equations of `ostinato.scratch` on the layer's own weights; slow, and without the
   options that the textbook does not have.

@@ -164,7 +164,7 @@ def _over_time(cell: Cell, op: _Inputs, attributes: Attributes, *, in_python: bo
     if not _missing(op.mask):
         mask = _or(op.mask, lambda: tf.ones((batch, time), tf.bool), (batch, time))
         sequences.append(_by_step(tf.ensure_shape(mask, (None, None))[:, :, tf.newaxis], attributes))
-    zeros = tf.zeros((batch, tf.shape(op.recurrent)[0]))
+    zeros = tf.zeros((batch, tf.shape(op.recurrent)[0]), op.kernel.dtype)
 
     def next_step(output: tf.Tensor, state: State, x: tf.Tensor, *mask: tf.Tensor) -> tuple[tf.Tensor, State]:
         """The output of a step, (batch, units), and the next state; a mask is (batch, 1)."""
@@ -185,7 +185,7 @@ def _over_time(cell: Cell, op: _Inputs, attributes: Attributes, *, in_python: bo
         outputs = tf.stack(outputs)
     else:
         arrays = [tf.TensorArray(tensor.dtype, time).unstack(tensor) for tensor in sequences]
-        outputs = tf.TensorArray(tf.float32, time + 1).write(0, zeros)
+        outputs = tf.TensorArray(zeros.dtype, time + 1).write(0, zeros)
 
         def body(
             t: tf.Tensor, outputs: tf.TensorArray, output: tf.Tensor, *state: tf.Tensor
@@ -243,13 +243,15 @@ def _biases(op: _Inputs, attributes: Attributes) -> tuple[tf.Tensor, tf.Tensor] 
     if _missing(op.bias):
         return None
     shape = (2 if attributes.get("reset_after") else 1, tf.shape(op.kernel)[1])
-    bias = _or(op.bias, lambda: tf.zeros(shape), shape)
+    bias = _or(op.bias, lambda: tf.zeros(shape, op.bias.dtype), shape)
     return bias[0], bias[-1]
 
 
 def _dropout(masks: tf.Tensor, shape: Sequence[int | tf.Tensor]) -> list[tf.Tensor] | None:
     """The mask of each gate; None without dropout."""
-    return None if _missing(masks) else tf.unstack(_or(masks, lambda: tf.ones(shape), shape), shape[0])
+    if _missing(masks):
+        return None
+    return tf.unstack(_or(masks, lambda: tf.ones(shape, masks.dtype), shape), shape[0])
 
 
 def _missing(tensor: tf.Tensor) -> bool:

@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import tensorflow as tf
 from tensorflow.python.eager import record
@@ -96,6 +96,11 @@ def threads() -> int:
     return _loaded().functions.ostinato_threads()
 
 
+def has(name: str) -> bool:
+    """Whether the library has an op's Python function; one that was built from older sources may lack it."""
+    return hasattr(_loaded().ops, name)
+
+
 def machine_obstacle() -> str | None:
     """Why the engine cannot run any layer on this machine; None when it can."""
     if not available():
@@ -150,10 +155,11 @@ def run(
     """
     x = precision.in_dtype(layer, x)
     dropout, recurrent_dropout = _dropout_masks(layer, x, state[0], training)
-    x = tf.cast(x, tf.float32)
+    dtype = precision.of_op(layer)
+    x = tf.cast(x, dtype)
     # One mask for all gates costs less on x than within each product.
     if dropout is not None and len(dropout) == 1:
-        x, dropout = x * tf.cast(dropout[0], tf.float32)[:, tf.newaxis], None
+        x, dropout = x * tf.cast(dropout[0], dtype)[:, tf.newaxis], None
     return _run(layer, x, state, mask, training, dropout, recurrent_dropout)
 
 
@@ -197,19 +203,19 @@ def _run(
         mask = tf.cast(mask, tf.bool)
         if mask.shape.rank == 3:  # Keras takes (batch, time, 1) too
             mask = tf.squeeze(mask, -1)
-    version, attributes = activations.version_and_attributes(op, layer)
+    dtype = precision.of_op(layer)
+    name, attributes = activations.op_and_attributes(op, layer, dtype)
     attributes |= {option: getattr(layer, option) for option in (*op.attributes, *_OPTIONS)}
-    name = f"{op.name}V{version}"
     inputs = [
         x,
         # A stateful layer's state is a variable, whose value changes before the gradient reads it.
         *[_for_each_row(precision.rounded(layer, state), x) for state in initial_state],
         precision.rounded(layer, cell.kernel),
         precision.rounded(layer, cell.recurrent_kernel),
-        _absent(tf.float32) if cell.bias is None else precision.rounded(layer, cell.bias),
+        _absent(dtype) if cell.bias is None else precision.rounded(layer, cell.bias),
         _absent(tf.bool) if mask is None else _for_each_row(mask, x),
         *[
-            _absent(tf.float32) if masks is None else tf.cast(tf.stack(masks), tf.float32)
+            _absent(dtype) if masks is None else tf.cast(tf.stack(masks), dtype)
             for masks in (dropout, recurrent_dropout)
         ],
     ]
@@ -290,7 +296,7 @@ def _forward(
     op: str, inputs: Sequence[tf.Tensor], attributes: Attributes, *, keep_history: bool
 ) -> Sequence[tf.Tensor]:
     """The outputs, the final state and the history, which has no elements unless it is kept."""
-    return _function(op)(*inputs, **attributes, keep_history=keep_history)
+    return function(op)(*inputs, **attributes, keep_history=keep_history)
 
 
 def _backward(
@@ -303,7 +309,7 @@ def _backward(
     wants_dx: bool,
 ) -> list[tf.Tensor | None]:
     """The gradient of each of `inputs`, given the gradients of the outputs and of the final state."""
-    dx, *others = _function(_gradient_of(op))(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
+    dx, *others = function(_gradient_of(op))(*inputs, *kept, *upstream, **attributes, wants_dx=wants_dx)
     if wants_dx and not tf.executing_eagerly():
         dx.set_shape(inputs[0].shape)
     mask_and_dropout = [None] * 3
@@ -355,7 +361,8 @@ def _second_gradient(name: str, op: tf.Operation, *upstream: tf.Tensor | None) -
     """The registered gradient of a gradient's op; TensorFlow can differentiate it further by itself."""
     from ostinato.engines.derivatives import gradient_of_gradient
 
-    (cell,) = (each for each in cells() if each.native is not None and each.native.name == name[:-2])
+    of_cell = name[:-2].removesuffix(activations.DOUBLE)
+    (cell,) = (each for each in cells() if each.native is not None and each.native.name == of_cell)
     wants_dx = op.get_attr("wants_dx")
     return gradient_of_gradient(cell, list(op.inputs), _attributes(op), upstream, wants_dx=wants_dx)
 
@@ -368,7 +375,7 @@ def _attributes(op: tf.Operation) -> Attributes:
 
 
 @functools.cache
-def _function(name: str) -> Callable[..., list[tf.Tensor]]:
+def function(name: str) -> Callable[..., Any]:
     """The Python function of an op: ostinato_lstm_grad_v1 of OstinatoLstmGradV1."""
     return getattr(_loaded().ops, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
 

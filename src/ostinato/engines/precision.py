@@ -1,4 +1,6 @@
-"""Layers in half precision: what their dtype policy rounds; the `native` engine computes in float32.
+"""The dtypes of layers, and those that the `native` engine computes in: float32, and float64.
+
+In float64 nothing is rounded. Half precision is computed in float32.
 
 Under `mixed_bfloat16`, `mixed_float16`, `bfloat16` and `float16` Keras rounds weights, inputs and states to
 the policy's compute dtype, and then every result of every small op. The engine rounds the same weights,
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 HALF = ("bfloat16", "float16")
 """The compute dtypes for which the engine computes in float32."""
+_KNOWN = ("float32", "float64", *HALF)
 
 
 def obstacle(layer: keras.layers.RNN) -> str | None:
@@ -25,22 +28,27 @@ def obstacle(layer: keras.layers.RNN) -> str | None:
     policy, of_cell = layer.dtype_policy, layer.cell.dtype_policy
     if (policy.compute_dtype, policy.variable_dtype) != (of_cell.compute_dtype, of_cell.variable_dtype):
         return f"a layer and its cell must have one dtype, and it has '{policy.name}' and '{of_cell.name}'"
-    if policy.compute_dtype not in ("float32", *HALF) or policy.variable_dtype not in ("float32", *HALF):
+    if policy.compute_dtype not in _KNOWN or policy.variable_dtype not in _KNOWN:
         return (
-            "it computes in float32, also for bfloat16, float16 and their mixed policies, and the layer's "
-            f"dtype is '{policy.name}'"
+            "it computes in float32 and float64, also for bfloat16, float16 and their mixed policies, and "
+            f"the layer's dtype is '{policy.name}'"
         )
     return None
 
 
+def of_op(layer: keras.layers.RNN) -> tf.DType:
+    """The dtype that the engine computes a layer in."""
+    return tf.float64 if layer.cell.compute_dtype == "float64" else tf.float32
+
+
 def rounded(layer: keras.layers.RNN, tensor: tf.Tensor | keras.Variable) -> tf.Tensor:
-    """Numbers as the layer's dtype has them, as float32. Gradients flow through the rounding.
+    """Numbers as the layer's dtype has them, in the dtype of the op. Gradients flow through the rounding.
 
     Args:
-        layer: the layer, whose compute dtype is float32 or one of `HALF`.
+        layer: the layer, whose compute dtype is float32, float64 or one of `HALF`.
         tensor: numbers of any dtype and shape, or a weight.
     """
-    return tf.cast(in_dtype(layer, tf.convert_to_tensor(tensor)), tf.float32)
+    return tf.cast(in_dtype(layer, tf.convert_to_tensor(tensor)), of_op(layer))
 
 
 def in_dtype(layer: keras.layers.RNN, tensor: tf.Tensor) -> tf.Tensor:

@@ -44,7 +44,11 @@ inline bool is_classic(const Layer& layer) {
 }  // namespace ostinato
 
 #ifdef OSTINATO_ISA
+#ifdef OSTINATO_DOUBLE
+#include "plain/number.h"
+#else
 #include "vector.h"
+#endif
 
 namespace OSTINATO_ISA {
 
@@ -71,20 +75,20 @@ struct Sigmoid {
 // Keras 3's: relu6(x + 3) / 6.
 struct HardSigmoid {
   static OSTINATO_INLINE vfloat value(vfloat x) {
-    return min(broadcast(6.0f), max(vfloat{}, x + 3.0f)) * (1.0f / 6.0f);
+    return min(broadcast(6.0f), max(vfloat{}, x + 3.0f)) * (real(1) / 6);
   }
   static OSTINATO_INLINE vfloat slope(vfloat x, vfloat) {
     const vfloat moved = x + 3.0f;
-    return select((moved > 0.0f) & (moved < 6.0f), broadcast(1.0f / 6.0f), vfloat{});
+    return select((moved > 0.0f) & (moved < 6.0f), broadcast(real(1) / 6), vfloat{});
   }
 };
 // Keras 2's: 0.2 x + 0.5, clipped to [0, 1].
 struct Keras2HardSigmoid {
   static OSTINATO_INLINE vfloat value(vfloat x) { return min(broadcast(1.0f), max(vfloat{}, line(x))); }
   static OSTINATO_INLINE vfloat slope(vfloat x, vfloat) {
-    return select((line(x) >= 0.0f) & (line(x) <= 1.0f), broadcast(0.2f), vfloat{});
+    return select((line(x) >= 0.0f) & (line(x) <= 1.0f), broadcast(real(0.2)), vfloat{});
   }
-  static OSTINATO_INLINE vfloat line(vfloat x) { return x * 0.2f + 0.5f; }
+  static OSTINATO_INLINE vfloat line(vfloat x) { return x * real(0.2) + 0.5f; }
 };
 struct Softsign {
   static OSTINATO_INLINE vfloat value(vfloat x) { return x / (1.0f + max(x, -x)); }
@@ -100,7 +104,7 @@ struct Elu {
 };
 // Klambauer et al. 2017, arXiv:1706.02515.
 struct Selu {
-  static constexpr float kScale = 1.0507009873554805f, kScaleAlpha = 1.7580993408473766f;
+  static constexpr real kScale = real(1.0507009873554805), kScaleAlpha = real(1.7580993408473769);
   static OSTINATO_INLINE vfloat value(vfloat x) {
     return select(x > 0.0f, x * kScale, exp_less_one(x) * kScaleAlpha);
   }
@@ -110,7 +114,7 @@ struct Selu {
 };
 // x σ(x), also called swish. Where x is far below zero, σ is not quite 0: x is cut where x σ(x) is nothing.
 struct Silu {
-  static OSTINATO_INLINE vfloat value(vfloat x) { return max(broadcast(-87.0f), x) * sigmoid(x); }
+  static OSTINATO_INLINE vfloat value(vfloat x) { return max(broadcast(kLeastExponent), x) * sigmoid(x); }
   static OSTINATO_INLINE vfloat slope(vfloat x, vfloat y) {
     const vfloat s = sigmoid(x);
     return s + y * (1.0f - s);

@@ -6,12 +6,17 @@
 
 #if defined(__x86_64__)
 namespace sse2 { extern const ostinato::Kernels kernels; }
+namespace sse2_double { extern const ostinato::PlainKernels kernels; }
 namespace avx2 { extern const ostinato::Kernels kernels; }
+namespace avx2_double { extern const ostinato::PlainKernels kernels; }
 namespace avx512 { extern const ostinato::Kernels kernels; }
+namespace avx512_double { extern const ostinato::PlainKernels kernels; }
 #elif defined(__aarch64__)
 namespace neon { extern const ostinato::Kernels kernels; }
+namespace neon_double { extern const ostinato::PlainKernels kernels; }
 #else
 namespace portable { extern const ostinato::Kernels kernels; }
+namespace portable_double { extern const ostinato::PlainKernels kernels; }
 #endif
 
 namespace ostinato {
@@ -20,6 +25,7 @@ namespace {
 struct Choice {
   const char* name;
   const Kernels* kernels;
+  const PlainKernels* plain;
 };
 
 Choice choose() {
@@ -30,13 +36,13 @@ Choice choose() {
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
   const char* wanted = std::getenv("OSTINATO_ISA");
   const auto allowed = [&](const char* name) { return wanted == nullptr || *wanted == 0 || !std::strcmp(wanted, name); };
-  if (has_avx512 && allowed("avx512")) return {"avx512", &avx512::kernels};
-  if (has_avx2 && (allowed("avx2") || allowed("avx512"))) return {"avx2", &avx2::kernels};
-  return {"sse2", &sse2::kernels};
+  if (has_avx512 && allowed("avx512")) return {"avx512", &avx512::kernels, &avx512_double::kernels};
+  if (has_avx2 && (allowed("avx2") || allowed("avx512"))) return {"avx2", &avx2::kernels, &avx2_double::kernels};
+  return {"sse2", &sse2::kernels, &sse2_double::kernels};
 #elif defined(__aarch64__)
-  return {"neon", &neon::kernels};
+  return {"neon", &neon::kernels, &neon_double::kernels};
 #else
-  return {"portable", &portable::kernels};
+  return {"portable", &portable::kernels, &portable_double::kernels};
 #endif
 }
 
@@ -62,6 +68,18 @@ void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* wor
 void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace) {
   chosen().kernels->backward(layer, in, gradients, workspace);
 }
+float update(const Step& step, const std::vector<Weight>& weights, int threads) {
+  return chosen().kernels->update(step, weights, threads);
+}
+
+int64_t history_doubles(const Layer& layer) { return chosen().plain->history_doubles(layer); }
+void forward(const Layer& layer, const InputsOf<double>& in, const OutputsOf<double>& out) {
+  chosen().plain->forward(layer, in, out);
+}
+void backward(const Layer& layer, const InputsOf<double>& in, const GradientsOf<double>& gradients) {
+  chosen().plain->backward(layer, in, gradients);
+}
+
 const char* instruction_set() { return chosen().name; }
 
 }  // namespace ostinato

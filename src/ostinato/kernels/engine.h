@@ -1,7 +1,8 @@
 // The native engine: a recurrent layer over a whole sequence, forward and backward, without any framework.
 //
-// Everything is float32 and batch-major. Weights have Keras' fused layout: kernel (features, gates × units),
-// recurrent (units, gates × units), gate order i, f, c, o (LSTM) and z, r, h (GRU). Pointers marked "or null" may be null.
+// Everything is batch-major and of one kind of number: float32, or float64 in the plain kernels. Weights have Keras' fused
+// layout: kernel (features, gates × units), recurrent (units, gates × units), gate order i, f, c, o (LSTM) and z, r, h (GRU).
+// Pointers marked "or null" may be null.
 #pragma once
 
 #include <cstddef>
@@ -28,42 +29,48 @@ struct Layer {
 };
 
 // Inputs shared by forward and backward.
-struct Inputs {
-  const float* x = nullptr;          // (batch, time, features), or null with ids
-  const int32_t* ids = nullptr;      // (batch, time), or null
-  const float* h0 = nullptr;         // (batch, units)
-  const float* c0 = nullptr;         // (batch, units), LSTM only
-  const float* kernel = nullptr;     // (features, gates × units)
-  const float* recurrent = nullptr;  // (units, gates × units)
-  const float* packed = nullptr;     // of kernel and recurrent, by pack_weights(); or null. The forward pass reads these instead
-  const float* bias = nullptr;       // (gates × units); GRU reset-after: (2, 3 × units); or null
-  const bool* mask = nullptr;        // (batch, time), false where a step is skipped; or null
-  const float* input_dropout = nullptr;      // (gates, batch, features), or null; not with ids
-  const float* recurrent_dropout = nullptr;  // (gates, batch, units), or null
+template <class Number>
+struct InputsOf {
+  const Number* x = nullptr;          // (batch, time, features), or null with ids
+  const int32_t* ids = nullptr;       // (batch, time), or null
+  const Number* h0 = nullptr;         // (batch, units)
+  const Number* c0 = nullptr;         // (batch, units), LSTM only
+  const Number* kernel = nullptr;     // (features, gates × units)
+  const Number* recurrent = nullptr;  // (units, gates × units)
+  const Number* packed = nullptr;     // float32: of kernel and recurrent, by pack_weights(), which the forward pass reads instead
+  const Number* bias = nullptr;       // (gates × units); GRU reset-after: (2, 3 × units); or null
+  const bool* mask = nullptr;         // (batch, time), false where a step is skipped; or null
+  const Number* input_dropout = nullptr;  // (gates, batch, features), or null; not with ids
+  const Number* recurrent_dropout = nullptr;  // (gates, batch, units), or null
 };
+using Inputs = InputsOf<float>;
 
-struct Outputs {
-  float* y = nullptr;        // (batch, time, units), or (batch, units) without return_sequences
-  float* h = nullptr;        // (batch, units)
-  float* c = nullptr;        // (batch, units), LSTM only
-  float* history = nullptr;  // history_floats(layer), written for the backward pass; or null
+template <class Number>
+struct OutputsOf {
+  Number* y = nullptr;              // (batch, time, units), or (batch, units) without return_sequences
+  Number* h = nullptr;              // (batch, units)
+  Number* c = nullptr;              // (batch, units), LSTM only
+  Number* history = nullptr;        // history_floats or history_doubles, written for the backward pass; or null
 };
+using Outputs = OutputsOf<float>;
 
-struct Gradients {
+template <class Number>
+struct GradientsOf {
   // Given:
-  const float* history = nullptr;  // from the forward pass
-  const float* y = nullptr;        // the forward pass' y
-  const float* dy = nullptr;       // of y
-  const float* dh = nullptr;       // of the final h; or null for zeros
-  const float* dc = nullptr;       // of the final c; or null for zeros
+  const Number* history = nullptr;  // from the forward pass
+  const Number* y = nullptr;        // the forward pass' y
+  const Number* dy = nullptr;       // of y
+  const Number* dh = nullptr;       // of the final h; or null for zeros
+  const Number* dc = nullptr;       // of the final c; or null for zeros
   // Wanted:
-  float* dx = nullptr;             // or null; with ids always null
-  float* dh0 = nullptr;
-  float* dc0 = nullptr;            // LSTM only
-  float* dkernel = nullptr;
-  float* drecurrent = nullptr;
-  float* dbias = nullptr;          // or null without bias
+  Number* dx = nullptr;     // or null; with ids always null
+  Number* dh0 = nullptr;
+  Number* dc0 = nullptr;    // LSTM only
+  Number* dkernel = nullptr;
+  Number* drecurrent = nullptr;
+  Number* dbias = nullptr;  // or null without bias
 };
+using Gradients = GradientsOf<float>;
 
 // Floats that the forward pass keeps for the backward pass; more with a mask.
 int64_t history_floats(const Layer& layer, bool masked);
@@ -78,6 +85,11 @@ void pack_weights(const Layer& layer, const float* kernel, const float* recurren
 
 void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace);
 void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace);
+
+// The same in float64. These allocate what they need by themselves; plain/ has their kernels.
+int64_t history_doubles(const Layer& layer);
+void forward(const Layer& layer, const InputsOf<double>& in, const OutputsOf<double>& out);
+void backward(const Layer& layer, const InputsOf<double>& in, const GradientsOf<double>& gradients);
 
 // What runs: "avx512", "avx2", "sse2", "neon", "portable"; chosen at load by the processor, or by OSTINATO_ISA.
 const char* instruction_set();

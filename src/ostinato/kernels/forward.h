@@ -27,13 +27,13 @@ class ForwardPass : Pass {
     Arena arena(workspace == nullptr ? nullptr : aligned(workspace));
     parts_ = in.input_dropout == nullptr ? 1 : z_.gates;
     const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
-    if (!kBetween && in.ids != nullptr)
+    if (in.ids != nullptr)
       from_ = Source::kRow;
-    else if (!kBetween && in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
+    else if (in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
              rows >= kTileRows)
       from_ = Source::kPanel;
     kept_packed_ = in.packed != nullptr && parts_ == 1;
-    packs_blocks_ = z_.time <= kFewSteps && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
+    packs_blocks_ = z_.time == 1 && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
     if (kept_packed_) {
       Arena kept(const_cast<float*>(in.packed));  // only read
       weights_ = Weights(kept, z_);
@@ -44,7 +44,7 @@ class ForwardPass : Pass {
       weights_ = Weights(arena, z_, kernel, parts_, !packs_blocks_);
     }
     const int64_t states = z_.batch * z_.units;
-    if (kBetween) between_ = arena.floats(states);
+    if (kBetween) between_ = arena.floats(states), carried_ = arena.floats(states);
     states_ = arena.floats(2 * states);
     if (in.recurrent_dropout != nullptr) dropped_ = arena.floats(2 * z_.gates * states);
     if (keeps_) {
@@ -76,10 +76,8 @@ class ForwardPass : Pass {
 
  private:
   static constexpr int64_t kStretchFloats = 65536;  // projected ahead, for each thread: they stay in L2
-
   static constexpr int64_t kCachedFloats = 12 << 20;  // of a history
   static constexpr int64_t kTileRows = 6;
-  static constexpr int64_t kFewSteps = 3;  // for which weights are packed a block at a time, just before it is used
 
   // Where x · kernel comes from, see above.
   enum class Source { kStretch, kRow, kPanel };
@@ -180,16 +178,15 @@ class ForwardPass : Pass {
       if (from_ == Source::kStretch)
         row.x = gates(b, step);
       else if (from_ == Source::kRow)
-        row.x = const_cast<float*>(in_.kernel) + in_.ids[place(b, step)] * z_.width;  // only read: see put_x
+        row.x = in_.kernel + in_.ids[place(b, step)] * z_.width;
       else
         w.from_x[i] = in_.x + place(b, step) * z_.features;
     }
   }
 
-  // x · kernel + bias of the steps' rows, into the gates. By units, threads share the columns, or the lookups of ids.
+  // x · kernel + bias of the steps' rows, into the gates. By units, threads share the columns.
   void project(Worker& w, Span steps) {
     const int64_t all = w.rows.count() * steps.count();
-    const Span mine = by_units_ && in_.ids != nullptr ? share(all, w.index, threads_) : Span{0, all};
     const float* from[kProjectionRows];
     float* to[kProjectionRows];
     int64_t rows[kProjectionRows];
@@ -203,14 +200,10 @@ class ForwardPass : Pass {
         project_dropped(w, from, to, rows, count);
       count = 0;
     };
-    for (int64_t i = mine.first; i < mine.last; ++i) {
+    for (int64_t i = 0; i < all; ++i) {
       const int64_t b = order_[w.rows.first + i / steps.count()], step = steps.first + i % steps.count();
       const int64_t at = place(b, step);
       if (in_.mask != nullptr && !in_.mask[at]) continue;
-      if (in_.ids != nullptr) {
-        look_up(in_.ids[at], gates(b, step));
-        continue;
-      }
       rows[count] = b;
       from[count] = in_.x + at * z_.features;
       to[count++] = gates(b, step);
@@ -233,10 +226,6 @@ class ForwardPass : Pass {
                w.sums, panels_at_step(panels_of(z_.units), w.index));
       for (int64_t i = 0; i < count; ++i) to[i] += z_.units;
     }
-  }
-  void look_up(int32_t id, float* to) const {
-    const float* row = in_.kernel + id * z_.width;
-    for (int64_t j = 0; j < z_.width; ++j) to[j] = row[j] + (in_.bias == nullptr ? 0.0f : in_.bias[j]);
   }
 
   void one_step(Worker& w, int64_t step) {
@@ -280,14 +269,15 @@ class ForwardPass : Pass {
   template <bool whole>
   using Lane = ForwardLane<ForwardPass, whole>;
 
-  // Calls f with the lane of some units of a row. `sums_x` has the panel's x · kernel, where a panel computes it.
-  template <class F>
-  OSTINATO_INLINE void with_lane(const Row& row, int64_t step, int64_t unit, const float* products, float* sums_x,
+  // Calls f with the lane of some units of a row, whose products are those of gates from `gate` on. `sums_x` has the panel's
+  // x · kernel, where a panel computes it.
+  template <int gate, class F>
+  OSTINATO_INLINE void with_lane(const Row& row, int64_t step, int64_t unit, float* products, const float* sums_x,
                                  const F& f) {
-    const int64_t left = z_.units - unit;
-    float* at = from_ == Source::kPanel ? sums_x : row.x + unit;
+    const int64_t left = z_.units - unit, column = gate * z_.units + unit;
+    const float* at = from_ == Source::kPanel ? sums_x : row.x + column;
     const int64_t stride = from_ == Source::kPanel ? kVec : z_.units;
-    const float* bias = from_ == Source::kStretch || in_.bias == nullptr ? nullptr : in_.bias + unit;
+    const float* bias = from_ == Source::kStretch || in_.bias == nullptr ? nullptr : in_.bias + column;
     if (left >= kVec)
       f(Lane<true>{*this, row, step, unit, kVec, products, at, stride, bias});
     else
@@ -300,6 +290,11 @@ class ForwardPass : Pass {
     const int64_t count = static_cast<int64_t>(w.active.active().size());
     const Span panels = panels_at_step((z_.units + kVec - 1) / kVec, w.index);
     for (int64_t i = 0; i < count; ++i) w.from[i] = w.at[i].h_before;
+    if (few_rows(count))
+      return multiply_few_rows<G>(w.from.data(), count, z_.units, weights_.recurrent, panels.first, panels.last, w.sums,
+                                  [&](int64_t panel, int64_t here, float* products) {
+                                    activate(w.at.data(), count, step, panel, here, products, nullptr);
+                                  });
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       const float* packed = packs_blocks_ ? nullptr : Weights::panel_of(weights_.recurrent, panel, z_.units);
       const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
@@ -307,31 +302,42 @@ class ForwardPass : Pass {
         pack_gates(in_.recurrent, z_.width, {k, depth}, z_.units, G, panel, blocks_[w.index]);
         return blocks_[w.index];
       };
-      const auto take = [&](int64_t row, const float* products, float* sums_x) {
-        with_lane(w.at[row], step, panel * kVec, products, sums_x, [](const auto& lane) { Cell::forward(lane); });
+      const auto take = [&](int64_t first, int64_t rows, float* products, const float* sums_x) {
+        activate(w.at.data() + first, rows, step, panel, 1, products, sums_x);
       };
       if (dropped_ == nullptr)
         multiply_panel<G>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
                           beside(w, weights_.panels, panel * z_.features * G * kVec), take);
       else
-        multiply_dropped<G>(w, step, packed, take);
+        multiply_panel_each<G>([&](int g, int64_t row) { return dropped(g, w.at[row].b, step - 1); }, count, z_.units, packed,
+                               w.sums, take);
     }
+  }
+  // From products[row][panel] on. What follows from other activations waits until they are there for some rows: the
+  // processor then overlaps the rows, which it cannot while each is one long chain.
+  void activate(const Row* rows, int64_t count, int64_t step, int64_t panel, int64_t panels, float* products,
+                const float* sums_x) {
+    constexpr int64_t kTogether = 8, kWide = Cell::gathered * kVec;
+    for (int64_t top = 0; top < count; top += kTogether) {
+      const int64_t last = std::min(count, top + kTogether);
+      for (int64_t row = top; row < last; ++row) __builtin_prefetch(rows[row].y + panel * kVec, 1);
+      const auto each = [&](const auto& f) {
+        for (int64_t row = top; row < last; ++row)
+          for (int64_t p = 0; p < panels; ++p)
+            with_lane<0>(rows[row], step, (panel + p) * kVec, products + (row * panels + p) * kWide, sums_x + row * kWide, f);
+      };
+      each([](const auto& lane) { Cell::forward(lane); });
+      if constexpr (!Cell::separate) each([](const auto& lane) { Cell::finish(lane); });
+    }
+  }
+  // Whether rows are so few that several panels are taken at once.
+  bool few_rows(int64_t count) const {
+    return count <= kFewRows && from_ != Source::kPanel && !packs_blocks_ && dropped_ == nullptr;
   }
   // What a panel computes beside its recurrent products: x · kernel, if it does.
   Beside beside(const Worker& w, const float* packed, int64_t from) const {
     if (from_ != Source::kPanel) return {};
     return {w.from_x.data(), z_.features, packed + from, w.sums_x};
-  }
-  template <int G, class Take>
-  void multiply_dropped(Worker& w, int64_t step, const float* packed, const Take& take) {
-    for_tiles<G>(static_cast<int64_t>(w.active.active().size()), [&](int64_t first, auto tile) {
-      constexpr int M = decltype(tile)::count;
-      const float* from[G * M];
-      for (int g = 0; g < G; ++g)
-        for (int m = 0; m < M; ++m) from[g * M + m] = dropped(g, w.at[first + m].b, step - 1);
-      multiply_tile_each<M, G>(from, M, z_.units, packed, w.sums);
-      for (int m = 0; m < M; ++m) take(first + m, w.sums + m * G * kVec, nullptr);
-    });
   }
 
   // Panels of plain columns, for the product of the last gate alone.
@@ -344,20 +350,29 @@ class ForwardPass : Pass {
     const Span panels = panels_at_step(panels_of(z_.units), w.index);
     with_vectors(z_.units, [&](auto vectors) {
       constexpr int N = decltype(vectors)::count;
+      // Of products[row][panel].
+      const auto take = [&](int64_t first, int64_t rows, int64_t panel, int64_t here, const float* product, const float* sums_x) {
+        const int64_t unit = panel * N * kVec, left = std::min<int64_t>(here * N * kVec, z_.units - unit);
+        for (int64_t row = 0; row < rows; ++row, product += here * N * kVec, sums_x += N * kVec)
+          for (int64_t at = 0; at < left; at += kVec)
+            with_lane<Cell::gates - 1>(w.at[first + row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
+              Cell::forward_separate(lane, load(product + at) + lane.x(0));
+            });
+      };
+      if (few_rows(count))
+        return multiply_few_rows<N>(
+            w.from.data(), count, z_.units, weights_.last, panels.first, panels.last, w.sums,
+            [&](int64_t panel, int64_t here, const float* product) { take(0, count, panel, here, product, w.sums_x); });
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-        const int64_t unit = panel * N * kVec, left = std::min<int64_t>(N * kVec, z_.units - unit);
         const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
           if (!packs_blocks_) return weights_.last + (panel * z_.units + k) * N * kVec;
           pack_columns(last_gate(), z_.width, {k, depth}, z_.units, panel, blocks_[w.index]);
           return blocks_[w.index];
         };
         multiply_panel<N>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
-                          beside(w, weights_.kernel, panel * z_.features * N * kVec),
-                          [&](int64_t row, const float* product, float* sums_x) {
-                            for (int64_t at = 0; at < left; at += kVec)
-                              with_lane(w.at[row], step, unit + at, nullptr, sums_x + at, [&](const auto& lane) {
-                                Cell::forward_separate(lane, load(product + at) + lane.x(Cell::gates - 1));
-                              });
+                          beside(w, weights_.last_kernel, panel * z_.features * N * kVec),
+                          [&](int64_t first, int64_t rows, const float* product, const float* sums_x) {
+                            take(first, rows, panel, 1, product, sums_x);
                           });
       }
     });
@@ -367,12 +382,14 @@ class ForwardPass : Pass {
   const bool keeps_;
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   Source from_ = Source::kStretch;
-  bool packs_blocks_ = false;
+  bool packs_blocks_ = false;  // of the weights, each just before it is used: for a single step of not too many rows
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
   Weights weights_;
   bool kept_packed_ = false;  // weights_ are the caller's
-  float *between_ = nullptr, *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *kept_gates_ = nullptr, *kept_states_ = nullptr, *dropped_ = nullptr;
+  float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *dropped_ = nullptr;
+  float *kept_gates_ = nullptr, *kept_states_ = nullptr;
+  float *between_ = nullptr, *carried_ = nullptr;  // what gathered gates leave for the last gate's product, and beside it
   float *sums_[ostinato::kMostThreads] = {}, *sums_x_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {},
         *blocks_[ostinato::kMostThreads] = {};
   size_t bytes_ = 0;

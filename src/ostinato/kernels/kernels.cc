@@ -6,6 +6,8 @@
 
 namespace OSTINATO_ISA {
 
+float update(const ostinato::Step&, const std::vector<ostinato::Weight>&, int threads);  // update.cc
+
 extern const ostinato::Kernels kernels;
 const ostinato::Kernels kernels = {
     [](const Layer& layer, bool masked) { return History(nullptr, layer, masked).floats; },
@@ -38,6 +40,7 @@ const ostinato::Kernels kernels = {
     [](const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace) {
       with_form(layer, [&](auto form) { BackwardPass<decltype(form)>(layer, in, gradients, workspace).run(); });
     },
+    update,
 };
 
 }  // namespace OSTINATO_ISA

@@ -1,7 +1,8 @@
-// What each instruction set offers; see engine.h for what the functions do.
+// What each instruction set offers; see engine.h and update.h for what the functions do.
 #pragma once
 
 #include "engine.h"
+#include "update.h"
 
 namespace ostinato {
 
@@ -13,6 +14,14 @@ struct Kernels {
   void (*pack)(const Layer&, const float* kernel, const float* recurrent, float* packed);
   void (*forward)(const Layer&, const Inputs&, const Outputs&, void* workspace);
   void (*backward)(const Layer&, const Inputs&, const Gradients&, void* workspace);
+  float (*update)(const Step&, const std::vector<Weight>&, int threads);
+};
+
+// In float64.
+struct PlainKernels {
+  int64_t (*history_doubles)(const Layer&);
+  void (*forward)(const Layer&, const InputsOf<double>&, const OutputsOf<double>&);
+  void (*backward)(const Layer&, const InputsOf<double>&, const GradientsOf<double>&);
 };
 
 }  // namespace ostinato

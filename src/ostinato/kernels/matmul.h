@@ -53,6 +53,18 @@ OSTINATO_INLINE void add_outer(vfloat (&acc)[M][N], const X& x, const float* b) 
   }
 }
 
+// Accumulators start from a buffer, or from zero where it is null. Written out: the compiler makes of `= {}` a call of memset,
+// which takes as long as 40 products.
+template <int M, int N>
+OSTINATO_INLINE void start(vfloat (&acc)[M][N], const float* from) {
+  if (from == nullptr) {
+    OSTINATO_UNROLL for (int m = 0; m < M; ++m) OSTINATO_UNROLL for (int n = 0; n < N; ++n) acc[m][n] = vfloat{};
+  } else {
+    OSTINATO_UNROLL for (int m = 0; m < M; ++m)
+      OSTINATO_UNROLL for (int n = 0; n < N; ++n) acc[m][n] = load(from + (m * N + n) * kVec);
+  }
+}
+
 // sums[m][n] = Σ_k a[m][k] · b[k][n] for a tile of M rows, k from `first` to `first + depth`; added to what is there unless
 // `first` is 0. If it streams, `lines` vectors from `ahead` on are prefetched for each k. A function of its own: inlined into
 // others, its accumulators do not stay in registers.
@@ -61,10 +73,8 @@ __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t firs
                                              float* sums, const float* ahead, int lines) {
   const float* rows[M];
   OSTINATO_UNROLL for (int m = 0; m < M; ++m) rows[m] = a[m] + first;
-  vfloat acc[M][N] = {};
-  if (first > 0)
-    for (int m = 0; m < M; ++m)
-      for (int n = 0; n < N; ++n) acc[m][n] = load(sums + (m * N + n) * kVec);
+  vfloat acc[M][N];
+  start(acc, first > 0 ? sums : nullptr);
   _Pragma("GCC unroll 4") for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
     if (streams)
       for (int line = 0; line < lines; ++line, ahead += kVec) __builtin_prefetch(ahead);
@@ -74,11 +84,33 @@ __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t firs
     for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kVec, acc[m][n]);
 }
 
+// The same for P panels at once, `apart` floats from each other: sums[m][panel][n].
+template <int M, int N, int P>
+__attribute__((noinline)) void multiply_panels(const float* const* a, int64_t depth, const float* b, int64_t apart,
+                                               float* sums) {
+  const float* rows[M];
+  OSTINATO_UNROLL for (int m = 0; m < M; ++m) rows[m] = a[m];
+  vfloat acc[M][P * N];
+  start(acc, nullptr);
+  _Pragma("GCC unroll 2") for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
+    vfloat x[M];
+    OSTINATO_UNROLL for (int m = 0; m < M; ++m) x[m] = broadcast(rows[m][k]);
+    OSTINATO_UNROLL for (int p = 0; p < P; ++p)
+      OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
+        const vfloat w = load(b + p * apart + n * kVec);
+        OSTINATO_UNROLL for (int m = 0; m < M; ++m) acc[m][p * N + n] += x[m] * w;
+      }
+  }
+  OSTINATO_UNROLL for (int m = 0; m < M; ++m)
+    OSTINATO_UNROLL for (int n = 0; n < P * N; ++n) store(sums + (m * P * N + n) * kVec, acc[m][n]);
+}
+
 // The same with a left-hand side for each of the N vectors: sums[m][n] = Σ_k a[n · stride + m][k] · b[k][n].
 template <int M, int N>
 __attribute__((noinline)) void multiply_tile_each(const float* const* a, int64_t stride, int64_t depth, const float* b,
                                                   float* sums) {
-  vfloat acc[M][N] = {};
+  vfloat acc[M][N];
+  start(acc, nullptr);
   for (int64_t k = 0; k < depth; ++k, b += N * kVec)
     for (int n = 0; n < N; ++n) {
       const vfloat w = load(b + n * kVec);
@@ -95,7 +127,8 @@ __attribute__((noinline)) void add_transposed_tile(const float* a, int64_t strid
                                                    int64_t leading, int columns) {
   for (int m = 0; m < M; ++m)
     for (int n = 0; n < N; ++n) __builtin_prefetch(to + m * leading + n * kVec, 1);
-  vfloat acc[M][N] = {};
+  vfloat acc[M][N];
+  start(acc, nullptr);
   for (int64_t k = 0; k < depth; ++k, a += stride, b += N * kVec) {
     add_outer<M, N>(acc, [&](int m) { return broadcast(a[m]); }, b);
   }
@@ -134,9 +167,9 @@ OSTINATO_INLINE void for_tiles(int64_t count, const F& f) {
     first += rows;
   }
 }
-// The product of `count` rows, a[row][k], with one panel; take(row, sums) is given the N vectors of each row. `sums` has room
-// for kChunkRows × N vectors. With `streams`, for weights that no cache keeps, the next block is fetched while one is used.
-// With a product beside it, of the same rows with another panel, take is given that of each row, too. block(k, depth) gives
+// The product of `count` rows, a[row][k], with one panel; take(first, rows, sums, sums beside) is given the N vectors of each
+// of some rows, from row `first` on. `sums` has room for kChunkRows × N vectors. With `streams`, for weights that no cache keeps, the next block is fetched while one is used.
+// With a product beside it, of the same rows with another panel, take is given those sums, too. block(k, depth) gives
 // `depth` rows of the panel from k on: where they were packed, or packs them now.
 struct Beside {
   const float* const* a = nullptr;
@@ -170,8 +203,43 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
         ahead += here * kVec * lines;
       });
     }
-    for (int64_t row = 0; row < rows; ++row) take(top + row, sums + row * kWide, beside.sums + row * kWide);
+    take(top, rows, sums, beside.sums);
   }
+}
+
+// The product where each of the panel's vectors has a left-hand side of its own, from(vector, row).
+template <int N, class From, class Take>
+OSTINATO_INLINE void multiply_panel_each(const From& from, int64_t count, int64_t depth, const float* packed, float* sums,
+                                         const Take& take) {
+  for_tiles<N>(count, [&](int64_t first, auto tile) {
+    constexpr int M = decltype(tile)::count;
+    const float* a[N * M];
+    for (int n = 0; n < N; ++n)
+      for (int m = 0; m < M; ++m) a[n * M + m] = from(n, first + m);
+    multiply_tile_each<M, N>(a, M, depth, packed, sums);
+    take(first, M, sums, nullptr);
+  });
+}
+
+// The products of up to three rows with as many panels together as the latency of an addition needs: with fewer than eight
+// sums each would wait for itself. take(panel, panels, sums) is given sums[row][panel][N vectors].
+constexpr int64_t kFewRows = 3;
+template <int N, int M, int P, class Take>
+OSTINATO_INLINE void multiply_few_rows(const float* const* a, int64_t depth, const float* packed, int64_t first,
+                                       int64_t last, float* sums, const Take& take) {
+  const int64_t apart = depth * N * kVec;
+  for (; first + P <= last; first += P) {
+    multiply_panels<M, N, P>(a, depth, packed + first * apart, apart, sums);
+    take(first, P, sums);
+  }
+  if constexpr (P > 1) multiply_few_rows<N, M, P / 2>(a, depth, packed, first, last, sums, take);
+}
+template <int N, class Take>
+OSTINATO_INLINE void multiply_few_rows(const float* const* a, int64_t count, int64_t depth, const float* packed,
+                                       int64_t first, int64_t last, float* sums, const Take& take) {
+  if (count == 1) return multiply_few_rows<N, 1, (7 + N) / N>(a, depth, packed, first, last, sums, take);
+  if (count == 2) return multiply_few_rows<N, 2, (7 + 2 * N) / (2 * N)>(a, depth, packed, first, last, sums, take);
+  if (count == 3) return multiply_few_rows<N, 3, (7 + 3 * N) / (3 * N)>(a, depth, packed, first, last, sums, take);
 }
 
 constexpr int64_t up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -241,8 +309,11 @@ inline void pack_panel_transposed(const float* matrix, int64_t leading, int64_t 
   constexpr int64_t kBlock = 16;
   for (int64_t k0 = 0; k0 < depth; k0 += kBlock) {
     const int64_t k1 = std::min(depth, k0 + kBlock);
-    for (int64_t j = 0; j < width; ++j)
-      for (int64_t k = k0; k < k1; ++k) packed[k * width + j] = j < count ? matrix[(first + j) * leading + k] : 0.0f;
+    for (int64_t j = 0; j < width; ++j) {
+      const float* row = matrix + (first + j) * leading;
+      if (j < count) __builtin_prefetch(row + k0 + 2 * kBlock);
+      for (int64_t k = k0; k < k1; ++k) packed[k * width + j] = j < count ? row[k] : 0.0f;
+    }
   }
 }
 

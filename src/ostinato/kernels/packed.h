@@ -22,17 +22,15 @@ class PackedWeights {
   PackedWeights() = default;
   // Places in `arena` for what a pass reads. Under dropout of x every gate's part of the kernel is packed apart.
   PackedWeights(Arena& arena, const Sizes& z, Kernel packed, int parts, bool recurrent_too) : parts_(parts) {
-    if (packed == Kernel::kPanels && kGathers)
-      panels = arena.floats(panel_floats(z) * z.features);
-    else if (packed != Kernel::kNone)
-      kernel = arena.floats(parts * packed_floats(z.features, z.width / parts));
+    if (packed == Kernel::kPanels) place_panels(arena, z);
+    if (packed == Kernel::kColumns) kernel = arena.floats(parts * packed_floats(z.features, z.width / parts));
     if (!recurrent_too) return;
     if (kGathers) recurrent = arena.floats(panel_floats(z) * z.units);
     if (Cell::separate) last = arena.floats(packed_floats(z.units, z.units));
   }
   // Places for whatever a pass may read.
   PackedWeights(Arena& arena, const Sizes& z) : PackedWeights(arena, z, Kernel::kColumns, 1, true) {
-    if (kGathers && !kBetween && z.features <= kFewFeatures) panels = arena.floats(panel_floats(z) * z.features);
+    if (z.features <= kFewFeatures) place_panels(arena, z);
   }
 
   // Packs share `index` of `of`.
@@ -46,28 +44,33 @@ class PackedWeights {
                      kernel + p * z.features * vectors_for(columns) * kVec);
     }
     if (recurrent != nullptr) pack_gathered(z, from_recurrent, z.units, index, of, recurrent);
-    if (last != nullptr) {
-      const Span mine = share(panels_of(z.units), index, of);
-      for (int64_t p = mine.first; p < mine.last; ++p)
-        pack_columns(from_recurrent + (z.gates - 1) * z.units, z.width, {0, z.units}, z.units, p,
-                     last + p * z.units * vectors_for(z.units) * kVec);
-    }
+    if (last_kernel != nullptr) pack_last(z, from_kernel, z.features, index, of, last_kernel);
+    if (last != nullptr) pack_last(z, from_recurrent, z.units, index, of, last);
   }
 
   // Where a panel of kVec units begins among what is packed by panels, with `depth` rows.
   static float* panel_of(float* packed, int64_t panel, int64_t depth) { return packed + panel * depth * Cell::gathered * kVec; }
 
   float* kernel = nullptr;     // by columns, one part after the other
-  float* panels = nullptr;     // the kernel by panels
-  float* recurrent = nullptr;  // by panels, all gates whose products are gathered
-  float* last = nullptr;       // the last gate's recurrent weights by columns, where its product stands alone
+  // Of the gates whose products are gathered by panels; of a last gate whose product stands alone by columns.
+  float *panels = nullptr, *last_kernel = nullptr;  // the kernel
+  float *recurrent = nullptr, *last = nullptr;      // the recurrent weights
 
  private:
+  void place_panels(Arena& arena, const Sizes& z) {
+    if (kGathers) panels = arena.floats(panel_floats(z) * z.features);
+    if (Cell::separate) last_kernel = arena.floats(packed_floats(z.features, z.units));
+  }
   static int64_t panel_floats(const Sizes& z) { return (z.units + kVec - 1) / kVec * Cell::gathered * kVec; }
   static void pack_gathered(const Sizes& z, const float* from, int64_t depth, int index, int of, float* to) {
     const Span mine = share((z.units + kVec - 1) / kVec, index, of);
     for (int64_t p = mine.first; p < mine.last; ++p)
       pack_gates(from, z.width, {0, depth}, z.units, Cell::gathered, p, panel_of(to, p, depth));
+  }
+  static void pack_last(const Sizes& z, const float* from, int64_t depth, int index, int of, float* to) {
+    const Span mine = share(panels_of(z.units), index, of);
+    for (int64_t p = mine.first; p < mine.last; ++p)
+      pack_columns(from + (z.gates - 1) * z.units, z.width, {0, depth}, z.units, p, to + p * depth * vectors_for(z.units) * kVec);
   }
 
   int parts_ = 1;

@@ -179,15 +179,17 @@ inline void multiply(const Multiplication& p, float* sums, Span panels) {
         return p.block;
       };
       multiply_panel<N>(p.a, p.count, p.depth, block_at, sums, p.streams && p.matrix == nullptr, {},
-                        [&](int64_t row, const float* product, float*) {
-                          float* to = p.out[row] + column;
-                          OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
-                            const int at = n * kVec, here = left - at;
-                            vfloat value = load(product + at);
-                            if (p.factors != nullptr) value *= load_first(p.factors[row] + column + at, here);
-                            if (p.add != nullptr) value += load_first(p.add + column + at, here);
-                            if (p.onto) value += load_first(to + at, here);
-                            store_first(to + at, value, here);
+                        [&](int64_t first, int64_t rows, const float* product, float*) {
+                          for (int64_t row = first; row < first + rows; ++row, product += N * kVec) {
+                            float* to = p.out[row] + column;
+                            OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
+                              const int at = n * kVec, here = left - at;
+                              vfloat value = load(product + at);
+                              if (p.factors != nullptr) value *= load_first(p.factors[row] + column + at, here);
+                              if (p.add != nullptr) value += load_first(p.add + column + at, here);
+                              if (p.onto) value += load_first(to + at, here);
+                              store_first(to + at, value, here);
+                            }
                           }
                         });
     }

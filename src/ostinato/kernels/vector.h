@@ -21,6 +21,7 @@
 namespace OSTINATO_ISA {
 
 constexpr int kVec = OSTINATO_VEC;
+using real = float;
 typedef float vfloat __attribute__((vector_size(4 * OSTINATO_VEC)));
 typedef int32_t vint __attribute__((vector_size(4 * OSTINATO_VEC)));
 
@@ -121,13 +122,15 @@ OSTINATO_INLINE vfloat reciprocal(vfloat x) {
 #endif
 }
 
+constexpr real kLeastExponent = -87.0f;  // e^x is as good as zero from here on down
+
 // e^x = (1 + less_one) · scale, with a power of two as the scale, for x in [-87, 88], clamped outside; NaN stays NaN. The
 // polynomial on [-ln 2 / 2, ln 2 / 2] has the coefficients of Cephes' expf.
 struct Exponential {
   vfloat less_one, scale;
 };
 OSTINATO_INLINE Exponential exponential(vfloat x) {
-  x = min(broadcast(88.0f), max(broadcast(-87.0f), x));
+  x = min(broadcast(88.0f), max(broadcast(kLeastExponent), x));
   const vfloat magic = broadcast(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
   const vfloat shifted = x * 1.44269504088896341f + magic;
   const vfloat n = shifted - magic;

@@ -73,9 +73,7 @@ class Trainer:
         self._emit = emit if workers.chief else lambda event: None
         self._budget = budget or Budget.of(config, part.steps)
         self._snapshot = Snapshot(task, model, part, config, run, workers)
-        self._train_step = make_train_step(
-            task, model, part.signature, self._snapshot.optimizer, config, workers
-        )
+        self._train_step = make_train_step(task, model, part.signature, self._snapshot.optimizer, workers)
         if config.patience is not None and data.part("validation") is None:
             raise ConfigError("patience needs a validation part; set a validation fraction above 0")
         if part.rows < workers.replica_count:

@@ -10,7 +10,6 @@ import tensorflow as tf
 from ostinato.cells.base import State
 from ostinato.layers.tracing import traced
 from ostinato.tasks.base import Batch, Task
-from ostinato.training.config import TrainingConfig
 from ostinato.training.optimizers import Optimizer
 from ostinato.training.workers import Workers, single_worker
 
@@ -64,7 +63,6 @@ def make_train_step(
     model: keras.Model,
     signature: Mapping[str, tf.TensorSpec] | None,
     optimizer: Optimizer,
-    config: TrainingConfig,
     workers: Workers | None = None,
 ) -> Callable[..., Learned]:
     """(batches, states, step, learning rate, signals) → `Learned`, changing the weights.
@@ -76,7 +74,7 @@ def make_train_step(
     Args:
         task, model: what is trained.
         signature: the type of every batch; None when all have the same sizes.
-        optimizer, config: how it is trained.
+        optimizer: how it is trained.
         workers: the workers that train together; None is this process alone.
     """
     workers = workers or single_worker()
@@ -91,15 +89,13 @@ def make_train_step(
             found = task.loss(model, batches[replica], states[replica], step=step)
             loss, weight = tf.convert_to_tensor(found.total), tf.convert_to_tensor(found.weight)
             sums = {name: tf.convert_to_tensor(value) for name, value in found.sums.items()}
-        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+        gradients = tape.gradient(loss, weights)
         if workers.replica_count > 1:
+            # In one message all gradients are dense.
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
             told = signals if replica == 0 else tf.zeros_like(signals)
             loss, weight, sums, gradients, signals = _added_up((loss, weight, sums, gradients, told))
-        norm = tf.linalg.global_norm(gradients) / weight
-        scale = 1.0 / weight
-        if config.clip is not None:
-            scale *= tf.minimum(1.0, config.clip / norm)
-        optimizer.apply([gradient * scale for gradient in gradients], learning_rate, step)
+        norm = optimizer.apply(gradients, learning_rate, step, weight)
         return Learned(loss, weight, sums, norm, (found.state,), signals)
 
     arguments = signature_of(task, model, signature)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from ...variants import examples
 from .drop_in import Outcome, assert_drop_in, ways
 
 UNITS = 12
@@ -81,7 +82,7 @@ def seq2seq(recurrent, convert):
     history = model.fit(x, y, batch_size=8, epochs=2, validation_split=0.25, verbose=0)
     models, texts, predictions = [model], [], [model.predict(x, verbose=0)]
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("s2s.keras", "s2s.h5"):
+        for name in ("s2s.keras", "s2s.h5")[: examples(1, thorough=2)]:
             path = pathlib.Path(folder, name)
             model.save(path)
             loaded = keras.models.load_model(path)

@@ -71,7 +71,7 @@ def test_one_trace_serves_batches_of_every_size():
     model = ready.build()
     config = ostinato.TrainingConfig()
     optimizer = Optimizer(config, weights.names(model, model.trainable_variables), model.trainable_variables)
-    train_step = make_train_step(ready.task, model, ready.part().signature, optimizer, config)
+    train_step = make_train_step(ready.task, model, ready.part().signature, optimizer)
     sizes = set()
     for batch in ready.batches("train", epoch=0):
         train_step((as_tensors(batch),), ((),), tf.constant(0), tf.constant(0.1), tf.zeros(4))

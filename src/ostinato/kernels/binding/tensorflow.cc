@@ -1,8 +1,10 @@
-// TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1.
+// TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1; and
+// OstinatoUpdateV1, which update_op.h describes.
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
 // signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h. What an op is not
 // given comes as a tensor without elements (bias, mask, dropout masks).
+// In float64 the ops are OstinatoRnnDoubleV1 and so on, with the attributes of a V2.
 //
 //   inputs of an op        x | ids, h0, [c0], kernel, recurrent, bias, mask, input_dropout, recurrent_dropout
 //   its outputs            y, h, [c], history
@@ -14,9 +16,10 @@
 
 #include <initializer_list>
 
-#include "activations.h"
+#include "binding/attributes.h"
 #include "binding/shapes.h"
 #include "binding/tensors.h"
+#include "binding/update_op.h"
 #include "cells/list.h"
 #include "engine.h"
 
@@ -33,40 +36,13 @@ struct Kernel {
   bool wants_dx = false;      // of a gradient
 };
 
-class Attributes {
- public:
-  explicit Attributes(TF_OpKernelConstruction* construction) : construction_(construction), status_(TF_NewStatus()) {}
+// The ops in float64 came later, with what a V2 has.
+template <class Number, int version>
+constexpr bool kHasActivations = version > 1 || std::is_same_v<Number, double>;
 
-  bool boolean(const char* name) const {
-    unsigned char value = 0;
-    TF_OpKernelConstruction_GetAttrBool(construction_, name, &value, status_.get());
-    check(status_);
-    return value != 0;
-  }
-  Activation activation(const char* name) const {
-    char given[32] = {};
-    TF_OpKernelConstruction_GetAttrString(construction_, name, given, sizeof(given) - 1, status_.get());
-    check(status_);
-    Activation found = Activation::kTanh;
-    if (!find_activation(given, &found)) {
-      refuse(std::string(name) + " must be one of " + activation_names() + ", got '" + given + "'");
-    }
-    return found;
-  }
-  TF_DataType type(const char* name) const {
-    TF_DataType value = TF_FLOAT;
-    TF_OpKernelConstruction_GetAttrType(construction_, name, &value, status_.get());
-    check(status_);
-    return value;
-  }
-
- private:
-  TF_OpKernelConstruction* construction_;
-  Status status_;
-};
-
-template <class Op, int version, bool gradient>
+template <class Op, class Number, int version, bool gradient>
 void* create(TF_OpKernelConstruction* construction) {
+  constexpr bool kAny = kHasActivations<Number, version>;
   auto kernel = std::make_unique<Kernel>();
   guarded(
       [&] {
@@ -75,8 +51,8 @@ void* create(TF_OpKernelConstruction* construction) {
         Layer& layer = kernel->layer;
         layer.cell = Op::cell;
         Op::read(attributes, layer);
-        if (version > 1 || Op::first_activation != nullptr) layer.activation = attributes.activation("activation");
-        if (version > 1 && Op::gates > 1) {
+        if (kAny || Op::first_activation != nullptr) layer.activation = attributes.activation("activation");
+        if (kAny && Op::gates > 1) {
           layer.recurrent_activation = attributes.activation("recurrent_activation");
         }
         layer.go_backwards = attributes.boolean("go_backwards");
@@ -92,11 +68,12 @@ void* create(TF_OpKernelConstruction* construction) {
 void destroy(void* kernel) { delete static_cast<Kernel*>(kernel); }
 
 // What an op and its gradient are both given, checked.
+template <class Number>
 struct Arguments {
   Layer layer;
   int64_t gates;  // of its cell
   bool has_c;
-  Inputs in;
+  InputsOf<Number> in;
   Shape x_shape, bias_shape;
   std::vector<Input> held;  // keeps the tensors that `in` points into
 
@@ -117,12 +94,13 @@ void check_ids(const int32_t* ids, const Layer& layer) {
   }
 }
 
-Arguments read_arguments(const Kernel& kernel, InputReader& reader) {
-  Arguments arguments = with_op(kernel.layer.cell, [&](auto op) {
-    return Arguments{kernel.layer, op.gates, op.states > 1, {}, {}, {}, {}};
+template <class Number>
+Arguments<Number> read_arguments(const Kernel& kernel, InputReader& reader) {
+  Arguments<Number> arguments = with_op(kernel.layer.cell, [&](auto op) {
+    return Arguments<Number>{kernel.layer, op.gates, op.states > 1, {}, {}, {}, {}};
   });
   Layer& layer = arguments.layer;
-  Inputs& in = arguments.in;
+  InputsOf<Number>& in = arguments.in;
   auto& held = arguments.held;
   const bool has_c = arguments.has_c;
 
@@ -162,20 +140,20 @@ Arguments read_arguments(const Kernel& kernel, InputReader& reader) {
   const int64_t gates = arguments.gates, width = gates * layer.units;
   const bool two_biases = with_op(layer.cell, [&](auto op) { return op.bias_rows(layer); }) == 2;
   arguments.bias_shape = bias.shape();
-  in.bias = bias.optional<float>(two_biases ? Shape{2, width} : Shape{width},
+  in.bias = bias.optional<Number>(two_biases ? Shape{2, width} : Shape{width},
                                  two_biases ? "(2, gates × units)" : "(gates × units)");
   in.mask = mask.optional<bool>({layer.batch, layer.time}, "(batch, time)");
-  in.input_dropout = input_dropout.optional<float>({gates, layer.batch, layer.features},
+  in.input_dropout = input_dropout.optional<Number>({gates, layer.batch, layer.features},
                                                    "(gates, batch, features)");
-  in.recurrent_dropout = recurrent_dropout.optional<float>({gates, layer.batch, layer.units},
+  in.recurrent_dropout = recurrent_dropout.optional<Number>({gates, layer.batch, layer.units},
                                                            "(gates, batch, units)");
   if (kernel.takes_ids && in.input_dropout != nullptr) refuse("input_dropout is for x, but ids are given");
-  (kernel.takes_ids ? (void)(in.ids = x.data<int32_t>()) : (void)(in.x = x.data<float>()));
+  (kernel.takes_ids ? (void)(in.ids = x.data<int32_t>()) : (void)(in.x = x.data<Number>()));
   if (in.ids != nullptr) check_ids(in.ids, layer);
-  in.h0 = h0.data<float>();
-  if (has_c) in.c0 = c0.data<float>();
-  in.kernel = weights.data<float>();
-  in.recurrent = recurrent.data<float>();
+  in.h0 = h0.data<Number>();
+  if (has_c) in.c0 = c0.data<Number>();
+  in.kernel = weights.data<Number>();
+  in.recurrent = recurrent.data<Number>();
 
   for (Input* input : {&x, &h0, &c0, &weights, &recurrent, &bias, &mask, &input_dropout, &recurrent_dropout}) {
     if (input->tensor) held.push_back(std::move(*input));
@@ -183,32 +161,50 @@ Arguments read_arguments(const Kernel& kernel, InputReader& reader) {
   return arguments;
 }
 
+// The passes: in float32 with memory of TensorFlow's, in float64 with their own.
+int64_t history_size(const Arguments<float>& given) { return history_floats(given.layer, given.in.mask != nullptr); }
+int64_t history_size(const Arguments<double>& given) { return history_doubles(given.layer); }
+void run_forward(TF_OpKernelContext* context, const Arguments<float>& given, const Outputs& out) {
+  const Tensor memory = workspace(context, forward_workspace_bytes(given.layer, given.in, out.history != nullptr));
+  forward(given.layer, given.in, out, TF_TensorData(memory.get()));
+}
+void run_forward(TF_OpKernelContext*, const Arguments<double>& given, const OutputsOf<double>& out) {
+  forward(given.layer, given.in, out);
+}
+void run_backward(TF_OpKernelContext* context, const Arguments<float>& given, const Gradients& gradients) {
+  const Tensor memory = workspace(context, backward_workspace_bytes(given.layer, given.in));
+  backward(given.layer, given.in, gradients, TF_TensorData(memory.get()));
+}
+void run_backward(TF_OpKernelContext*, const Arguments<double>& given, const GradientsOf<double>& gradients) {
+  backward(given.layer, given.in, gradients);
+}
+
 // Reads what an op and its gradient are both given, and runs `body` on it: body(kernel, arguments, reader, writer).
-template <class Body>
+template <class Number, class Body>
 void compute(void* opaque, TF_OpKernelContext* context, const Body& body) {
   guarded(
       [&] {
         const auto& kernel = *static_cast<const Kernel*>(opaque);
         InputReader reader(context);
-        const Arguments arguments = read_arguments(kernel, reader);
-        OutputWriter writer(context);
+        const Arguments<Number> arguments = read_arguments<Number>(kernel, reader);
+        OutputWriter<Number> writer(context);
         body(kernel, arguments, reader, writer);
       },
       [&](TF_Status* status) { TF_OpKernelContext_Failure(context, status); });
 }
 
+template <class Number>
 void compute_forward(void* opaque, TF_OpKernelContext* context) {
-  compute(opaque, context, [&](const Kernel& kernel, const Arguments& arguments, InputReader&, OutputWriter& writer) {
-    const Layer& layer = arguments.layer;
+  compute<Number>(opaque, context, [&](const Kernel& kernel, const auto& arguments, InputReader&, auto& writer) {
     const bool has_c = arguments.has_c;
     const bool keeps_history = kernel.keep_history && !arguments.without_steps();
     const Shape state = arguments.state_shape();
 
-    Outputs out;
+    OutputsOf<Number> out;
     out.y = writer.next(arguments.y_shape());
     out.h = writer.next(state);
     if (has_c) out.c = writer.next(state);
-    float* history = writer.next({keeps_history ? history_floats(layer, arguments.in.mask != nullptr) : 0});
+    Number* history = writer.next({keeps_history ? history_size(arguments) : 0});
     if (keeps_history) out.history = history;
 
     if (arguments.without_steps()) {
@@ -217,14 +213,13 @@ void compute_forward(void* opaque, TF_OpKernelContext* context) {
       if (has_c) copy(arguments.in.c0, elements(state), out.c);
       return;
     }
-    const Tensor memory = workspace(context, forward_workspace_bytes(layer, arguments.in, keeps_history));
-    forward(layer, arguments.in, out, TF_TensorData(memory.get()));
+    run_forward(context, arguments, out);
   });
 }
 
+template <class Number>
 void compute_backward(void* opaque, TF_OpKernelContext* context) {
-  compute(opaque, context, [&](const Kernel& kernel, const Arguments& arguments, InputReader& reader, OutputWriter& writer) {
-    const Layer& layer = arguments.layer;
+  compute<Number>(opaque, context, [&](const Kernel& kernel, const auto& arguments, InputReader& reader, auto& writer) {
     const bool has_c = arguments.has_c;
     const bool wants_dx = kernel.wants_dx && !kernel.takes_ids;
     const Shape state = arguments.state_shape();
@@ -234,46 +229,47 @@ void compute_backward(void* opaque, TF_OpKernelContext* context) {
     const Input dh = reader.next("dh");
     const Input dc = has_c ? reader.next("dc") : Input{};
     y.needs_shape(arguments.y_shape(), "(batch, time or 1, units)");
-    history.needs_shape({arguments.without_steps() ? 0 : history_floats(layer, arguments.in.mask != nullptr)},
+    history.needs_shape({arguments.without_steps() ? 0 : history_size(arguments)},
                         "as the op with keep_history gives");
     dy.needs_shape(arguments.y_shape(), "(batch, time or 1, units)");
     dh.needs_shape(state, "(batch, units)");
     if (has_c) dc.needs_shape(state, "(batch, units)");
 
-    Gradients gradients;
-    float* dx = writer.next(wants_dx ? arguments.x_shape : Shape{0});
+    GradientsOf<Number> gradients;
+    Number* dx = writer.next(wants_dx ? arguments.x_shape : Shape{0});
     if (wants_dx) gradients.dx = dx;
     gradients.dh0 = writer.next(state);
     if (has_c) gradients.dc0 = writer.next(state);
     gradients.dkernel = writer.next(arguments.kernel_shape());
     gradients.drecurrent = writer.next(arguments.recurrent_shape());
-    float* dbias = writer.next(arguments.bias_shape);
+    Number* dbias = writer.next(arguments.bias_shape);
     if (arguments.in.bias != nullptr) gradients.dbias = dbias;
 
     if (arguments.without_steps()) {
-      copy(dh.data<float>(), elements(state), gradients.dh0);
-      if (has_c) copy(dc.data<float>(), elements(state), gradients.dc0);
+      copy(dh.data<Number>(), elements(state), gradients.dh0);
+      if (has_c) copy(dc.data<Number>(), elements(state), gradients.dc0);
       zero(gradients.dkernel, elements(arguments.kernel_shape()));
       zero(gradients.drecurrent, elements(arguments.recurrent_shape()));
       zero(dbias, elements(arguments.bias_shape));
       return;
     }
-    gradients.history = history.data<float>();
-    gradients.y = y.data<float>();
-    gradients.dy = dy.data<float>();
-    gradients.dh = dh.data<float>();
-    if (has_c) gradients.dc = dc.data<float>();
-    const Tensor memory = workspace(context, backward_workspace_bytes(layer, arguments.in));
-    backward(layer, arguments.in, gradients, TF_TensorData(memory.get()));
+    gradients.history = history.data<Number>();
+    gradients.y = y.data<Number>();
+    gradients.dy = dy.data<Number>();
+    gradients.dh = dh.data<Number>();
+    if (has_c) gradients.dc = dc.data<Number>();
+    run_backward(context, arguments, gradients);
   });
 }
 
 // ---- Registration ----
 
-template <class Op, int version, bool gradient>
+template <class Op, class Number, int version, bool gradient>
 void register_op() {
+  constexpr bool kAny = kHasActivations<Number, version>, kDouble = std::is_same_v<Number, double>;
   constexpr bool kHasC = Op::states > 1;
-  const std::string name = std::string("Ostinato") + Op::name + (gradient ? "GradV" : "V") + std::to_string(version);
+  const std::string name = std::string("Ostinato") + Op::name + (kDouble ? "Double" : "") +
+                           (gradient ? "GradV" : "V") + std::to_string(version);
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name.c_str());
   const auto inputs = [op](std::initializer_list<const char*> specs) {
     for (const char* spec : specs) TF_OpDefinitionBuilderAddInput(op, spec);
@@ -281,12 +277,12 @@ void register_op() {
   const auto outputs = [op](std::initializer_list<const char*> specs) {
     for (const char* spec : specs) TF_OpDefinitionBuilderAddOutput(op, spec);
   };
-  TF_OpDefinitionBuilderAddAttr(op, "T: {float} = DT_FLOAT");
-  TF_OpDefinitionBuilderAddAttr(op, "Tin: {float, int32}");
+  TF_OpDefinitionBuilderAddAttr(op, kDouble ? "T: {double} = DT_DOUBLE" : "T: {float} = DT_FLOAT");
+  TF_OpDefinitionBuilderAddAttr(op, kDouble ? "Tin: {double, int32}" : "Tin: {float, int32}");
   if (Op::attribute != nullptr) TF_OpDefinitionBuilderAddAttr(op, Op::attribute);
-  const char* activation = version > 1 ? "activation: string = 'tanh'" : Op::first_activation;
+  const char* activation = kAny ? "activation: string = 'tanh'" : Op::first_activation;
   if (activation != nullptr) TF_OpDefinitionBuilderAddAttr(op, activation);
-  if (version > 1 && Op::gates > 1) TF_OpDefinitionBuilderAddAttr(op, "recurrent_activation: string = 'sigmoid'");
+  if (kAny && Op::gates > 1) TF_OpDefinitionBuilderAddAttr(op, "recurrent_activation: string = 'sigmoid'");
   TF_OpDefinitionBuilderAddAttr(op, "go_backwards: bool = false");
   TF_OpDefinitionBuilderAddAttr(op, "return_sequences: bool = true");
   TF_OpDefinitionBuilderAddAttr(op, "zero_output_for_mask: bool = false");
@@ -311,9 +307,9 @@ void register_op() {
   // A failure shows in what tf.load_op_library returns: the op is missing there.
   const Status status(TF_NewStatus());
   TF_RegisterOpDefinition(op, status.get());
-  TF_KernelBuilder* kernel = TF_NewKernelBuilder(name.c_str(), "CPU", create<Op, version, gradient>,
-                                                 gradient ? compute_backward : compute_forward, destroy);
-  TF_KernelBuilder_TypeConstraint(kernel, "T", TF_FLOAT, status.get());
+  TF_KernelBuilder* kernel = TF_NewKernelBuilder(name.c_str(), "CPU", create<Op, Number, version, gradient>,
+                                                 gradient ? compute_backward<Number> : compute_forward<Number>, destroy);
+  TF_KernelBuilder_TypeConstraint(kernel, "T", kType<Number>, status.get());
   TF_RegisterKernelBuilder(name.c_str(), kernel, status.get());
 }
 
@@ -323,11 +319,14 @@ const char* const missing = [] {
   if (name != nullptr) return name;
   for_each_op([](auto op) {
     using Op = decltype(op);
-    register_op<Op, 1, false>();
-    register_op<Op, 1, true>();
-    register_op<Op, 2, false>();
-    register_op<Op, 2, true>();
+    register_op<Op, float, 1, false>();
+    register_op<Op, float, 1, true>();
+    register_op<Op, float, 2, false>();
+    register_op<Op, float, 2, true>();
+    register_op<Op, double, 1, false>();
+    register_op<Op, double, 1, true>();
   });
+  register_update();
   return name;
 }();
 

@@ -22,7 +22,7 @@ struct TF_OpKernelConstruction;
 struct TF_OpKernelContext;
 
 enum TF_Code { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
-enum TF_DataType { TF_FLOAT = 1, TF_INT32 = 3, TF_UINT8 = 4, TF_BOOL = 10 };
+enum TF_DataType { TF_FLOAT = 1, TF_DOUBLE = 2, TF_INT32 = 3, TF_UINT8 = 4, TF_BOOL = 10 };
 
 struct TF_AllocatorAttributes {
   size_t struct_size;
@@ -78,11 +78,21 @@ struct TF_AllocatorAttributes {
            TF_Status*)                                                                                                  \
   FUNCTION(void, TF_OpKernelConstruction_GetAttrString, TF_OpKernelConstruction*, const char* name, char* value,        \
            size_t max_length, TF_Status*)                                                                               \
+  FUNCTION(void, TF_OpKernelConstruction_GetAttrSize, TF_OpKernelConstruction*, const char* name, int32_t* length,      \
+           int32_t* total, TF_Status*)                                                                                  \
+  FUNCTION(void, TF_OpKernelConstruction_GetAttrInt32, TF_OpKernelConstruction*, const char* name, int32_t* value,      \
+           TF_Status*)                                                                                                  \
+  FUNCTION(void, TF_OpKernelConstruction_GetAttrFloat, TF_OpKernelConstruction*, const char* name, float* value,        \
+           TF_Status*)                                                                                                  \
+  FUNCTION(void, TF_OpKernelConstruction_GetAttrBoolList, TF_OpKernelConstruction*, const char* name,                   \
+           unsigned char* values, int most, TF_Status*)                                                                 \
   FUNCTION(void, TF_OpKernelConstruction_Failure, TF_OpKernelConstruction*, TF_Status*)                                 \
   FUNCTION(void, TF_OpKernelContext_Failure, TF_OpKernelContext*, TF_Status*)                                           \
   FUNCTION(void, TF_GetInput, TF_OpKernelContext*, int index, TF_Tensor**, TF_Status*)                                  \
   FUNCTION(TF_Tensor*, TF_AllocateOutput, TF_OpKernelContext*, int index, TF_DataType, const int64_t* dims, int rank,   \
            size_t bytes, TF_Status*)                                                                                    \
+  FUNCTION(TF_Tensor*, TF_ForwardInputOrAllocateOutput, TF_OpKernelContext*, const int* inputs, int input_count,        \
+           int output, const int64_t* dims, int rank, int* forwarded, TF_Status*)                                       \
   FUNCTION(TF_Tensor*, TF_AllocateTemp, TF_OpKernelContext*, TF_DataType, const int64_t* dims, int rank,                \
            TF_AllocatorAttributes*, TF_Status*)
 

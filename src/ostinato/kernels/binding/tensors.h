@@ -5,6 +5,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "binding/tensorflow_c_api.h"
@@ -123,17 +124,31 @@ class InputReader {
   int index_ = 0;
 };
 
+template <class Number>
+constexpr TF_DataType kType = std::is_same_v<Number, double> ? TF_DOUBLE : TF_FLOAT;
+
 // Allocates a kernel's outputs in order; TensorFlow keeps them.
+template <class Number>
 class OutputWriter {
  public:
   explicit OutputWriter(TF_OpKernelContext* context) : context_(context) {}
 
-  float* next(const Shape& shape) {
+  Number* next(const Shape& shape) {
     const Status status(TF_NewStatus());
-    const Tensor tensor(TF_AllocateOutput(context_, index_++, TF_FLOAT, shape.data(), static_cast<int>(shape.size()),
-                                          elements(shape) * sizeof(float), status.get()));
+    const Tensor tensor(TF_AllocateOutput(context_, index_++, kType<Number>, shape.data(), static_cast<int>(shape.size()),
+                                          elements(shape) * sizeof(Number), status.get()));
     check(status);
-    return static_cast<float*>(TF_TensorData(tensor.get()));
+    return static_cast<Number*>(TF_TensorData(tensor.get()));
+  }
+
+  // In the memory of an input of the same shape, where nobody else needs that. Its tensor must not have been read yet.
+  Number* next_in_place_of(int input, const Shape& shape) {
+    const Status status(TF_NewStatus());
+    int forwarded = -1;
+    const Tensor tensor(TF_ForwardInputOrAllocateOutput(context_, &input, 1, index_++, shape.data(),
+                                                        static_cast<int>(shape.size()), &forwarded, status.get()));
+    check(status);
+    return static_cast<Number*>(TF_TensorData(tensor.get()));
   }
 
  private:
@@ -150,12 +165,14 @@ Tensor workspace(TF_OpKernelContext* context, size_t bytes) {
   return tensor;
 }
 
-void copy(const float* from, int64_t count, float* to) {
-  if (count > 0) std::memcpy(to, from, count * sizeof(float));
+template <class Number>
+void copy(const Number* from, int64_t count, Number* to) {
+  if (count > 0) std::memcpy(to, from, count * sizeof(Number));
 }
 
-void zero(float* data, int64_t count) {
-  if (count > 0) std::memset(data, 0, count * sizeof(float));
+template <class Number>
+void zero(Number* data, int64_t count) {
+  if (count > 0) std::memset(data, 0, count * sizeof(Number));
 }
 
 }  // namespace

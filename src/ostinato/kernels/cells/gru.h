@@ -70,10 +70,16 @@ struct GruAfter : Gru<Activations> {
     }
     const vfloat sum_z = lane.x(0) + p[0], sum_r = lane.x(1) + p[1];
     const auto [z, r] = A::gates(lane.layer(), sum_z, sum_r);
-    const vfloat sum = lane.x(2) + r * p[2];
-    const vfloat candidate = A::activated(lane.layer(), sum);
-    lane.keep({A::kept(sum_z, z), A::kept(sum_r, r), A::kept(sum, candidate), p[2]});
-    Gru<A>::put_state(lane, z, candidate);
+    lane.keep({A::kept(sum_z, z), A::kept(sum_r, r)});
+    lane.leave(0, z);
+    lane.leave(1, lane.x(2) + r * p[2]);
+    lane.leave(2, p[2]);
+  }
+  template <class Lane>
+  static OSTINATO_INLINE void finish(const Lane& lane) {
+    const vfloat sum = lane.product(1), candidate = A::activated(lane.layer(), sum);
+    lane.keep({A::kept(sum, candidate), lane.product(2)}, 2);
+    Gru<A>::put_state(lane, lane.product(0), candidate);
   }
 
   template <class Lane>
@@ -93,18 +99,17 @@ struct GruBefore : Gru<Activations> {
 
   template <class Lane>
   static OSTINATO_INLINE void forward(const Lane& lane) {
-    const vfloat sum = lane.x(1) + lane.product(1);
-    const auto [r] = A::gates(lane.layer(), sum);
-    lane.put_x(0, lane.x(0) + lane.product(0));
-    lane.put_x(1, A::kept(sum, r));
+    const vfloat sum_z = lane.x(0) + lane.product(0), sum_r = lane.x(1) + lane.product(1);
+    const auto [z, r] = A::gates(lane.layer(), sum_z, sum_r);
+    lane.keep({A::kept(sum_z, z), A::kept(sum_r, r)});
+    lane.carry(z);
     lane.put_between(r * lane.dropped_h(2));
   }
   template <class Lane>
   static OSTINATO_INLINE void forward_separate(const Lane& lane, vfloat sum) {
-    const vfloat candidate = A::activated(lane.layer(), sum), sum_z = lane.x(0);
-    const auto [z] = A::gates(lane.layer(), sum_z);
-    lane.keep({A::kept(sum_z, z), lane.x(1), A::kept(sum, candidate)});
-    Gru<A>::put_state(lane, z, candidate);
+    const vfloat candidate = A::activated(lane.layer(), sum);
+    lane.keep({A::kept(sum, candidate)}, 2);
+    Gru<A>::put_state(lane, lane.carried(), candidate);
   }
 
   template <class Lane>

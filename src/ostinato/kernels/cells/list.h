@@ -26,7 +26,8 @@
 //                         one more where the last gate's recurrent product has another gradient than its sum
 //   alike                 gates, from the first on, whose deltas are those of x · kernel and of h · recurrent alike
 //   direct                whether the new state also takes from the old one directly, not only through the products
-//   forward(lane)         from the gathered products to the new state, or to what is put between
+//   forward(lane)         from the gathered products to what is put between, or to what is left for
+//   finish(lane)          which goes on to the new state, where no gate is separate
 //   forward_separate(lane, sum)   from the last gate's sum to the new state
 //   backward(lane, dh)    from the new state's gradient to the deltas
 //   backward_between(lane, given)   from the gradient of what was put between

@@ -45,7 +45,12 @@ struct Lstm {
     const vfloat c = f * lane.c() + i * g;
     lane.keep({A::kept(sum_i, i), A::kept(sum_f, f), A::kept(sum_g, g), A::kept(sum_o, o)});
     lane.put_c(c);
-    lane.put_h(o * A::activated(lane.layer(), c));
+    lane.leave(0, o);
+    lane.leave(1, c);
+  }
+  template <class Lane>
+  static OSTINATO_INLINE void finish(const Lane& lane) {
+    lane.put_h(lane.product(0) * A::activated(lane.layer(), lane.product(1)));
   }
 
   template <class Lane>
