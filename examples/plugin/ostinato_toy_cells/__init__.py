@@ -36,7 +36,7 @@ class TracesCell(keras.layers.Layer):
     def call(self, inputs, states):
         new = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
         decays, rest = ops.array(self.decays), ops.array([1 - decay for decay in self.decays])
-        traces = decays * states[0] + rest * new[:, :, None]
+        traces = decays * states[0] + rest * ops.expand_dims(new, -1)
         return ops.sum(self.mix * traces, axis=-1), [traces]
 
 
