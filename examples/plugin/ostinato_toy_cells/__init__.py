@@ -1,5 +1,7 @@
 """Three cells, one for each way in which a package adds them: a `Cell`, a Keras cell class, a callable."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -34,9 +36,10 @@ class TracesCell(keras.layers.Layer):
         return [ops.full((batch_size, *self.state_size[0]), 0.5)]
 
     def call(self, inputs, states):
-        new = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
-        decays, rest = ops.array(self.decays), ops.array([1 - decay for decay in self.decays])
-        traces = decays * states[0] + rest * ops.expand_dims(new, -1)
+        new: Any = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
+        decays: Any = ops.array(self.decays)
+        rest: Any = ops.array([1 - decay for decay in self.decays])
+        traces = decays * states[0] + rest * new[:, :, None]
         return ops.sum(self.mix * traces, axis=-1), [traces]
 
 
