@@ -101,7 +101,7 @@ struct Pause {
     constexpr Clock::rep longest = Clock::duration(std::chrono::seconds(5)).count();
     Clock::rep next = length.load(std::memory_order_relaxed);
     if (slower) {
-      next = std::min(std::max(4 * next, shortest), longest);
+      next = std::min(std::max(2 * next, shortest), longest);
       until.store(now.time_since_epoch().count() + next, std::memory_order_relaxed);
     } else if (next > 0) {
       next -= next / 16 + 1;
