@@ -221,6 +221,17 @@ def test_the_table_of_expected_machines():
         assert_row(shown, values)
 
 
+def test_the_table_of_a_busy_machine():
+    found = [row for row in results("busy-amd-epyc-zen3")["rows"] if row["busy"] == 2]
+    names = {"forward": "forward", "training": "forward + backward"}
+    rows = table("docs/native-engine.md", "LSTM", "pass")
+    assert len(rows) == len(found)
+    for cells, row in zip(rows, found, strict=True):
+        assert cells[:2] == [row["shape"].replace("x", "×").replace("-", "→"), names[row["pass"]]]
+        figures = [row[f"{kind}_{what}"] for kind in ("median", "p99") for what in ("1", "2", "ratio")]
+        assert_row(cells[2:], figures)
+
+
 def ratio(peer: str, title: str, what: str = "training") -> float:
     return LAYERS[title, what]["ratios"][peer]
 
