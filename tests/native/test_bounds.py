@@ -10,7 +10,9 @@ from ..variants import thorough
 from .test_passes import HERE, ISAS, KERNELS, supported
 
 # The largest error, in units of the last place, and itself where the result is at most one.
-BOUNDS = {"exp": (1.1, 6e-8), "expm1": (1.5, 6e-8), "sigmoid": (2.5, 9.5e-8), "tanh": (5.0, 3e-7)}
+# Over every float AVX2 has 1.02, 1.45, 2.49 and 5.27 units; without fused multiply-add, or with AVX-512's estimate of a
+# reciprocal, there is a rounding more.
+BOUNDS = {"exp": (1.5, 9e-8), "expm1": (2.0, 9e-8), "sigmoid": (4.0, 1.8e-7), "tanh": (8.0, 5e-7)}
 
 
 @pytest.fixture(scope="module", params=[isa for isa in ISAS if supported(isa)])
