@@ -10,8 +10,8 @@ from ..variants import thorough
 from .test_passes import HERE, ISAS, KERNELS, supported
 
 # The largest error, in units of the last place, and itself where the result is at most one.
-# Over every float AVX2 has 1.02, 1.45, 2.49 and 5.27 units; without fused multiply-add, or with AVX-512's estimate of a
-# reciprocal, there is a rounding more.
+# Over every float AVX2 has 1.02, 1.45, 2.49 and 5.27 units; without fused multiply-add, or with AVX-512's
+# estimate of a reciprocal, there is a rounding more.
 BOUNDS = {"exp": (1.5, 9e-8), "expm1": (2.0, 9e-8), "sigmoid": (4.0, 1.8e-7), "tanh": (8.0, 5e-7)}
 
 
