@@ -90,20 +90,7 @@ def __getattr__(name: str) -> _Any:
         name = _RENAMED[name]
     if name in _PUBLIC:
         return getattr(_importlib.import_module(_PUBLIC[name]), name)
-    if name in (
-        "data",
-        "decoding",
-        "engines",
-        "heads",
-        "interop",
-        "layers",
-        "optimizers",
-        "scratch",
-        "tasks",
-        "runs",
-        "runtime",
-        "training",
-    ):
+    if name in _ROOMS:
         return _importlib.import_module(f"ostinato.{name}")
     raise AttributeError(f"module 'ostinato' has no attribute {name!r}")
 

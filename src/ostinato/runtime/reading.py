@@ -153,6 +153,16 @@ def _is_recurrent(layer: Any) -> bool:
 
 
 def _recurrent(layer: Any) -> Iterator[Stage]:
+    stages = list(_recurrences(layer))
+    if layer.return_state:
+        raise _refuse(
+            layer, "it has `return_state`; `y, state = predict(x, state)` gives the states of all layers"
+        )
+    yield from stages
+
+
+def _recurrences(layer: Any) -> Iterator[Stage]:
+    """The recurrences of a layer; whether it returns its state makes no difference to a program."""
     if layer.stateful:
         raise _refuse(
             layer,
@@ -161,10 +171,6 @@ def _recurrent(layer: Any) -> Iterator[Stage]:
         )
     if obstacle := next(filter(None, map(activations.obstacle, parts(layer))), None):
         raise _refuse(layer, obstacle)
-    if layer.return_state:
-        raise _refuse(
-            layer, "it has `return_state`; `y, state = predict(x, state)` gives the states of all layers"
-        )
     for part in parts(layer):
         cell, kind = part.cell, cast("Any", cell_of(part))
         names = activations.names_of(cast("Any", part))
@@ -201,19 +207,7 @@ def _stack(layer: RecurrentStack) -> Iterator[Stage]:
     for each in layer.layers:
         if not _is_recurrent(each):
             raise _refuse(each, f"its cell must be rnn, gru or lstm, got {quoted(layer.cell)}")
-        (stage,) = _recurrent(_WithoutStates(each))
-        yield stage
-
-
-class _WithoutStates:
-    """A layer as if it did not return its state: the program's caller gets that anyway."""
-
-    def __init__(self, layer: Any):
-        self._layer = layer
-        self.return_state = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._layer, name)
+        yield from _recurrences(each)
 
 
 def _dense(layer: Any) -> Iterator[Stage]:
