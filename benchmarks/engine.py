@@ -12,8 +12,8 @@ timed). With fewer threads than cores it is held to as many cores. Of each layer
 turn, round after round, so that a noisy minute hits all alike; a turn is the median of what fits into 0.2 s,
 and a figure is the median over the rounds. A peer that needs more than 3 s for a layer has fewer rounds, but
 three calls at least. A ratio is a peer's figure divided by ostinato's: how many times faster ostinato is.
-ONNX Runtime and OpenVINO are called with NumPy arrays, so that ostinato's figure beside them is that of
-`ostinato.fast_predict`, which is, too; beside all others it is that of a layer in a `tf.function`.
+Beside the forward pass of a peer that is not TensorFlow's, ostinato's figure is that of
+`ostinato.fast_predict`, which is not, either; beside all others it is that of a layer in a `tf.function`.
 While it is not its turn a process is stopped, so that none of its threads can spin.
 
 The peers are Keras on TensorFlow (`keras`), the same compiled by XLA (`keras-jit`), Keras on JAX

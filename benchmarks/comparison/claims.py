@@ -21,9 +21,10 @@ TORCH_MEANS = {"forward": 1.3, "training": 2.0}
 DRAWN_SHARE, NEVER_SLOWER_THAN = 0.9, ("keras", "keras-jit")
 # An older build of ours is measured beside the peers, but is none.
 NO_PEERS = ("old",)
-# Engines that are called with NumPy arrays are compared with what ostinato has for that, `fast_predict`; all
-# others with a layer in a `tf.function`.
-FAST_PREDICT, CALLED_WITH_NUMPY = "fast-predict", ("onnxruntime", "openvino")
+# A forward pass outside of TensorFlow is compared with what ostinato has for that, `fast_predict`; all else
+# with a layer in a `tf.function`.
+FAST_PREDICT = "fast-predict"
+WITHOUT_TENSORFLOW = ("torch", "torch-passive", "keras-jax", "jax-scan", "onnxruntime", "openvino")
 
 
 def judge(layer: Layer, threads: int, seconds: dict[Job, list[float]], peak: float) -> list[dict[str, Any]]:
@@ -43,7 +44,7 @@ def judge(layer: Layer, threads: int, seconds: dict[Job, list[float]], peak: flo
         gflops = layer.operations(what) / ms[job] / 1e6
         fast = Job(FAST_PREDICT, what, layer)
         theirs = [other for other in ms if other[1:] == job[1:] and other not in (job, fast)]
-        ours = {other: fast if other.peer in CALLED_WITH_NUMPY and fast in ms else job for other in theirs}
+        ours = {other: fast if other.peer in WITHOUT_TENSORFLOW and fast in ms else job for other in theirs}
         row = {
             "layer": layer.name,
             "title": layer.title,
@@ -70,7 +71,8 @@ def judge(layer: Layer, threads: int, seconds: dict[Job, list[float]], peak: flo
 
 def wanted(row: dict[str, Any], peer: str) -> float:
     """The least ratio to a peer: less where the peer itself is near the peak."""
-    near = row["share_of_peak"] / row["ratios"][peer] > NEAR_THE_PEAK
+    ours = row.get("ms_of_fast_predict", row["ms"]) if peer in WITHOUT_TENSORFLOW else row["ms"]
+    near = row["share_of_peak"] * row["ms"] / ours / row["ratios"][peer] > NEAR_THE_PEAK
     return AHEAD_AT_THE_PEAK if near else AHEAD
 
 

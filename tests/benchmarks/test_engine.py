@@ -67,12 +67,15 @@ def test_a_peer_is_missed_below_the_ratio_claimed(ours, theirs, peak):
     assert claims.slower_than_keras(row) == (row["ratios"]["keras"] < 1)
 
 
-def test_what_is_called_with_numpy_arrays_stands_beside_fast_predict():
+def test_a_forward_pass_without_tensorflow_stands_beside_fast_predict():
     seconds = {"ostinato": 4.0, "fast-predict": 1.0, "keras": 8.0, "onnxruntime": 3.0}
     found = {workers.Job(peer, "forward", LSTM): [each] for peer, each in seconds.items()}
     [row] = claims.judge(LSTM, 1, found, 100.0)
     assert row["ratios"] == {"keras": 2.0, "onnxruntime": 3.0}
     assert (row["ms"], row["ms_of_fast_predict"]) == (4000.0, 1000.0)
+    assert claims.wanted(row, "onnxruntime") == 1.05
+    at_the_peak = row | {"share_of_peak": 0.7}  # of the layer; ONNX Runtime has 0.7 · 4 / 3
+    assert (claims.wanted(at_the_peak, "keras"), claims.wanted(at_the_peak, "onnxruntime")) == (1.05, 1.0)
     del found[workers.Job("fast-predict", "forward", LSTM)]
     [row] = claims.judge(LSTM, 1, found, 100.0)
     assert row["ratios"] == {"keras": 2.0, "onnxruntime": 0.75}

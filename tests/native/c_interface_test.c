@@ -151,6 +151,10 @@ static void check_ids(const char *cell, int reset_after, int64_t batch) {
                                             : ostinato_forward_ids(layer, batch, STEPS, ids, mask, state[way], y[way]);
     expect(status == OSTINATO_OK, ostinato_error());
   }
+  float *begun = floats(batch * STEPS * UNITS);
+  expect(ostinato_forward(layer, batch, STEPS, x, mask, NULL, begun) == OSTINATO_OK, ostinato_error());
+  expect(!memcmp(begun, y[0], (size_t)(batch * STEPS * UNITS) * sizeof(float)), "without a state sequences begin with zeros");
+  free(begun);
   for (int64_t i = 0; i < batch * STEPS * UNITS; ++i)
     expect(y[0][i] - y[1][i] < 1e-6f && y[1][i] - y[0][i] < 1e-6f, "ids give what one-hot inputs give");
   for (int way = 0; way < 2; ++way) free(y[way]), free(state[way][0]), free(state[way][1]);
@@ -191,11 +195,11 @@ static void check_refusals(void) {
   float *state[] = {weights}, *none[] = {NULL}, y[64];
   refused(ostinato_forward(layer, 0, 1, weights, NULL, state, y), "batch must be at least 1, got 0");
   refused(ostinato_forward(layer, 1, -1, weights, NULL, state, y), "time must be at least 1, got -1");
-  refused(ostinato_forward(layer, 1, 1, NULL, NULL, state, y), "x, state and y must not be NULL");
+  refused(ostinato_forward(layer, 1, 1, NULL, NULL, state, y), "x and y must not be NULL");
   refused(ostinato_forward(layer, 1, 1, weights, NULL, none, y), "state[0] must not be NULL");
   const int32_t ids[] = {0, 2};
   refused(ostinato_forward_ids(layer, 1, 2, ids, NULL, state, y), "ids must be from 0 to 1, got 2");
-  refused(ostinato_forward_ids(layer, 1, 2, NULL, NULL, state, y), "ids, state and y must not be NULL");
+  refused(ostinato_forward_ids(layer, 1, 2, NULL, NULL, state, y), "ids and y must not be NULL");
   refused(ostinato_forward(NULL, 1, 1, weights, NULL, state, y), "layer must not be NULL");
   refused(ostinato_forward(layer, INT64_MAX / 2, 2, weights, NULL, state, y), "batch and time are too large");
   expect(ostinato_state_count(layer) == 1 && ostinato_state_size(layer, 0) == 2 && ostinato_state_size(layer, 1) == 0,

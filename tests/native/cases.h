@@ -1,6 +1,7 @@
 // Cases for the tests of the passes, drawn at random, and a naive copy of the equations in double precision.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <random>
@@ -183,6 +184,7 @@ Case drawn(Cell cell, bool reset_after, Activation activation, Activation recurr
   const int64_t width = t.gates() * l.units;
   t.x = normal(l.batch * l.time * l.features, 1);
   t.h0 = normal(l.batch * l.units, 1), t.c0 = normal(l.batch * l.units, 1);
+  if (draw(0, 3) == 0) std::fill(t.h0.begin(), t.h0.end(), 0.0f);
   t.kernel = normal(l.features * width, small ? 0.2f : 0.5f), t.recurrent = normal(l.units * width, small ? 0.1f : 0.3f);
   t.biases = normal(width * (l.cell == Cell::kGru && l.reset_after ? 2 : 1), 0.5f);
   if (!t.ids && draw(0, 2) == 0) t.input_dropout = dropout(t.gates() * l.batch * l.features);

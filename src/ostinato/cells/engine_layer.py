@@ -54,6 +54,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         super().__init__(*args, **options)
         self.engine = engine
         choose(engine, self)  # raises EngineError when the engine cannot run the layer
+        self._begins_with_zeros = False  # whether the call that runs has no state
         if engine == "auto":
             warn_without_library()
         if may_be_native(engine, self):
@@ -99,6 +100,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
     ) -> Any:
         if initial_state is not None:
             initial_state = self._for_each_row(initial_state, sequences)
+        self._begins_with_zeros = initial_state is None and not self.stateful
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def _for_each_row(self, state: KerasOption, sequences: Any) -> KerasOption:
@@ -130,9 +132,10 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         engine = choose(self.engine, self, masked=mask is not None).engine
         if not self._has_shape_of(sequences, initial_state):
             engine = "keras"  # Keras reports the error, or accepts it
-        # For a single step, as in generation, calling the cell is faster than packing weights for the op.
-        single = self.engine == "auto" and sequences.shape[1] == 1 and mask is None and not training
-        if engine == "native" and not single:
+        # For a single step from a state, as in generation, calling the cell is faster than packing weights
+        # for the op. From zeros the op does not even read the recurrent weights.
+        single = sequences.shape[1] == 1 and mask is None and not training and not self._begins_with_zeros
+        if engine == "native" and not (single and self.engine == "auto"):
             refuse_tf2onnx()
             return in_turn.run(self, native_engine.run, sequences, initial_state, mask, training)
         if engine == "scratch":

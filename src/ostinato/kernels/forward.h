@@ -32,6 +32,8 @@ class ForwardPass : Pass {
     else if (in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
              rows >= kTileRows)
       from_ = Source::kPanel;
+    begins_with_zeros_ = in.recurrent_dropout == nullptr && in.h0 != nullptr &&
+                         std::all_of(in.h0, in.h0 + z_.batch * z_.units, [](float h) { return h == 0; });
     kept_packed_ = in.packed != nullptr && parts_ == 1;
     packs_blocks_ = z_.time == 1 && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
     if (kept_packed_) {
@@ -41,7 +43,7 @@ class ForwardPass : Pass {
       const auto kernel = in.ids != nullptr || packs_kernel_blocks() ? Weights::Kernel::kNone
                           : from_ == Source::kPanel                  ? Weights::Kernel::kPanels
                                                                      : Weights::Kernel::kColumns;
-      weights_ = Weights(arena, z_, kernel, parts_, !packs_blocks_);
+      weights_ = Weights(arena, z_, kernel, parts_, !packs_blocks_ && depth_at(z_.time - 1) > 0);
     }
     const int64_t states = z_.batch * z_.units;
     if (kBetween) between_ = arena.floats(states), carried_ = arena.floats(states);
@@ -137,6 +139,8 @@ class ForwardPass : Pass {
       std::memset(out_.y + rows.first * z_.units, 0, row_bytes() * static_cast<size_t>(rows.count()));
   }
 
+  // Of the recurrent product, which is zero where all states are. At the first step they usually are.
+  int64_t depth_at(int64_t step) const { return step == 0 && begins_with_zeros_ ? 0 : z_.units; }
   const float* last_gate() const { return in_.recurrent + (z_.gates - 1) * z_.units; }
   bool packs_kernel_blocks() const {
     return packs_blocks_ && from_ == Source::kStretch && in_.input_dropout == nullptr &&
@@ -290,27 +294,27 @@ class ForwardPass : Pass {
     const int64_t count = static_cast<int64_t>(w.active.active().size());
     const Span panels = panels_at_step((z_.units + kVec - 1) / kVec, w.index);
     for (int64_t i = 0; i < count; ++i) w.from[i] = w.at[i].h_before;
+    const int64_t depth = depth_at(step);
     if (few_rows(count))
-      return multiply_few_rows<G>(w.from.data(), count, z_.units, weights_.recurrent, panels.first, panels.last, w.sums,
+      return multiply_few_rows<G>(w.from.data(), count, depth, weights_.recurrent, panels.first, panels.last, w.sums,
                                   [&](int64_t panel, int64_t here, float* products) {
                                     activate(w.at.data(), count, step, panel, here, products, nullptr);
                                   });
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-      const float* packed = packs_blocks_ ? nullptr : Weights::panel_of(weights_.recurrent, panel, z_.units);
-      const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
-        if (!packs_blocks_) return packed + k * G * kVec;
-        pack_gates(in_.recurrent, z_.width, {k, depth}, z_.units, G, panel, blocks_[w.index]);
+      const auto block_at = [&](int64_t k, int64_t here) -> const float* {
+        if (!packs_blocks_) return Weights::panel_of(weights_.recurrent, panel, z_.units) + k * G * kVec;
+        pack_gates(in_.recurrent, z_.width, {k, here}, z_.units, G, panel, blocks_[w.index]);
         return blocks_[w.index];
       };
       const auto take = [&](int64_t first, int64_t rows, float* products, const float* sums_x) {
         activate(w.at.data() + first, rows, step, panel, 1, products, sums_x);
       };
       if (dropped_ == nullptr)
-        multiply_panel<G>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
+        multiply_panel<G>(w.from.data(), count, depth, block_at, w.sums, streams() && !packs_blocks_,
                           beside(w, weights_.panels, panel * z_.features * G * kVec), take);
       else
-        multiply_panel_each<G>([&](int g, int64_t row) { return dropped(g, w.at[row].b, step - 1); }, count, z_.units, packed,
-                               w.sums, take);
+        multiply_panel_each<G>([&](int g, int64_t row) { return dropped(g, w.at[row].b, step - 1); }, count, z_.units,
+                               block_at(0, z_.units), w.sums, take);
     }
   }
   // From products[row][panel] on. What follows from other activations waits until they are there for some rows: the
@@ -348,6 +352,7 @@ class ForwardPass : Pass {
       w.from[i] = kBetween ? between_ + row.b * z_.units : dropped_ == nullptr ? row.h_before : dropped(0, row.b, step - 1);
     }
     const Span panels = panels_at_step(panels_of(z_.units), w.index);
+    const int64_t depth = depth_at(step);
     with_vectors(z_.units, [&](auto vectors) {
       constexpr int N = decltype(vectors)::count;
       // Of products[row][panel].
@@ -361,15 +366,15 @@ class ForwardPass : Pass {
       };
       if (few_rows(count))
         return multiply_few_rows<N>(
-            w.from.data(), count, z_.units, weights_.last, panels.first, panels.last, w.sums,
+            w.from.data(), count, depth, weights_.last, panels.first, panels.last, w.sums,
             [&](int64_t panel, int64_t here, const float* product) { take(0, count, panel, here, product, w.sums_x); });
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-        const auto block_at = [&](int64_t k, int64_t depth) -> const float* {
+        const auto block_at = [&](int64_t k, int64_t here) -> const float* {
           if (!packs_blocks_) return weights_.last + (panel * z_.units + k) * N * kVec;
-          pack_columns(last_gate(), z_.width, {k, depth}, z_.units, panel, blocks_[w.index]);
+          pack_columns(last_gate(), z_.width, {k, here}, z_.units, panel, blocks_[w.index]);
           return blocks_[w.index];
         };
-        multiply_panel<N>(w.from.data(), count, z_.units, block_at, w.sums, streams() && !packs_blocks_,
+        multiply_panel<N>(w.from.data(), count, depth, block_at, w.sums, streams() && !packs_blocks_,
                           beside(w, weights_.last_kernel, panel * z_.features * N * kVec),
                           [&](int64_t first, int64_t rows, const float* product, const float* sums_x) {
                             take(first, rows, panel, 1, product, sums_x);
@@ -382,6 +387,7 @@ class ForwardPass : Pass {
   const bool keeps_;
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   Source from_ = Source::kStretch;
+  bool begins_with_zeros_ = false;  // in all states
   bool packs_blocks_ = false;  // of the weights, each just before it is used: for a single step of not too many rows
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep

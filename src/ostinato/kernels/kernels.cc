@@ -3,6 +3,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "forward_narrow.h"
 
 namespace OSTINATO_ISA {
 
@@ -13,6 +14,8 @@ const ostinato::Kernels kernels = {
     [](const Layer& layer, bool masked) { return History(nullptr, layer, masked).floats; },
     [](const Layer& layer, const Inputs& in, bool keeps) {
       return with_form(layer, [&](auto form) {
+        if (NarrowPass<decltype(form)>::takes(layer, in, keeps))
+          return NarrowPass<decltype(form)>(layer, in, {}, nullptr).bytes();
         return ForwardPass<decltype(form)>(layer, in, {}, nullptr, keeps).bytes();
       });
     },
@@ -34,7 +37,11 @@ const ostinato::Kernels kernels = {
     },
     [](const Layer& layer, const Inputs& in, const Outputs& out, void* workspace) {
       with_form(layer, [&](auto form) {
-        ForwardPass<decltype(form)>(layer, in, out, workspace, out.history != nullptr).run();
+        const bool keeps = out.history != nullptr;
+        if (NarrowPass<decltype(form)>::takes(layer, in, keeps))
+          NarrowPass<decltype(form)>(layer, in, out, workspace).run();
+        else
+          ForwardPass<decltype(form)>(layer, in, out, workspace, keeps).run();
       });
     },
     [](const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace) {

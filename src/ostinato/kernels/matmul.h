@@ -66,18 +66,18 @@ OSTINATO_INLINE void start(vfloat (&acc)[M][N], const float* from) {
 }
 
 // sums[m][n] = Σ_k a[m][k] · b[k][n] for a tile of M rows, k from `first` to `first + depth`; added to what is there unless
-// `first` is 0. If it streams, `lines` vectors from `ahead` on are prefetched for each k. A function of its own: inlined into
-// others, its accumulators do not stay in registers.
+// `first` is 0. If it streams, a vector from `ahead` on is prefetched for each k: one, for a number that is only known here
+// costs a loop in the loop, which takes as long as a third of the products where two threads share a core. A function of its
+// own: inlined into others, its accumulators do not stay in registers.
 template <int M, int N, bool streams>
 __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t first, int64_t depth, const float* b,
-                                             float* sums, const float* ahead, int lines) {
+                                             float* sums, const float* ahead) {
   const float* rows[M];
   OSTINATO_UNROLL for (int m = 0; m < M; ++m) rows[m] = a[m] + first;
   vfloat acc[M][N];
   start(acc, first > 0 ? sums : nullptr);
   _Pragma("GCC unroll 4") for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
-    if (streams)
-      for (int line = 0; line < lines; ++line, ahead += kVec) __builtin_prefetch(ahead);
+    if (streams) __builtin_prefetch(ahead + k * kVec);
     add_outer<M, N>(acc, [&](int m) { return broadcast(rows[m][k]); }, b);
   }
   for (int m = 0; m < M; ++m)
@@ -168,7 +168,8 @@ OSTINATO_INLINE void for_tiles(int64_t count, const F& f) {
   }
 }
 // The product of `count` rows, a[row][k], with one panel; take(first, rows, sums, sums beside) is given the N vectors of each
-// of some rows, from row `first` on. `sums` has room for kChunkRows × N vectors. With `streams`, for weights that no cache keeps, the next block is fetched while one is used.
+// of some rows, from row `first` on. `sums` has room for kChunkRows × N vectors. With `streams`, for weights that no cache
+// keeps, each tile of rows fetches an N-th of the next block while one is used. Without depth the product is zero.
 // With a product beside it, of the same rows with another panel, take is given those sums, too. block(k, depth) gives
 // `depth` rows of the panel from k on: where they were packed, or packs them now.
 struct Beside {
@@ -183,12 +184,11 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
   constexpr int64_t kWide = N * kVec, kDepth = kBlockFloats / kWide;
   for (int64_t top = 0; top < count; top += kChunkRows) {
     const int64_t rows = std::min(kChunkRows, count - top);
-    const int64_t tiles = (rows + most_rows<N>() - 1) / most_rows<N>();
-    const int lines = streams ? static_cast<int>((N + tiles - 1) / tiles) : 0;
+    if (depth == 0) std::fill_n(sums, rows * kWide, 0.0f);
     if (beside.a != nullptr)
       for_tiles<N>(rows, [&](int64_t first, auto tile) {
         multiply_tile<decltype(tile)::count, N, false>(beside.a + top + first, 0, beside.depth, beside.packed,
-                                                       beside.sums + first * kWide, nullptr, 0);
+                                                       beside.sums + first * kWide, nullptr);
       });
     for (int64_t k = 0; k < depth; k += kDepth) {
       const int64_t here = std::min(kDepth, depth - k);
@@ -196,11 +196,11 @@ OSTINATO_INLINE void multiply_panel(const float* const* a, int64_t count, int64_
       const float* ahead = block + here * kWide;
       for_tiles<N>(rows, [&](int64_t first, auto tile) {
         constexpr int M = decltype(tile)::count;
-        if (lines > 0)
-          multiply_tile<M, N, true>(a + top + first, k, here, block, sums + first * kWide, ahead, lines);
+        if (streams)
+          multiply_tile<M, N, true>(a + top + first, k, here, block, sums + first * kWide, ahead);
         else
-          multiply_tile<M, N, false>(a + top + first, k, here, block, sums + first * kWide, nullptr, 0);
-        ahead += here * kVec * lines;
+          multiply_tile<M, N, false>(a + top + first, k, here, block, sums + first * kWide, nullptr);
+        ahead += here * kVec;
       });
     }
     take(top, rows, sums, beside.sums);

@@ -131,13 +131,12 @@ void run(const ostinato_layer* made, int64_t batch, int64_t time, ostinato::Inpu
   require(made != nullptr, "layer must not be NULL");
   require(batch > 0, "batch must be at least 1, got " + std::to_string(batch));
   require(time > 0, "time must be at least 1, got " + std::to_string(time));
-  require((in.x != nullptr || in.ids != nullptr) && state != nullptr && y != nullptr,
-          std::string(read) + ", state and y must not be NULL");
+  require((in.x != nullptr || in.ids != nullptr) && y != nullptr, std::string(read) + " and y must not be NULL");
   Layer layer = made->layer;
   layer.batch = batch, layer.time = time;
   const int64_t widest = std::max(layer.features, 8 * layer.units);
   require(batch <= std::numeric_limits<int64_t>::max() / 64 / time / widest, "batch and time are too large");
-  for (int i = 0; i < made->states; ++i)
+  for (int i = 0; i < made->states && state != nullptr; ++i)
     require(state[i] != nullptr, "state[" + std::to_string(i) + "] must not be NULL");
   layer.threads = ostinato::threads();
 
@@ -152,17 +151,23 @@ void run(const ostinato_layer* made, int64_t batch, int64_t time, ostinato::Inpu
               "ids must be from 0 to " + std::to_string(layer.features - 1) + ", got " + std::to_string(in.ids[i]));
   in.mask = reinterpret_cast<const bool*>(given.get());
 
-  // The engine reads the first state for as long as it runs; the last one is written over it.
-  const size_t floats = static_cast<size_t>(batch * layer.units);
-  const Aligned first(floats * made->states * sizeof(float));
-  for (int i = 0; i < made->states; ++i) std::memcpy(first.floats() + i * floats, state[i], floats * sizeof(float));
-  in.h0 = first.floats();
-  if (made->states > 1) in.c0 = first.floats() + floats;
+  // The engine reads the first state for as long as it runs; the caller's last one may be written over it.
+  const size_t floats = static_cast<size_t>(batch * layer.units), bytes = floats * sizeof(float);
+  const Aligned first(bytes * made->states), unwanted(state == nullptr ? bytes * made->states : 0);
+  const auto array = [&](const Aligned& of, int i) { return of.floats() + i * floats; };
+  for (int i = 0; i < made->states; ++i) {
+    if (state == nullptr)
+      std::memset(array(first, i), 0, bytes);
+    else
+      std::memcpy(array(first, i), state[i], bytes);
+  }
+  in.h0 = array(first, 0);
+  if (made->states > 1) in.c0 = array(first, 1);
   in.kernel = made->kernel.data(), in.packed = made->packed.floats();
   if (!made->bias.empty()) in.bias = made->bias.data();
   ostinato::Outputs out;
-  out.y = y, out.h = state[0];
-  if (made->states > 1) out.c = state[1];
+  out.y = y, out.h = state == nullptr ? array(unwanted, 0) : state[0];
+  if (made->states > 1) out.c = state == nullptr ? array(unwanted, 1) : state[1];
   const Aligned workspace(ostinato::forward_workspace_bytes(layer, in, false));
   ostinato::forward(layer, in, out, workspace.floats());
 }

@@ -71,7 +71,7 @@ OSTINATO_EXPORT int64_t ostinato_state_size(const ostinato_layer* layer, int ind
  *   x      (batch, time, features)
  *   mask   (batch, time), 0 where a step is skipped: the state stays, and the output repeats; NULL skips none
  *   state  ostinato_state_count arrays (batch, units): before the first step when called, after the last on return.
- *          A sequence begins with zeros.
+ *          A sequence begins with zeros. NULL: sequences begin, and their last state is not wanted
  *   y      gets the outputs: (batch, time, units), or (batch, units) without return_sequences
  */
 OSTINATO_EXPORT ostinato_status ostinato_forward(const ostinato_layer* layer, int64_t batch, int64_t time, const float* x,

@@ -26,17 +26,17 @@ class States:
         before: the states that it begins with.
 
     Attributes:
-        after: those that it ends with.
+        after: those that it ends with, as far as recurrences have run.
     """
 
     def __init__(self, before: Sequence[np.ndarray]):
-        self._before = list(before)
+        self._before = before
         self.after: list[np.ndarray] = []
 
-    def take(self, count: int) -> list[np.ndarray]:
+    def next(self, count: int) -> Sequence[np.ndarray]:
         """The arrays that the next recurrence begins with."""
-        taken, self._before = self._before[:count], self._before[count:]
-        return taken
+        done = len(self.after)
+        return self._before[done : done + count]
 
 
 Run = Callable[[np.ndarray, Mask, States | None], tuple[np.ndarray, Mask]]
@@ -103,8 +103,11 @@ def _recurrent(stage: program.Recurrent) -> Run:
     def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
         if mask is not None:
             mask = np.ascontiguousarray(mask)
-        y, state = layer.run(np.ascontiguousarray(x), mask, None if states is None else states.take(count))
-        if states is not None:
+        x = np.ascontiguousarray(x)
+        if states is None:
+            y = layer.run(x, mask)
+        else:
+            y, state = layer.go_on(x, mask, states.next(count))
             states.after.extend(state)
         if mask is not None and zeros_where_skipped:
             y *= (mask[:, ::-1] if stage.go_backwards else mask)[..., None]

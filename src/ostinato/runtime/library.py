@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -71,7 +72,7 @@ class EngineLayer:
         self._library = _library()
         self._over_vectors = self._library.ostinato_forward
         self._over_ids = self._library.ostinato_forward_ids
-        self._states, self._pointers = stage.states, _POINTER * stage.states
+        self._states, self._pointers = stage.states, struct.Struct(f"{stage.states}P").pack
         self._sequences = stage.return_sequences
         features, self._units = len(stage.kernel), stage.units
         options = _Options(
@@ -95,41 +96,52 @@ class EngineLayer:
         self._made = made
         weakref.finalize(self, self._library.ostinato_destroy, made)
 
-    def run(
-        self, x: np.ndarray, mask: np.ndarray | None, before: Sequence[np.ndarray] | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Runs over a batch of sequences; x and mask are contiguous.
+    def run(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """Runs over a batch of sequences that begin anew; x and mask are contiguous.
 
         Args:
             x: (batch, time, features) float32, or token ids (batch, time) int32.
             mask: (batch, time) bool, False where a step is skipped; None skips none.
-            before: the state before the first step, an array (batch, units) for each; None for zeros.
 
         Returns:
-            The outputs, (batch, time, units) or (batch, units), and the state after the last step,
-            (arrays, batch, units).
+            The outputs, (batch, time, units) or (batch, units).
         """
-        batch, time = x.shape[:2]
-        units, states = self._units, self._states
-        each = batch * units
-        # One array for all that is written: asking NumPy for an address takes longer than a small layer.
-        room = np.empty(each * (states + (time if self._sequences else 1)), np.float32)
-        state, y = room[: states * each], room[states * each :]
-        y = y.reshape(batch, time, units) if self._sequences else y.reshape(batch, units)
-        state = state.reshape(states, batch, units)
-        if before is None:
-            state.fill(0)
-        else:
-            for index, array in enumerate(before):
-                state[index] = array
-        first = _address(room)
-        pointers = self._pointers(*range(first, first + 4 * states * each, 4 * each))
-        run = self._over_ids if x.ndim == 2 else self._over_vectors
+        return self._run(x, mask, None)
+
+    def go_on(
+        self, x: np.ndarray, mask: np.ndarray | None, before: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """As `run`, from a state.
+
+        Args:
+            x: as for `run`.
+            mask: as for `run`.
+            before: the state before the first step, an array (batch, units) for each.
+
+        Returns:
+            The outputs, and the state after the last step, an array (batch, units) for each.
+        """
+        batch, units = len(x), self._units
+        # One array for all: asking NumPy for an address takes longer than a small layer.
+        room = np.empty((self._states, batch, units), np.float32)
+        first, size, state, pointers = _address(room), 4 * batch * units, [], []
+        for index, array in enumerate(before):
+            own = room[index]
+            own[...] = array
+            state.append(own)
+            pointers.append(first + index * size)
+        return self._run(x, mask, self._pointers(*pointers)), state
+
+    def _run(self, x: np.ndarray, mask: np.ndarray | None, pointers: bytes | None) -> np.ndarray:
+        shape = x.shape
+        batch, time = shape[0], shape[1]
+        y = np.empty((batch, time, self._units) if self._sequences else (batch, self._units), np.float32)
+        run = self._over_vectors if len(shape) == 3 else self._over_ids
         given = None if mask is None else _address(mask)
-        status = run(self._made, batch, time, _address(x), given, pointers, first + 4 * states * each)
+        status = run(self._made, batch, time, _address(x), given, pointers, _address(y))
         if status:
             self._check(status)
-        return y, state
+        return y
 
     def _check(self, status: int) -> None:
         if status:

@@ -176,6 +176,7 @@ class _Ready:
                 "a model that reads sequences from their end cannot go on from a state; call it without one"
             )
         wanted = [(batch, units) for units in self.sizes]
-        given = [each.shape if isinstance(each, np.ndarray) else np.shape(each) for each in state]
-        if wanted != given:
-            raise ConfigError(f"the state must be arrays of the shapes {wanted}, got {given}")
+        if wanted != [getattr(each, "shape", None) for each in state]:
+            given = [np.shape(each) for each in state]
+            if wanted != given:
+                raise ConfigError(f"the state must be arrays of the shapes {wanted}, got {given}")

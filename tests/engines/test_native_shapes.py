@@ -1,0 +1,71 @@
+"""Shapes for which the engine goes another way give the bits of the ordinary one."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ostinato import layers
+from ostinato.engines import native
+
+pytestmark = pytest.mark.skipif(not native.available(), reason=f"no native engine: {native.reason()}")
+
+CELLS = {
+    "lstm": (layers.LSTM, {}),
+    "gru": (layers.GRU, {}),
+    "gru-before": (layers.GRU, {"reset_after": False}),
+    "rnn": (layers.SimpleRNN, {}),
+    "chosen": (layers.LSTM, {"activation": "relu", "recurrent_activation": "hard_sigmoid"}),
+    "no-bias": (layers.GRU, {"use_bias": False, "go_backwards": True}),
+}
+
+
+def made(cell, units, features, **options):
+    kind, more = CELLS[cell]
+    layer = kind(units, return_state=True, engine="native", **more, **options)
+    layer.build((None, None, features))
+    random = np.random.default_rng(1)
+    layer.set_weights([random.normal(scale=0.5, size=weight.shape) for weight in layer.weights])
+    return layer
+
+
+def state_of(layer, batch, seed=2):
+    count = 2 if isinstance(layer, layers.LSTM) else 1
+    return [tf.random.stateless_normal((batch, layer.units), seed=(seed, part)) for part in range(count)]
+
+
+def assert_same_bits(some, others):
+    for one, other in zip(some, others, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# With a history, for a gradient, vectors hold units. Without one they hold rows where units are few.
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("batch", "units"), [(2, 1), (9, 1), (8, 2), (21, 3), (67, 4), (130, 8)])
+@pytest.mark.parametrize(("features", "sequences"), [(1, True), (5, False), (64, True)])
+def test_vectors_of_rows_give_the_bits_of_vectors_of_units(cell, batch, units, features, sequences):
+    layer = made(cell, units, features, return_sequences=sequences)
+    x = tf.random.stateless_normal((batch, 7, features), seed=(3, 4))
+    state = state_of(layer, batch)
+    with tf.GradientTape():
+        kept = layer(x, initial_state=state)
+    assert_same_bits(kept, layer(x, initial_state=state))
+
+
+# The recurrent product of a step is left out where the states of all rows are zero, otherwise of no row.
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("batch", [2, 5, 40, 130])
+@pytest.mark.parametrize(("time", "units"), [(1, 30), (2, 70), (3, 9), (2, 2)])
+def test_a_start_from_zeros_gives_the_bits_of_the_whole_product(cell, batch, time, units):
+    layer = made(cell, units, 11, return_sequences=True)
+    x = tf.random.stateless_normal((batch, time, 11), seed=(5, 6))
+    mask = tf.constant([[True] + [False] * (time - 1)] + [[True] * time] * (batch - 1))
+    zeros = [tf.zeros_like(part) for part in state_of(layer, batch)]
+    last = tf.range(batch)[:, tf.newaxis] == batch - 1
+    not_zeros = [tf.where(last, part, 0.0) for part in state_of(layer, batch)]
+    for options in ({}, {"training": True}, {"mask": mask}):
+        from_zeros = layer(x, initial_state=zeros, **options)
+        without = layer(x, **options)
+        others = layer(x, initial_state=not_zeros, **options)
+        assert_same_bits(from_zeros, without)
+        assert_same_bits([part[:-1] for part in from_zeros], [part[:-1] for part in others])
+        assert not np.array_equal(from_zeros[0][-1], others[0][-1])
