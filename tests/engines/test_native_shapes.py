@@ -7,6 +7,8 @@ import tensorflow as tf
 from ostinato import layers
 from ostinato.engines import native
 
+from ..variants import one_each
+
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"no native engine: {native.reason()}")
 
 CELLS = {
@@ -38,11 +40,15 @@ def assert_same_bits(some, others):
         np.testing.assert_array_equal(one, other)
 
 
+NARROW = [(2, 1, 1), (9, 1, 64), (8, 2, 5), (21, 3, 1), (67, 4, 5), (130, 8, 64)]
+"""Rows of the batch, units, features."""
+
+
 # With a history, for a gradient, vectors hold units. Without one they hold rows where units are few.
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("batch", "units"), [(2, 1), (9, 1), (8, 2), (21, 3), (67, 4), (130, 8)])
-@pytest.mark.parametrize(("features", "sequences"), [(1, True), (5, False), (64, True)])
-def test_vectors_of_rows_give_the_bits_of_vectors_of_units(cell, batch, units, features, sequences):
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize(("cell", "sizes"), one_each(CELLS, NARROW))
+def test_vectors_of_rows_give_the_bits_of_vectors_of_units(cell, sizes, sequences):
+    batch, units, features = sizes
     layer = made(cell, units, features, return_sequences=sequences)
     x = tf.random.stateless_normal((batch, 7, features), seed=(3, 4))
     state = state_of(layer, batch)
@@ -52,10 +58,12 @@ def test_vectors_of_rows_give_the_bits_of_vectors_of_units(cell, batch, units, f
 
 
 # The recurrent product of a step is left out where the states of all rows are zero, otherwise of no row.
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("batch", [2, 5, 40, 130])
-@pytest.mark.parametrize(("time", "units"), [(1, 30), (2, 70), (3, 9), (2, 2)])
-def test_a_start_from_zeros_gives_the_bits_of_the_whole_product(cell, batch, time, units):
+@pytest.mark.parametrize(
+    ("cell", "sizes"),
+    one_each(CELLS, [(2, 1, 30), (40, 1, 30), (130, 1, 30), (5, 2, 70), (40, 3, 9), (5, 2, 2)]),
+)
+def test_a_start_from_zeros_gives_the_bits_of_the_whole_product(cell, sizes):
+    batch, time, units = sizes
     layer = made(cell, units, 11, return_sequences=True)
     x = tf.random.stateless_normal((batch, time, 11), seed=(5, 6))
     mask = tf.constant([[True] + [False] * (time - 1)] + [[True] * time] * (batch - 1))

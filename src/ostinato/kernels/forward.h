@@ -35,7 +35,8 @@ class ForwardPass : Pass {
     begins_with_zeros_ = in.recurrent_dropout == nullptr && in.h0 != nullptr &&
                          std::all_of(in.h0, in.h0 + z_.batch * z_.units, [](float h) { return h == 0; });
     kept_packed_ = in.packed != nullptr && parts_ == 1;
-    packs_blocks_ = z_.time == 1 && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
+    const bool once = z_.time <= (begins_with_zeros_ ? 2 : 1);  // that the recurrent weights are read, at most
+    packs_blocks_ = once && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
     if (kept_packed_) {
       Arena kept(const_cast<float*>(in.packed));  // only read
       weights_ = Weights(kept, z_);
@@ -388,7 +389,7 @@ class ForwardPass : Pass {
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   Source from_ = Source::kStretch;
   bool begins_with_zeros_ = false;  // in all states
-  bool packs_blocks_ = false;  // of the weights, each just before it is used: for a single step of not too many rows
+  bool packs_blocks_ = false;  // of the weights, each just before it is used: for a single product of not too many rows
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
   Weights weights_;
