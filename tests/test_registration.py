@@ -171,6 +171,7 @@ def test_pickles_open_in_a_process_that_has_imported_nothing_and_files_after_the
     assert_equal(json.loads(results), expected)
 
 
+@pytest.mark.thorough
 def test_files_open_where_keras_and_tensorflow_were_imported_before_ostinato(opened):
     folder, expected = opened
     *_, results = in_a_process(OPEN + OSTINATO_LAST, folder)

@@ -76,8 +76,8 @@ def codes():
     ("make", "ending"),
     [
         *one_each([between, each_step, nested_between], ENDINGS),
-        *((make, "keras") for make in (words, weighted_words)),
-        thorough(codes, "keras"),
+        (words, "keras"),
+        *(thorough(make, "keras") for make in (weighted_words, codes)),
     ],
 )
 def test_what_layers_have_adapted_comes_with_the_file(make, ending, tmp_path):

@@ -5,6 +5,7 @@ everything that reads them. No traceback, no hang, no memory for what a file onl
 is touched. The cases are counted with those of `test_hostile_files.py`, which says how to draw more.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -29,7 +30,7 @@ from ostinato.training.budget import Position
 from ostinato.training.config import TrainingConfig
 
 from ..eagerly import run_eagerly
-from ..variants import examples, one_each, thorough
+from ..variants import examples, thorough
 from .mutations import (
     NO_PLAIN_FILES,
     NoPlainFile,
@@ -44,6 +45,7 @@ from .mutations import (
 from .strangers import Outside, cases, guarded
 
 TASKS = ("language_model", "classifier", "translator")
+IN_EVERY_RUN = [("language_model", "runs"), ("classifier", "loads")]
 OF_EACH = {"runs": 300, "loads": examples(10, thorough=20)}
 CASES = {name: len(TASKS) * count for name, count in OF_EACH.items()}
 TELLING = ("units", "best_step", "step", "path", "sha256", "task", "labels", "max_tokens", "merges", "growth")
@@ -166,7 +168,13 @@ def damages(draw, real: Path) -> Damage:
     return Damage(name, draw(changed_bytes(data)))
 
 
-@pytest.mark.parametrize(("task", "name"), one_each(TASKS, ["runs", "loads"]))
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        pair if pair in IN_EVERY_RUN else thorough(*pair)
+        for pair in itertools.product(TASKS, ("runs", "loads"))
+    ],
+)
 def test_damaged_runs(home, runs, task, record_property, name):
     @cases(OF_EACH[name], record_property)
     @given(damage=damages(runs[task]))

@@ -140,6 +140,7 @@ def test_two_tapes_around_a_function_give_first_derivatives_and_second(penalized
     assert_same(results(ours, tf.function), results(stock, lambda call: call))
 
 
+@pytest.mark.thorough
 def test_in_a_graph_batch_and_time_may_be_unknown():
     flags = {"return_sequences": True, "go_backwards": True, "zero_output_for_mask": True}
     ours, stock = both("LSTM", **flags)

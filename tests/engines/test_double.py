@@ -16,7 +16,7 @@ from ostinato import layers
 from ostinato.engines import activations, choose, native
 from ostinato.interop.keras.legacy import keras2_hard_sigmoid
 
-from ..variants import examples
+from ..variants import examples, thorough
 from .test_native import CELLS, Case, cases, values_and_gradients
 
 pytestmark = pytest.mark.skipif(not native.available(), reason=f"no native engine: {native.reason()}")
@@ -112,6 +112,7 @@ def test_token_ids_give_what_their_one_hot_vectors_give(case):
     assert_same(found, values_and_gradients(stock, over_vectors, states))
 
 
+@pytest.mark.thorough
 @settings(max_examples=examples(6, thorough=20))
 @given(cases(), st.booleans())
 def test_second_derivatives_are_those_of_kerass_loop(case, in_graph):
@@ -187,7 +188,7 @@ def test_what_masked_steps_hold_has_no_influence(cell, options):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("cell", ["SimpleRNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("cell", [thorough("SimpleRNN"), "GRU", thorough("LSTM")])
 def test_a_model_in_float64_trains_saves_and_loads_as_with_kerass_loop(cell, tmp_path):
     def model_of(package):
         keras.utils.set_random_seed(1)

@@ -155,7 +155,8 @@ def test_it_resumes_exactly_and_is_used_from_python_and_the_command_line(run, tr
 @pytest.mark.parametrize(
     ("cell", "chosen"),
     [
-        ("traces", ["classify", "translate"]),
+        ("traces", ["classify"]),
+        thorough("traces", ["translate"]),
         thorough("traces", ["lm"]),
         *(thorough(cell, ["lm", "classify", "translate"]) for cell in ("fading", "clipped")),
     ],

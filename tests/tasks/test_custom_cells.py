@@ -156,6 +156,7 @@ def test_they_train_resume_and_are_read_back_in_every_task(package, task, cell, 
     assert len(use) == 1
 
 
+@pytest.mark.thorough
 def test_stacked_cells_train_and_are_read_back(package, tmp_path):
     config, source = settings("lm", "stacked")
     training = ostinato.TrainingConfig(steps=2)

@@ -18,8 +18,7 @@ class ForwardPass : Pass {
   static constexpr bool kHasC = Cell::states > 1;
   using Weights = PackedWeights<Cell>;
   static constexpr bool kBetween = Weights::kBetween;
-  template <class Pass, bool whole>
-  friend struct ForwardLane;
+  template <class Pass, bool whole> friend struct ForwardLane;
 
  public:
   ForwardPass(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace, bool keeps_history)
@@ -32,8 +31,7 @@ class ForwardPass : Pass {
     else if (in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
              rows >= kTileRows)
       from_ = Source::kPanel;
-    begins_with_zeros_ = in.recurrent_dropout == nullptr && in.h0 != nullptr &&
-                         std::all_of(in.h0, in.h0 + z_.batch * z_.units, [](float h) { return h == 0; });
+    begins_with_zeros_ = in.recurrent_dropout == nullptr && all_zero(in.h0, z_.batch * z_.units);
     kept_packed_ = in.packed != nullptr && parts_ == 1;
     const bool once = z_.time <= (begins_with_zeros_ ? 2 : 1);  // that the recurrent weights are read, at most
     packs_blocks_ = once && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
@@ -85,14 +83,12 @@ class ForwardPass : Pass {
   // Where x · kernel comes from, see above.
   enum class Source { kStretch, kRow, kPanel };
 
-  using Row = ForwardRow;
-
   // A thread on its rows at one step.
   struct Worker {
     int index;
     Span rows;
     ActiveRows active;
-    std::vector<Row> at;                     // the active rows
+    std::vector<ForwardRow> at;                     // the active rows
     std::vector<const float*> from, from_x;  // their states, or what else is multiplied; their x
     float *sums, *sums_x;
   };
@@ -172,7 +168,7 @@ class ForwardPass : Pass {
     const float* of_states = states_ + (step & 1) * z_.batch * z_.units;
     for (size_t i = 0; i < rows.size(); ++i) {
       const int64_t b = rows[i], at = b * z_.time + step;
-      Row& row = w.at[i];
+      ForwardRow& row = w.at[i];
       row.b = b;
       row.h_before = state(b, step - 1);
       row.h = const_cast<float*>(of_states) + b * z_.units;
@@ -277,7 +273,7 @@ class ForwardPass : Pass {
   // Calls f with the lane of some units of a row, whose products are those of gates from `gate` on. `sums_x` has the panel's
   // x · kernel, where a panel computes it.
   template <int gate, class F>
-  OSTINATO_INLINE void with_lane(const Row& row, int64_t step, int64_t unit, float* products, const float* sums_x,
+  OSTINATO_INLINE void with_lane(const ForwardRow& row, int64_t step, int64_t unit, float* products, const float* sums_x,
                                  const F& f) {
     const int64_t left = z_.units - unit, column = gate * z_.units + unit;
     const float* at = from_ == Source::kPanel ? sums_x : row.x + column;
@@ -320,7 +316,7 @@ class ForwardPass : Pass {
   }
   // From products[row][panel] on. What follows from other activations waits until they are there for some rows: the
   // processor then overlaps the rows, which it cannot while each is one long chain.
-  void activate(const Row* rows, int64_t count, int64_t step, int64_t panel, int64_t panels, float* products,
+  void activate(const ForwardRow* rows, int64_t count, int64_t step, int64_t panel, int64_t panels, float* products,
                 const float* sums_x) {
     constexpr int64_t kTogether = 8, kWide = Cell::gathered * kVec;
     for (int64_t top = 0; top < count; top += kTogether) {
@@ -349,11 +345,10 @@ class ForwardPass : Pass {
   void separate(Worker& w, int64_t step) {
     const int64_t count = static_cast<int64_t>(w.active.active().size());
     for (int64_t i = 0; i < count; ++i) {
-      const Row& row = w.at[i];
+      const ForwardRow& row = w.at[i];
       w.from[i] = kBetween ? between_ + row.b * z_.units : dropped_ == nullptr ? row.h_before : dropped(0, row.b, step - 1);
     }
     const Span panels = panels_at_step(panels_of(z_.units), w.index);
-    const int64_t depth = depth_at(step);
     with_vectors(z_.units, [&](auto vectors) {
       constexpr int N = decltype(vectors)::count;
       // Of products[row][panel].
@@ -367,7 +362,7 @@ class ForwardPass : Pass {
       };
       if (few_rows(count))
         return multiply_few_rows<N>(
-            w.from.data(), count, depth, weights_.last, panels.first, panels.last, w.sums,
+            w.from.data(), count, depth_at(step), weights_.last, panels.first, panels.last, w.sums,
             [&](int64_t panel, int64_t here, const float* product) { take(0, count, panel, here, product, w.sums_x); });
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
         const auto block_at = [&](int64_t k, int64_t here) -> const float* {
@@ -375,7 +370,7 @@ class ForwardPass : Pass {
           pack_columns(last_gate(), z_.width, {k, here}, z_.units, panel, blocks_[w.index]);
           return blocks_[w.index];
         };
-        multiply_panel<N>(w.from.data(), count, depth, block_at, w.sums, streams() && !packs_blocks_,
+        multiply_panel<N>(w.from.data(), count, depth_at(step), block_at, w.sums, streams() && !packs_blocks_,
                           beside(w, weights_.last_kernel, panel * z_.features * N * kVec),
                           [&](int64_t first, int64_t rows, const float* product, const float* sums_x) {
                             take(first, rows, panel, 1, product, sums_x);
@@ -388,12 +383,12 @@ class ForwardPass : Pass {
   const bool keeps_;
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   Source from_ = Source::kStretch;
-  bool begins_with_zeros_ = false;  // in all states
+  bool begins_with_zeros_ = false;  // in all hidden states
   bool packs_blocks_ = false;  // of the weights, each just before it is used: for a single product of not too many rows
   int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
   Weights weights_;
-  bool kept_packed_ = false;  // weights_ are the caller's
+  bool kept_packed_ = false;  // by the caller
   float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *dropped_ = nullptr;
   float *kept_gates_ = nullptr, *kept_states_ = nullptr;
   float *between_ = nullptr, *carried_ = nullptr;  // what gathered gates leave for the last gate's product, and beside it

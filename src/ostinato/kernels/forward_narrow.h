@@ -134,7 +134,9 @@ class NarrowPass : Pass {
       vfloat sums[kGates] = {};
       if (in_.ids != nullptr) {
         for (int g = 0; g < kGates; ++g)
-          sums[g] = gathered(tile, [&](int64_t b) { return in_.kernel[in_.ids[place(b, step)] * z_.width + g * z_.units + unit]; });
+          sums[g] = gathered(tile, [&](int64_t b) {
+            return in_.kernel[in_.ids[place(b, step)] * z_.width + g * z_.units + unit];
+          });
       } else {
         const float* weights = in_.kernel + unit;
         for (int64_t f = 0; f < z_.features; ++f)

@@ -119,6 +119,9 @@ struct Span {
   int64_t first, last;
   int64_t count() const { return last - first; }
 };
+inline bool all_zero(const float* values, int64_t count) {
+  return values != nullptr && std::all_of(values, values + count, [](float value) { return value == 0; });
+}
 inline Span share(int64_t count, int64_t index, int64_t shares) {
   return {count * index / shares, count * (index + 1) / shares};
 }

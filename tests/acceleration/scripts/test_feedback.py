@@ -75,6 +75,7 @@ def test_a_series_is_continued_alike_with_the_cell_of_a_layer(way):
     assert_drop_in(with_a_layers_cell, way)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore:.*gains nothing")
 @pytest.mark.parametrize("way", ways("in place"))
 def test_a_series_is_continued_alike_with_a_bare_cell(way):
