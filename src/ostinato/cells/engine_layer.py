@@ -54,7 +54,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         super().__init__(*args, **options)
         self.engine = engine
         choose(engine, self)  # raises EngineError when the engine cannot run the layer
-        self._begins_with_zeros = False  # whether the call that runs has no state
+        self._begins_with_zeros = False  # whether the present call was given no state
         if engine == "auto":
             warn_without_library()
         if may_be_native(engine, self):

@@ -88,7 +88,7 @@ class ForwardPass : Pass {
     int index;
     Span rows;
     ActiveRows active;
-    std::vector<ForwardRow> at;                     // the active rows
+    std::vector<ForwardRow> at;              // the active rows
     std::vector<const float*> from, from_x;  // their states, or what else is multiplied; their x
     float *sums, *sums_x;
   };
