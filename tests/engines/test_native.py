@@ -514,6 +514,7 @@ def test_without_rows_or_steps_the_state_passes_through(cell, options, return_se
         ({"x": (2, 5)}, r"x has shape \(2, 5\), but rank 3 \(batch, time, features\) is needed"),
         ({"x": (2, 5, 4)}, r"x has shape \(2, 5, 4\), but \(2, 5, 3\) .* is needed"),
         ({"h": (3, 6)}, r"h0 has shape \(3, 6\), but \(2, 6\) \(batch, units\) is needed"),
+        ({"h": (0,)}, r"h0 has shape \(0,\), but \(2, 6\) \(batch, units\) is needed"),
         ({"c": (2, 7)}, r"c0 has shape \(2, 7\), but \(2, 6\) \(batch, units\) is needed"),
         ({"mask": (2, 4)}, r"mask has shape \(2, 4\), but \(2, 5\) \(batch, time\) is needed"),
         ({"ids": (2,)}, r"ids has shape \(2,\), but rank 2 \(batch, time\) is needed"),

@@ -77,3 +77,57 @@ def test_a_start_from_zeros_gives_the_bits_of_the_whole_product(cell, sizes):
         assert_same_bits(from_zeros, without)
         assert_same_bits([part[:-1] for part in from_zeros], [part[:-1] for part in others])
         assert not np.array_equal(from_zeros[0][-1], others[0][-1])
+
+
+# Of a state that is not given no gradient is computed; those of the others stay the same, and so do theirs.
+@pytest.mark.parametrize("in_graph", [False, True])
+@pytest.mark.parametrize(
+    ("cell", "sizes"),
+    one_each(CELLS, [(3, 1, 30), (40, 2, 9), (130, 1, 4), (5, 3, 70), (20, 1, 5), (5, 2, 2)]),
+)
+def test_gradients_without_a_state_are_those_from_given_zeros(cell, sizes, in_graph):
+    batch, time, units = sizes
+    layer = made(cell, units, 6, return_sequences=True)
+    x = tf.random.stateless_normal((batch, time, 6), seed=(7, 8))
+    zeros = [tf.zeros_like(part) for part in state_of(layer, batch)]
+    mask = tf.constant([[time > 1] + [True] * (time - 1)] + [[True] * time] * (batch - 1))
+
+    def gradients(state, mask):
+        sources = [x, *[weight.value for weight in layer.trainable_weights]]
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                loss = tf.add_n([tf.reduce_sum(part**2) for part in layer(x, initial_state=state, mask=mask)])
+            first = tape.gradient(loss, sources)
+            penalty = tf.add_n([tf.reduce_sum(part**2) for part in first])
+        return [*first, *outer.gradient(penalty, sources)]
+
+    def both(mask):
+        return gradients(zeros, mask), gradients(None, mask)
+
+    for masked in (None, mask):
+        given, absent = (tf.function(both) if in_graph else both)(masked)
+        assert_same_bits(given, absent)
+
+
+class LearnedStart(layers.LSTM):
+    """Begins with a state of its own where a call gives none, as some models learn it."""
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        super().build(sequences_shape)
+        self.first = self.add_weight(shape=(self.units,), initializer="ones")
+
+    def get_initial_state(self, batch_size):
+        return [tf.tile(self.first.value[tf.newaxis], (batch_size, 1))] * 2
+
+
+def test_a_first_state_of_the_layers_own_is_kept_and_learned():
+    layer = LearnedStart(5, engine="native")
+    x = tf.random.stateless_normal((4, 3, 2), seed=(9, 1))
+    layer(x)
+    ones = [tf.ones((4, 5))] * 2
+    np.testing.assert_array_equal(layer(x), layer(x, initial_state=ones))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x))
+    assert np.all(tape.gradient(loss, layer.first.value) != 0)

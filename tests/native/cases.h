@@ -31,7 +31,7 @@ Doubles widen(const Floats& values) { return Doubles(values.begin(), values.end(
 
 struct Case {
   Layer layer;
-  bool bias = true, masked = false, ids = false;
+  bool bias = true, masked = false, ids = false, has_state = true;
   Floats x, h0, c0, kernel, recurrent, biases, input_dropout, recurrent_dropout;
   std::vector<int32_t> tokens;
   std::vector<char> mask;
@@ -41,7 +41,8 @@ struct Case {
     Inputs in;
     in.x = ids ? nullptr : x.data();
     in.ids = ids ? tokens.data() : nullptr;
-    in.h0 = h0.data(), in.c0 = c0.data(), in.kernel = kernel.data(), in.recurrent = recurrent.data();
+    if (has_state) in.h0 = h0.data(), in.c0 = c0.data();
+    in.kernel = kernel.data(), in.recurrent = recurrent.data();
     in.bias = bias ? biases.data() : nullptr;
     in.input_dropout = input_dropout.empty() ? nullptr : input_dropout.data();
     in.recurrent_dropout = recurrent_dropout.empty() ? nullptr : recurrent_dropout.data();

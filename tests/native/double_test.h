@@ -23,7 +23,8 @@ DoubleResults run_double(const Case& t, const Floats& dy, const Floats& dh, cons
   const Doubles given_dy = widen(dy), given_dh = widen(dh), given_dc = widen(dc);
   InputsOf<double> in;
   in.x = t.ids ? nullptr : x.data(), in.ids = t.ids ? t.tokens.data() : nullptr;
-  in.h0 = h0.data(), in.c0 = c0.data(), in.kernel = kernel.data(), in.recurrent = recurrent.data();
+  if (t.has_state) in.h0 = h0.data(), in.c0 = c0.data();
+  in.kernel = kernel.data(), in.recurrent = recurrent.data();
   in.bias = t.bias ? biases.data() : nullptr;
   in.input_dropout = input_dropout.empty() ? nullptr : input_dropout.data();
   in.recurrent_dropout = recurrent_dropout.empty() ? nullptr : recurrent_dropout.data();
@@ -84,6 +85,19 @@ void check_double(const Case& t) {
   if (t.bias) gradient(naive.biases, r.dbias, "bias");
 }
 
+// A state that is not given is zeros.
+void check_double_without_state(Case t) {
+  std::fill(t.h0.begin(), t.h0.end(), 0.0f), std::fill(t.c0.begin(), t.c0.end(), 0.0f);
+  const Layer& l = t.layer;
+  const Floats dy = normal(l.return_sequences ? l.batch * l.time * l.units : l.batch * l.units, 1);
+  const Floats dh = normal(l.batch * l.units, 1), dc = normal(l.batch * l.units, 1);
+  DoubleResults given = run_double(t, dy, dh, dc);
+  t.has_state = false;
+  const DoubleResults absent = run_double(t, dy, dh, dc);
+  given.dh0.assign(t.h0.size(), 0), given.dc0.assign(t.c0.size(), 0);
+  expect(given == absent, "float64 " + t.name() + " differs without a state");
+}
+
 // Large enough that threads share the work.
 void check_double_threads(Cell cell, bool reset_after) {
   Case t = drawn(cell, reset_after, Activation::kTanh, Activation::kSigmoid);
@@ -111,6 +125,7 @@ void check_double_threads(Cell cell, bool reset_after) {
 void check_doubles(int cases, bool all) {
   set_threads(1);
   for (int i = 0; i < cases; ++i) check_double(drawn());
+  for (int i = 0; i < cases / 4; ++i) check_double_without_state(drawn());
   for (int i = 0; i < kActivations; ++i)
     for (int j = 0; j < kActivations; ++j) {
       if (!all && j != (i + 4) % kActivations) continue;

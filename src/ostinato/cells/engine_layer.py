@@ -1,6 +1,7 @@
 """What ostinato's layers add to Keras': a choice of the engine that runs them over time, `lengths`, ragged
 sequences, and initial states that are the same for all rows."""
 
+import functools
 import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -32,7 +33,7 @@ from ostinato.cells.base import Cell, KerasOption
 from ostinato.cells.initial_weights import that_bfloat16_has
 from ostinato.engines import in_turn
 from ostinato.engines.exporting import refuse_tf2onnx
-from ostinato.engines.facts import stacked
+from ostinato.engines.facts import has_zero_state, stacked
 from ostinato.registration import h5_holds_operations
 
 Lengths = tf.Tensor | keras.KerasTensor | np.ndarray | Sequence[int]
@@ -54,7 +55,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         super().__init__(*args, **options)
         self.engine = engine
         choose(engine, self)  # raises EngineError when the engine cannot run the layer
-        self._begins_with_zeros = False  # whether the present call was given no state
+        self._begins_with_zeros = False  # whether the present call begins with Keras' own state
         if engine == "auto":
             warn_without_library()
         if may_be_native(engine, self):
@@ -100,7 +101,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
     ) -> Any:
         if initial_state is not None:
             initial_state = self._for_each_row(initial_state, sequences)
-        self._begins_with_zeros = initial_state is None and not self.stateful
+        self._begins_with_zeros = initial_state is None and not self.stateful and has_zero_state(self)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def _for_each_row(self, state: KerasOption, sequences: Any) -> KerasOption:
@@ -137,7 +138,8 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         single = sequences.shape[1] == 1 and mask is None and not training and not self._begins_with_zeros
         if engine == "native" and not (single and self.engine == "auto"):
             refuse_tf2onnx()
-            return in_turn.run(self, native_engine.run, sequences, initial_state, mask, training)
+            run = functools.partial(native_engine.run, begins_with_zeros=self._begins_with_zeros)
+            return in_turn.run(self, run, sequences, initial_state, mask, training)
         if engine == "scratch":
             return in_turn.run(self, scratch_engine.run, sequences, initial_state, mask, training)
         return keras_engine.run(self, sequences, initial_state, mask, training)

@@ -29,7 +29,7 @@ class _Inputs(NamedTuple):
 
     Attributes:
         x: shape (batch, time, features), or token ids (batch, time).
-        state: (h0,) or (h0, c0), each (batch, units).
+        state: (h0,) or (h0, c0), each (batch, units), or without elements for zeros.
         kernel: shape (features, gates × units).
         recurrent: shape (units, gates × units).
         bias: shape (gates × units,), or (2, gates × units) in a GRU that resets after the product.
@@ -164,7 +164,9 @@ def _over_time(cell: Cell, op: _Inputs, attributes: Attributes, *, in_python: bo
     if not _missing(op.mask):
         mask = _or(op.mask, lambda: tf.ones((batch, time), tf.bool), (batch, time))
         sequences.append(_by_step(tf.ensure_shape(mask, (None, None))[:, :, tf.newaxis], attributes))
-    zeros = tf.zeros((batch, tf.shape(op.recurrent)[0]), op.kernel.dtype)
+    shape = (batch, tf.shape(op.recurrent)[0])
+    zeros = tf.zeros(shape, op.kernel.dtype)
+    start = tuple(zeros if _missing(each) else _or(each, lambda: zeros, shape) for each in op.state)
 
     def next_step(output: tf.Tensor, state: State, x: tf.Tensor, *mask: tf.Tensor) -> tuple[tf.Tensor, State]:
         """The output of a step, (batch, units), and the next state; a mask is (batch, 1)."""
@@ -178,7 +180,7 @@ def _over_time(cell: Cell, op: _Inputs, attributes: Attributes, *, in_python: bo
 
     # An output before the first step comes first, so there is one even for sequences without steps.
     if in_python:
-        outputs, state = [zeros], op.state
+        outputs, state = [zeros], start
         for this_step in zip(*(tf.unstack(tensor, op.x.shape[1]) for tensor in sequences), strict=True):
             output, state = next_step(outputs[-1], state, *this_step)
             outputs.append(output)
@@ -194,7 +196,7 @@ def _over_time(cell: Cell, op: _Inputs, attributes: Attributes, *, in_python: bo
             return (t + 1, outputs.write(t + 1, output), output, *after)
 
         _, outputs, _, *state = tf.while_loop(
-            lambda t, *_: t < time, body, (tf.constant(0), outputs, zeros, *op.state)
+            lambda t, *_: t < time, body, (tf.constant(0), outputs, zeros, *start)
         )
         outputs = outputs.stack()
     y = outputs[1:] if attributes["return_sequences"] else outputs[-1:]
@@ -223,7 +225,7 @@ def _input_products(cell: Cell, op: _Inputs, attributes: Attributes) -> tf.Tenso
 
 def _step(cell: Cell, op: _Inputs, attributes: Attributes) -> Callable[..., State]:
     """One time step: maps x · kernel + bias, (batch, gates × units), and the state to the next state."""
-    batch, units = tf.unstack(tf.shape(op.state[0]), 2)
+    batch, units = tf.shape(op.x)[0], tf.shape(op.recurrent)[0]
     bias = _biases(op, attributes)
     masks = _dropout(op.recurrent_dropout, (len(cell.gates), batch, units))
     assert cell.native is not None

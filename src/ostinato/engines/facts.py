@@ -86,6 +86,16 @@ def has_known_cell(layer: keras.layers.RNN | Part) -> bool:
     return cell is not None and cell.keras is not None and type(layer.cell) is cell.keras.cell
 
 
+def has_zero_state(layer: keras.layers.RNN) -> bool:
+    """Whether the layer begins with Keras' own zeros where a call gives no state."""
+    import keras
+
+    if type(layer).get_initial_state is not keras.layers.RNN.get_initial_state:
+        return False
+    cells = stacked(layer) or [layer.cell]
+    return not any("get_initial_state" in vars(each) for each in (layer, *cells))
+
+
 def is_stock(layer: keras.layers.RNN | Part) -> bool:
     """Whether the layer is Keras' own layer of its cell, or a subclass of it; or a part."""
     kinds = tuple(cell.keras.layer for cell in cells() if cell.keras is not None)

@@ -58,8 +58,7 @@ def _library() -> _Library | str:
         return f"its library does not load ({first_line})"
     functions.ostinato_instruction_set.restype = ctypes.c_char_p
     functions.ostinato_missing_function.restype = ctypes.c_char_p
-    missing = functions.ostinato_missing_function()
-    if missing:
+    if missing := functions.ostinato_missing_function():
         return f"its library needs {missing.decode()}, which TensorFlow {tf.__version__} lacks"
     return _Library(ops, functions)
 
@@ -112,7 +111,6 @@ def machine_obstacle() -> str | None:
 
 def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = False) -> str | None:
     """The first option of the layer that the engine does not support; None when it supports them all."""
-
     found = cell_of(layer)
     if found is None or found.native is None or not has_known_cell(layer):
         return f"it does not know the cell {type(getattr(layer, 'cell', None)).__name__}"
@@ -135,6 +133,8 @@ def run(
     state: Sequence[tf.Tensor],
     mask: tf.Tensor | None,
     training: bool,
+    *,
+    begins_with_zeros: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Run a layer over a batch of sequences.
 
@@ -144,6 +144,7 @@ def run(
         state: the tensors of the cell's state, each (batch, units).
         mask: shape (batch, time), False at steps to skip; or None.
         training: whether dropout acts and a gradient is likely to be needed.
+        begins_with_zeros: whether the state is zeros whose gradient nobody asks for.
 
     Returns:
         The last output (batch, units), the outputs (batch, time, units), or (batch, 1, units) without
@@ -160,7 +161,8 @@ def run(
     # One mask for all gates costs less on x than within each product.
     if dropout is not None and len(dropout) == 1:
         x, dropout = x * tf.cast(dropout[0], dtype)[:, tf.newaxis], None
-    return _run(layer, x, state, mask, training, dropout, recurrent_dropout)
+    start = [_absent(dtype)] * len(state) if begins_with_zeros else state
+    return _run(layer, x, start, mask, training, dropout, recurrent_dropout)
 
 
 def run_ids(

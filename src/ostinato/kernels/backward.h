@@ -27,7 +27,7 @@ class BackwardPass : Products {
  private:
   BackwardPass(const Layer& layer, const Inputs& in, const Gradients& out, Arena arena) : Products(layer, in, out, arena) {
     const int64_t states = z_.batch * z_.units;
-    packed_recurrent_ = arena.floats(packed_floats(z_.width, z_.units));
+    if (!without_recurrent()) packed_recurrent_ = arena.floats(packed_floats(z_.width, z_.units));
     dh_ = arena.floats(states);
     if (kHasC) dc_ = arena.floats(states);
     if (in.mask != nullptr) dy_ = arena.floats(states);
@@ -50,16 +50,18 @@ class BackwardPass : Products {
         one_step(w, step, first);
       }
       if (!alone) {
-        meet();
+        meet(division_.step);
         w.of = threads_;
       }
       sum_up(w, alone ? rows : Span{0, z_.batch}, {first, last});
-      if (!alone) meet();
+      const int64_t steps = last - first;  // the products of two weights, and of x
+      if (!alone) meet(2 * input_flops(steps) + division_.step * static_cast<double>(steps));
     }
     const Span mine = alone ? rows : share(z_.batch, index, threads_);
     const size_t bytes = sizeof(float) * static_cast<size_t>(z_.units);
     for (int64_t i = mine.first; i < mine.last; ++i) {
       const int64_t at = order_[i] * z_.units;
+      if (start_.without_state) continue;
       std::memcpy(out_.dh0 + at, dh_ + at, bytes);
       if (kHasC) std::memcpy(out_.dc0 + at, dc_ + at, bytes);
     }
@@ -67,7 +69,7 @@ class BackwardPass : Products {
   }
 
   void prepare(int index, int of) {
-    const Span panels = share(panels_of(z_.units), index, of);
+    const Span panels = share(packed_recurrent_ == nullptr ? 0 : panels_of(z_.units), index, of);
     for (int64_t p = panels.first; p < panels.last; ++p)
       pack_panel_transposed(in_.recurrent, z_.width, z_.width, z_.units, p, packed_recurrent_);
     if (packed_kernel_ != nullptr && out_.dx != nullptr) {
@@ -200,6 +202,11 @@ class BackwardPass : Products {
       if (p.masks != nullptr) w.factors[i] = recurrent_mask(p.gate, rows[i]);
     }
     const int64_t wide = vectors_for(units) * kVec;
+    if (step == 0 && start_.without_state) {  // what it gives is wanted by nobody, or is multiplied by the state
+      const int64_t from = panels.first * wide, left = std::min(units, panels.last * wide) - from;
+      for (int64_t i = 0; i < count && left > 0 && !p.onto; ++i) std::fill_n(w.to[i] + from, left, 0.0f);
+      return;
+    }
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       // A panel of recurrentᵀ has `width` rows, of which these gates' are a part.
       const float* packed = packed_recurrent_ + (panel * (z_.width - p.gates * units) + p.gate * units) * wide;

@@ -33,8 +33,8 @@ template <class Number>
 struct InputsOf {
   const Number* x = nullptr;          // (batch, time, features), or null with ids
   const int32_t* ids = nullptr;       // (batch, time), or null
-  const Number* h0 = nullptr;         // (batch, units)
-  const Number* c0 = nullptr;         // (batch, units), LSTM only
+  const Number* h0 = nullptr;         // (batch, units), or null for zeros, whose gradient nobody wants
+  const Number* c0 = nullptr;         // (batch, units), LSTM only; null where h0 is
   const Number* kernel = nullptr;     // (features, gates × units)
   const Number* recurrent = nullptr;  // (units, gates × units)
   const Number* packed = nullptr;     // float32: of kernel and recurrent, by pack_weights(), which the forward pass reads instead
@@ -64,7 +64,7 @@ struct GradientsOf {
   const Number* dc = nullptr;       // of the final c; or null for zeros
   // Wanted:
   Number* dx = nullptr;     // or null; with ids always null
-  Number* dh0 = nullptr;
+  Number* dh0 = nullptr;    // like dc0 not touched where h0 is null
   Number* dc0 = nullptr;    // LSTM only
   Number* dkernel = nullptr;
   Number* drecurrent = nullptr;

@@ -31,7 +31,7 @@ class ForwardPass : Pass {
     else if (in.input_dropout == nullptr && in.recurrent_dropout == nullptr && z_.features <= kFewFeatures &&
              rows >= kTileRows)
       from_ = Source::kPanel;
-    begins_with_zeros_ = in.recurrent_dropout == nullptr && all_zero(in.h0, z_.batch * z_.units);
+    begins_with_zeros_ = in.recurrent_dropout == nullptr && (start_.without_state || all_zero(in_.h0, z_.batch * z_.units));
     kept_packed_ = in.packed != nullptr && parts_ == 1;
     const bool once = z_.time <= (begins_with_zeros_ ? 2 : 1);  // that the recurrent weights are read, at most
     packs_blocks_ = once && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
@@ -103,7 +103,7 @@ class ForwardPass : Pass {
       const Span steps{first, std::min(z_.time, first + stretch_)};
       if (from_ == Source::kStretch) {
         project(w, steps);
-        meet_if_by_units();
+        meet_if_by_units(input_flops(steps.count()));
       }
       for (int64_t step = steps.first; step < steps.last; ++step) {
         w.active.at(step);

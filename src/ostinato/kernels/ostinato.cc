@@ -153,16 +153,13 @@ void run(const ostinato_layer* made, int64_t batch, int64_t time, ostinato::Inpu
 
   // The engine reads the first state for as long as it runs; the caller's last one may be written over it.
   const size_t floats = static_cast<size_t>(batch * layer.units), bytes = floats * sizeof(float);
-  const Aligned first(bytes * made->states), unwanted(state == nullptr ? bytes * made->states : 0);
+  const Aligned first(state == nullptr ? 0 : bytes * made->states), unwanted(state == nullptr ? bytes * made->states : 0);
   const auto array = [&](const Aligned& of, int i) { return of.floats() + i * floats; };
-  for (int i = 0; i < made->states; ++i) {
-    if (state == nullptr)
-      std::memset(array(first, i), 0, bytes);
-    else
-      std::memcpy(array(first, i), state[i], bytes);
+  if (state != nullptr) {
+    for (int i = 0; i < made->states; ++i) std::memcpy(array(first, i), state[i], bytes);
+    in.h0 = array(first, 0);
+    if (made->states > 1) in.c0 = array(first, 1);
   }
-  in.h0 = array(first, 0);
-  if (made->states > 1) in.c0 = array(first, 1);
   in.kernel = made->kernel.data(), in.packed = made->packed.floats();
   if (!made->bias.empty()) in.bias = made->bias.data();
   ostinato::Outputs out;

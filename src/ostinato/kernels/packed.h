@@ -38,10 +38,10 @@ class PackedWeights {
     if (panels != nullptr) pack_gathered(z, from_kernel, z.features, index, of, panels);
     if (kernel != nullptr) {
       const int64_t columns = z.width / parts_, each = panels_of(columns);
-      const Span mine = share(parts_ * each, index, of);
-      for (int64_t p = mine.first; p < mine.last; ++p)
-        pack_columns(from_kernel + p / each * columns, z.width, {0, z.features}, columns, p % each,
-                     kernel + p * z.features * vectors_for(columns) * kVec);
+      for_parts(z.features, share(parts_ * each, index, of), [&](Part k, int64_t p) {
+        pack_columns(from_kernel + p / each * columns, z.width, k, columns, p % each,
+                     kernel + (p * z.features + k.first) * vectors_for(columns) * kVec);
+      });
     }
     if (recurrent != nullptr) pack_gathered(z, from_recurrent, z.units, index, of, recurrent);
     if (last_kernel != nullptr) pack_last(z, from_kernel, z.features, index, of, last_kernel);
@@ -63,14 +63,22 @@ class PackedWeights {
   }
   static int64_t panel_floats(const Sizes& z) { return (z.units + kVec - 1) / kVec * Cell::gathered * kVec; }
   static void pack_gathered(const Sizes& z, const float* from, int64_t depth, int index, int of, float* to) {
-    const Span mine = share((z.units + kVec - 1) / kVec, index, of);
-    for (int64_t p = mine.first; p < mine.last; ++p)
-      pack_gates(from, z.width, {0, depth}, z.units, Cell::gathered, p, panel_of(to, p, depth));
+    for_parts(depth, share((z.units + kVec - 1) / kVec, index, of), [&](Part k, int64_t p) {
+      pack_gates(from, z.width, k, z.units, Cell::gathered, p, panel_of(to, p, depth) + k.first * Cell::gathered * kVec);
+    });
   }
   static void pack_last(const Sizes& z, const float* from, int64_t depth, int index, int of, float* to) {
-    const Span mine = share(panels_of(z.units), index, of);
-    for (int64_t p = mine.first; p < mine.last; ++p)
-      pack_columns(from + (z.gates - 1) * z.units, z.width, {0, depth}, z.units, p, to + p * depth * vectors_for(z.units) * kVec);
+    for_parts(depth, share(panels_of(z.units), index, of), [&](Part k, int64_t p) {
+      pack_columns(from + (z.gates - 1) * z.units, z.width, k, z.units, p,
+                   to + (p * depth + k.first) * vectors_for(z.units) * kVec);
+    });
+  }
+  // Some rows at a time for all panels: their cache lines are then read once, and each page of a large matrix.
+  template <class F>
+  static void for_parts(int64_t depth, Span panels, const F& f) {
+    constexpr int64_t kRows = 8;
+    for (int64_t k = 0; k < depth; k += kRows)
+      for (int64_t p = panels.first; p < panels.last; ++p) f(Part{k, std::min(kRows, depth - k)}, p);
   }
 
   int parts_ = 1;

@@ -43,6 +43,9 @@ class Products : protected Pass {
     }
   }
 
+  // Whether the recurrent weights matter to no gradient: of a single step from zeros.
+  bool without_recurrent() const { return start_.without_state && z_.time == 1; }
+
   // The gradients of the weights, or a group's part of them.
   struct Weights {
     float *kernel, *recurrent, *bias;
@@ -234,7 +237,7 @@ class Products : protected Pass {
             sums[n] += v;
           }
         if (c.bias != nullptr && first_thread) add_row<N>(c.bias + to, sums, here);
-        if (c.for_recurrent) add_products<N>(w, left_h_, z_.units, packed, block.count, w.sums.recurrent + to, here);
+        if (c.for_recurrent && !without_recurrent()) add_products<N>(w, left_h_, z_.units, packed, block.count, w.sums.recurrent + to, here);
         if (!c.for_kernel) continue;
         if (in_.ids == nullptr) {
           add_products<N>(w, left_x_, z_.features, packed, block.count, w.sums.kernel + to, here);

@@ -12,6 +12,7 @@
 #include "cells/list.h"
 #include "engine.h"
 #include "matmul.h"
+#include "start.h"
 #include "threads.h"
 
 namespace OSTINATO_ISA {
@@ -204,7 +205,7 @@ inline void multiply(const Multiplication& p, float* sums) { multiply(p, sums, {
 class Pass {
  protected:
   Pass(const Layer& layer, const Inputs& in)
-      : l_(layer), in_(in), z_(layer), division_(divide(layer)), threads_(division_.threads) {
+      : l_(layer), start_(layer, in), z_(layer), division_(divide(layer)), threads_(division_.threads) {
     order_.resize(static_cast<size_t>(z_.batch));
     std::iota(order_.begin(), order_.end(), 0);
     ends_.assign(order_.size(), z_.time);
@@ -230,7 +231,7 @@ class Pass {
       return;
     }
     const int shares = team.size();
-    Barrier barrier(shares, division_.by_rows ? ostinato::Clock::duration::max() : patience());
+    Barrier barrier(shares);
     barrier_ = &barrier;
     team.run([&](int index) {
       prepare(index, shares);
@@ -241,7 +242,7 @@ class Pass {
         barrier.expect(threads_);
       }
       try {
-        barrier.wait();
+        barrier.wait(patience(kFlopsOfAFloat * (z_.features + z_.units) * z_.width) + ostinato::kWakingUp);
         if (barrier.dismissed()) threads_ = 1;
         walk(index, index);
       } catch (const Barrier::Dismissed&) {
@@ -250,19 +251,25 @@ class Pass {
     });
     if (barrier.dismissed()) team.regret();
   }
-  // How long threads wait for each other at a step: a step's own time on a slow processor, and some microseconds.
-  ostinato::Clock::duration patience() const {
-    return std::chrono::nanoseconds(20000 + static_cast<int64_t>(division_.step / division_.threads / 8));
+  // How long threads wait for each other after so much work of all: its own time on a slow processor, and some microseconds.
+  // By rows, for as long as it takes.
+  ostinato::Clock::duration patience(double flops) const {
+    if (division_.by_rows) return std::chrono::hours(1);
+    return std::chrono::nanoseconds(20000 + static_cast<int64_t>(flops / division_.threads / 8));
   }
-  // After this the caller may be alone. By units, it then computes all units, not a share of them.
-  void meet() {
+  // After this the caller may be alone. By units, it then computes all units, not a share of them. `flops`: since they met.
+  void meet(double flops) {
     if (threads_ == 1) return;
-    barrier_->wait();
+    barrier_->wait(patience(flops));
     if (barrier_->dismissed()) threads_ = 1;
   }
-  void meet_if_by_units() {
-    if (by_units_) meet();
+  void meet_if_by_units(double flops) {
+    if (by_units_) meet(flops);
   }
+  void meet_if_by_units() { meet_if_by_units(division_.step); }
+  // Of x · kernel, for all rows.
+  double input_flops(int64_t steps) const { return 2.0 * z_.batch * steps * z_.features * z_.width; }
+  static constexpr double kFlopsOfAFloat = 32;  // about as many take as long as packing one
   // The rows of the batch that a walk covers, as places in order_.
   Span rows_of(int64_t walk) const {
     if (division_.groups > 0) return share(z_.batch, walk, division_.groups);
@@ -283,7 +290,8 @@ class Pass {
   bool streams() const { return z_.units * z_.width * 4 / (by_units_ ? threads_ : 1) > (int64_t{5} << 18); }
 
   const Layer l_;
-  const Inputs in_;
+  const Start<float> start_;
+  const Inputs& in_ = start_.in;
   const Sizes z_;
   const Division division_;
   int threads_;

@@ -85,23 +85,20 @@ void wait_until(const Done& done) {
   wait_until(done, Clock::duration::max(), Clock::duration::max(), [] {});
 }
 
-// How long the caller waits for helpers to come: about as long as one that sleeps takes to wake up.
-constexpr Clock::duration kWakingUp = std::chrono::microseconds(200);
-
 // Calls of one kind, those of about as much work, that are to be run alone for a while. After one that helpers made slower
-// the next ones run alone; the pause doubles with every one such, and shrinks with every one that helpers made faster.
+// the next ones run alone, for 16 times as long as it took; the pause doubles with every one such, and shrinks with every one
+// that helpers made faster.
 struct Pause {
   std::atomic<Clock::rep> until{0}, length{0};
 
   bool lasts(Clock::time_point now) const {
     return now.time_since_epoch().count() < until.load(std::memory_order_relaxed);
   }
-  void judge(bool slower, Clock::time_point now) {
-    constexpr Clock::rep shortest = Clock::duration(std::chrono::milliseconds(20)).count();
+  void judge(bool slower, Clock::duration took, Clock::time_point now) {
     constexpr Clock::rep longest = Clock::duration(std::chrono::seconds(5)).count();
     Clock::rep next = length.load(std::memory_order_relaxed);
     if (slower) {
-      next = std::min(std::max(2 * next, shortest), longest);
+      next = std::min(std::max(2 * next, 16 * took.count()), longest);
       until.store(now.time_since_epoch().count() + next, std::memory_order_relaxed);
     } else if (next > 0) {
       next -= next / 16 + 1;
@@ -245,7 +242,7 @@ std::atomic<int> told{0};
 
 }  // namespace
 
-void Barrier::wait() {
+void Barrier::wait(Clock::duration patience) {
   const unsigned round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_.load(std::memory_order_relaxed)) {
     if (stalled_.load(std::memory_order_relaxed)) {
@@ -255,7 +252,7 @@ void Barrier::wait() {
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
   } else {
-    wait_until([&] { return round_.load(std::memory_order_acquire) != round; }, Clock::duration::max(), patience_,
+    wait_until([&] { return round_.load(std::memory_order_acquire) != round; }, Clock::duration::max(), patience,
                [&] { stalled_.store(true, std::memory_order_relaxed); });
   }
   if (dismissed_ && is_helper) throw Dismissed();
@@ -280,7 +277,12 @@ Team::~Team() {
   const Clock::time_point now = Clock::now();
   // What the caller computed would have taken about `size_` times as long alone.
   const Clock::duration took = now - began_, computed = took - waited;
-  pauses[kind_].judge(regretted_ || took > size_ * computed, now);
+  constexpr int kLittle = 16;  // that part of a call is not worth a pause
+  if (!regretted_) {
+    pauses[kind_].judge(took > size_ * computed, took, now);
+  } else if (kLittle * waited > took) {
+    pauses[kind_].judge(true, took, now);
+  }
 }
 
 void Team::start(void (*call)(const void*, int), const void* work) {

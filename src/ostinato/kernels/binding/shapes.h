@@ -74,7 +74,6 @@ void forward_shapes(TF_ShapeInferenceContext* context, TF_Status* result) {
         const Shapes shapes(context);
         constexpr int states = Op::states;
         const Handle x = shapes.input(0, shapes.takes_ids() ? 2 : 3);
-        for (int state = 1; state <= states; ++state) shapes.input(state, 2);
         shapes.input(1 + states, 2);
         const Handle recurrent = shapes.input(2 + states, 2);
         const Handle batch = shapes.axis(x, 0);
@@ -96,7 +95,8 @@ void backward_shapes(TF_ShapeInferenceContext* context, TF_Status* result) {
         shapes.all_unknown();  // dx may be empty: a shape function cannot see the attribute wants_dx
         if (shapes.takes_ids()) shapes.output(0, shapes.vector(0));
         constexpr int weights = 1 + states;  // after x and the state come kernel, recurrent and bias
-        for (int i = 1; i < weights + 2; ++i) shapes.output(i, shapes.input(i, 2));
+        for (int i = 1; i < weights; ++i) shapes.output(i, shapes.input(i));
+        for (int i = weights; i < weights + 2; ++i) shapes.output(i, shapes.input(i, 2));
         shapes.output(weights + 2, shapes.input(weights + 2));
       },
       [&](TF_Status* status) { TF_SetStatus(result, TF_GetCode(status), TF_Message(status)); });

@@ -3,7 +3,8 @@
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
 // signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h. What an op is not
-// given comes as a tensor without elements (bias, mask, dropout masks).
+// given comes as a tensor without elements (bias, mask, dropout masks). So does the state of a layer that begins with zeros;
+// the gradient of that has no elements either.
 // In float64 the ops are OstinatoRnnDoubleV1 and so on, with the attributes of a V2.
 //
 //   inputs of an op        x | ids, h0, [c0], kernel, recurrent, bias, mask, input_dropout, recurrent_dropout
@@ -134,8 +135,11 @@ Arguments<Number> read_arguments(const Kernel& kernel, InputReader& reader) {
   weights.needs_shape(arguments.kernel_shape(), "(features, gates × units)");
   recurrent.needs_shape(arguments.recurrent_shape(), "(units, gates × units)");
   if (!kernel.takes_ids) x.needs_shape({layer.batch, layer.time, layer.features}, "(batch, time, features)");
-  h0.needs_shape(arguments.state_shape(), "(batch, units)");
-  if (has_c) c0.needs_shape(arguments.state_shape(), "(batch, units)");
+  const bool begins_with_zeros = h0.absent() && (!has_c || c0.absent());
+  if (!begins_with_zeros) {
+    h0.needs_shape(arguments.state_shape(), "(batch, units)");
+    if (has_c) c0.needs_shape(arguments.state_shape(), "(batch, units)");
+  }
 
   const int64_t gates = arguments.gates, width = gates * layer.units;
   const bool two_biases = with_op(layer.cell, [&](auto op) { return op.bias_rows(layer); }) == 2;
@@ -150,8 +154,10 @@ Arguments<Number> read_arguments(const Kernel& kernel, InputReader& reader) {
   if (kernel.takes_ids && in.input_dropout != nullptr) refuse("input_dropout is for x, but ids are given");
   (kernel.takes_ids ? (void)(in.ids = x.data<int32_t>()) : (void)(in.x = x.data<Number>()));
   if (in.ids != nullptr) check_ids(in.ids, layer);
-  in.h0 = h0.data<Number>();
-  if (has_c) in.c0 = c0.data<Number>();
+  if (!begins_with_zeros) {
+    in.h0 = h0.data<Number>();
+    if (has_c) in.c0 = c0.data<Number>();
+  }
   in.kernel = weights.data<Number>();
   in.recurrent = recurrent.data<Number>();
 
@@ -209,8 +215,8 @@ void compute_forward(void* opaque, TF_OpKernelContext* context) {
 
     if (arguments.without_steps()) {
       zero(out.y, elements(arguments.y_shape()));
-      copy(arguments.in.h0, elements(state), out.h);
-      if (has_c) copy(arguments.in.c0, elements(state), out.c);
+      copy_or_zero(arguments.in.h0, elements(state), out.h);
+      if (has_c) copy_or_zero(arguments.in.c0, elements(state), out.c);
       return;
     }
     run_forward(context, arguments, out);
@@ -238,16 +244,17 @@ void compute_backward(void* opaque, TF_OpKernelContext* context) {
     GradientsOf<Number> gradients;
     Number* dx = writer.next(wants_dx ? arguments.x_shape : Shape{0});
     if (wants_dx) gradients.dx = dx;
-    gradients.dh0 = writer.next(state);
-    if (has_c) gradients.dc0 = writer.next(state);
+    const Shape first_state = arguments.in.h0 == nullptr ? Shape{0} : state;
+    gradients.dh0 = writer.next(first_state);
+    if (has_c) gradients.dc0 = writer.next(first_state);
     gradients.dkernel = writer.next(arguments.kernel_shape());
     gradients.drecurrent = writer.next(arguments.recurrent_shape());
     Number* dbias = writer.next(arguments.bias_shape);
     if (arguments.in.bias != nullptr) gradients.dbias = dbias;
 
     if (arguments.without_steps()) {
-      copy(dh.data<Number>(), elements(state), gradients.dh0);
-      if (has_c) copy(dc.data<Number>(), elements(state), gradients.dc0);
+      copy_or_zero(dh.data<Number>(), elements(first_state), gradients.dh0);
+      if (has_c) copy_or_zero(dc.data<Number>(), elements(first_state), gradients.dc0);
       zero(gradients.dkernel, elements(arguments.kernel_shape()));
       zero(gradients.drecurrent, elements(arguments.recurrent_shape()));
       zero(dbias, elements(arguments.bias_shape));

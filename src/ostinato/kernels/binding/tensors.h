@@ -81,6 +81,8 @@ struct Input {
   }
 
   bool empty() const { return TF_TensorElementCount(tensor.get()) == 0; }
+  // Not given, unlike a state of a batch without rows.
+  bool absent() const { return empty() && TF_NumDims(tensor.get()) == 1; }
 
   void needs_rank(size_t rank, const char* axes) const {
     if (shape().size() != rank) {
@@ -166,13 +168,14 @@ Tensor workspace(TF_OpKernelContext* context, size_t bytes) {
 }
 
 template <class Number>
-void copy(const Number* from, int64_t count, Number* to) {
-  if (count > 0) std::memcpy(to, from, count * sizeof(Number));
+void zero(Number* data, int64_t count) {
+  if (count > 0) std::memset(data, 0, count * sizeof(Number));
 }
 
 template <class Number>
-void zero(Number* data, int64_t count) {
-  if (count > 0) std::memset(data, 0, count * sizeof(Number));
+void copy_or_zero(const Number* from, int64_t count, Number* to) {
+  if (from == nullptr) return zero(to, count);
+  if (count > 0) std::memcpy(to, from, count * sizeof(Number));
 }
 
 }  // namespace

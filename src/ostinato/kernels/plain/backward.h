@@ -13,13 +13,16 @@ namespace OSTINATO_ISA {
 template <class Cell>
 class BackwardPass : Pass<Cell> {
   using Base = Pass<Cell>;
-  using Base::l_, Base::in_, Base::history_;
+  using Base::l_, Base::in_, Base::history_, Base::start_;
   static constexpr bool kHasC = Cell::states > 1;
   static constexpr bool kBetween = Cell::separate && Cell::gathered > 0;
   static constexpr int kGates = Cell::gates, kLast = Cell::gates - 1;
 
  public:
-  BackwardPass(const Layer& layer, const Inputs& in, const Gradients& out) : Base(layer, in), out_(out) {}
+  BackwardPass(const Layer& layer, const Inputs& in, const Gradients& out)
+      : Base(layer, in), out_(out), unwanted_(start_.without_state ? static_cast<size_t>(2 * layer.batch * layer.units) : 0),
+        dh0_(start_.without_state ? unwanted_.data() : out.dh0),
+        dc0_(start_.without_state ? unwanted_.data() + layer.batch * layer.units : out.dc0) {}
 
   void run() {
     const int64_t units = l_.units, width = this->width(), steps = l_.batch * l_.time;
@@ -69,8 +72,8 @@ class BackwardPass : Pass<Cell> {
 
   void walk(Worker& w) const {
     for (int64_t i = w.rows.first * l_.units; i < w.rows.last * l_.units; ++i) {
-      out_.dh0[i] = out_.dh == nullptr ? 0.0 : out_.dh[i];
-      if (kHasC) out_.dc0[i] = out_.dc == nullptr ? 0.0 : out_.dc[i];
+      dh0_[i] = out_.dh == nullptr ? 0.0 : out_.dh[i];
+      if (kHasC) dc0_[i] = out_.dc == nullptr ? 0.0 : out_.dc[i];
     }
     for (int64_t step = l_.time - 1; step >= 0; --step) one_step(w, step);
   }
@@ -92,10 +95,10 @@ class BackwardPass : Pass<Cell> {
     double c_before() const { return pass.cells(slot)[unit]; }
     double times_dropout(int gate, double value) const { return pass.times_dropout(gate, slot.b, unit, value); }
     double dropped_h_before(int gate) const { return times_dropout(gate, h_before()); }
-    double dh() const { return pass.out_.dh0[state()]; }
-    double dc() const { return pass.out_.dc0[state()]; }
-    void put_dh(double value) const { pass.out_.dh0[state()] = value; }
-    void put_dc(double value) const { pass.out_.dc0[state()] = value; }
+    double dh() const { return pass.dh0_[state()]; }
+    double dc() const { return pass.dc0_[state()]; }
+    void put_dh(double value) const { pass.dh0_[state()] = value; }
+    void put_dc(double value) const { pass.dc0_[state()] = value; }
     void put_delta(int delta, double value) const { pass.deltas(slot)[delta * pass.l_.units + unit] = value; }
     void put_between(double value) const { pass.between(slot)[unit] = value; }
   };
@@ -108,7 +111,7 @@ class BackwardPass : Pass<Cell> {
       if (this->given(slot)) {
         w.slots.push_back(slot);
         for (int64_t unit = 0; unit < l_.units; ++unit) {
-          const double dh = out_.dh0[b * l_.units + unit] + handed[unit] + output_gradient(slot, unit);
+          const double dh = dh0_[b * l_.units + unit] + handed[unit] + output_gradient(slot, unit);
           handed[unit] = 0.0;
           Cell::backward(Lane{*this, slot, unit}, dh);
         }
@@ -130,7 +133,7 @@ class BackwardPass : Pass<Cell> {
     for (int gate = 0; gate < (kBetween ? kLast : kGates); ++gate)
       through_recurrent(w, recurrent_delta(gate), gate, [&](int64_t row, Span units, const double* sums) {
         const int64_t b = w.slots[static_cast<size_t>(row)].b;
-        put(units, sums, this->recurrent_mask(gate, b), Cell::direct || gate > 0, out_.dh0 + b * l_.units);
+        put(units, sums, this->recurrent_mask(gate, b), Cell::direct || gate > 0, dh0_ + b * l_.units);
       });
   }
   // What the caller gives for the output of a step.
@@ -232,6 +235,8 @@ class BackwardPass : Pass<Cell> {
   }
 
   const Gradients out_;
+  std::vector<double> unwanted_;  // where the gradients of a state go that is not given
+  double *dh0_, *dc0_;
   Panels recurrent_[kGates], kernel_[kGates];
   std::vector<double> deltas_;   // (batch, time, deltas, units), zeros at masked steps
   std::vector<double> between_;  // (batch, time, units)

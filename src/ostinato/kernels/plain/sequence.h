@@ -7,6 +7,7 @@
 #include "cells/list.h"
 #include "engine.h"
 #include "plain/product.h"
+#include "start.h"
 #include "threads.h"
 
 namespace OSTINATO_ISA {
@@ -37,7 +38,8 @@ struct Slot {
 template <class Cell>
 class Pass {
  protected:
-  Pass(const Layer& layer, const Inputs& in) : l_(layer), in_(in), history_(History::of(layer, Cell{})) {}
+  Pass(const Layer& layer, const Inputs& in)
+      : l_(layer), start_(layer, in), history_(History::of(layer, Cell{})) {}
 
   int64_t width() const { return Cell::gates * l_.units; }
   // Of x, mask and ids; and of what is in the order of reading.
@@ -75,7 +77,8 @@ class Pass {
   }
 
   const Layer l_;
-  const Inputs in_;
+  const Start<double> start_;
+  const Inputs& in_ = start_.in;
   const History history_;
 };
 
