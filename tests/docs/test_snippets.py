@@ -10,10 +10,12 @@ import shlex
 import sys
 import types
 
+import numpy as np
 import pytest
 import typer
 
 from ostinato.cli.app import app, main
+from ostinato.data.events import midi
 
 from ..eagerly import run_eagerly
 from . import pages
@@ -43,6 +45,7 @@ SMALLER = {
         ("length=600", "length=20"),
         ("length=80", "length=10"),
     ],
+    "docs/music.md": [("--minutes 10", "--steps 2 --units 8"), ("--steps 256", "--steps 4")],
     "docs/training.md": [("epochs=3", "steps=3"), ("length=200", "length=20")],
     "docs/translation.md": [
         ("--test-fraction 0.05", "--test-fraction 0.05 --steps 2"),
@@ -50,7 +53,7 @@ SMALLER = {
     ],
 }
 # Pages whose first block of commands is run as well.
-CARRIED_OUT = ("docs/classification.md", "docs/language-model.md", "docs/translation.md")
+CARRIED_OUT = ("docs/classification.md", "docs/language-model.md", "docs/music.md", "docs/translation.md")
 # What a reader has where a page names it: small texts and tables, each of the kind that its name says.
 TEXT = "It was the best of times, it was the worst of times.\n" * 100
 REVIEWS = [
@@ -75,9 +78,20 @@ def place(tmp_path, monkeypatch):
     """The working directory: a folder of its own, with what the pages name."""
     for name, content in GIVEN.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
+    write_music(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_COLOR", "1")
     return tmp_path
+
+
+def write_music(folder) -> None:
+    """Files with the same few chords."""
+    chords = np.zeros((12, 128), bool)
+    chords[:6, [60, 64, 67]] = chords[6:, [59, 62, 67]] = True
+    np.savez(folder / "rolls.npz", **{f"{part}_{n}": chords for part in ("train", "valid") for n in range(3)})
+    (folder / "tunes").mkdir()
+    for name in ("opening", "melody", *(f"tunes/{n}" for n in range(5))):
+        midi.write(folder / f"{name}.mid", chords)
 
 
 def smaller(page: str, code: str) -> str:

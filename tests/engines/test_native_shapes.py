@@ -1,5 +1,6 @@
 """Shapes for which the engine goes another way give the bits of the ordinary one."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -120,6 +121,41 @@ class LearnedStart(layers.LSTM):
 
     def get_initial_state(self, batch_size):
         return [tf.tile(self.first.value[tf.newaxis], (batch_size, 1))] * 2
+
+
+class GivenInside(layers.LSTM):
+    """Runs its loop with another state than it was called with."""
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        return super().inner_loop(sequences, [tf.ones_like(part) for part in initial_state], mask, training)
+
+
+def test_only_the_layers_own_zeros_are_left_out():
+    x, ones = tf.random.stateless_normal((4, 3, 2), seed=(9, 2)), [tf.ones((4, 5))] * 2
+    layer = GivenInside(5, engine="native")
+    np.testing.assert_array_equal(layer(x), layer(x, initial_state=ones))
+    layer = layers.LSTM(5, engine="native")
+    layer(x)
+    given = layer.inner_loop(x, ones, None)[0]
+    np.testing.assert_array_equal(given, layer(x, initial_state=ones))
+    cells = [keras.layers.LSTMCell(5), keras.layers.GRUCell(4)]
+    for wrapper in (cells[0], keras.layers.StackedRNNCells(cells)):
+        layer = layers.RNN(wrapper)
+        from_zeros = layer(x)
+        wrapper.get_initial_state = lambda batch_size, cell=wrapper: keras.tree.map_structure(
+            lambda size: tf.ones((batch_size, size)), cell.state_size
+        )
+        assert not np.allclose(layer(x), from_zeros)
+
+
+def test_the_op_gets_no_state_where_none_is_given():
+    x = tf.random.stateless_normal((4, 3, 2), seed=(9, 3))
+    for layer in (layers.LSTM(5), layers.RNN([keras.layers.GRUCell(5), keras.layers.LSTMCell(4)])):
+        layer(x)
+        graph = tf.function(layer).get_concrete_function(x).graph
+        ops = [op for op in graph.get_operations() if op.type.startswith("Ostinato")]
+        assert ops
+        assert all(op.inputs[1].shape == (0,) for op in ops)
 
 
 def test_a_first_state_of_the_layers_own_is_kept_and_learned():

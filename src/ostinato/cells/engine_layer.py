@@ -3,6 +3,7 @@ sequences, and initial states that are the same for all rows."""
 
 import functools
 import inspect
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -55,7 +56,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         super().__init__(*args, **options)
         self.engine = engine
         choose(engine, self)  # raises EngineError when the engine cannot run the layer
-        self._begins_with_zeros = False  # whether the present call begins with Keras' own state
+        self._zeros = ()  # references to the state that the layer last made by itself
         if engine == "auto":
             warn_without_library()
         if may_be_native(engine, self):
@@ -101,8 +102,17 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
     ) -> Any:
         if initial_state is not None:
             initial_state = self._for_each_row(initial_state, sequences)
-        self._begins_with_zeros = initial_state is None and not self.stateful and has_zero_state(self)
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def get_initial_state(self, batch_size: Any) -> Any:
+        state = super().get_initial_state(batch_size)
+        self._zeros = tuple(map(weakref.ref, keras.tree.flatten(state))) if has_zero_state(self) else ()
+        return state
+
+    def _begins_with_zeros(self, state: KerasOption) -> bool:
+        """Whether a state is that of `get_initial_state` itself, of which nobody asks for a gradient."""
+        given, zeros = keras.tree.flatten(state), self._zeros
+        return len(given) == len(zeros) and all(a is b() for a, b in zip(given, zeros, strict=True))
 
     def _for_each_row(self, state: KerasOption, sequences: Any) -> KerasOption:
         """A state whose constant parts, (units,) or (1, units), are repeated for every row of the batch."""
@@ -135,10 +145,11 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             engine = "keras"  # Keras reports the error, or accepts it
         # For a single step from a state, as in generation, calling the cell is faster than packing weights
         # for the op. From zeros the op does not even read the recurrent weights.
-        single = sequences.shape[1] == 1 and mask is None and not training and not self._begins_with_zeros
+        zeros = self._begins_with_zeros(initial_state)
+        single = sequences.shape[1] == 1 and mask is None and not training and not zeros
         if engine == "native" and not (single and self.engine == "auto"):
             refuse_tf2onnx()
-            run = functools.partial(native_engine.run, begins_with_zeros=self._begins_with_zeros)
+            run = functools.partial(native_engine.run, begins_with_zeros=zeros)
             return in_turn.run(self, run, sequences, initial_state, mask, training)
         if engine == "scratch":
             return in_turn.run(self, scratch_engine.run, sequences, initial_state, mask, training)

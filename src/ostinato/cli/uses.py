@@ -39,7 +39,7 @@ def with_flags(function: Callable[..., None], parameters: list[Parameter]) -> Ca
     names = {each.name for each in parameters}
 
     def run(**values: object) -> None:
-        given = {name: value for name, value in values.items() if name in names and value is not None}
+        given = {name: value for name, value in values.items() if name in names and value not in (None, [])}
         function(**{name: value for name, value in values.items() if name not in names}, given=given)
 
     run.__doc__ = function.__doc__

@@ -87,13 +87,9 @@ def has_known_cell(layer: keras.layers.RNN | Part) -> bool:
 
 
 def has_zero_state(layer: keras.layers.RNN) -> bool:
-    """Whether the layer begins with Keras' own zeros where a call gives no state."""
-    import keras
-
-    if type(layer).get_initial_state is not keras.layers.RNN.get_initial_state:
-        return False
-    cells = stacked(layer) or [layer.cell]
-    return not any("get_initial_state" in vars(each) for each in (layer, *cells))
+    """Whether Keras' own cells make the layer's first state, which is then zero."""
+    inside = (layer.cell, *stacked(layer))
+    return has_known_cell(layer) and not any("get_initial_state" in vars(cell) for cell in inside)
 
 
 def is_stock(layer: keras.layers.RNN | Part) -> bool:

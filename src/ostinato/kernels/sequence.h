@@ -242,7 +242,7 @@ class Pass {
         barrier.expect(threads_);
       }
       try {
-        barrier.wait(patience(kFlopsOfAFloat * (z_.features + z_.units) * z_.width) + ostinato::kWakingUp);
+        barrier.wait(patience(kFlopsOfAFloat * (z_.features + z_.units) * z_.width, ostinato::kWakingUp));
         if (barrier.dismissed()) threads_ = 1;
         walk(index, index);
       } catch (const Barrier::Dismissed&) {
@@ -253,9 +253,9 @@ class Pass {
   }
   // How long threads wait for each other after so much work of all: its own time on a slow processor, and some microseconds.
   // By rows, for as long as it takes.
-  ostinato::Clock::duration patience(double flops) const {
-    if (division_.by_rows) return std::chrono::hours(1);
-    return std::chrono::nanoseconds(20000 + static_cast<int64_t>(flops / division_.threads / 8));
+  ostinato::Clock::duration patience(double flops, ostinato::Clock::duration more = {}) const {
+    if (division_.by_rows) return ostinato::Clock::duration::max();
+    return std::chrono::nanoseconds(20000 + static_cast<int64_t>(flops / division_.threads / 8)) + more;
   }
   // After this the caller may be alone. By units, it then computes all units, not a share of them. `flops`: since they met.
   void meet(double flops) {

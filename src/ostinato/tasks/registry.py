@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ostinato.tasks.base import Task, TaskSpec
     from ostinato.tasks.config import TaskConfig
 
-_OWN = ("language_model", "classifier", "translator")
+_OWN = ("language_model", "classifier", "translator", "music")
 GROUP = "ostinato.tasks"
 
 

@@ -2,14 +2,16 @@
 
 import hashlib
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
 
 import pytest
 
 from ostinato.data.sources.corpora import open_corpus
-from ostinato.data.sources.named import LARGEST_DOWNLOAD, NAMED, Named, fetch
+from ostinato.data.sources.named import LARGEST_DOWNLOAD, MUSIC, NAMED, Named, fetch
 from ostinato.errors import SourceError
+from ostinato.tasks.music.source import open_source
 
 TEXT = b"a small corpus for the tests"
 
@@ -102,8 +104,20 @@ def test_a_mirror_that_is_no_address_says_so(monkeypatch):
         fetch(small())
 
 
+def test_a_set_of_piano_rolls_is_downloaded_under_its_own_ending(mirror, cache, monkeypatch):
+    entry = replace(MUSIC["jsb"], sha256=hashlib.sha256(TEXT).hexdigest())
+    with pytest.raises(SourceError, match=r"pass the path of a \.mat file.*a mirror that holds jsb\.mat"):
+        fetch(entry)
+    mirror.files["/texts/jsb.mat"] = TEXT
+    monkeypatch.setitem(MUSIC, "jsb", entry)
+    assert open_source("jsb").files == (cache / "corpora" / "jsb.mat",)
+    assert open_source(open_source("jsb").describe()).given == "jsb"
+    with pytest.raises(SourceError, match="did you mean 'jsb'"):
+        open_source("jbs")
+
+
 def test_every_named_corpus_has_its_line_and_a_downloaded_one_its_checksum():
-    for name, entry in NAMED.items():
+    for name, entry in {**NAMED, **MUSIC}.items():
         assert entry.name == name
         assert entry.description
         assert entry.url is None or (entry.url.startswith("https://") and len(entry.sha256) == 64)

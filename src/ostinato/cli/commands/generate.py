@@ -27,11 +27,15 @@ def generate(
     ] = False,
     given: Values | None = None,
 ) -> None:
-    """Writes text with a trained language model, and prints it as it is written.
+    """Writes text with a trained language model, or a piece with a music model.
+
+    A text is printed as it is written; a piece goes to a file.
 
     Example: ostinato generate runs/lm-001 --prompt "The " --temperature 0.6
 
     Example: ostinato generate runs/lm-001 --prompt "The " --length 80 --beam 8 --no-repeat 12
+
+    Example: ostinato generate runs/music-001 --steps 256 --out tune.wav
     """
     opened = open_to_use(run, checkpoint, "generate")
     write = uses.checked(opened, "generate", given or {}, as_json=as_json)

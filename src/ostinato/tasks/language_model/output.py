@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,7 +45,12 @@ _Unknown = Annotated[
     "What becomes of symbols of a prompt that the model lacks: an `error` names them, `drop` leaves them "
     "out, `replace` puts another symbol in their place.",
 ]
-_Out = Annotated[Path | None, _TEXTS, "Write the texts into this file instead."]
+_Out = Annotated[
+    tuple[str, ...] | None,
+    _TEXTS,
+    "Write the texts into this file instead. Of music: the file to write, whose ending decides, .mid (by "
+    "default tune.mid), .wav or .png; may be given often.",
+]
 _Temperature = Annotated[
     float | None,
     _DRAWING,
@@ -109,7 +114,8 @@ def generate(
     options["prompts"] = None if prompts is None else _lines(prompts)
     words = LanguageVocabulary.from_json(facts.vocabulary)
     _check(words, options)
-    atomic.check_place("--out", out)
+    path = _only(out)
+    atomic.check_place("--out", path)
     if interactive:
         if prompt or prompts or out or as_json:
             raise ConfigError(
@@ -119,7 +125,7 @@ def generate(
         return lambda answers: _converse(answers, options, "\n" if words.lines else "\n\n")
 
     def write(answers: Answers) -> None:
-        streams = not as_json and count == 1 and prompts is None and out is None
+        streams = not as_json and count == 1 and prompts is None and path is None
         texts = answers.generate(**options, on_text=_write if streams else None)
         if streams:
             print()
@@ -129,13 +135,20 @@ def generate(
             defaults = Sampling()._asdict() if beam is None else {}
             used = {name: defaults.get(name) if value is None else value for name, value in options.items()}
             whole = json.dumps({"run": str(facts.path), **used, "texts": texts}, ensure_ascii=False)
-        if out is None:
+        if path is None:
             print(whole)
         else:
-            atomic.replace(out, f"{whole}\n".encode("utf-8", "surrogateescape"))
-            print(f"wrote {len(texts):,} text{'' if len(texts) == 1 else 's'} to {out}", file=sys.stderr)
+            atomic.replace(path, f"{whole}\n".encode("utf-8", "surrogateescape"))
+            print(f"wrote {len(texts):,} text{'' if len(texts) == 1 else 's'} to {path}", file=sys.stderr)
 
     return write
+
+
+def _only(out: Sequence[str] | None) -> Path | None:
+    """The one file of a flag that may be given often."""
+    if out is not None and len(out) > 1:
+        raise ConfigError(f"--out must be one file for texts, got {', '.join(out)}")
+    return Path(out[0]) if out else None
 
 
 def _check(words: LanguageVocabulary, options: dict[str, Any]) -> None:

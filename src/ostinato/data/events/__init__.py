@@ -1,0 +1,1 @@
+"""Events in time: the notes of music."""

@@ -1,0 +1,80 @@
+"""Piano rolls as sound: every note is a few partials that die away, as on a plucked string.
+
+A partial of number n has n times the frequency of the note and 1/n of its loudness, and dies n times as fast.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+
+import numpy as np
+
+from ostinato.data.events.midi import HELD, SILENT, STRUCK, as_roll
+
+RATE = 44_100
+"""Samples of a second."""
+RELEASE = 0.5
+"""Seconds in which a note dies after its end; a piece is that much longer than its steps."""
+PEAK = 0.9
+"""The loudest sample; 1.0 is the most that a file can have."""
+_PARTIALS, _DECAY, _ATTACK = 6, 1.2, 0.005
+
+
+def synthesize(roll: np.ndarray, grid: int = 4, tempo: float = 100, rate: int = RATE) -> np.ndarray:
+    """The sound of a roll.
+
+    Args:
+        roll: as `ostinato.data.events.midi.write` takes it.
+        grid: steps of a quarter note.
+        tempo: quarter notes of a minute.
+        rate: samples of a second.
+
+    Returns:
+        float32, shape (samples,): steps · 60 / (tempo · grid) seconds and `RELEASE`, at most `PEAK`.
+    """
+    roll = as_roll(roll)
+    step = 60.0 / (tempo * grid)
+    sound = np.zeros(round((len(roll) * step + RELEASE) * rate), np.float32)
+    for key in np.flatnonzero(roll.any(axis=0)).tolist():
+        for first, last in _notes(roll[:, key]):
+            begin, end = round(first * step * rate), round(last * step * rate)
+            note = _note(key, end - begin, rate)[: len(sound) - begin]
+            sound[begin : begin + len(note)] += note
+    loudest = float(np.abs(sound).max(initial=0.0))
+    return sound * np.float32(PEAK / loudest) if loudest > 0 else sound
+
+
+def to_wav(sound: np.ndarray, rate: int = RATE) -> bytes:
+    """The bytes of a WAV file, 16 bits and one channel, of samples between -1 and 1."""
+    raw = io.BytesIO()
+    with wave.open(raw, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(sound, -1.0, 1.0) * 32767).astype("<i2").tobytes())
+    return raw.getvalue()
+
+
+def _notes(key: np.ndarray) -> list[tuple[int, int]]:
+    """(first step, step after the last) of the notes of a key, shape (steps,)."""
+    padded = np.concatenate([[SILENT], key, [SILENT]])
+    begins = (padded[1:] == STRUCK) | ((padded[1:] == HELD) & (padded[:-1] == SILENT))
+    ends = (padded[:-1] != SILENT) & ((padded[1:] == SILENT) | begins)
+    return list(zip(np.flatnonzero(begins).tolist(), np.flatnonzero(ends).tolist(), strict=True))
+
+
+def _note(key: int, samples: int, rate: int) -> np.ndarray:
+    """A note that is held for so many samples, and its release."""
+    frequency = 440.0 * 2.0 ** ((key - 69) / 12)
+    time = np.arange(samples + round(RELEASE * rate), dtype=np.float32) / np.float32(rate)
+    sound = np.zeros_like(time)
+    for partial in range(1, _PARTIALS + 1):
+        if partial * frequency < rate / 2:
+            sound += (
+                np.sin(2 * np.pi * partial * frequency * time) * np.exp(-_DECAY * partial * time) / partial
+            )
+    sound *= np.minimum(1.0, time / _ATTACK)
+    release = time[samples:] - time[samples] if samples < len(time) else time[:0]
+    sound[samples:] *= np.exp(-12.0 * release) * (1.0 - release / RELEASE)
+    return sound.astype(np.float32)

@@ -1,0 +1,187 @@
+"""Chord outputs: which of several keys sound at a step, each decided with knowledge of those before it.
+
+    p(v | s) = Π_k p(v_k | v_1 … v_{k−1}, s)                     exact: over all chords it sums to 1
+    h_j = relu(b_j + s U_j + Σ_{i < m_j} v_i W_ij)               a hidden unit sees the first m_j keys
+    score_k = c_k + s C_k + Σ_{i < k} v_i D_ik + Σ_{m_j ≤ k} h_j V_jk
+    loss = −log p(v | s)                                         in nats, summed over the keys
+
+v are the keys, 0 or 1; s is the state of a recurrent network. The sums over i and j are products with
+matrices that are zero elsewhere, so that one pass scores all keys of all steps. Not to be confused with
+`bernoulli`, where keys do not know of each other.
+
+Source: Germain et al. 2015, "MADE" (arXiv:1502.03509), conditioned as in Boulanger-Lewandowski et al. 2012
+(arXiv:1206.6392), whose RNN-NADE also decides key after key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ostinato.cells.base import KerasOption
+
+RARE = -3.0
+"""The first score of every key: it sounds in one of twenty steps."""
+
+
+@keras.saving.register_keras_serializable(package="ostinato")
+class ChordOutput(keras.layers.Layer):
+    """Scores the keys of a step, given the state and the keys before each.
+
+    Args:
+        keys: the number of keys.
+        hidden: the number of hidden units.
+        independent: whether no key knows of another: scores are then a linear function of the state, the
+            output of most of the literature. There are no hidden units.
+        seed: seed of the initial weights.
+    """
+
+    def __init__(
+        self, keys: int, hidden: int, *, independent: bool = False, seed: int = 0, **kwargs: KerasOption
+    ):
+        super().__init__(**kwargs)
+        self.keys, self.hidden, self.independent, self.seed = keys, hidden, independent, seed
+        self._seen = np.arange(hidden) * keys // max(1, hidden)  # m_j
+        places = np.arange(keys)
+        self._to_hidden = (places[:, None] < self._seen[None]).astype(np.float32)
+        self._from_hidden = (self._seen[:, None] <= places[None]).astype(np.float32)
+        self._direct = (places[:, None] < places[None]).astype(np.float32)
+
+    def build(self, input_shape: Any) -> None:
+        units: int = input_shape[-1]
+
+        def weight(name: str, *shape: int, start: object = None) -> keras.Variable:
+            start = (
+                keras.initializers.GlorotUniform(seed=self.seed + len(self.weights))
+                if start is None
+                else start
+            )
+            return self.add_weight(shape=shape, initializer=start, name=name)
+
+        self.state_to_scores = weight("state_to_scores", units, self.keys)
+        self.bias = weight("bias", self.keys, start=keras.initializers.Constant(RARE))
+        if not self.independent:
+            self.state_to_hidden = weight("state_to_hidden", units, self.hidden)
+            self.keys_to_hidden = weight("keys_to_hidden", self.keys, self.hidden)
+            self.hidden_bias = weight("hidden_bias", self.hidden, start="zeros")
+            self.keys_to_scores = weight("keys_to_scores", self.keys, self.keys, start="zeros")
+            self.hidden_to_scores = weight("hidden_to_scores", self.hidden, self.keys)
+        self.built = True
+
+    def call(self, state: tf.Tensor, chord: tf.Tensor) -> tf.Tensor:
+        """The scores of all keys, before the sigmoid.
+
+        Args:
+            state: shape (…, units).
+            chord: which keys sound, 0.0 or 1.0, shape (…, keys). A score depends on those before its own.
+
+        Returns:
+            Shape (…, keys).
+        """
+        scores = tf.matmul(state, self.state_to_scores) + self.bias
+        if self.independent:
+            return scores
+        hidden = tf.nn.relu(
+            tf.matmul(state, self.state_to_hidden)
+            + tf.matmul(chord, self.keys_to_hidden * self._to_hidden)
+            + self.hidden_bias
+        )
+        return (
+            scores
+            + tf.matmul(chord, self.keys_to_scores * self._direct)
+            + tf.matmul(hidden, self.hidden_to_scores * self._from_hidden)
+        )
+
+    def drawer(self) -> ChordDrawer:
+        """Draws chords with the present weights."""
+        return ChordDrawer(self)
+
+    def get_config(self) -> dict[str, KerasOption]:
+        own = ("keys", "hidden", "independent", "seed")
+        return super().get_config() | {name: getattr(self, name) for name in own}
+
+
+def loss(chord: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+    """−log p(chord) in nats.
+
+    Args:
+        chord: 0.0 or 1.0, shape (…, keys).
+        scores: of that chord, shape (…, keys).
+
+    Returns:
+        Shape (…).
+    """
+    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(chord, scores), axis=-1)
+
+
+class ChordDrawer:
+    """Draws chords key after key, in NumPy, with the weights that a `ChordOutput` has now."""
+
+    def __init__(self, output: ChordOutput):
+        units, keys = output.state_to_scores.shape
+        self._state_to_scores, self._bias = np.asarray(output.state_to_scores), np.asarray(output.bias)
+        if output.independent:
+            self._state_to_hidden, self._hidden_bias = np.zeros((units, 0)), np.zeros(0)
+            self._keys_to_hidden, self._hidden_to_scores = np.zeros((keys, 0)), np.zeros((0, keys))
+            self._keys_to_scores = np.zeros((keys, keys))
+            return
+        self._state_to_hidden = np.asarray(output.state_to_hidden)
+        self._keys_to_hidden = np.asarray(output.keys_to_hidden) * output._to_hidden
+        self._hidden_bias = np.asarray(output.hidden_bias)
+        self._keys_to_scores = np.asarray(output.keys_to_scores) * output._direct
+        self._hidden_to_scores = np.asarray(output.hidden_to_scores) * output._from_hidden
+
+    def draw(
+        self,
+        state: np.ndarray,
+        random: np.random.Generator,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        most: int | None = None,
+        fixed: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Chords for some states.
+
+        Args:
+            state: shape (rows, units).
+            random: the numbers to draw with: one for each row and key.
+            temperature: divides the scores; 0 takes the likelier answer of every key.
+            top_p: the likelier answer is taken, not drawn, where its probability is at least this.
+            most: the most keys that sound; None allows all.
+            fixed: keys that are given, int8, shape (rows, keys): 0 or 1, and −1 where a key is drawn.
+
+        Returns:
+            The chords, bool, shape (rows, keys), and −log of their probability under the model itself,
+            without temperature and top_p, in nats, shape (rows,).
+        """
+        rows, keys = len(state), len(self._bias)
+        hidden = state @ self._state_to_hidden + self._hidden_bias
+        scores = state @ self._state_to_scores + self._bias
+        chord, nats, count = np.zeros((rows, keys), bool), np.zeros(rows), np.zeros(rows, int)
+        numbers = random.random((rows, keys))
+        for key in range(keys):
+            score = scores[:, key] + np.maximum(hidden, 0.0) @ self._hidden_to_scores[:, key]
+            on = numbers[:, key] < _chance(score, temperature, top_p)
+            if most is not None:
+                on &= count < most
+            if fixed is not None:
+                on = np.where(fixed[:, key] < 0, on, fixed[:, key] > 0)
+            nats += np.logaddexp(0.0, np.where(on, -score, score))
+            chord[:, key], count = on, count + on
+            hidden[on] += self._keys_to_hidden[key]
+            scores[on] += self._keys_to_scores[key]
+        return chord, nats
+
+
+def _chance(score: np.ndarray, temperature: float, top_p: float) -> np.ndarray:
+    """The probability with which a key is drawn."""
+    if temperature == 0.0:
+        return (score > 0).astype(float)
+    chance = np.exp(-np.logaddexp(0.0, -score / temperature))
+    if top_p == 1.0:
+        return chance
+    return np.where(np.maximum(chance, 1.0 - chance) >= top_p, (chance > 0.5).astype(float), chance)

@@ -1,0 +1,162 @@
+"""Pieces in parts and batches."""
+
+import numpy as np
+import pytest
+
+from ostinato.data.events import midi
+from ostinato.errors import ConfigError, SourceError
+from ostinato.tasks.music import MusicConfig
+from ostinato.tasks.music.keyboard import Keyboard
+from ostinato.tasks.music.source import open_source
+
+from ...ready import Ready
+
+LENGTHS = (5, 40, 17, 8, 30, 33, 9, 12)
+
+
+def piece(steps, seed=0, keys=range(50, 70)):
+    sounding = np.zeros((steps, 128), bool)
+    sounding[:, [*keys]] = np.random.default_rng([seed, steps]).random((steps, len(keys))) < 0.2
+    sounding[0, keys[0]] = sounding[-1, keys[-1]] = True
+    return sounding
+
+
+def rolls(path, lengths=LENGTHS, **more):
+    parts = {f"train_{number}": piece(steps, number) for number, steps in enumerate(lengths)}
+    np.savez(path, valid_0=piece(21), **parts, **more)
+    return path
+
+
+def ready(tmp_path, lengths=LENGTHS, **settings):
+    defaults = {"batch": 3, "seq_len": 10, "units": 4, "hidden": 6, "transpose": 0}
+    return Ready(MusicConfig(**(defaults | settings)), rolls(tmp_path / "set.npz", lengths))
+
+
+def joined(part, epoch, shard=(0, 1)):
+    """The chords that each row reads, as one list of pieces in their order."""
+    pieces = []
+    batches = list(part.batches(epoch=epoch, shard=shard))
+    for row in range(len(batches[0]["chords"])):
+        for batch in batches:
+            count = int(batch["weights"][row].sum())
+            content = batch["chords"][row, 1 : 1 + count]
+            if batch["begins"][row]:
+                assert not batch["chords"][row, 0].any()
+                pieces.append([content])
+            elif count:
+                np.testing.assert_array_equal(batch["chords"][row, 0], pieces[-1][-1][-1])
+                pieces[-1].append(content)
+            assert not batch["chords"][row, 1 + count :].any()
+            assert not batch["weights"][row, count:].any()
+    return [np.concatenate(each) for each in pieces]
+
+
+def as_set(pieces):
+    return sorted(np.asarray(each, bool).tobytes() for each in pieces)
+
+
+def test_an_epoch_has_every_step_of_every_piece_once(tmp_path):
+    part = ready(tmp_path).part()
+    orders = set()
+    for epoch in (None, 0, 1, 2):
+        found = joined(part, epoch)
+        assert as_set(found) == as_set(part.pieces)
+        assert len(list(part.batches(epoch=epoch))) == part.steps
+        orders.add(tuple(map(len, found)))
+    assert len(orders) > 1
+
+
+def test_batches_are_a_pure_function_of_their_arguments(tmp_path):
+    part = ready(tmp_path, transpose=5).part()
+    whole = list(part.batches(epoch=3))
+    for start in (0, 2, part.steps - 1):
+        for batch, again in zip(whole[start:], part.batches(epoch=3, start=start), strict=True):
+            assert all(np.array_equal(batch[name], again[name]) for name in batch)
+    halves = [list(part.batches(epoch=3, shard=(index, 2))) for index in range(2)]
+    for batch, one, two in zip(whole, *halves, strict=True):
+        np.testing.assert_array_equal(batch["chords"], np.concatenate([one["chords"], two["chords"]]))
+        assert (one["first_row"], two["first_row"]) == (0, len(one["chords"]))
+
+
+def test_pieces_are_transposed_within_the_keyboard_in_training_alone(tmp_path):
+    part = ready(tmp_path, transpose=36).part()
+    assert as_set(joined(part, None)) == as_set(part.pieces)
+    shifts = set()
+    for epoch in range(8):
+        by_length = {len(found): found for found in joined(part, epoch)}
+        for original in part.pieces:
+            found = by_length[len(original)]
+            assert found.sum() == original.sum()
+            shift = np.flatnonzero(found.any(axis=0))[0] - np.flatnonzero(original.any(axis=0))[0]
+            np.testing.assert_array_equal(np.roll(original, shift, axis=1), found > 0)
+            shifts.add(int(shift))
+    assert min(shifts) < -20
+    assert max(shifts) > 20
+
+
+def test_chords_and_rolls_are_the_same_keys(tmp_path):
+    keyboard, sounding = Keyboard(40, 50, 4), piece(9)
+    chords = keyboard.chords(midi.as_roll(sounding))
+    assert chords.shape == (9, 50)
+    np.testing.assert_array_equal(chords[:, 0], sounding[:, 89])
+    np.testing.assert_array_equal(keyboard.roll(chords), sounding)
+    with pytest.raises(ConfigError, match="keys must be 60 to 69, those of the model, got 50"):
+        Keyboard(60, 10, 4).chords(midi.as_roll(sounding))
+    assert Keyboard.of([piece(4, keys=range(10, 120))], 2) == Keyboard(10, 110, 2)
+    assert Keyboard.of([piece(4)], 2) == Keyboard(21, 88, 2)
+
+
+def folder(tmp_path, count=10):
+    for number in range(count):
+        (tmp_path / "tunes" / str(number % 2)).mkdir(parents=True, exist_ok=True)
+        midi.write(tmp_path / "tunes" / str(number % 2) / f"{number}.mid", piece(20 + number, number))
+    return tmp_path / "tunes"
+
+
+def test_a_folder_a_glob_and_a_file_of_midi(tmp_path):
+    tunes = folder(tmp_path)
+    found = Ready(MusicConfig(), tunes)
+    sizes = [len(found.data.parts[name]) for name in ("train", "validation", "test")]
+    assert sum(sizes) == 10
+    assert sizes[1:] == [1, 1]
+    some = Ready(MusicConfig(test_fraction=0.0), str(tunes / "0" / "*.mid"))
+    assert sum(map(len, some.data.parts.values())) == 5
+    one = Ready(MusicConfig(), tunes / "0" / "0.mid", whole=True)
+    assert len(one.data.parts["train"]) == 1
+    assert one.data.vocabulary["grid"] == 4
+    described = open_source(found.data.source["description"])
+    assert described.files == open_source(tunes).files
+    again = Ready(MusicConfig(grid=8), tunes, vocabulary=found.data.vocabulary)
+    assert again.data.source["sha256"] == found.data.source["sha256"]
+
+
+def test_notes_beside_the_grid_are_counted(tmp_path):
+    tunes = tmp_path / "tunes"
+    tunes.mkdir()
+    for number in range(3):
+        midi.write(tunes / f"{number}.mid", piece(24, number), grid=12)
+    note = next(note for note in Ready(MusicConfig(), tunes).data.notes if "begin on a step" in note)
+    assert "of a step (grid 4: 4 steps of a quarter note)" in note
+    assert not any("begin on a step" in note for note in Ready(MusicConfig(grid=12), tunes).data.notes)
+
+
+def test_what_is_refused(tmp_path):
+    tunes = folder(tmp_path, 4)
+    (tunes / "bad.mid").write_bytes(b"no music")
+    with pytest.raises(SourceError, match=r"bad\.mid: it is not a MIDI file.*--skip-bad"):
+        Ready(MusicConfig(), tunes)
+    skipped = Ready(MusicConfig(), open_source(tunes, skip_bad=True))
+    assert any("left out 1 files" in note and "bad.mid" in note for note in skipped.data.notes)
+    with pytest.raises(SourceError, match=r"at least two pieces with notes.* got 1"):
+        Ready(MusicConfig(), tunes / "0" / "0.mid")
+    (tmp_path / "nothing").mkdir()
+    for wrong, sentence in {
+        tmp_path / "nothing": "no file in the folder",
+        tmp_path / "*.mid": "no file that matches",
+        tmp_path / "none.mid": "there is no file or folder",
+    }.items():
+        with pytest.raises(SourceError, match=sentence):
+            open_source(wrong)
+    np.savez(tmp_path / "empty.npz", train_0=np.zeros((5, 88)), train_1=np.zeros((0, 88)))
+    with pytest.raises(SourceError, match="two pieces with notes"):
+        Ready(MusicConfig(), tmp_path / "empty.npz")
