@@ -265,8 +265,16 @@ def test_a_flag_of_another_task_is_refused_in_one_sentence(ostinato, folder, run
 @pytest.mark.parametrize(
     ("command", "other", "says"),
     [
-        ("generate", "classify", "cannot generate; ostinato train lm trains runs that can"),
-        ("generate", "translate", "cannot generate; ostinato train lm trains runs that can"),
+        (
+            "generate",
+            "classify",
+            "cannot generate; ostinato train lm and ostinato train music train runs that can",
+        ),
+        (
+            "generate",
+            "translate",
+            "cannot generate; ostinato train lm and ostinato train music train runs that can",
+        ),
         (
             "predict",
             "lm",

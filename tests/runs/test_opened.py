@@ -44,8 +44,8 @@ def test_loaded_it_is_what_load_makes_of_it(finished_run):
     ("name", "command", "able"),
     [
         ("lm-char", "predict", "; ostinato train classify and ostinato train translate train runs that can"),
-        ("classify-several", "generate", "; ostinato train lm trains runs that can"),
-        ("translate-fed", "generate", "; ostinato train lm trains runs that can"),
+        ("classify-several", "generate", "; ostinato train lm and ostinato train music train runs that can"),
+        ("translate-fed", "generate", "; ostinato train lm and ostinato train music train runs that can"),
         ("translate-fed", "dance", ""),
     ],
 )
