@@ -1,11 +1,13 @@
 """The command line, called in this process, and one tiny run for it to work on."""
 
+import io
 import json
 import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from ostinato.cli.app import main
@@ -69,10 +71,23 @@ def folder(tmp_path, monkeypatch) -> Path:
     return place
 
 
-SOURCES = {
+def rolls_of_two_pieces() -> bytes:
+    """An .npz file of piano rolls."""
+    content = io.BytesIO()
+    np.savez(content, train_0=np.eye(4, 88), train_1=np.eye(5, 88))
+    return content.getvalue()
+
+
+def put(path: Path, content: str | bytes) -> None:
+    """Writes a file of text or bytes."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+SOURCES: dict[str, tuple[str, str | bytes]] = {
     "lm": ("text.txt", TEXT),
     "classify": ("table.csv", "text,label\ngood,yes\nbad,no\n"),
     "translate": ("pairs.tsv", "good\tbon\nbad\tmauvais\n"),
+    "music": ("tunes.npz", rolls_of_two_pieces()),
 }
 
 
@@ -94,7 +109,7 @@ def asked(ostinato, folder, monkeypatch):
 
     monkeypatch.setattr(training_run, "train", train)
     for name, content in SOURCES.values():
-        (folder / name).write_text(content)
+        put(folder / name, content)
 
     def settings(task: str, *flags) -> Asked:
         answer = ostinato("train", task, SOURCES[task][0], *flags)

@@ -18,7 +18,7 @@ from ostinato.tasks import registry
 from ostinato.training.config import BUDGETS, LIMITS, TrainingConfig
 
 from ..eagerly import run_eagerly
-from .conftest import SOURCES
+from .conftest import SOURCES, put
 
 SPECS = pytest.mark.parametrize("spec", registry.specs(), ids=lambda spec: spec.command)
 
@@ -29,8 +29,10 @@ WORDS = {
     "cell": "rnn",
     "engine": "keras",
     "label_separator": ";",
+    "grid": 8,
+    "transpose": 3,
 }
-"""Values of settings that are names or signs."""
+"""Values of settings that are names or signs, or whose numbers have narrow limits."""
 BESIDE = {
     "reset_after": ("--cell", "gru"),
     "tied": ("--units", "8", "--embedding", "8"),
@@ -215,7 +217,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     training = package.TrainingConfig(steps=1, evaluations=1)
     for spec in registry.specs():
         name, content = SOURCES[spec.command]
-        (place / name).write_text(content)
+        put(place / name, content)
         settings = {"units": 4, "batch": 2}
         if spec.command != "lm":
             settings["validation_fraction"] = 0.0
@@ -251,6 +253,9 @@ def test_a_flag_of_another_task_is_refused_in_one_sentence(ostinato, folder, run
         ("evaluate", "lm"),
         ("evaluate", "classify"),
         ("evaluate", "translate"),
+        ("evaluate", "music"),
+        ("generate", "lm"),
+        ("generate", "music"),
     }
     for command, other, flag in found:
         value = () if bool in kinds_of(flag.kind) else ("1",)
@@ -294,7 +299,7 @@ def test_a_command_that_a_task_lacks_is_refused_with_those_that_have_it(ostinato
 
 def test_no_task_is_named_where_all_tasks_are_served():
     known = {name for spec in registry.specs() for name in (spec.command, spec.config.task)}
-    assert known == {"lm", "language_model", "classify", "classifier", "translate", "translator"}
+    assert known == {*("lm", "language_model", "classify", "classifier", "translate", "translator", "music")}
     root = Path(inspect.getfile(package)).parent
     files = [file for room in ("cli", "training", "runs") for file in (root / room).rglob("*.py")]
     assert len(files) > 30

@@ -17,6 +17,7 @@ from ostinato.tasks.base import TaskSpec
 from ostinato.tasks.classifier import Classifier, ClassifierConfig
 from ostinato.tasks.config import TaskConfig
 from ostinato.tasks.language_model import LanguageModel, LanguageModelConfig
+from ostinato.tasks.music import MusicConfig, MusicModel
 from ostinato.tasks.translator import Translator, TranslatorConfig
 from ostinato.training.config import TrainingConfig
 
@@ -25,6 +26,7 @@ OURS = {
     "language_model": ("lm", LanguageModelConfig, LanguageModel),
     "classifier": ("classify", ClassifierConfig, Classifier),
     "translator": ("translate", TranslatorConfig, Translator),
+    "music": ("music", MusicConfig, MusicModel),
 }
 
 

@@ -50,13 +50,14 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
     """
 
     recurrence: ClassVar[Cell]
+    # References to the state that the layer last made by itself; __init__ makes no accelerated layer.
+    _zeros: tuple[weakref.ref, ...] = ()
 
     def __init__(self, *args: KerasOption, engine: str = "auto", **options: KerasOption) -> None:
         check(engine)
         super().__init__(*args, **options)
         self.engine = engine
         choose(engine, self)  # raises EngineError when the engine cannot run the layer
-        self._zeros = ()  # references to the state that the layer last made by itself
         if engine == "auto":
             warn_without_library()
         if may_be_native(engine, self):
