@@ -41,7 +41,9 @@ _NAMES = {
     "ostinato.optimizers": ("SGD", "Adam", "AdamW"),
     "ostinato.tasks.classifier.network": ("RecurrentClassifier",),
     "ostinato.tasks.classifier.ngram_layer": ("NGramLayer",),
+    "ostinato.heads.chord": ("ChordOutput",),
     "ostinato.tasks.language_model.network": ("RecurrentLanguageModel",),
+    "ostinato.tasks.music.network": ("RecurrentMusicModel",),
     "ostinato.tasks.translator.network": ("RecurrentTranslator",),
 }
 MODULES = {f"ostinato>{name}": module for module, names in _NAMES.items() for name in names}

@@ -32,7 +32,7 @@ SPEC = TaskSpec(
     config=MusicConfig,
     task="ostinato.tasks.music.task:MusicModel",
     source=open_source,
-    output={"generate": output.generate},
+    output={"generate": output.generate, "evaluate": output.evaluate},
 )
 
 

@@ -20,7 +20,7 @@ class MusicConfig(config.RecurrentConfig):
 
     task: ClassVar[str] = "music"
 
-    grid: Annotated[int | None, Flag("Data", common=True, none="4 for MIDI")] = Field(
+    grid: Annotated[int | None, Flag("Data", common=True, none="as the source is")] = Field(
         default=None, ge=1, le=96
     )
     """Steps of a quarter note. Of piano rolls it only says how long a step is when they are played: by

@@ -20,6 +20,7 @@ from ostinato.tasks.music.keyboard import Keyboard
 if TYPE_CHECKING:
     from ostinato.tasks.music.answers import Answers, Piece
     from ostinato.tasks.music.copied import Run
+    from ostinato.tasks.music.evaluation import Evaluation
 
 _ENDINGS = (".mid", ".wav", ".png")
 _MUSIC, _DRAWING = Flag("Music"), Flag("Sampling")
@@ -97,6 +98,11 @@ def generate(
         _tell(answers, piece, [*map(str, paths)], tempo, given, facts.path if as_json else None)
 
     return write
+
+
+def evaluate(facts: RunFacts) -> tuple[dict[str, object], Callable[[Evaluation], None]]:
+    """No options; the figures and the rules beside them are all that is printed."""
+    return {}, lambda evaluation: None
 
 
 def _checked(out: Sequence[str] | None) -> list[Path]:
