@@ -49,11 +49,10 @@ struct Case {
     in.mask = masked ? reinterpret_cast<const bool*>(mask.data()) : nullptr;
     return in;
   }
-  // Whether a slope jumps somewhere, or how it changes does, which differences should not reach across.
+  // Whether a slope jumps somewhere, which differences should not reach across.
   bool has_kinks() const {
     for (const Activation each : {layer.activation, layer.recurrent_activation})
-      for (const Activation kinked : {Activation::kRelu, Activation::kHardSigmoid, Activation::kKeras2HardSigmoid, Activation::kSelu,
-                                      Activation::kSoftsign, Activation::kElu})
+      for (const Activation kinked : {Activation::kRelu, Activation::kHardSigmoid, Activation::kKeras2HardSigmoid, Activation::kSelu})
         if (each == kinked) return true;
     return false;
   }

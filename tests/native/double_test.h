@@ -125,7 +125,6 @@ void check_double_threads(Cell cell, bool reset_after) {
 void check_doubles(int cases, bool all) {
   set_threads(1);
   for (int i = 0; i < cases; ++i) check_double(drawn());
-  for (int i = 0; i < cases / 4; ++i) check_double_without_state(drawn());
   for (int i = 0; i < kActivations; ++i)
     for (int j = 0; j < kActivations; ++j) {
       if (!all && j != (i + 4) % kActivations) continue;

@@ -120,7 +120,8 @@ def test_a_run_of_a_task_that_does_not_generate_says_so(tmp_path):
     run = ostinato.train(config, rows, training=training, out=tmp_path / "run")
     with pytest.raises(
         ConfigError,
-        match="is a classifier run, which cannot generate; ostinato train lm and ostinato train music train",
+        match="is a classifier run, which cannot generate; ostinato train lm and ostinato train music train "
+        "runs that can",
     ):
         run.generate()
 

@@ -32,6 +32,8 @@ LARGEST = 1 << 21
 """Bytes of a file: several times those of a symphony."""
 MOST_STEPS = 1 << 18
 """Steps of a piece: an hour and more on a fine grid."""
+LOWEST_TEMPO, HIGHEST_TEMPO = 4, 1000
+"""Quarter notes of a minute."""
 _LAST_TICK = 1 << 40  # beyond it no sum of ticks is exact
 _ENDLESS = re.compile(rb"[\x80-\xff]{4096}")  # a number of so many bytes, which would take mido hours to read
 _DRUMS = 9  # the channel of percussion in General MIDI, counted from 0
@@ -202,15 +204,20 @@ def write(path: str | os.PathLike[str], roll: np.ndarray, grid: int = 4, tempo: 
     mido, roll = _mido(), as_roll(roll)
     if not 1 <= grid <= 480:
         raise ValueError(f"grid must be 1 to 480, got {grid}")
-    if not 4 <= tempo <= 1000:
-        raise ValueError(f"tempo must be 4 to 1000 quarter notes a minute, got {tempo:g}")
+    if not LOWEST_TEMPO <= tempo <= HIGHEST_TEMPO:
+        raise ValueError(
+            f"tempo must be {LOWEST_TEMPO} to {HIGHEST_TEMPO} quarter notes a minute, got {tempo:g}"
+        )
     ticks = max(1, 480 // grid)
     conductor = mido.MidiTrack()
     conductor.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(tempo)))
     conductor.append(mido.MetaMessage("text", text=_LENGTH.format(steps=len(roll), grid=grid)))
     conductor.append(mido.MetaMessage("end_of_track", time=len(roll) * ticks))
     piano, before = mido.MidiTrack(), 0
-    for step, key, on in sorted(_strokes(roll), key=lambda stroke: (stroke[0], stroke[2], stroke[1])):
+    strokes = [
+        stroke for first, last, key in notes(roll) for stroke in ((first, True, key), (last, False, key))
+    ]
+    for step, on, key in sorted(strokes):
         piano.append(
             mido.Message(
                 "note_on" if on else "note_off",
@@ -254,12 +261,13 @@ def as_roll(roll: np.ndarray) -> np.ndarray:
     return np.where(roll, np.where(before, HELD, STRUCK), SILENT).astype(np.uint8)
 
 
-def _strokes(roll: np.ndarray) -> Iterator[tuple[int, int, bool]]:
-    """(step, key, whether it begins) of both ends of every note."""
+def notes(roll: np.ndarray) -> list[tuple[int, int, int]]:
+    """(first step, step after the last, key) of every note of a roll, as `write` takes it."""
     padded = np.zeros((len(roll) + 2, KEYS), np.uint8)
-    padded[1:-1] = roll
-    begins = (padded == STRUCK) | ((padded == HELD) & (np.roll(padded, 1, axis=0) == SILENT))
-    ends = (np.roll(padded, 1, axis=0) != SILENT) & ((padded == SILENT) | begins)
-    for on, places in ((True, begins), (False, ends)):
-        for step, key in zip(*(part.tolist() for part in np.nonzero(places)), strict=True):
-            yield step - 1, key, on
+    padded[1:-1] = as_roll(roll)
+    now, before = padded[1:], padded[:-1]
+    begins = (now == STRUCK) | ((now == HELD) & (before == SILENT))
+    ends = (before != SILENT) & ((now == SILENT) | begins)
+    # By keys: the notes of one end in the order in which they begin.
+    (keys, firsts), (_, lasts) = np.nonzero(begins.T), np.nonzero(ends.T)
+    return list(zip(firsts.tolist(), lasts.tolist(), keys.tolist(), strict=True))

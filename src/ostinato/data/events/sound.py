@@ -10,7 +10,7 @@ import wave
 
 import numpy as np
 
-from ostinato.data.events.midi import HELD, SILENT, STRUCK, as_roll
+from ostinato.data.events.midi import notes
 
 RATE = 44_100
 """Samples of a second."""
@@ -33,14 +33,12 @@ def synthesize(roll: np.ndarray, grid: int = 4, tempo: float = 100, rate: int = 
     Returns:
         float32, shape (samples,): steps · 60 / (tempo · grid) seconds and `RELEASE`, at most `PEAK`.
     """
-    roll = as_roll(roll)
     step = 60.0 / (tempo * grid)
     sound = np.zeros(round((len(roll) * step + RELEASE) * rate), np.float32)
-    for key in np.flatnonzero(roll.any(axis=0)).tolist():
-        for first, last in _notes(roll[:, key]):
-            begin, end = round(first * step * rate), round(last * step * rate)
-            note = _note(key, end - begin, rate)[: len(sound) - begin]
-            sound[begin : begin + len(note)] += note
+    for first, last, key in notes(roll):
+        begin, end = round(first * step * rate), round(last * step * rate)
+        note = _note(key, end - begin, rate)[: len(sound) - begin]
+        sound[begin : begin + len(note)] += note
     loudest = float(np.abs(sound).max(initial=0.0))
     return sound * np.float32(PEAK / loudest) if loudest > 0 else sound
 
@@ -54,14 +52,6 @@ def to_wav(sound: np.ndarray, rate: int = RATE) -> bytes:
         file.setframerate(rate)
         file.writeframes((np.clip(sound, -1.0, 1.0) * 32767).astype("<i2").tobytes())
     return raw.getvalue()
-
-
-def _notes(key: np.ndarray) -> list[tuple[int, int]]:
-    """(first step, step after the last) of the notes of a key, shape (steps,)."""
-    padded = np.concatenate([[SILENT], key, [SILENT]])
-    begins = (padded[1:] == STRUCK) | ((padded[1:] == HELD) & (padded[:-1] == SILENT))
-    ends = (padded[:-1] != SILENT) & ((padded[1:] == SILENT) | begins)
-    return list(zip(np.flatnonzero(begins).tolist(), np.flatnonzero(ends).tolist(), strict=True))
 
 
 def _note(key: int, samples: int, rate: int) -> np.ndarray:

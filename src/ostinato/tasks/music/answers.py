@@ -36,10 +36,6 @@ class Piece(NamedTuple):
     seed: int
     grid: int
 
-    def roll_of(self, keyboard: Keyboard) -> np.ndarray:
-        """The chords of a keyboard, bool (steps, keys), the highest key first."""
-        return keyboard.chords(self.roll)
-
 
 _SHOWN = 200  # steps of a picture
 
@@ -100,7 +96,7 @@ class Answers:
             raise RunError(f"what it was trained on cannot be read: {error}") from None
         if found.source["sha256"] != self._source.get("sha256"):
             raise RunError("what it was trained on has changed since")
-        return longest_shared_run(piece.roll_of(self.keyboard)[given:], found.parts["train"])
+        return longest_shared_run(self.keyboard.chords(piece.roll)[given:], found.parts["train"])
 
     def generate(
         self,

@@ -32,7 +32,6 @@ _Out = Annotated[
 _Temperature = Annotated[float | None, _DRAWING, "Sampling temperature: higher values vary more."]
 _TopP = Annotated[float | None, _DRAWING, "An answer of at least this probability is taken, not drawn."]
 _Seed = Annotated[int | None, _DRAWING, "The random seed: the same seed draws the same piece."]
-_LOWEST_TEMPO, _HIGHEST_TEMPO = 4, 1000
 _LONGEST = 1800  # seconds of sound
 
 
@@ -69,9 +68,9 @@ def generate(
         raise ConfigError("--harmonize has as many steps as its melody; leave out --steps")
     steps = 128 if steps is None else steps
     how = Drawing(steps=steps, temperature=temperature, top_p=top_p, max_notes=max_notes, seed=seed)
-    if not _LOWEST_TEMPO <= tempo <= _HIGHEST_TEMPO:
+    if not midi.LOWEST_TEMPO <= tempo <= midi.HIGHEST_TEMPO:
         raise ConfigError(
-            f"tempo must be {_LOWEST_TEMPO} to {_HIGHEST_TEMPO} quarter notes a minute, got {tempo:g}"
+            f"tempo must be {midi.LOWEST_TEMPO} to {midi.HIGHEST_TEMPO} quarter notes a minute, got {tempo:g}"
         )
     paths = _checked(out)
     if any(path.suffix.lower() == ".mid" for path in paths):
