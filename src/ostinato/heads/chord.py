@@ -15,6 +15,7 @@ Source: Germain et al. 2015, "MADE" (arXiv:1502.03509), conditioned as in Boulan
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -25,6 +26,10 @@ from ostinato.cells.base import KerasOption
 
 RARE = -3.0
 """The first score of every key: it sounds in one of twenty steps."""
+LOUD = 2.0 * math.cosh(RARE / 2.0)
+"""What networks read for a key that sounds: such rare ones then have a variance of one, 1/√(p(1 − p)) for p = σ(RARE).
+
+With 1 instead, the first weights of Glorot hear next to nothing, and learn at a fifth of the pace."""
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
@@ -46,7 +51,7 @@ class ChordOutput(keras.layers.Layer):
         self.keys, self.hidden, self.independent, self.seed = keys, hidden, independent, seed
         self._seen = np.arange(hidden) * keys // max(1, hidden)  # m_j
         places = np.arange(keys)
-        self._to_hidden = (places[:, None] < self._seen[None]).astype(np.float32)
+        self._to_hidden = LOUD * (places[:, None] < self._seen[None]).astype(np.float32)
         self._from_hidden = (self._seen[:, None] <= places[None]).astype(np.float32)
         self._direct = (places[:, None] < places[None]).astype(np.float32)
 

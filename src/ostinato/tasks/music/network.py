@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption, State, initial_state
-from ostinato.heads.chord import ChordOutput
+from ostinato.heads.chord import LOUD, ChordOutput
 from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.stack import RecurrentStack
 from ostinato.tasks.config import Settings
@@ -57,7 +57,7 @@ class RecurrentMusicModel(keras.Model):
         batch, time = tf.unstack(tf.shape(chords)[:2])
         first = tf.one_hot(tf.zeros((batch,), tf.int32), time)[:, :, tf.newaxis]  # the first step of each row
         chords = dropout(chords, self.config.input_dropout, key, site="input")
-        x = tf.concat([chords, first * begins[:, tf.newaxis, tf.newaxis]], axis=2)
+        x = tf.concat([LOUD * chords, first * begins[:, tf.newaxis, tf.newaxis]], axis=2)
         state = tuple(
             tf.where(tf.reshape(begins > 0.0, [-1] + [1] * (len(old.shape) - 1)), new, old)
             for new, old in zip(initial_state(self.stack.states, batch), state, strict=True)
