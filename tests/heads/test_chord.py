@@ -32,6 +32,27 @@ def test_the_probabilities_of_all_chords_sum_to_one(options):
         assert np.exp(-chord.loss(chords, scores).numpy().astype(float)).sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("independent", [False, True])
+def test_with_onsets_a_key_that_goes_on_may_be_struck_again(independent):
+    head, keys = made(keys=4, onsets=True, independent=independent), 4
+    before = np.array([1.0, 0.0, 1.0, 1.0], np.float32)
+    chords = np.array(list(itertools.product((0.0, 1.0), repeat=2 * keys)), np.float32)
+    allowed = chords[~np.any(chords[:, keys:] > before * chords[:, :keys], axis=1)]
+    assert len(allowed) == 2 * 3**3
+    for state in states(3):
+        scores = head(tf.constant(np.tile(state, (len(allowed), 1))), tf.constant(allowed))
+        nats = chord.loss(allowed, scores, tf.constant(np.tile(before, (len(allowed), 1))))
+        assert np.exp(-nats.numpy().astype(float)).sum() == pytest.approx(1, abs=1e-5)
+    state, befores = states(200), np.random.default_rng(7).random((200, keys)) < 0.7
+    drawn, nats = head.drawer().draw(state, np.random.default_rng(4), before=befores, most=3)
+    assert not np.any(drawn[:, keys:] > (befores & drawn[:, :keys]))
+    assert drawn[:, keys:].any()
+    assert drawn[:, :keys].sum(axis=1).max() == 3
+    given = drawn.astype(np.float32)
+    expected = chord.loss(given, head(tf.constant(state), tf.constant(given)), befores.astype(np.float32))
+    np.testing.assert_allclose(nats, expected, atol=1e-5)
+
+
 def test_a_score_depends_on_the_keys_before_it_alone():
     head, state = made(), tf.constant(states(1))
     before = np.zeros((1, KEYS), np.float32)

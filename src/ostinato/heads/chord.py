@@ -9,6 +9,9 @@ v are the keys, 0 or 1; s is the state of a recurrent network. The sums over i a
 matrices that are zero elsewhere, so that one pass scores all keys of all steps. Not to be confused with
 `bernoulli`, where keys do not know of each other.
 
+With onsets, a chord also says which keys are struck again: r_k, for each key that sounded before and still
+does. They follow the keys, each with knowledge of all of these and of the r before it. Elsewhere r_k is 0.
+
 Source: Germain et al. 2015, "MADE" (arXiv:1502.03509), conditioned as in Boulanger-Lewandowski et al. 2012
 (arXiv:1206.6392), whose RNN-NADE also decides key after key.
 """
@@ -27,7 +30,7 @@ from ostinato.cells.base import KerasOption
 RARE = -3.0
 """The first score of every key: it sounds in one of twenty steps."""
 LOUD = 2.0 * math.cosh(RARE / 2.0)
-"""What networks read for a key that sounds: such rare ones then have a variance of one, 1/√(p(1 − p)) for p = σ(RARE).
+"""What networks read for a key that sounds: 1/√(p(1 − p)) for p = σ(RARE), so that its variance is one.
 
 With 1 instead, the first weights of Glorot hear next to nothing, and learn at a fifth of the pace."""
 
@@ -39,18 +42,28 @@ class ChordOutput(keras.layers.Layer):
     Args:
         keys: the number of keys.
         hidden: the number of hidden units.
+        onsets: whether chords also say which keys are struck again; they then have 2 · keys values.
         independent: whether no key knows of another: scores are then a linear function of the state, the
             output of most of the literature. There are no hidden units.
         seed: seed of the initial weights.
     """
 
     def __init__(
-        self, keys: int, hidden: int, *, independent: bool = False, seed: int = 0, **kwargs: KerasOption
+        self,
+        keys: int,
+        hidden: int,
+        *,
+        onsets: bool = False,
+        independent: bool = False,
+        seed: int = 0,
+        **kwargs: KerasOption,
     ):
         super().__init__(**kwargs)
-        self.keys, self.hidden, self.independent, self.seed = keys, hidden, independent, seed
-        self._seen = np.arange(hidden) * keys // max(1, hidden)  # m_j
-        places = np.arange(keys)
+        self.keys, self.hidden, self.onsets = keys, hidden, onsets
+        self.independent, self.seed = independent, seed
+        self.width = 2 * keys if onsets else keys
+        self._seen = np.arange(hidden) * self.width // max(1, hidden)  # m_j
+        places = np.arange(self.width)
         self._to_hidden = LOUD * (places[:, None] < self._seen[None]).astype(np.float32)
         self._from_hidden = (self._seen[:, None] <= places[None]).astype(np.float32)
         self._direct = (places[:, None] < places[None]).astype(np.float32)
@@ -66,14 +79,14 @@ class ChordOutput(keras.layers.Layer):
             )
             return self.add_weight(shape=shape, initializer=start, name=name)
 
-        self.state_to_scores = weight("state_to_scores", units, self.keys)
-        self.bias = weight("bias", self.keys, start=keras.initializers.Constant(RARE))
+        self.state_to_scores = weight("state_to_scores", units, self.width)
+        self.bias = weight("bias", self.width, start=keras.initializers.Constant(RARE))
         if not self.independent:
             self.state_to_hidden = weight("state_to_hidden", units, self.hidden)
-            self.keys_to_hidden = weight("keys_to_hidden", self.keys, self.hidden)
+            self.keys_to_hidden = weight("keys_to_hidden", self.width, self.hidden)
             self.hidden_bias = weight("hidden_bias", self.hidden, start="zeros")
-            self.keys_to_scores = weight("keys_to_scores", self.keys, self.keys, start="zeros")
-            self.hidden_to_scores = weight("hidden_to_scores", self.hidden, self.keys)
+            self.keys_to_scores = weight("keys_to_scores", self.width, self.width, start="zeros")
+            self.hidden_to_scores = weight("hidden_to_scores", self.hidden, self.width)
         self.built = True
 
     def call(self, state: tf.Tensor, chord: tf.Tensor) -> tf.Tensor:
@@ -81,10 +94,11 @@ class ChordOutput(keras.layers.Layer):
 
         Args:
             state: shape (…, units).
-            chord: which keys sound, 0.0 or 1.0, shape (…, keys). A score depends on those before its own.
+            chord: which keys sound and, with onsets, which of them are struck again, 0.0 or 1.0, shape
+                (…, width). A score depends on the values before its own.
 
         Returns:
-            Shape (…, keys).
+            Shape (…, width).
         """
         scores = tf.matmul(state, self.state_to_scores) + self.bias
         if self.independent:
@@ -105,33 +119,39 @@ class ChordOutput(keras.layers.Layer):
         return ChordDrawer(self)
 
     def get_config(self) -> dict[str, KerasOption]:
-        own = ("keys", "hidden", "independent", "seed")
+        own = ("keys", "hidden", "onsets", "independent", "seed")
         return super().get_config() | {name: getattr(self, name) for name in own}
 
 
-def loss(chord: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+def loss(chord: tf.Tensor, scores: tf.Tensor, before: tf.Tensor | None = None) -> tf.Tensor:
     """−log p(chord) in nats.
 
     Args:
-        chord: 0.0 or 1.0, shape (…, keys).
-        scores: of that chord, shape (…, keys).
+        chord: 0.0 or 1.0, shape (…, width).
+        scores: of that chord, shape (…, width).
+        before: with onsets, which keys sounded at the step before, shape (…, keys).
 
     Returns:
         Shape (…).
     """
-    return tf.reduce_sum(tf.nn.sigmoid_cross_entropy_with_logits(chord, scores), axis=-1)
+    nats = tf.nn.sigmoid_cross_entropy_with_logits(chord, scores)
+    if before is not None:
+        sounding = chord[..., : before.shape[-1]]
+        nats *= tf.concat([tf.ones_like(sounding), before * sounding], axis=-1)
+    return tf.reduce_sum(nats, axis=-1)
 
 
 class ChordDrawer:
     """Draws chords key after key, in NumPy, with the weights that a `ChordOutput` has now."""
 
     def __init__(self, output: ChordOutput):
-        units, keys = output.state_to_scores.shape
+        units, width = output.state_to_scores.shape
+        self._keys = output.keys
         self._state_to_scores, self._bias = np.asarray(output.state_to_scores), np.asarray(output.bias)
         if output.independent:
             self._state_to_hidden, self._hidden_bias = np.zeros((units, 0)), np.zeros(0)
-            self._keys_to_hidden, self._hidden_to_scores = np.zeros((keys, 0)), np.zeros((0, keys))
-            self._keys_to_scores = np.zeros((keys, keys))
+            self._keys_to_hidden, self._hidden_to_scores = np.zeros((width, 0)), np.zeros((0, width))
+            self._keys_to_scores = np.zeros((width, width))
             return
         self._state_to_hidden = np.asarray(output.state_to_hidden)
         self._keys_to_hidden = np.asarray(output.keys_to_hidden) * output._to_hidden
@@ -148,6 +168,7 @@ class ChordDrawer:
         top_p: float = 1.0,
         most: int | None = None,
         fixed: np.ndarray | None = None,
+        before: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Chords for some states.
 
@@ -157,25 +178,30 @@ class ChordDrawer:
             temperature: divides the scores; 0 takes the likelier answer of every key.
             top_p: the likelier answer is taken, not drawn, where its probability is at least this.
             most: the most keys that sound; None allows all.
-            fixed: keys that are given, int8, shape (rows, keys): 0 or 1, and −1 where a key is drawn.
+            fixed: values that are given, int8, shape (rows, width): 0 or 1, and −1 where one is drawn.
+            before: with onsets, which keys sounded at the step before, bool, shape (rows, keys).
 
         Returns:
-            The chords, bool, shape (rows, keys), and −log of their probability under the model itself,
+            The chords, bool, shape (rows, width), and −log of their probability under the model itself,
             without temperature and top_p, in nats, shape (rows,).
         """
-        rows, keys = len(state), len(self._bias)
+        rows, width = len(state), len(self._bias)
+        possible = np.ones(rows, bool)
         hidden = state @ self._state_to_hidden + self._hidden_bias
         scores = state @ self._state_to_scores + self._bias
-        chord, nats, count = np.zeros((rows, keys), bool), np.zeros(rows), np.zeros(rows, int)
-        numbers = random.random((rows, keys))
-        for key in range(keys):
+        chord, nats, count = np.zeros((rows, width), bool), np.zeros(rows), np.zeros(rows, int)
+        numbers = random.random((rows, width))
+        for key in range(width):
             score = scores[:, key] + np.maximum(hidden, 0.0) @ self._hidden_to_scores[:, key]
             on = numbers[:, key] < _chance(score, temperature, top_p)
-            if most is not None:
+            if most is not None and key < self._keys:
                 on &= count < most
             if fixed is not None:
                 on = np.where(fixed[:, key] < 0, on, fixed[:, key] > 0)
-            nats += np.logaddexp(0.0, np.where(on, -score, score))
+            if key >= self._keys and before is not None:  # only a key that goes on is struck again
+                possible = before[:, key - self._keys] & chord[:, key - self._keys]
+                on &= possible
+            nats += possible * np.logaddexp(0.0, np.where(on, -score, score))
             chord[:, key], count = on, count + on
             hidden[on] += self._keys_to_hidden[key]
             scores[on] += self._keys_to_scores[key]

@@ -70,10 +70,18 @@ def test_a_piece_that_fills_the_keyboard_shares_a_transposed_passage():
 
 def test_the_rules_are_what_they_say():
     train = [np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)]
-    found = baselines(train, [np.array([[1, 0], [1, 1]], bool)])
+    found = baselines(train, [np.array([[1, 0], [1, 1]], bool)], 2)
     begins, goes_on = np.array([2 / 4, 2 / 5]), np.array([2 / 4, 2 / 3])
     assert found["frequency"] == pytest.approx(-np.log([0.5] * 4).sum() / 2)
     by_markov = [begins[0], 1 - begins[1], goes_on[0], begins[1]]
     assert found["markov"] == pytest.approx(-np.log(by_markov).sum() / 2)
     differs = 4 / 10
     assert found["repeat"] == pytest.approx(-np.log([differs, 1 - differs, 1 - differs, differs]).sum() / 2)
+
+
+def test_the_rules_count_what_is_struck_again():
+    keys, again = np.array([[1, 0], [1, 0], [1, 0]], bool), np.array([[0, 0], [1, 0], [0, 0]], bool)
+    train = [np.concatenate([keys, again], axis=1)]
+    with_onsets, without = (baselines(train, train, 2), baselines([keys], [keys], 2))
+    for rule, nats in without.items():  # of two keys that go on one is struck again
+        assert with_onsets[rule] == pytest.approx(nats - 2 * np.log(0.5) / 3)

@@ -99,11 +99,49 @@ def test_chords_and_rolls_are_the_same_keys(tmp_path):
     chords = keyboard.chords(midi.as_roll(sounding))
     assert chords.shape == (9, 50)
     np.testing.assert_array_equal(chords[:, 0], sounding[:, 89])
-    np.testing.assert_array_equal(keyboard.roll(chords), sounding)
+    np.testing.assert_array_equal(keyboard.roll(chords), midi.as_roll(sounding))
     with pytest.raises(ConfigError, match="keys must be 60 to 69, those of the model, got 50"):
         Keyboard(60, 10, 4).chords(midi.as_roll(sounding))
-    assert Keyboard.of([piece(4, keys=range(10, 120))], 2) == Keyboard(10, 110, 2)
-    assert Keyboard.of([piece(4)], 2) == Keyboard(21, 88, 2)
+    assert Keyboard.of([piece(4, keys=range(10, 120))], 2, False) == Keyboard(10, 110, 2, False)
+    assert Keyboard.of([piece(4)], 2, True) == Keyboard(21, 88, 2, True)
+
+
+def struck(steps, seed=0):
+    """A roll in which keys that sound are often struck again."""
+    roll = midi.as_roll(piece(steps, seed) | piece(steps, seed + 100))
+    again = np.random.default_rng([1, seed, steps]).random(roll.shape) < 0.5
+    return np.where((roll == midi.HELD) & again, midi.STRUCK, roll).astype(np.uint8)
+
+
+def test_chords_with_onsets_say_what_is_struck_again():
+    keyboard, roll = Keyboard(40, 50, 4, onsets=True), struck(30)
+    chords = keyboard.chords(roll)
+    assert chords.shape == (30, 100) == (30, keyboard.width)
+    np.testing.assert_array_equal(keyboard.roll(chords), roll)
+    before = np.concatenate([np.zeros((1, 50), bool), chords[:-1, :50]])
+    assert chords[:, 50:].any()
+    assert not np.any(chords[:, 50:] > (before & chords[:, :50]))
+    assert Keyboard.from_json(keyboard.to_json()) == keyboard
+
+
+def test_onsets_are_transposed_with_their_keys(tmp_path):
+    (tmp_path / "tunes").mkdir()
+    for number in range(4):
+        midi.write(tmp_path / "tunes" / f"{number}.mid", struck(20 + number, number))
+    found = Ready(MusicConfig(transpose=12, test_fraction=0.0, batch=1, seq_len=40), tmp_path / "tunes")
+    part, (size, shifts) = found.part(), (found.data.keyboard.size, set())
+    for batch in part.batches(epoch=1):
+        moved = batch["chords"][0, 1:][batch["weights"][0] > 0] > 0
+        original = next(piece for piece in part.pieces if len(piece) == len(moved))
+        halves = [np.flatnonzero(each[:, :size].any(axis=0))[0] for each in (moved, original)]
+        shifts.add(shift := halves[0] - halves[1])
+        for half in (slice(size), slice(size, None)):
+            np.testing.assert_array_equal(moved[:, half], np.roll(original[:, half], shift, axis=1))
+    assert len(shifts) > 1
+    without = Ready(MusicConfig(onsets=False), tmp_path / "tunes").data
+    assert without.keyboard.width == without.keyboard.size
+    with pytest.raises(ConfigError, match="--onsets needs MIDI"):
+        Ready(MusicConfig(onsets=True), rolls(tmp_path / "set.npz"))
 
 
 def folder(tmp_path, count=10):

@@ -16,7 +16,8 @@ from ostinato.tasks.music import MusicConfig
 from ostinato.training.config import TrainingConfig
 from ostinato.training.step import as_tensors
 
-from .test_data import piece, ready
+from ...ready import Ready
+from .test_data import piece, ready, struck
 
 OUTPUTS = ("chord", "independent")
 
@@ -31,12 +32,15 @@ def sums_of(found, model, name="train"):
     return Loss(total, weight, sums)
 
 
-def nats_in_one_go(found, model, chords):
+def nats_in_one_go(model, chords):
     """The loss of each step of a piece that is read as a whole, float (steps,)."""
     before = np.concatenate([np.zeros((1, chords.shape[1])), chords[:-1]])[np.newaxis].astype("float32")
     y, _ = model(tf.constant(before), tf.ones((1,)), model.stack.initial_state(1))
     targets = tf.constant(chords[np.newaxis], tf.float32)
     each = tf.nn.sigmoid_cross_entropy_with_logits(targets, model.chord(y, targets))
+    if model.onsets:  # only a key that goes on may be struck again
+        goes_on = before[..., : model.keys] * chords[np.newaxis, :, : model.keys]
+        each *= np.concatenate([np.ones_like(goes_on), goes_on], axis=2)
     return tf.reduce_sum(each, axis=2)[0].numpy()
 
 
@@ -45,7 +49,7 @@ def nats_in_one_go(found, model, chords):
 def test_windows_and_rows_make_no_difference_to_the_figures(tmp_path, cell, output):
     found = ready(tmp_path, cell=cell, output=output)
     model = found.drawn(0.3)
-    each = [nats_in_one_go(found, model, chords) for chords in found.part().pieces]
+    each = [nats_in_one_go(model, chords) for chords in found.part().pieces]
     sums = sums_of(found, model)
     figures = as_figures(found.task.metrics(sums))
     steps, pieces = sum(map(len, each)), len(each)
@@ -67,13 +71,42 @@ def test_what_is_drawn_has_the_nats_of_teacher_forcing(tmp_path, output):
         chords = use.keyboard.chords(midi.as_roll(drawn.roll))
         given = 0 if primer is None else len(primer)
         assert len(chords) == given + 25
-        np.testing.assert_allclose(drawn.nats, nats_in_one_go(found, model, chords)[given:], atol=1e-4)
+        np.testing.assert_allclose(drawn.nats, nats_in_one_go(model, chords)[given:], atol=1e-4)
         again = use.generate(primer=primer, steps=25, seed=4)
         np.testing.assert_array_equal(again.roll, drawn.roll)
         other = use.generate(primer=primer, steps=25, seed=5)
         assert not np.array_equal(other.roll, drawn.roll)
-    np.testing.assert_array_equal(drawn.roll[:11], begun > 0)
-    assert use.generate(steps=40, seed=1, max_notes=2).roll.sum(axis=1).max() <= 2
+    np.testing.assert_array_equal(drawn.roll[:11], begun)
+    assert (use.generate(steps=40, seed=1, max_notes=2).roll > 0).sum(axis=1).max() <= 2
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_notes_that_are_struck_again(tmp_path, output):
+    (tmp_path / "tunes").mkdir()
+    for number in range(5):
+        midi.write(tmp_path / "tunes" / f"{number}.mid", struck(20 + number, number))
+    settings = {"batch": 3, "seq_len": 10, "units": 4, "hidden": 6, "test_fraction": 0.0, "output": output}
+    found = Ready(MusicConfig(**settings), tmp_path / "tunes")
+    model = found.drawn(0.3)
+    figures = as_figures(found.task.metrics(sums_of(found, model)))
+    each = [nats_in_one_go(model, chords) for chords in found.part().pieces]
+    assert figures["loss"] == pytest.approx(np.concatenate(each).mean(), rel=1e-5)
+    use, primer = found.use(model), struck(9)
+    drawn = use.generate(primer=primer, steps=40, seed=3)
+    np.testing.assert_array_equal(drawn.roll[:9], primer)
+    goes_on = (drawn.roll[9:] > 0) & (drawn.roll[8:-1] > 0)
+    assert {*drawn.roll[9:][goes_on].tolist()} == {midi.HELD, midi.STRUCK}
+    np.testing.assert_allclose(
+        drawn.nats, nats_in_one_go(model, use.keyboard.chords(drawn.roll))[9:], atol=1e-4
+    )
+    melody = use.generate(harmonize=primer, seed=1).roll
+    for step in np.flatnonzero(primer.any(axis=1)):
+        top = np.flatnonzero(primer[step]).max()
+        sounded = step > 0 and melody[step - 1, top] > 0
+        assert melody[step, top] == (primer[step, top] if sounded else midi.STRUCK)
+    evaluation = use.evaluate(found.data, "validation")
+    assert evaluation.figures["loss"] > 0
+    use.draw(evaluation, tmp_path)
 
 
 def test_a_melody_is_the_highest_voice_of_what_is_drawn(tmp_path):
@@ -86,7 +119,7 @@ def test_a_melody_is_the_highest_voice_of_what_is_drawn(tmp_path):
     assert len(piece.roll) == 20
     for step, sounding in enumerate(piece.roll):
         assert step == 5 or np.flatnonzero(sounding)[-1] == 60 + step % 7
-    assert piece.roll.sum() > 40
+    assert (piece.roll > 0).sum() > 40
     again = use.generate(harmonize=melody, seed=3)
     assert not np.array_equal(again.roll, piece.roll)
 

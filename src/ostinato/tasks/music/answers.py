@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import State
+from ostinato.data.events import midi
 from ostinato.errors import ConfigError, OstinatoError, RunError
 from ostinato.tasks.base import Json, OnBatch
 from ostinato.tasks.music import data as music_data
@@ -25,7 +26,8 @@ class Piece(NamedTuple):
     """A piece that a model drew.
 
     Attributes:
-        roll: which keys sound at each step, bool (steps, 128), the primer's steps first.
+        roll: what each key does at each step, uint8 (steps, 128), see `ostinato.data.events.midi`, the
+            primer's steps first.
         nats: −log of the probability of each step that was drawn, under the model itself, float64.
         seed: the seed with which it is drawn again.
         grid: steps of a quarter note.
@@ -50,7 +52,7 @@ class Answers:
 
     def __init__(self, model: RecurrentMusicModel, keyboard: Keyboard):
         self._model, self.keyboard = model, keyboard
-        chords = tf.TensorSpec((1, None, keyboard.size), tf.float32)
+        chords = tf.TensorSpec((1, None, keyboard.width), tf.float32)
         state = tuple(tf.TensorSpec(each.shape, each.dtype) for each in model.stack.initial_state(1))
         signature = (chords, tf.TensorSpec((1,), tf.float32), state)
         self._read = tf.function(self._last, input_signature=signature)
@@ -74,7 +76,7 @@ class Answers:
         original = self.keyboard.roll(max(pieces[:10], key=len)[:_SHOWN])
         given = max(1, len(original) // 4)
         steps = max(1, len(original) - given)
-        drawn = self.generate(primer=original[:given].astype(np.uint8), steps=steps, seed=0)
+        drawn = self.generate(primer=original[:given], steps=steps, seed=0)
         return draw(evaluation, Continuation(original, drawn.roll, given, self.keyboard.grid), folder)
 
     def copied(self, piece: Piece, given: int = 0) -> Run:
@@ -96,7 +98,9 @@ class Answers:
             raise RunError(f"what it was trained on cannot be read: {error}") from None
         if found.source["sha256"] != self._source.get("sha256"):
             raise RunError("what it was trained on has changed since")
-        return longest_shared_run(self.keyboard.chords(piece.roll)[given:], found.parts["train"])
+        keys = slice(self.keyboard.size)
+        others = [chords[:, keys] for chords in found.parts["train"]]
+        return longest_shared_run(self.keyboard.chords(piece.roll)[given:, keys], others)
 
     def generate(
         self,
@@ -136,16 +140,16 @@ class Answers:
     def stream(
         self, begun: np.ndarray, how: Drawing, seed: int, fixed: np.ndarray | None = None
     ) -> Iterator[tuple[np.ndarray, float]]:
-        """The chords of a piece as they are drawn, bool (keys,), each with −log of its probability.
+        """The chords of a piece as they are drawn, bool (width,), each with −log of its probability.
 
         Args:
-            begun: the chords before, bool (steps, keys), perhaps none.
+            begun: the chords before, bool (steps, width), perhaps none; see `Keyboard.chords`.
             how: how to draw; its seed is not used.
             seed: decides the piece.
-            fixed: the keys of each step that are given, int8 (steps, keys): 0 or 1, and −1 for the others.
+            fixed: the values of chords that are given, int8 (steps, width): 0 or 1, and −1 for the others.
         """
         random, drawer = np.random.default_rng(seed), self._model.chord.drawer()
-        given = np.concatenate([np.zeros((1, self.keyboard.size), bool), begun])
+        given = np.concatenate([np.zeros((1, self.keyboard.width), bool), begun])
         begins, state = tf.ones((1,)), self._model.stack.initial_state(1)
         for step in range(how.steps):
             seen, state = self._read(tf.constant(given[np.newaxis], tf.float32), begins, state)
@@ -156,6 +160,7 @@ class Answers:
                 top_p=how.top_p,
                 most=how.max_notes,
                 fixed=None if fixed is None else fixed[step : step + 1],
+                before=given[-1:, : self.keyboard.size],
             )
             yield chord[0], float(nats[0])
             given, begins = chord, tf.zeros((1,))
@@ -163,15 +168,17 @@ class Answers:
     def _melody(self, roll: np.ndarray) -> np.ndarray:
         """What is given of each step: nothing above the highest key, that key, and −1 below."""
         chords = self.keyboard.chords(roll)
-        fixed = np.full(chords.shape, -1, np.int8)
+        fixed, size = np.full(chords.shape, -1, np.int8), self.keyboard.size
         for step in np.flatnonzero(chords.any(axis=1)).tolist():
             top = int(chords[step].argmax())
             fixed[step, :top], fixed[step, top] = 0, 1
+            if self.keyboard.onsets:  # struck anew even where a lower voice has come to hold the key
+                fixed[step, size + top] = roll[step, self.keyboard.lowest + size - 1 - top] == midi.STRUCK
         return fixed
 
     def _primer(self, primer: np.ndarray | None) -> np.ndarray:
         if primer is None:
-            return np.zeros((0, self.keyboard.size), bool)
+            return np.zeros((0, self.keyboard.width), bool)
         try:
             return self.keyboard.chords(primer)
         except ConfigError as error:

@@ -25,6 +25,9 @@ class MusicConfig(config.RecurrentConfig):
     )
     """Steps of a quarter note. Of piano rolls it only says how long a step is when they are played: by
     default a quarter note, and an eighth in nottingham, musedata and pianomidi."""
+    onsets: Annotated[bool | None, Flag("Data", none="as the source is")] = None
+    """Whether the model tells a key that is struck again from one that is held. By default it does where the
+    source does: MIDI and ABC say it, piano rolls do not."""
     transpose: Annotated[int, COMMON_DATA] = Field(default=6, ge=0, le=36)
     """In training, every piece is moved by up to so many semitones, anew in each epoch."""
     validation_fraction: Annotated[Fraction, DATA] = 0.1

@@ -13,7 +13,7 @@ from ostinato.data.batches.shards import rows_of
 from ostinato.data.events import midi
 from ostinato.data.events.rolls import Parts, content_hash, known_grid, read_mat, read_npz
 from ostinato.data.examples.splits import random_parts
-from ostinato.errors import SourceError
+from ostinato.errors import ConfigError, SourceError
 from ostinato.tasks.base import PARTS, Batch, Json, OnProgress
 from ostinato.tasks.music.config import MusicConfig
 from ostinato.tasks.music.keyboard import Keyboard
@@ -28,11 +28,13 @@ class MusicPart:
     """A `Part` of pieces. A window is of one piece; the next one of its row continues it, or begins another.
 
     Attributes:
-        pieces: the chords of each piece, bool (steps, keys), the highest key first.
+        pieces: the chords of each piece, bool (steps, width), see `Keyboard.chords`.
+        keys: the number of keys.
         config: the settings of the task.
     """
 
     pieces: tuple[np.ndarray, ...] = field(repr=False)
+    keys: int
     config: MusicConfig
     signature: None = None
     carries_state: bool = True
@@ -54,7 +56,7 @@ class MusicPart:
     ) -> Iterator[Batch]:
         """Batches of {"chords", "weights", "begins", "first_row"}.
 
-        Their shapes are (rows, 1 + time, keys), (rows, time), (rows,) and ().
+        Their shapes are (rows, 1 + time, width), (rows, time), (rows,) and ().
         `chords` begins with the one before the window, which is silent where a piece begins.
         """
         rows, length, steps = rows_of(shard, self.rows), self.config.seq_len, self.steps
@@ -112,12 +114,14 @@ class MusicPart:
 
     def _transposed(self, chords: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """The chords, moved by up to `transpose` semitones within the keyboard."""
-        used = np.flatnonzero(chords.any(axis=0))
+        of_keys = chords.reshape(len(chords), -1, self.keys)
+        used = np.flatnonzero(of_keys.any(axis=(0, 1)))
         if not len(used):
             return chords
         most = self.config.transpose
-        up, down = min(most, int(used[0])), min(most, chords.shape[1] - 1 - int(used[-1]))
-        return np.roll(chords, random.integers(-up, down + 1), axis=1)  # the highest key is the first
+        up, down = min(most, int(used[0])), min(most, self.keys - 1 - int(used[-1]))
+        moved = np.roll(of_keys, random.integers(-up, down + 1), axis=2)  # the highest key is the first
+        return moved.reshape(chords.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +147,7 @@ class MusicData:
 
     def part(self, name: str) -> MusicPart | None:
         pieces = self.parts[name]
-        return MusicPart(pieces, self.config) if pieces else None
+        return MusicPart(pieces, self.keyboard.size, self.config) if pieces else None
 
 
 def read(
@@ -172,11 +176,20 @@ def read(
         notes.append(f"left out {empty:,} piece{'s' if empty > 1 else ''} without a note")
     parts = _divided(config, found, whole, music.name)
     rolls = [roll for name in PARTS for roll in parts[name]]
-    keyboard = keyboard or Keyboard.of(rolls, grid)
+    keyboard = keyboard or Keyboard.of(rolls, grid, _tells_onsets(config, music))
     chords = {name: tuple(keyboard.chords(roll) for roll in pieces) for name, pieces in parts.items()}
     sizes = (f"{len(pieces):,} for {name}" for name, pieces in chords.items() if pieces)
     notes.append(f"pieces: {', '.join(sizes)}; {sum(map(len, rolls)):,} steps, {grid} to a quarter note")
     return MusicData(config, keyboard, chords, music, content_hash(rolls), tuple(notes))
+
+
+def _tells_onsets(config: MusicConfig, music: Music) -> bool:
+    """Whether chords say which keys are struck again. Raises ConfigError where the source does not."""
+    if config.onsets and music.kind == "rolls":
+        raise ConfigError(
+            f"--onsets needs MIDI or ABC; the piano rolls of {music.name} do not say what is struck again"
+        )
+    return music.kind != "rolls" if config.onsets is None else config.onsets
 
 
 def _read_midi(music: Music, grid: int, on_progress: OnProgress | None) -> tuple[Parts, list[str]]:

@@ -60,7 +60,7 @@ class Reader:
         figures = {**as_figures(metrics(sums)), "steps": int(sums.weight)}
         if name == "train":  # the rules are counted in it, or another source is evaluated as a whole
             return Evaluation(name, figures, (), data)
-        rules = baselines(data.parts["train"], part.pieces)
+        rules = baselines(data.parts["train"], part.pieces, part.keys)
         said = ", ".join(f"{words} {rules[rule]:.3f}" for rule, words in _RULES.items())
         return Evaluation(name, figures | rules, (f"simple rules, nats per step: {said}",), data)
 
@@ -85,7 +85,7 @@ class Continuation(NamedTuple):
     """A piece, and how a network goes on from its beginning.
 
     Attributes:
-        original, drawn: rolls, bool (steps, 128).
+        original, drawn: rolls, uint8 (steps, 128), see `ostinato.data.events.midi`.
         given: the steps that both have in common.
         grid: steps of a quarter note.
     """
@@ -104,6 +104,7 @@ def draw(evaluation: Evaluation, continuation: Continuation, folder: Path) -> li
     paths[0].write_bytes(draw_continuation(*continuation))
     keyboard = evaluation.data.keyboard
     pieces = evaluation.data.parts[evaluation.part]
-    of_data = keyboard.roll(np.concatenate([*pieces])).mean(axis=0)
-    paths[1].write_bytes(draw_keys(of_data, continuation.drawn[continuation.given :].mean(axis=0)))
+    of_data = keyboard.roll(np.concatenate([*pieces])) > 0
+    drawn = continuation.drawn[continuation.given :] > 0
+    paths[1].write_bytes(draw_keys(of_data.mean(axis=0), drawn.mean(axis=0)))
     return paths

@@ -22,14 +22,15 @@ def loss(model: RecurrentMusicModel, batch: Batch, state: State, key: DropoutKey
     y, state = model(chords[:, :-1], begins, state, key)
     targets = chords[:, 1:]
     scores = model.chord(y, targets)
-    nats = weights * chord.loss(targets, scores)
+    before = chords[:, :-1, : model.keys] if model.onsets else None
+    nats = weights * chord.loss(targets, scores, before)
     first, of_keys = weights[:, 0] * begins, weights[:, :, tf.newaxis]
-    said = tf.cast(scores > 0.0, tf.float32)
+    said, sounding = tf.cast(scores[..., : model.keys] > 0.0, tf.float32), targets[..., : model.keys]
     sums = {
         "nats_of_first": tf.reduce_sum(first * nats[:, 0]),
         "first": tf.reduce_sum(first),
-        "right": tf.reduce_sum(of_keys * said * targets),
-        "either": tf.reduce_sum(of_keys * tf.maximum(said, targets)),
+        "right": tf.reduce_sum(of_keys * said * sounding),
+        "either": tf.reduce_sum(of_keys * tf.maximum(said, sounding)),
     }
     return Loss(tf.reduce_sum(nats), tf.reduce_sum(weights), sums, state)
 

@@ -20,12 +20,15 @@ class RecurrentMusicModel(keras.Model):
     Args:
         config: the settings of the network.
         keys: the number of keys.
+        onsets: whether chords also say which keys are struck again; see `ChordOutput`.
     """
 
-    def __init__(self, config: MusicConfig | Settings, keys: int, **kwargs: KerasOption):
+    def __init__(
+        self, config: MusicConfig | Settings, keys: int, onsets: bool = False, **kwargs: KerasOption
+    ):
         super().__init__(**({"name": "music_model"} | kwargs))
         self.config = config if isinstance(config, MusicConfig) else MusicConfig(**config)
-        self.keys = keys
+        self.keys, self.onsets = keys, onsets
         config, seed = self.config, 1000 * self.config.seed
         self.stack = RecurrentStack(
             config.cell,
@@ -37,7 +40,12 @@ class RecurrentMusicModel(keras.Model):
             name="stack",
         )
         self.chord = ChordOutput(
-            keys, config.hidden, independent=config.output == "independent", seed=seed + 900, name="chord"
+            keys,
+            config.hidden,
+            onsets=onsets,
+            independent=config.output == "independent",
+            seed=seed + 900,
+            name="chord",
         )
 
     def call(
@@ -46,7 +54,7 @@ class RecurrentMusicModel(keras.Model):
         """Runs over windows of pieces.
 
         Args:
-            chords: the chord before each step, 0.0 or 1.0, shape (batch, time, keys).
+            chords: the chord before each step, 0.0 or 1.0, shape (batch, time, width of the output).
             begins: 1.0 where a piece begins with the first step, shape (batch,); the state is then forgotten.
             state: a flat tuple of tensors, as in `stack.states`.
             key: draws the dropout masks; None for evaluation.
@@ -68,11 +76,12 @@ class RecurrentMusicModel(keras.Model):
     def make_weights(self) -> None:
         """Makes all weights by reading one step."""
         self.chord.build((None, self.config.units[-1]))
-        self(tf.zeros((1, 1, self.keys)), tf.ones((1,)), self.stack.initial_state(1))
+        self(tf.zeros((1, 1, self.chord.width)), tf.ones((1,)), self.stack.initial_state(1))
 
     def build_from_config(self, config: object) -> None:
         """Makes all weights before Keras reads them from a `.keras` file; input shapes do not suffice."""
         self.make_weights()
 
     def get_config(self) -> Settings:
-        return {"name": self.name, "config": self.config.model_dump(mode="json"), "keys": self.keys}
+        own = {"keys": self.keys, "onsets": self.onsets}
+        return {"name": self.name, "config": self.config.model_dump(mode="json")} | own

@@ -183,12 +183,15 @@ def _content(piece: Piece, ending: str, tempo: float, given: int) -> bytes:
 
 
 def _as_json(piece: Piece, given: int, tempo: float) -> dict[str, object]:
-    keys = [np.flatnonzero(step).tolist() for step in piece.roll]
+    keys, struck = (
+        [np.flatnonzero(step).tolist() for step in each] for each in (piece.roll, piece.roll == midi.STRUCK)
+    )
     return {
         "seed": piece.seed,
         "grid": piece.grid,
         "tempo": tempo,
         "primer_steps": given,
         "keys": keys,
+        "struck": struck,
         "nats": [round(float(nats), 6) for nats in piece.nats],
     }

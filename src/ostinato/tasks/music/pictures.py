@@ -19,7 +19,7 @@ def draw_roll(roll: np.ndarray, grid: int, primer: int = 0) -> bytes:
     """A PNG of a roll: time to the right in quarter notes, keys upwards.
 
     Args:
-        roll: which keys sound, shape (steps, 128).
+        roll: uint8, shape (steps, 128), see `ostinato.data.events.midi`; a key is darker where it is struck.
         grid: steps of a quarter note.
         primer: how many steps at the beginning were given; they are paler.
     """
@@ -62,7 +62,7 @@ def _rolls(rolls: list[tuple[str, np.ndarray]], grid: int, primer: int) -> bytes
     for axes, (title, roll) in zip(
         np.atleast_1d(figure.subplots(len(rolls), sharex=True)), rolls, strict=True
     ):
-        shades = (roll > 0).T.astype(float)
+        shades = np.array([0.0, 0.8, 1.1])[roll].T
         shades[:, :primer] *= 0.5
         axes.imshow(
             shades, origin="lower", aspect="auto", cmap="Blues", vmin=0.0, vmax=1.2, interpolation="nearest",

@@ -38,7 +38,8 @@ class MusicModel(Task):
         return data.read(self.config, source, keyboard, whole, on_progress)
 
     def build(self, vocabulary: Json) -> RecurrentMusicModel:
-        model = RecurrentMusicModel(self.config, Keyboard.from_json(vocabulary).size)
+        keyboard = Keyboard.from_json(vocabulary)
+        model = RecurrentMusicModel(self.config, keyboard.size, keyboard.onsets)
         model.make_weights()
         return model
 
