@@ -41,7 +41,7 @@ class MusicConfig(config.RecurrentConfig):
     units: config.Units = (256,)
     layers: config.Layers = None
     reset_after: config.ResetAfter = True
-    hidden: Annotated[int, NETWORK] = Field(default=500, ge=1, le=65536)
+    hidden: Annotated[int, NETWORK] = Field(default=200, ge=1, le=65536)
     """Hidden units of the chord output."""
     input_dropout: Annotated[Fraction, NETWORK] = 0.0
     """Fraction of the network's inputs that are dropped."""
@@ -50,7 +50,7 @@ class MusicConfig(config.RecurrentConfig):
     engine: config.Engine = "auto"
     batch: Annotated[int, COMMON_TRAINING] = Field(default=16, ge=1, le=65536)
     """Number of pieces that are read at once."""
-    seq_len: Annotated[int, COMMON_TRAINING] = Field(default=100, ge=1, le=65536)
+    seq_len: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
     """Steps between two changes of the weights; the state is carried on within a piece."""
     seed: config.Seed = 0
 
