@@ -184,7 +184,7 @@ def test_what_is_refused(tmp_path):
     with pytest.raises(SourceError, match=r"bad\.mid: it is not a MIDI file.*--skip-bad"):
         Ready(MusicConfig(), tunes)
     skipped = Ready(MusicConfig(), open_source(tunes, skip_bad=True))
-    assert any("left out 1 files" in note and "bad.mid" in note for note in skipped.data.notes)
+    assert any("left out 1 piece that" in note and "bad.mid" in note for note in skipped.data.notes)
     with pytest.raises(SourceError, match=r"at least two pieces with notes.* got 1"):
         Ready(MusicConfig(), tunes / "0" / "0.mid")
     (tmp_path / "nothing").mkdir()

@@ -49,7 +49,7 @@ _Out = Annotated[
     tuple[str, ...] | None,
     _TEXTS,
     "Write the texts into this file instead. Of music: the file to write, whose ending decides, .mid (by "
-    "default tune.mid), .wav or .png; may be given often.",
+    "default tune.mid), .wav, .png or .abc; may be given often.",
 ]
 _Temperature = Annotated[
     float | None,

@@ -2,6 +2,7 @@
 
     config.py    the settings
     source.py    the files that it reads
+    pieces.py    the rolls of a source
     keyboard.py  the keys that a model knows
     data.py      pieces in parts and batches
     network.py   the keras.Model

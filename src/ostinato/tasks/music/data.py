@@ -10,17 +10,14 @@ from functools import cached_property
 import numpy as np
 
 from ostinato.data.batches.shards import rows_of
-from ostinato.data.events import midi
-from ostinato.data.events.rolls import Parts, content_hash, known_grid, read_mat, read_npz
+from ostinato.data.events.rolls import Parts, content_hash
 from ostinato.data.examples.splits import random_parts
 from ostinato.errors import ConfigError, SourceError
 from ostinato.tasks.base import PARTS, Batch, Json, OnProgress
 from ostinato.tasks.music.config import MusicConfig
 from ostinato.tasks.music.keyboard import Keyboard
+from ostinato.tasks.music.pieces import read_pieces, usual_grid
 from ostinato.tasks.music.source import Music
-from ostinato.wording import quoted
-
-_FOR_MIDI, _FOR_ROLLS = 4, 1  # steps of a quarter note
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,16 +161,8 @@ def read(
         SourceError: when nothing can be read, or training or validation would have no piece.
         ConfigError: when pieces have keys that the given keyboard lacks.
     """
-    if keyboard is not None:
-        grid = keyboard.grid
-    else:
-        grid = config.grid or (
-            _FOR_MIDI if music.kind == "midi" else known_grid(music.files[0]) or _FOR_ROLLS
-        )
-    found, notes = _read_midi(music, grid, on_progress) if music.kind == "midi" else _read_rolls(music)
-    found, empty = _without_empty(found)
-    if empty:
-        notes.append(f"left out {empty:,} piece{'s' if empty > 1 else ''} without a note")
+    grid = keyboard.grid if keyboard is not None else config.grid or usual_grid(music)
+    found, notes = read_pieces(music, grid, on_progress)
     parts = _divided(config, found, whole, music.name)
     rolls = [roll for name in PARTS for roll in parts[name]]
     keyboard = keyboard or Keyboard.of(rolls, grid, _tells_onsets(config, music))
@@ -190,45 +179,6 @@ def _tells_onsets(config: MusicConfig, music: Music) -> bool:
             f"--onsets needs MIDI or ABC; the piano rolls of {music.name} do not say what is struck again"
         )
     return music.kind != "rolls" if config.onsets is None else config.onsets
-
-
-def _read_midi(music: Music, grid: int, on_progress: OnProgress | None) -> tuple[Parts, list[str]]:
-    rolls, notes, bad, moved, count, farthest = [], [], [], 0, 0, 0.0
-    for number, file in enumerate(music.files):
-        try:
-            found = midi.read_notes(file, drums=music.drums)
-            rolls.append(found.roll(grid))
-        except SourceError as error:
-            if not music.skip_bad:
-                raise SourceError(f"{error}; --skip-bad leaves out such files") from error
-            bad.append(file.name)
-            continue
-        finally:
-            if on_progress is not None:
-                on_progress(number + 1, len(music.files))
-        far, most = found.moved(grid)
-        moved, count, farthest = moved + far, count + len(found.begin), max(farthest, most)
-    if bad:
-        named = ", ".join(map(quoted, bad[:5]))
-        notes.append(
-            f"left out {len(bad):,} files that cannot be read: {named}{', …' if len(bad) > 5 else ''}"
-        )
-    if moved:
-        notes.append(
-            f"{moved:,} of {count:,} notes do not begin on a step; they were moved by up to {farthest:.2f} "
-            f"of a step (grid {grid}: {grid} steps of a quarter note)"
-        )
-    return {"train": rolls, "validation": [], "test": []}, notes
-
-
-def _read_rolls(music: Music) -> tuple[Parts, list[str]]:
-    (file,) = music.files
-    return (read_npz if file.suffix.lower() == ".npz" else read_mat)(file), []
-
-
-def _without_empty(parts: Parts) -> tuple[Parts, int]:
-    kept = {name: [roll for roll in rolls if roll.any()] for name, rolls in parts.items()}
-    return kept, sum(map(len, parts.values())) - sum(map(len, kept.values()))
 
 
 def _divided(config: MusicConfig, found: Parts, whole: bool, name: str) -> Parts:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from ostinato.data.events import midi, sound
+from ostinato.data.events import abc, midi, sound
+from ostinato.data.events.soundfont import check as check_font
+from ostinato.data.events.soundfont import play
 from ostinato.errors import ConfigError, RunError
 from ostinato.files import atomic
 from ostinato.tasks.base import RunFacts
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
     from ostinato.tasks.music.copied import Run
     from ostinato.tasks.music.evaluation import Evaluation
 
-_ENDINGS = (".mid", ".wav", ".png")
+_ENDINGS = (".mid", ".wav", ".png", ".abc")
 _MUSIC, _DRAWING = Flag("Music"), Flag("Sampling")
 _Out = Annotated[
     tuple[str, ...] | None,
     _MUSIC,
-    "The file to write, whose ending decides: .mid (by default tune.mid), .wav or .png; may be given often.",
+    "The file to write, whose ending decides: .mid (by default tune.mid), .wav, .png or .abc; may be given "
+    "often.",
 ]
 _Temperature = Annotated[float | None, _DRAWING, "Sampling temperature: higher values vary more."]
 _TopP = Annotated[float | None, _DRAWING, "An answer of at least this probability is taken, not drawn."]
@@ -47,6 +50,9 @@ def generate(
     steps: Annotated[int | None, _MUSIC, "How many steps to draw, by default 128."] = None,
     max_notes: Annotated[int | None, _MUSIC, "The most keys that sound at a step."] = None,
     tempo: Annotated[float, _MUSIC, "Quarter notes of a minute."] = 100.0,
+    soundfont: Annotated[
+        Path | None, _MUSIC, "A SoundFont with whose instruments fluidsynth plays .wav files."
+    ] = None,
     out: _Out = None,
     temperature: _Temperature = None,
     top_p: _TopP = None,
@@ -61,6 +67,7 @@ def generate(
     Raises:
         ConfigError: when a value is out of range, or the primer has keys that the model lacks.
         SourceError: when the primer cannot be read.
+        RunError: when a SoundFont cannot be played.
     """
     temperature = 1.0 if temperature is None else temperature
     top_p = 1.0 if top_p is None else top_p
@@ -72,14 +79,20 @@ def generate(
         raise ConfigError(
             f"tempo must be {midi.LOWEST_TEMPO} to {midi.HIGHEST_TEMPO} quarter notes a minute, got {tempo:g}"
         )
-    paths = _checked(out)
-    if any(path.suffix.lower() == ".mid" for path in paths):
+    paths, keyboard = _checked(out), Keyboard.from_json(facts.vocabulary)
+    endings = {path.suffix.lower() for path in paths}
+    if ".mid" in endings:
         midi.check_installed()
-    keyboard = Keyboard.from_json(facts.vocabulary)
+    if ".abc" in endings:
+        abc.check_grid(keyboard.grid)
+    if soundfont is not None:
+        if ".wav" not in endings:
+            raise ConfigError("--soundfont plays .wav files; add --out with a name that ends in .wav")
+        check_font(soundfont)
     begun, melody = _read(keyboard, "--primer", primer), _read(keyboard, "--harmonize", harmonize)
     given = 0 if begun is None else len(begun)
     seconds = (given + (steps if melody is None else len(melody))) * 60 / (tempo * keyboard.grid)
-    if seconds > _LONGEST and any(path.suffix.lower() == ".wav" for path in paths):
+    if seconds > _LONGEST and ".wav" in endings:
         raise ConfigError(f"sound must last at most {_LONGEST} seconds, got {seconds:,.0f}")
 
     def write(answers: Answers) -> None:
@@ -93,7 +106,7 @@ def generate(
             seed=seed,
         )
         for path in paths:
-            _save(piece, path, tempo, given)
+            _save(piece, path, tempo, given, soundfont)
         _tell(answers, piece, [*map(str, paths)], tempo, given, facts.path if as_json else None)
 
     return write
@@ -114,12 +127,12 @@ def _checked(out: Sequence[str] | None) -> list[Path]:
     return paths
 
 
-def _save(piece: Piece, path: Path, tempo: float, given: int) -> None:
+def _save(piece: Piece, path: Path, tempo: float, given: int, font: Path | None) -> None:
     """Writes a piece as its path says."""
     if path.suffix.lower() == ".mid":
         midi.write(path, piece.roll, piece.grid, tempo)
     else:
-        atomic.replace(path, _content(piece, path.suffix.lower(), tempo, given))
+        atomic.replace(path, _content(piece, path, tempo, given, font))
 
 
 def _tell(
@@ -174,9 +187,14 @@ def _said(shared: Run, given: int) -> str:
     )
 
 
-def _content(piece: Piece, ending: str, tempo: float, given: int) -> bytes:
+def _content(piece: Piece, path: Path, tempo: float, given: int, font: Path | None) -> bytes:
+    ending = path.suffix.lower()
+    if ending == ".wav" and font is not None:
+        return play(piece.roll, piece.grid, tempo, font)
     if ending == ".wav":
         return sound.to_wav(sound.synthesize(piece.roll, piece.grid, tempo))
+    if ending == ".abc":
+        return abc.to_abc(piece.roll, piece.grid, tempo, path.stem).encode()
     from ostinato.tasks.music.pictures import draw_roll
 
     return draw_roll(piece.roll, piece.grid, given)
