@@ -26,7 +26,7 @@ _A_LINE = 4  # bars
 def tunes(text: str) -> list[str]:
     """The tunes of a file, each from its `X:` to the next. What stands before the first is left out."""
     begins = [found.start() for found in _BEGINS.finditer(text)]
-    return [text[begin:end] for begin, end in zip(begins, [*begins[1:], len(text)], strict=True)]
+    return [text[begin:end] for begin, end in itertools.pairwise([*begins, len(text)])]
 
 
 def check_grid(grid: int) -> None:

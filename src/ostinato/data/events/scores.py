@@ -68,16 +68,9 @@ def read_abc(path: Path, name: str, on_score: OnScore | None = None) -> Read:
     found = tunes(read_whole(path))
     if not found:
         raise SourceError(f"{name}: a file of ABC must have a line that begins with X:, where a tune begins")
-    music21 = _music21()
-
-    def read(tune: str) -> Any:
-        if len(tune) > LONGEST:
-            raise ValueError(f"it has more than {LONGEST:,} characters")
-        return music21.converter.parse(_with_length(tune), format="abc")
-
     named = [f"{name}, tune {_number(tune)}" for tune in found]
     digest = hashlib.sha256("".join(found).encode("utf-8", "surrogatepass")).hexdigest()
-    return _kept(f"abc-{digest[:32]}", named, lambda: _all(read, found, named, on_score))
+    return _kept(f"abc-{digest[:32]}", named, lambda: _all(_parsed, found, named, on_score))
 
 
 def chorales(on_score: OnScore | None = None) -> Read:
@@ -101,6 +94,14 @@ def chorales(on_score: OnScore | None = None) -> Read:
     return _kept(f"chorales-{len(files)}", named, lambda: _all(read, files, named, on_score))
 
 
+def read_tune(tune: str) -> Notes:
+    """The notes of one tune. Raises SourceError where it cannot be read."""
+    (found,) = _all(_parsed, [tune], ["the tune"], None)
+    if isinstance(found, SourceError):
+        raise found
+    return found
+
+
 def bars(tune: str) -> list[Bar]:
     """The bars of a tune, which has one voice. Raises SourceError where it cannot be read."""
     music21 = _music21()
@@ -108,7 +109,8 @@ def bars(tune: str) -> list[Bar]:
     with _quiet():
         try:
             handler.process(_with_length(tune))
-            return [*_bars(handler.tokens, music21.abcFormat)]
+            found = [*_bars(handler.tokens, music21.abcFormat)]
+            return [*found[:-1], *(bar._replace(edge=True) for bar in found[-1:])]
         except Exception as error:  # damaged text reaches every line of the parser
             raise SourceError(f"the tune cannot be read as ABC: {_reason(error)}") from error
 
@@ -133,16 +135,29 @@ def _all(
     return found
 
 
+def _parsed(tune: str) -> Any:
+    if len(tune) > LONGEST:
+        raise ValueError(f"it has more than {LONGEST:,} characters")
+    return _music21().converter.parse(_with_length(tune), format="abc")
+
+
 def _notes(score: Any, name: str) -> Notes:
-    """The notes of one of music21's scores."""
+    """The notes of one of music21's scores, those that are tied as one."""
     harmony = _music21().harmony
-    found = [
-        (begin, begin + length, pitch.midi)
-        for each in score.stripTies().flatten().notes
-        if not isinstance(each, harmony.ChordSymbol) and (length := _ticks(each.quarterLength)) > 0
-        for begin in (_ticks(each.offset),)
-        for pitch in getattr(each, "pitches", ())
-    ]
+    found, ends = list[list[int]](), dict[tuple[int, int], list[int]]()  # notes by their end and key
+    for each in score.flatten().notes:
+        begin, length = _ticks(each.offset), _ticks(each.quarterLength)
+        if isinstance(each, harmony.ChordSymbol) or length <= 0:  # a grace note has no length
+            continue
+        for part in getattr(each, "notes", (each,)):  # a chord has its own
+            if not hasattr(part, "pitch"):
+                continue
+            key, tied = part.pitch.midi, part.tie is not None and part.tie.type in ("stop", "continue")
+            note = ends.pop((begin, key), None) if tied else None
+            if note is None:
+                found.append(note := [begin, begin, key])
+            note[1] = begin + length
+            ends[note[1], key] = note
     begin, end, key = np.array(sorted(found), np.int64).reshape(-1, 3).T
     return Notes(name, begin, end, key, QUARTER, max(_ticks(score.highestTime), int(end.max(initial=0))))
 
@@ -166,9 +181,9 @@ def _bars(tokens: list[Any], abc: Any) -> Iterator[Bar]:
             if quarters:
                 yield Bar(round(quarters, 6), expected, begins or ends)
                 quarters, begins = 0.0, ends
-            begins = begins or ends
+            begins |= ends
     if quarters:
-        yield Bar(round(quarters, 6), expected, True)
+        yield Bar(round(quarters, 6), expected, edge=True)
 
 
 def _with_length(tune: str) -> str:

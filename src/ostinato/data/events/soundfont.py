@@ -51,9 +51,13 @@ def play(roll: np.ndarray, grid: int, tempo: float, font: str | os.PathLike[str]
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise RunError(f"fluidsynth failed: {error}") from error
-        if done.returncode or not sound.exists():
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise RunError(f"fluidsynth failed: {said[-1] if said else f'exit status {done.returncode}'}")
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        wrong = [
+            line for line in said if "error" in line.lower()
+        ]  # a font that fails gives silence and status 0
+        if done.returncode or wrong or not sound.exists():
+            reason = (wrong or said or [f"exit status {done.returncode}"])[0]
+            raise RunError(f"fluidsynth failed: {reason.removeprefix('fluidsynth: ')}")
         return sound.read_bytes()
 
 

@@ -28,7 +28,7 @@ from ostinato.wording import did_you_mean, shown
 __all__ = ["NAMED", "Corpus", "Named", "open_corpus", "open_text", "reopen"]
 
 Kind = Literal["file", "folder", "glob", "named", "text", "stdin"]
-TEXT_ENDINGS = (".txt", ".text", ".md", ".rst")
+TEXT_ENDINGS = (".txt", ".text", ".md", ".rst", ".abc")
 CHUNK_BYTES = 4 << 20
 IN_MEMORY_BYTES = 16 << 20
 """Strings and standard input of more bytes are kept in a temporary file of the cache."""

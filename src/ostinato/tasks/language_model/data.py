@@ -18,6 +18,7 @@ from ostinato.errors import SourceError
 from ostinato.tasks.base import Batch, Json, OnProgress
 from ostinato.tasks.language_model.config import LanguageModelConfig
 from ostinato.tasks.language_model.source import Texts, joint_hash
+from ostinato.tasks.language_model.tunes import are_tunes, begin_of_tune
 from ostinato.tasks.language_model.vocabulary import LanguageVocabulary
 
 _EVALUATION_WINDOW = 1024
@@ -169,7 +170,12 @@ def read(
         validation_fraction=0.0 if whole or other is not None else config.validation_fraction,
         test_fraction=0.0 if whole else config.test_fraction,
     )
-    cut = {name: ids[start:stop] for name, (start, stop) in parts._asdict().items()}
+    notes = [*source.encoding_notes()]
+    places = parts._asdict()
+    if are_tunes(source.text) and not whole:
+        places = _between_tunes(ids, places, tokens.encoder)
+        notes.append("the parts are cut where a tune begins")
+    cut = {name: ids[start:stop] for name, (start, stop) in places.items()}
     if other is not None:
         cut["validation"] = other.ids
     if not whole:
@@ -178,8 +184,18 @@ def read(
             if len(part) or name == "train":
                 _plan(part, config, name)
     content = joint_hash(tokens.content, None if other is None else other.content)
-    notes = (*source.encoding_notes(), *unknown_notes(source, known))
-    return LanguageData(config, tokens.encoder, source, content, cut, notes)
+    notes += unknown_notes(source, known)
+    return LanguageData(config, tokens.encoder, source, content, cut, tuple(notes))
+
+
+def _between_tunes(
+    ids: np.ndarray, places: dict[str, tuple[int, int]], encoder: Encoder
+) -> dict[str, tuple[int, int]]:
+    """The (first, last) ids of each part, with every cut moved on to the next tune."""
+    cuts = {
+        at: begin_of_tune(ids, at, encoder) if 0 < at < len(ids) else at for at in sum(places.values(), ())
+    }
+    return {name: (cuts[first], cuts[last]) for name, (first, last) in places.items()}
 
 
 def fit_options(config: LanguageModelConfig) -> FitOptions:

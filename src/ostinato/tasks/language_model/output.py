@@ -8,15 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ostinato.data.events import scores
 from ostinato.decoding.choices import Sampling
-from ostinato.errors import ConfigError, EncodingError
+from ostinato.errors import ConfigError, EncodingError, RunError
 from ostinato.files import atomic
 from ostinato.files.lines import read_lines
 from ostinato.tasks.base import RunFacts
 from ostinato.tasks.config import Flag
+from ostinato.tasks.language_model import tunes
 from ostinato.tasks.language_model.source import lenient
 from ostinato.tasks.language_model.vocabulary import LanguageVocabulary
 from ostinato.tasks.language_model.writing import check_together, how_to_write
+from ostinato.wording import shown
 
 if TYPE_CHECKING:
     from ostinato.tasks.language_model.answers import Answers
@@ -29,7 +32,11 @@ _Prompts = Annotated[
 _Interactive = Annotated[
     bool, _TEXTS, "Read prompts from the terminal, line by line, and continue each, until Ctrl-D."
 ]
-_Length = Annotated[int, _TEXTS, "How many tokens to write; a model of lines ends with the line."]
+_Length = Annotated[
+    int | None,
+    _TEXTS,
+    "How many tokens to write, by default 400; a model of lines ends with the line, and --abc with the tune.",
+]
 _Count = Annotated[
     int,
     _TEXTS,
@@ -38,6 +45,12 @@ _Count = Annotated[
 _Stop = Annotated[str | None, _TEXTS, "End a text before this text, if it occurs after the prompt."]
 _Unique = Annotated[
     bool, _TEXTS, "With a model of lines: write no line that it was trained on, and none twice."
+]
+_Abc = Annotated[
+    bool,
+    _TEXTS,
+    "Write one tune in ABC, up to its end, and say which bars are not as long as its metre. --out may end in "
+    ".mid then.",
 ]
 _Unknown = Annotated[
     str,
@@ -81,10 +94,11 @@ def generate(
     prompt: _Prompt = "",
     prompts: _Prompts = None,
     interactive: _Interactive = False,
-    length: _Length = 400,
+    length: _Length = None,
     count: _Count = 1,
     stop: _Stop = None,
     unique: _Unique = False,
+    abc: _Abc = False,
     unknown: _Unknown = "error",
     out: _Out = None,
     temperature: _Temperature = None,
@@ -109,13 +123,20 @@ def generate(
     options: dict[str, Any] = {
         name: value
         for name, value in locals().items()
-        if name not in ("facts", "as_json", "interactive", "out")
+        if name not in ("facts", "as_json", "interactive", "out", "abc")
     }
     options["prompts"] = None if prompts is None else _lines(prompts)
     words = LanguageVocabulary.from_json(facts.vocabulary)
+    if abc:
+        _check_tune(words, prompt=prompt, count=count, interactive=interactive, prompts=prompts, stop=stop)
+        options |= {"prompt": prompt or tunes.BEGINS, "stop": f"\n{tunes.BEGINS}"}
+    if length is None:
+        options["length"] = tunes.LENGTH if abc else 400
     _check(words, options)
     path = _only(out)
     atomic.check_place("--out", path)
+    if path is not None and path.suffix.lower() == ".mid" and not abc:
+        raise ConfigError(f"--out {path}: a text becomes MIDI with --abc only")
     if interactive:
         if prompt or prompts or out or as_json:
             raise ConfigError(
@@ -123,6 +144,10 @@ def generate(
                 "--prompt, --prompts, --out and --json"
             )
         return lambda answers: _converse(answers, options, "\n" if words.lines else "\n\n")
+
+    def write_tune(answers: Answers) -> None:
+        (text,) = answers.generate(**options)
+        _tell_tune(text, path, facts.path if as_json else None)
 
     def write(answers: Answers) -> None:
         streams = not as_json and count == 1 and prompts is None and path is None
@@ -141,7 +166,40 @@ def generate(
             atomic.replace(path, f"{whole}\n".encode("utf-8", "surrogateescape"))
             print(f"wrote {len(texts):,} text{'' if len(texts) == 1 else 's'} to {path}", file=sys.stderr)
 
-    return write
+    return write_tune if abc else write
+
+
+def _check_tune(
+    words: LanguageVocabulary, *, prompt: str = "", count: int, stop: str | None, **others: object
+) -> None:
+    """Refuses what does not go with --abc."""
+    if words.lines:
+        raise ConfigError("--abc writes a tune of several lines, and this is a model of lines")
+    if count != 1 or stop is not None or any(others.values()):
+        raise ConfigError("--abc writes one tune; leave out --count, --stop, --prompts and --interactive")
+    if prompt and not prompt.startswith(tunes.BEGINS):
+        raise ConfigError(f"the --prompt of a tune: it must begin with {tunes.BEGINS}, got {shown(prompt)}")
+    scores.check_installed()
+
+
+def _tell_tune(text: str, path: Path | None, run: Path | None) -> None:
+    """Prints or saves the first tune of a text, and says whether its bars are right."""
+    tune = tunes.first_tune(text)
+    if not tune:
+        raise RunError(f"the model wrote no tune: none of its lines begins with {tunes.BEGINS}")
+    said = tunes.judged(tune)
+    if run is not None:
+        print(json.dumps({"run": str(run), "tune": tune, "bars": said}, ensure_ascii=False))
+    else:
+        print(tune, end="", flush=True)
+        print(said, file=sys.stderr)
+    if path is None:
+        return
+    if path.suffix.lower() == ".mid":
+        tunes.write_midi(tune, path)
+    else:
+        atomic.replace(path, tune.encode("utf-8", "surrogateescape"))
+    print(f"wrote {path}", file=sys.stderr)
 
 
 def _only(out: Sequence[str] | None) -> Path | None:

@@ -1,0 +1,89 @@
+"""Tunes in ABC notation: where a text of them is cut, and whether what a model writes is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ostinato.data.encoders.registry import Encoder
+from ostinato.data.events import midi, scores
+from ostinato.data.events.abc import tunes
+from ostinato.data.sources.corpora import Corpus
+from ostinato.errors import RunError, SourceError
+
+BEGINS = "X:"
+ENDS = "\n\n"
+LENGTH = 4_000
+"""Tokens of a tune, where nobody says another number; few have a quarter of them."""
+_SEARCHED = 1 << 16  # tokens after a cut in which a tune must begin
+_GRID = 24  # steps of a quarter note: 32nd notes, and triplets of 16th notes
+_TEMPO = re.compile(r"^Q:\D*(?:(\d+)/(\d+)\s*=\s*)?(\d+)", re.MULTILINE)
+_USUAL_TEMPO = 120.0
+_TOLD = 3  # bars
+
+
+def are_tunes(corpus: Corpus) -> bool:
+    """Whether all its files are of ABC."""
+    return bool(corpus.files) and all(file.suffix.lower() == ".abc" for file in corpus.files)
+
+
+def begin_of_tune(ids: np.ndarray, at: int, encoder: Encoder) -> int:
+    """The first place from `at` on where a tune begins; `at` itself if none does within 65,536 tokens."""
+    near = ids[at : at + _SEARCHED]
+    place = encoder.decode(near).find(f"\n{BEGINS}")
+    if place < 0:
+        return at
+    ends = np.cumsum(encoder.characters[near])
+    return at + int(np.searchsorted(ends, place + 1)) + 1
+
+
+def first_tune(text: str) -> str:
+    """The first tune of a text, without the blank line that ends it; "" if there is none."""
+    found = tunes(text)
+    return f"{found[0].partition(ENDS)[0].rstrip()}\n" if found else ""
+
+
+def judged(tune: str) -> str:
+    """A sentence about the bars of a tune: how many are as long as its metre says.
+
+    Raises:
+        SourceError: music21 is missing.
+    """
+    scores.check_installed()
+    try:
+        bars = scores.bars(tune)
+    except SourceError as error:
+        return str(error)
+    wrong = [
+        f"bar {number} has {bar.quarters:g} quarter notes instead of {bar.expected:g}"
+        for number, bar in enumerate(bars, 1)
+        if not bar.right
+    ]
+    named = f": {', '.join(wrong[:_TOLD])}{', …' if len(wrong) > _TOLD else ''}" if wrong else ""
+    return f"{len(bars) - len(wrong):,} of {len(bars):,} bars are as long as the metre says{named}"
+
+
+def write_midi(tune: str, path: Path) -> None:
+    """Writes a tune as MIDI, with its own tempo.
+
+    Raises:
+        RunError: it cannot be read, or has no note.
+    """
+    try:
+        found = scores.read_tune(tune)
+    except SourceError as error:
+        raise RunError(f"no MIDI was written: {error}") from error
+    if not len(found.key):
+        raise RunError("no MIDI was written: the tune has no note")
+    midi.write(path, found.roll(_GRID), _GRID, tempo_of(tune))
+
+
+def tempo_of(tune: str) -> float:
+    """Quarter notes of a minute, of the field Q: if there is one, within what MIDI can say."""
+    found = _TEMPO.search(tune)
+    if found is None:
+        return _USUAL_TEMPO
+    unit = 4 * int(found[1]) / max(1, int(found[2])) if found[1] else 1.0
+    return float(min(max(unit * int(found[3]), midi.LOWEST_TEMPO), midi.HIGHEST_TEMPO))
