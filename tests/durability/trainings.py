@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TASKS = {"lm": "language_model", "classify": "classifier", "translate": "translator"}
-NETWORK = {"units": 8, "layers": 2, "dropout": 0.1, "recurrent_dropout": 0.1, "output_dropout": 0.2}
+import numpy as np
+
+TASKS = {"lm": "language_model", "classify": "classifier", "translate": "translator", "music": "music"}
+FILES = {"lm": "text.txt", "classify": "table.tsv", "translate": "table.tsv", "music": "rolls.npz"}
+NETWORK = {"units": 8, "layers": 2, "dropout": 0.1, "recurrent_dropout": 0.1}
 TEXTS = {
+    "output_dropout": 0.2,
     "embedding": 6,
     "batch": 8,
     "word_dropout": 0.1,
@@ -22,10 +26,14 @@ TEXTS = {
     "validation_fraction": 0.3,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
-    "lm": {"cell": "gru", "seq_len": 20, "batch": 4, "input_dropout": 0.1, "validation_fraction": 0.2},
+    "lm": {
+        "cell": "gru", "seq_len": 20, "batch": 4, "input_dropout": 0.1, "output_dropout": 0.2,
+        "validation_fraction": 0.2,
+    },
     "classify": {"cell": "lstm", "bidirectional": True, "pooling": "attention", **TEXTS},
     "translate": {"cell": "gru", "source_encoder": "word", "target_encoder": "word", **TEXTS},
-}
+    "music": {"cell": "lstm", "seq_len": 20, "batch": 4, "input_dropout": 0.1, "hidden": 12, "transpose": 5},
+}  # fmt: skip
 TRAINING = {
     "steps": 60,
     "optimizer": "adam",
@@ -59,8 +67,11 @@ class Plan:
     @classmethod
     def written(cls, task: str, folder: Path, **training: Any) -> Plan:
         """Writes source and settings; further training settings override those above; None is left out."""
-        plan = cls(task, folder / ("text.txt" if task == "lm" else "table.tsv"), folder / "settings.toml")
-        plan.source.write_text(_source(task))
+        plan = cls(task, folder / FILES[task], folder / "settings.toml")
+        if task == "music":
+            np.savez(plan.source, **_pieces())
+        else:
+            plan.source.write_text(_source(task))
         tables = {TASKS[task]: NETWORK | SETTINGS[task], "training": TRAINING | training}
         lines = (
             line
@@ -76,6 +87,17 @@ class Plan:
     def start(self, run: Path) -> list[str]:
         """The arguments of `ostinato` that train it."""
         return ["train", self.task, str(self.source), "--config", str(self.settings), "--out", str(run)]
+
+
+def _pieces() -> dict[str, np.ndarray]:
+    """Pieces of random chords, of which each is played for a while."""
+    draw = np.random.default_rng(0)
+    chords = draw.random((20, 88)) < 0.04
+    return {
+        f"{part}_{number}": chords[np.repeat(draw.integers(20, size=15), 3)]
+        for part in ("train", "valid")
+        for number in range(12)
+    }
 
 
 def _source(task: str) -> str:
