@@ -6,6 +6,7 @@ A partial of number n has n times the frequency of the note and 1/n of its loudn
 from __future__ import annotations
 
 import io
+import itertools
 import wave
 
 import numpy as np
@@ -35,10 +36,12 @@ def synthesize(roll: np.ndarray, grid: int = 4, tempo: float = 100, rate: int = 
     """
     step = 60.0 / (tempo * grid)
     sound = np.zeros(round((len(roll) * step + RELEASE) * rate), np.float32)
-    for first, last, key in notes(roll):
-        begin, end = round(first * step * rate), round(last * step * rate)
-        note = _note(key, end - begin, rate)[: len(sound) - begin]
-        sound[begin : begin + len(note)] += note
+    alike = sorted((key, last - first, first) for first, last, key in notes(roll))
+    for (key, length), group in itertools.groupby(alike, lambda note: note[:2]):
+        note = _note(key, round(length * step * rate), rate)
+        for _, _, first in group:
+            place = sound[round(first * step * rate) :][: len(note)]
+            place += note[: len(place)]
     loudest = float(np.abs(sound).max(initial=0.0))
     return sound * np.float32(PEAK / loudest) if loudest > 0 else sound
 
@@ -57,14 +60,17 @@ def to_wav(sound: np.ndarray, rate: int = RATE) -> bytes:
 def _note(key: int, samples: int, rate: int) -> np.ndarray:
     """A note that is held for so many samples, and its release."""
     frequency = 440.0 * 2.0 ** ((key - 69) / 12)
-    time = np.arange(samples + round(RELEASE * rate), dtype=np.float32) / np.float32(rate)
-    sound = np.zeros_like(time)
-    for partial in range(1, _PARTIALS + 1):
-        if partial * frequency < rate / 2:
-            sound += (
-                np.sin(2 * np.pi * partial * frequency * time) * np.exp(-_DECAY * partial * time) / partial
-            )
-    sound *= np.minimum(1.0, time / _ATTACK)
+    count = samples + round(RELEASE * rate)
+    time = np.arange(count, dtype=np.float32) / np.float32(rate)
+    turns = np.arange(count) * (frequency / rate)  # float32 loses a high note's phase within seconds
+    phase = (2 * np.pi * (turns - np.floor(turns))).astype(np.float32)
+    twice_cosine, decay = 2 * np.cos(phase), np.exp(np.float32(-_DECAY) * time)
+    before, wave, fading, sound = np.zeros_like(time), np.sin(phase), decay.copy(), np.zeros_like(time)
+    for partial in range(1, min(_PARTIALS, int(rate / 2 / frequency)) + 1):
+        sound += wave * fading / np.float32(partial)
+        before, wave = wave, twice_cosine * wave - before  # sin (n + 1)x = 2 cos x sin nx − sin (n − 1)x
+        fading *= decay
+    sound *= np.minimum(np.float32(1.0), time / np.float32(_ATTACK))
     release = time[samples:] - time[samples] if samples < len(time) else time[:0]
     sound[samples:] *= np.exp(-12.0 * release) * (1.0 - release / RELEASE)
     return sound.astype(np.float32)
