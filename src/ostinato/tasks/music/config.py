@@ -43,9 +43,11 @@ class MusicConfig(config.RecurrentConfig):
     reset_after: config.ResetAfter = True
     hidden: Annotated[int, NETWORK] = Field(default=200, ge=1, le=65536)
     """Hidden units of the chord output."""
+    skip_connection: Annotated[bool, NETWORK] = True
+    """Whether the output also reads the last chord itself, besides what the recurrent layers made of it."""
     input_dropout: Annotated[Fraction, NETWORK] = 0.0
     """Fraction of the network's inputs that are dropped."""
-    dropout: config.Dropout = 0.3
+    dropout: config.Dropout = 0.5
     recurrent_dropout: config.RecurrentDropout = 0.0
     engine: config.Engine = "auto"
     batch: Annotated[int, COMMON_TRAINING] = Field(default=16, ge=1, le=65536)

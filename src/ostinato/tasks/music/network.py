@@ -60,22 +60,25 @@ class RecurrentMusicModel(keras.Model):
             key: draws the dropout masks; None for evaluation.
 
         Returns:
-            What the output reads, shape (batch, time, units[-1]), and the new state.
+            What the output reads, shape (batch, time, features), and the new state. With a skip connection
+            these are the units and the chord before (Graves 2013, arXiv:1308.0850, section 2).
         """
         batch, time = tf.unstack(tf.shape(chords)[:2])
         first = tf.one_hot(tf.zeros((batch,), tf.int32), time)[:, :, tf.newaxis]  # the first step of each row
-        chords = dropout(chords, self.config.input_dropout, key, site="input")
-        x = tf.concat([LOUD * chords, first * begins[:, tf.newaxis, tf.newaxis]], axis=2)
+        chords = LOUD * dropout(chords, self.config.input_dropout, key, site="input")
+        x = tf.concat([chords, first * begins[:, tf.newaxis, tf.newaxis]], axis=2)
         state = tuple(
             tf.where(tf.reshape(begins > 0.0, [-1] + [1] * (len(old.shape) - 1)), new, old)
             for new, old in zip(initial_state(self.stack.states, batch), state, strict=True)
         )
         y, state = self.stack(x, state, key)
-        return dropout(y, self.config.dropout, key, site="output"), state
+        y = dropout(y, self.config.dropout, key, site="output")
+        return tf.concat([y, chords], axis=2) if self.config.skip_connection else y, state
 
     def make_weights(self) -> None:
         """Makes all weights by reading one step."""
-        self.chord.build((None, self.config.units[-1]))
+        skipped = self.chord.width if self.config.skip_connection else 0
+        self.chord.build((None, self.config.units[-1] + skipped))
         self(tf.zeros((1, 1, self.chord.width)), tf.ones((1,)), self.stack.initial_state(1))
 
     def build_from_config(self, config: object) -> None:
