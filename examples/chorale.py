@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--melody", type=Path, help="a MIDI file, of which the highest voice is taken")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--grid", type=int, default=4, help="steps of a quarter note")
-    parser.add_argument("--units", type=int, default=256)
+    parser.add_argument("--units", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", help="the run directory; the next free one of runs/ if it is not given")
     arguments = parser.parse_args()

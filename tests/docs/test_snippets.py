@@ -45,7 +45,11 @@ SMALLER = {
         ("length=600", "length=20"),
         ("length=80", "length=10"),
     ],
-    "docs/music.md": [("--minutes 10", "--steps 2 --units 8"), ("--steps 256", "--steps 4")],
+    "docs/music.md": [
+        ("train music --out", "train music rolls.npz --steps 2 --units 8 --out"),
+        ("--minutes 10", "--steps 2 --units 8"),
+        ("--steps 256", "--steps 4"),
+    ],
     "docs/training.md": [("epochs=3", "steps=3"), ("length=200", "length=20")],
     "docs/translation.md": [
         ("--test-fraction 0.05", "--test-fraction 0.05 --steps 2"),

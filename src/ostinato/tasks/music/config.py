@@ -38,7 +38,7 @@ class MusicConfig(config.RecurrentConfig):
     """How the keys of a step are decided: `chord` one after the other, each with knowledge of those above it;
     `independent` each for itself."""
     cell: config.Cell = "lstm"
-    units: config.Units = (256,)
+    units: config.Units = (400,)
     layers: config.Layers = None
     reset_after: config.ResetAfter = True
     hidden: Annotated[int, NETWORK] = Field(default=200, ge=1, le=65536)
@@ -52,7 +52,7 @@ class MusicConfig(config.RecurrentConfig):
     engine: config.Engine = "auto"
     batch: Annotated[int, COMMON_TRAINING] = Field(default=16, ge=1, le=65536)
     """Number of pieces that are read at once."""
-    seq_len: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
+    seq_len: Annotated[int, COMMON_TRAINING] = Field(default=32, ge=1, le=65536)
     """Steps between two changes of the weights; the state is carried on within a piece."""
     seed: config.Seed = 0
 
