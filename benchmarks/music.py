@@ -8,8 +8,8 @@ on the same batches and from equal weights: the recipe `independent`, whose outp
 first find the same loss and gradients, without dropout.
 
 `drawing` draws twenty pieces of 128 steps at temperature 1 and counts: the keys that sound at a step beside
-those of the training part, the longest time that a key is down beside the longest there, pieces without a key,
-and the longest run of steps that occurs in the training part in any transposition.
+those of the training part, the longest time that a key is down beside the longest there, pieces without a
+key, and the longest run of steps that occurs in the training part in any transposition.
 """
 
 from __future__ import annotations

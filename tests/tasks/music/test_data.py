@@ -168,6 +168,50 @@ def test_a_folder_a_glob_and_a_file_of_midi(tmp_path):
     assert again.data.source["sha256"] == found.data.source["sha256"]
 
 
+TUNE = "X:{number}\nM:4/4\nL:1/8\nK:G\nGABc d2{note}2|{note}2{note}2 G4|]\n\n"
+
+
+def test_tunes_in_abc(tmp_path, monkeypatch):
+    monkeypatch.setenv("OSTINATO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tunes").mkdir()
+    for name in ("a", "b"):
+        book = "".join(TUNE.format(number=number, note="defg"[number]) for number in range(4))
+        (tmp_path / "tunes" / f"{name}.abc").write_text(book)
+    found = Ready(MusicConfig(), tmp_path / "tunes")
+    assert sum(map(len, found.data.parts.values())) == 8
+    assert found.data.keyboard.onsets
+    piece = found.data.keyboard.roll(found.data.parts["train"][0])
+    assert len(piece) == 2 * 4 * 4
+    assert (piece[16:24] == midi.STRUCK).sum() == 2  # the same key twice
+    bad = TUNE.format(number=9, note="d").replace("4/4", "4/0")
+    (tmp_path / "tunes" / "c.abc").write_text(bad)
+    with pytest.raises(SourceError, match=r"c\.abc, tune 9: it cannot be read.*--skip-bad"):
+        Ready(MusicConfig(), tmp_path / "tunes")
+    skipped = Ready(MusicConfig(), open_source(tmp_path / "tunes", skip_bad=True))
+    assert any("c.abc, tune 9" in note for note in skipped.data.notes)
+    midi.write(tmp_path / "tunes" / "d.mid", piece)
+    with pytest.raises(SourceError, match="must be all MIDI or all ABC, got 1 of MIDI and 3 of ABC"):
+        open_source(tmp_path / "tunes")
+
+
+def test_chorales_need_no_file(tmp_path, monkeypatch):
+    from ostinato.data.events import scores
+
+    one = scores.read_tune(TUNE.format(number=1, note="e"))
+    monkeypatch.setattr(scores, "chorales", lambda on_score: [one] * 5)
+    found = Ready(MusicConfig(grid=2), None)
+    assert found.data.source["description"]["music"] == "chorales"
+    np.testing.assert_array_equal(found.data.keyboard.roll(found.data.parts["train"][0]), one.roll(2))
+    assert open_source(found.data.source["description"]) == open_source("chorales") == open_source()
+
+    def missing():
+        raise SourceError("chorales and ABC need music21")
+
+    monkeypatch.setattr(scores, "check_installed", missing)
+    with pytest.raises(SourceError, match="need music21, or give a folder of MIDI files"):
+        open_source()
+
+
 def test_notes_beside_the_grid_are_counted(tmp_path):
     tunes = tmp_path / "tunes"
     tunes.mkdir()
