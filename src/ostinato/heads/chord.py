@@ -26,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
+from ostinato.layers.product import product
 
 RARE = -3.0
 """The first score of every key: it sounds in one of twenty steps."""
@@ -100,18 +101,18 @@ class ChordOutput(keras.layers.Layer):
         Returns:
             Shape (…, width).
         """
-        scores = tf.matmul(state, self.state_to_scores) + self.bias
+        scores = product(state, self.state_to_scores) + self.bias
         if self.independent:
             return scores
         hidden = tf.nn.relu(
-            tf.matmul(state, self.state_to_hidden)
-            + tf.matmul(chord, self.keys_to_hidden * self._to_hidden)
+            product(state, self.state_to_hidden)
+            + product(chord, self.keys_to_hidden * self._to_hidden)
             + self.hidden_bias
         )
         return (
             scores
-            + tf.matmul(chord, self.keys_to_scores * self._direct)
-            + tf.matmul(hidden, self.hidden_to_scores * self._from_hidden)
+            + product(chord, self.keys_to_scores * self._direct)
+            + product(hidden, self.hidden_to_scores * self._from_hidden)
         )
 
     def drawer(self) -> ChordDrawer:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
 from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.product import product
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.runtime.program import Dense, OneHot
 from ostinato.tasks.config import Settings
@@ -76,7 +77,8 @@ class RecurrentLanguageModel(keras.Model):
         rate = config.dropout if config.output_dropout is None else config.output_dropout
         y = dropout(y, rate, key, site="output")
         if config.tied:
-            return tf.matmul(y, self.embedding.embeddings, transpose_b=True) + self.output_bias, state
+            scores = product(y, self.embedding.embeddings, transpose=True)
+            return scores + self.output_bias, state
         return self.output_layer(y), state
 
     def chain(self) -> list[object]:

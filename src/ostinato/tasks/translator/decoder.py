@@ -10,6 +10,7 @@ import tensorflow as tf
 from ostinato.cells.base import KerasOption
 from ostinato.layers.attention import attention
 from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.product import product
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.translator.config import TranslatorConfig
 
@@ -155,7 +156,7 @@ class Decoder(keras.layers.Layer):
     def scores(self, features: tf.Tensor) -> tf.Tensor:
         """The logits of every next token: (…, features) to (…, vocabulary)."""
         if self.config.tied:
-            return tf.matmul(features, self.embedding.embeddings, transpose_b=True) + self.output_bias
+            return product(features, self.embedding.embeddings, transpose=True) + self.output_bias
         return self.output_layer(features)
 
     def _find(self, queries: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Tensor]:
