@@ -24,4 +24,5 @@ def product(x: tf.Tensor, weights: tf.Tensor, *, transpose: bool = False) -> tf.
     inputs, outputs = weights.shape[::-1] if transpose else weights.shape
     rows = tf.matmul(tf.reshape(x, (-1, inputs)), weights, transpose_b=transpose)
     size: Any = tf.concat([tf.shape(x)[:-1], [outputs]], axis=0)
-    return tf.ensure_shape(tf.reshape(rows, size), (*x.shape[:-1], outputs))
+    known: Any = (*x.shape[:-1], outputs)
+    return tf.ensure_shape(tf.reshape(rows, size), known)
