@@ -187,7 +187,7 @@ def drawing(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Twenty pieces beside the training part."""
     run = ostinato.load(options.run)
     use = run.use
-    music = open_source(run.source["description"])
+    music = open_source(run.directory.source["description"])
     found = music_data.read(use._model.config, music, use.keyboard, False, None)
     size = use.keyboard.size
     learned = [chords[:, :size] for chords in found.parts["train"]]

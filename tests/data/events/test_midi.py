@@ -183,3 +183,27 @@ def test_what_cannot_be_written(tmp_path, roll, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         midi.write(tmp_path / "piece.mid", roll, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_music21_and_mido_write_reads_alike(tmp_path):
+    import mido
+    import music21
+
+    roll, grid = random_roll(3, 40), 4
+    part, file, track = music21.stream.Part(), mido.MidiFile(ticks_per_beat=960), mido.MidiTrack()
+    events = []
+    for first, last, key in midi.notes(roll):
+        pitch = music21.pitch.Pitch(midi=key)  # a bare number below 12 would be a pitch class
+        part.insert(first / grid, music21.note.Note(pitch, quarterLength=(last - first) / grid))
+        events += [(first, 1, key), (last, 0, key)]
+    now = 0
+    for step, begins, key in sorted(events):
+        velocity, ticks = 70 * begins, (step - now) * 960 // grid  # a note_on of velocity 0 ends the note
+        track.append(mido.Message("note_on", note=key, velocity=velocity, time=ticks))
+        now = step
+    file.tracks.append(track)
+    part.write("midi", tmp_path / "music21.mid")
+    file.save(tmp_path / "mido.mid")
+    last = max(last for _, last, _ in midi.notes(roll))
+    for name in ("music21", "mido"):
+        np.testing.assert_array_equal(midi.read(tmp_path / f"{name}.mid", grid)[:last], roll[:last])
