@@ -110,8 +110,6 @@ def test_what_does_not_go_together(run, tmp_path, monkeypatch, capsys, flags, se
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_of_lines_writes_no_tune(tmp_path):
-    from ostinato.tasks.language_model import output
-
+def test_a_model_of_lines_writes_no_tune():
     with pytest.raises(ConfigError, match="this is a model of lines"):
-        output._check_tune(type("Words", (), {"lines": True}), count=1, stop=None)
+        tunes.check_options(type("Words", (), {"lines": True}), {}, False)

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ostinato.data.events import scores
 from ostinato.decoding.choices import Sampling
-from ostinato.errors import ConfigError, EncodingError, RunError
+from ostinato.errors import ConfigError, EncodingError
 from ostinato.files import atomic
 from ostinato.files.lines import read_lines
 from ostinato.tasks.base import RunFacts
@@ -19,7 +18,6 @@ from ostinato.tasks.language_model import tunes
 from ostinato.tasks.language_model.source import lenient
 from ostinato.tasks.language_model.vocabulary import LanguageVocabulary
 from ostinato.tasks.language_model.writing import check_together, how_to_write
-from ostinato.wording import shown
 
 if TYPE_CHECKING:
     from ostinato.tasks.language_model.answers import Answers
@@ -127,27 +125,20 @@ def generate(
     }
     options["prompts"] = None if prompts is None else _lines(prompts)
     words = LanguageVocabulary.from_json(facts.vocabulary)
-    if abc:
-        _check_tune(words, prompt=prompt, count=count, interactive=interactive, prompts=prompts, stop=stop)
-        options |= {"prompt": prompt or tunes.BEGINS, "stop": f"\n{tunes.BEGINS}"}
     if length is None:
         options["length"] = tunes.LENGTH if abc else 400
+    if abc:
+        tunes.check_options(words, options, interactive)
+        options |= {"prompt": prompt or tunes.BEGINS, "stop": f"\n{tunes.BEGINS}"}
     _check(words, options)
-    path = _only(out)
-    atomic.check_place("--out", path)
-    if path is not None and path.suffix.lower() == ".mid" and not abc:
-        raise ConfigError(f"--out {path}: a text becomes MIDI with --abc only")
+    path = _only(out, abc)
+    if abc:
+        return lambda answers: tunes.tell(
+            answers.generate(**options)[0], path, facts.path if as_json else None
+        )
     if interactive:
-        if prompt or prompts or out or as_json:
-            raise ConfigError(
-                "--interactive reads prompts from the terminal and answers there; leave out "
-                "--prompt, --prompts, --out and --json"
-            )
+        _check_alone(prompt, prompts, out, as_json)
         return lambda answers: _converse(answers, options, "\n" if words.lines else "\n\n")
-
-    def write_tune(answers: Answers) -> None:
-        (text,) = answers.generate(**options)
-        _tell_tune(text, path, facts.path if as_json else None)
 
     def write(answers: Answers) -> None:
         streams = not as_json and count == 1 and prompts is None and path is None
@@ -166,47 +157,27 @@ def generate(
             atomic.replace(path, f"{whole}\n".encode("utf-8", "surrogateescape"))
             print(f"wrote {len(texts):,} text{'' if len(texts) == 1 else 's'} to {path}", file=sys.stderr)
 
-    return write_tune if abc else write
+    return write
 
 
-def _check_tune(
-    words: LanguageVocabulary, *, prompt: str = "", count: int, stop: str | None, **others: object
-) -> None:
-    """Refuses what does not go with --abc."""
-    if words.lines:
-        raise ConfigError("--abc writes a tune of several lines, and this is a model of lines")
-    if count != 1 or stop is not None or any(others.values()):
-        raise ConfigError("--abc writes one tune; leave out --count, --stop, --prompts and --interactive")
-    if prompt and not prompt.startswith(tunes.BEGINS):
-        raise ConfigError(f"the --prompt of a tune: it must begin with {tunes.BEGINS}, got {shown(prompt)}")
-    scores.check_installed()
+def _check_alone(*others: object) -> None:
+    """Refuses what does not go with --interactive."""
+    if any(others):
+        raise ConfigError(
+            "--interactive reads prompts from the terminal and answers there; leave out --prompt, --prompts, "
+            "--out and --json"
+        )
 
 
-def _tell_tune(text: str, path: Path | None, run: Path | None) -> None:
-    """Prints or saves the first tune of a text, and says whether its bars are right."""
-    tune = tunes.first_tune(text)
-    if not tune:
-        raise RunError(f"the model wrote no tune: none of its lines begins with {tunes.BEGINS}")
-    said = tunes.judged(tune)
-    if run is not None:
-        print(json.dumps({"run": str(run), "tune": tune, "bars": said}, ensure_ascii=False))
-    else:
-        print(tune, end="", flush=True)
-        print(said, file=sys.stderr)
-    if path is None:
-        return
-    if path.suffix.lower() == ".mid":
-        tunes.write_midi(tune, path)
-    else:
-        atomic.replace(path, tune.encode("utf-8", "surrogateescape"))
-    print(f"wrote {path}", file=sys.stderr)
-
-
-def _only(out: Sequence[str] | None) -> Path | None:
-    """The one file of a flag that may be given often."""
+def _only(out: Sequence[str] | None, abc: bool) -> Path | None:
+    """The one file of a flag that may be given often, checked."""
     if out is not None and len(out) > 1:
         raise ConfigError(f"--out must be one file for texts, got {', '.join(out)}")
-    return Path(out[0]) if out else None
+    path = Path(out[0]) if out else None
+    atomic.check_place("--out", path)
+    if path is not None and path.suffix.lower() == ".mid" and not abc:
+        raise ConfigError(f"--out {path}: a text becomes MIDI with --abc only")
+    return path
 
 
 def _check(words: LanguageVocabulary, options: dict[str, Any]) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +15,13 @@ from ostinato.data.encoders.registry import Encoder
 from ostinato.data.events import midi, scores
 from ostinato.data.events.abc import tunes
 from ostinato.data.sources.corpora import Corpus
-from ostinato.errors import RunError, SourceError
+from ostinato.errors import ConfigError, RunError, SourceError
+from ostinato.files import atomic
+from ostinato.tasks.language_model.vocabulary import LanguageVocabulary
+from ostinato.wording import shown
 
 BEGINS = "X:"
-ENDS = "\n\n"
+_ENDS = re.compile(r"\n\s*\n")
 LENGTH = 4_000
 """Tokens of a tune, where nobody says another number; few have a quarter of them."""
 _SEARCHED = 1 << 16  # tokens after a cut in which a tune must begin
@@ -39,10 +46,56 @@ def begin_of_tune(ids: np.ndarray, at: int, encoder: Encoder) -> int:
     return at + int(np.searchsorted(ends, place + 1)) + 1
 
 
+def check_options(words: LanguageVocabulary, options: Mapping[str, Any], interactive: bool) -> None:
+    """Checks the options of `Answers.generate` for writing one tune.
+
+    Raises:
+        ConfigError: one of them does not go with --abc.
+        SourceError: music21 is missing.
+    """
+    if words.lines:
+        raise ConfigError("--abc writes a tune of several lines, and this is a model of lines")
+    if interactive or options["count"] != 1 or options["stop"] is not None or options["prompts"]:
+        raise ConfigError("--abc writes one tune; leave out --count, --stop, --prompts and --interactive")
+    prompt = options["prompt"]
+    if prompt and not prompt.startswith(BEGINS):
+        raise ConfigError(f"the --prompt of a tune: it must begin with {BEGINS}, got {shown(prompt)}")
+    scores.check_installed()
+
+
+def tell(text: str, path: Path | None, run: Path | None) -> None:
+    """Prints the first tune of a text, says whether its bars are right, and saves it.
+
+    Args:
+        text: what a model wrote.
+        path: a file of ABC or MIDI, as its ending says.
+        run: the run, to print JSON.
+
+    Raises:
+        RunError: there is no tune, or no note to write as MIDI.
+    """
+    tune = first_tune(text)
+    if not tune:
+        raise RunError(f"the model wrote no tune: none of its lines begins with {BEGINS}")
+    said = judged(tune)
+    if run is not None:
+        print(json.dumps({"run": str(run), "tune": tune, "bars": said}, ensure_ascii=False))
+    else:
+        print(tune, end="", flush=True)
+        print(said, file=sys.stderr)
+    if path is None:
+        return
+    if path.suffix.lower() == ".mid":
+        write_midi(tune, path)
+    else:
+        atomic.replace(path, tune.encode("utf-8", "surrogateescape"))
+    print(f"wrote {path}", file=sys.stderr)
+
+
 def first_tune(text: str) -> str:
     """The first tune of a text, without the blank line that ends it; "" if there is none."""
     found = tunes(text)
-    return f"{found[0].partition(ENDS)[0].rstrip()}\n" if found else ""
+    return f"{_ENDS.split(found[0])[0].rstrip()}\n" if found else ""
 
 
 def judged(tune: str) -> str:

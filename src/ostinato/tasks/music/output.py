@@ -79,16 +79,8 @@ def generate(
         raise ConfigError(
             f"tempo must be {midi.LOWEST_TEMPO} to {midi.HIGHEST_TEMPO} quarter notes a minute, got {tempo:g}"
         )
-    paths, keyboard = _checked(out), Keyboard.from_json(facts.vocabulary)
-    endings = {path.suffix.lower() for path in paths}
-    if ".mid" in endings:
-        midi.check_installed()
-    if ".abc" in endings:
-        abc.check_grid(keyboard.grid)
-    if soundfont is not None:
-        if ".wav" not in endings:
-            raise ConfigError("--soundfont plays .wav files; add --out with a name that ends in .wav")
-        check_font(soundfont)
+    keyboard = Keyboard.from_json(facts.vocabulary)
+    paths, endings = _checked(out, keyboard.grid, soundfont)
     begun, melody = _read(keyboard, "--primer", primer), _read(keyboard, "--harmonize", harmonize)
     given = 0 if begun is None else len(begun)
     seconds = (given + (steps if melody is None else len(melody))) * 60 / (tempo * keyboard.grid)
@@ -117,14 +109,28 @@ def evaluate(facts: RunFacts) -> tuple[dict[str, object], Callable[[Evaluation],
     return {}, lambda evaluation: None
 
 
-def _checked(out: Sequence[str] | None) -> list[Path]:
-    """The files to write. Raises ConfigError for another ending, or where none can be written."""
+def _checked(out: Sequence[str] | None, grid: int, soundfont: Path | None) -> tuple[list[Path], set[str]]:
+    """The files to write, and their endings.
+
+    Raises:
+        ConfigError: for another ending, where no file can be written, or ABC lacks the grid.
+        RunError: when the SoundFont cannot be played.
+    """
     paths = [Path(each) for each in out or ("tune.mid",)]
     for path in paths:
         if path.suffix.lower() not in _ENDINGS:
             raise ConfigError(f"--out must end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}, got {path}")
         atomic.check_place("--out", path)
-    return paths
+    endings = {path.suffix.lower() for path in paths}
+    if ".mid" in endings:
+        midi.check_installed()
+    if ".abc" in endings:
+        abc.check_grid(grid)
+    if soundfont is not None:
+        if ".wav" not in endings:
+            raise ConfigError("--soundfont plays .wav files; add --out with a name that ends in .wav")
+        check_font(soundfont)
+    return paths, endings
 
 
 def _save(piece: Piece, path: Path, tempo: float, given: int, font: Path | None) -> None:
