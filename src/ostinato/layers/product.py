@@ -23,6 +23,6 @@ def product(x: tf.Tensor, weights: tf.Tensor, *, transpose: bool = False) -> tf.
     """
     inputs, outputs = weights.shape[::-1] if transpose else weights.shape
     rows = tf.matmul(tf.reshape(x, (-1, inputs)), weights, transpose_b=transpose)
-    size: Any = tf.concat([tf.shape(x)[:-1], [outputs]], axis=0)
-    known: Any = (*x.shape[:-1], outputs)
+    sizes: Any = [tf.shape(x)[:-1], [outputs]]
+    size, known = tf.concat(sizes, axis=0), (*x.shape[:-1], outputs)
     return tf.ensure_shape(tf.reshape(rows, size), known)

@@ -112,4 +112,4 @@ def test_what_does_not_go_together(run, tmp_path, monkeypatch, capsys, flags, se
 
 def test_a_model_of_lines_writes_no_tune():
     with pytest.raises(ConfigError, match="this is a model of lines"):
-        tunes.check_options(type("Words", (), {"lines": True}), {}, False)
+        tunes.checked(type("Words", (), {"lines": True}), {}, False)

@@ -30,10 +30,11 @@ _Prompts = Annotated[
 _Interactive = Annotated[
     bool, _TEXTS, "Read prompts from the terminal, line by line, and continue each, until Ctrl-D."
 ]
+_LENGTH = 400
 _Length = Annotated[
     int | None,
     _TEXTS,
-    "How many tokens to write, by default 400; a model of lines ends with the line, and --abc with the tune.",
+    f"How many tokens to write, by default {_LENGTH}; a model of lines ends with the line, and --abc with the tune.",
 ]
 _Count = Annotated[
     int,
@@ -126,16 +127,14 @@ def generate(
     options["prompts"] = None if prompts is None else _lines(prompts)
     words = LanguageVocabulary.from_json(facts.vocabulary)
     if length is None:
-        options["length"] = tunes.LENGTH if abc else 400
+        options["length"] = tunes.LENGTH if abc else _LENGTH
     if abc:
-        tunes.check_options(words, options, interactive)
-        options |= {"prompt": prompt or tunes.BEGINS, "stop": f"\n{tunes.BEGINS}"}
+        options |= tunes.checked(words, options, interactive)
     _check(words, options)
     path = _only(out, abc)
     if abc:
-        return lambda answers: tunes.tell(
-            answers.generate(**options)[0], path, facts.path if as_json else None
-        )
+        run = facts.path if as_json else None
+        return lambda answers: tunes.tell(answers.generate(**options)[0], path, run)
     if interactive:
         _check_alone(prompt, prompts, out, as_json)
         return lambda answers: _converse(answers, options, "\n" if words.lines else "\n\n")

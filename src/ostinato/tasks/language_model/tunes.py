@@ -46,8 +46,8 @@ def begin_of_tune(ids: np.ndarray, at: int, encoder: Encoder) -> int:
     return at + int(np.searchsorted(ends, place + 1)) + 1
 
 
-def check_options(words: LanguageVocabulary, options: Mapping[str, Any], interactive: bool) -> None:
-    """Checks the options of `Answers.generate` for writing one tune.
+def checked(words: LanguageVocabulary, options: Mapping[str, Any], interactive: bool) -> dict[str, Any]:
+    """What the options of `Answers.generate` must be instead, to write one tune.
 
     Raises:
         ConfigError: one of them does not go with --abc.
@@ -61,6 +61,7 @@ def check_options(words: LanguageVocabulary, options: Mapping[str, Any], interac
     if prompt and not prompt.startswith(BEGINS):
         raise ConfigError(f"the --prompt of a tune: it must begin with {BEGINS}, got {shown(prompt)}")
     scores.check_installed()
+    return {"prompt": prompt or BEGINS, "stop": f"\n{BEGINS}"}
 
 
 def tell(text: str, path: Path | None, run: Path | None) -> None:
