@@ -34,8 +34,8 @@ _LENGTH = 400
 _Length = Annotated[
     int | None,
     _TEXTS,
-    f"How many tokens to write, by default {_LENGTH}; a model of lines ends with the line, and --abc with the "
-    "tune.",
+    f"How many tokens to write, by default {_LENGTH}; a model of lines ends with the line, and --abc with "
+    "the tune.",
 ]
 _Count = Annotated[
     int,
