@@ -77,7 +77,7 @@ def another(name: str, kind, before):
         return (0.25,) if name == "step_at" else (8, 6)
     if name == "layers":
         return 2
-    return 300 if int in kinds else 0.25
+    return 300 if int in kinds else 0.25 if before != 0.25 else 0.125
 
 
 def typed(value) -> str:

@@ -203,7 +203,7 @@ def test_the_command_line_writes_midi_sound_and_pictures(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--out", "tune.txt"), "--out must end in .mid, .wav or .png, got tune.txt"),
+        (("--out", "tune.txt"), "--out must end in .mid, .wav, .png or .abc, got tune.txt"),
         (("--tempo", "0"), "tempo must be 4 to 1000"),
         (("--primer", "none.mid"), "none.mid"),
         (("--length", "5"), "--length is for runs of ostinato train lm"),
