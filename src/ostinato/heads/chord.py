@@ -6,8 +6,8 @@
     loss = −log p(v | s)                                         in nats, summed over the keys
 
 v are the keys, 0 or 1; s is the state of a recurrent network. The sums over i and j are products with
-matrices that are zero elsewhere, so that one pass scores all keys of all steps. Not to be confused with
-`bernoulli`, where keys do not know of each other.
+matrices that are zero elsewhere, so that one pass scores all keys of all steps. W is learned as W / LOUD. Not
+to be confused with `bernoulli`, where keys do not know of each other.
 
 With onsets, a chord also says which keys are struck again: r_k, for each key that sounded before and still
 does. They follow the keys, each with knowledge of all of these and of the r before it. Elsewhere r_k is 0.
