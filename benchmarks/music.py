@@ -121,7 +121,7 @@ def training(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Steps of pieces a second of both."""
     report("reading the pieces and compiling")
     recipe = read_recipe("music", "independent")
-    config = MusicConfig(**recipe.task | {"recurrent_dropout": 0.0})
+    config = MusicConfig(**recipe.task).model_copy(update={"recurrent_dropout": 0.0})
     how = ostinato.TrainingConfig(**recipe.training)
     task = MusicModel(config)
     data = task.read(open_source(options.source))

@@ -137,7 +137,8 @@ def loss(chord: tf.Tensor, scores: tf.Tensor, before: tf.Tensor | None = None) -
     """
     nats = tf.nn.sigmoid_cross_entropy_with_logits(chord, scores)
     if before is not None:
-        sounding = chord[..., : before.shape[-1]]
+        values: Any = chord
+        sounding = values[..., : before.shape[-1]]
         nats *= tf.concat([tf.ones_like(sounding), before * sounding], axis=-1)
     return tf.reduce_sum(nats, axis=-1)
 
