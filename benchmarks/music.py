@@ -25,7 +25,7 @@ from typing import Any
 from comparison.machine import THREADS, environment, processor
 from comparison.tables import check, check_table, report
 from keras_fit import in_turn
-from translation import turn
+from translation import check_alike, turn
 
 os.environ.update(environment("ostinato"))
 
@@ -35,6 +35,7 @@ import tensorflow as tf
 
 import ostinato
 from ostinato.cells.base import initial_state
+from ostinato.heads.chord import LOUD
 from ostinato.runs import weights
 from ostinato.tasks.music import MusicConfig, MusicModel, RecurrentMusicModel
 from ostinato.tasks.music import data as music_data
@@ -73,8 +74,6 @@ class PlainKeras(keras.Model):
 
 def as_read(batch: Tensors) -> tf.Tensor:
     """The chords as ostinato's network reads them: scaled, with a mark where a piece begins."""
-    from ostinato.heads.chord import LOUD
-
     chords = LOUD * batch["chords"][:, :-1]
     first = tf.one_hot(tf.zeros_like(batch["begins"], tf.int32), tf.shape(chords)[1])
     return tf.concat([chords, (first * batch["begins"][:, tf.newaxis])[..., tf.newaxis]], axis=2)
@@ -99,22 +98,12 @@ def same_function(config: MusicConfig, vocabulary: Any, batch: Tensors) -> None:
     """Sees that both find the same loss and gradients without dropout; SystemExit if they do not."""
     task = MusicModel(config.model_copy(update={"dropout": 0.0}))
     model = task.build(vocabulary)
-    plain, state, found = (
-        plain_copy(model, batch),
-        initial_state(model.stack.states, len(batch["begins"])),
-        [],
-    )
+    plain, state = plain_copy(model, batch), initial_state(model.stack.states, len(batch["begins"]))
     networks = (
         (lambda: truediv(*task.loss(model, batch, state, step=ZERO)[:2]), model.trainable_variables),
         (lambda: plain.loss_of(batch, state)[0], parameters(plain)),
     )
-    for loss_of, variables in networks:
-        with tf.GradientTape() as tape:
-            loss = loss_of()
-        norms = [tf.norm(tf.convert_to_tensor(each)) for each in tape.gradient(loss, variables)]
-        found.append([float(each) for each in (loss, *norms)])
-    if not np.allclose(*found, rtol=1e-3, atol=1e-6):
-        raise SystemExit(f"loss and norms of gradients are {found[0]}, but with Keras {found[1]}")
+    check_alike(networks, "music")
 
 
 def training(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -192,7 +181,7 @@ def drawing(options: argparse.Namespace) -> list[dict[str, Any]]:
     run = ostinato.load(options.run)
     use = run.use
     music = open_source(run.directory.source["description"])
-    found = music_data.read(use._model.config, music, use.keyboard, False, None)
+    found = music_data.read(MusicConfig(**run.directory.task_config), music, use.keyboard, False, None)
     size = use.keyboard.size
     learned = [chords[:, :size] for chords in found.parts["train"]]
     usual, longest_down = float(np.concatenate(learned).sum(axis=1).mean()), max(map(down, learned))

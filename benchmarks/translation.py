@@ -26,7 +26,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from operator import truediv
 from pathlib import Path
@@ -181,11 +181,17 @@ def same_function(given: Prepared, title: str) -> None:
     rates = [name for name in TranslatorConfig.model_fields if name.endswith("dropout")]
     undropped = Translator(given.task.config.model_copy(update=dict.fromkeys(rates, 0.0)))
     model, batch = undropped.build(given.vocabulary), given.batches[0]
-    plain, found = plain_copy(model, batch), []
+    plain = plain_copy(model, batch)
     networks = (
         (lambda: truediv(*undropped.loss(model, batch, (), step=ZERO)[:2]), model.trainable_variables),
         (lambda: plain.loss_of(batch), plain.parameters()),
     )
+    check_alike(networks, title)
+
+
+def check_alike(networks: Sequence[tuple[Callable[[], Any], Any]], title: str) -> None:
+    """Compares losses and gradients of two functions and their variables. SystemExit if they differ."""
+    found = []
     for loss_of, variables in networks:
         with tf.GradientTape() as tape:
             loss = loss_of()

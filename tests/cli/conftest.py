@@ -3,18 +3,17 @@
 import io
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from ostinato.cli.app import main
 from ostinato.tasks.config import TaskConfig
 from ostinato.training import run as training_run
 from ostinato.training.config import TrainingConfig
 
+from ..command_line import command
 from ..eagerly import run_eagerly
 from ..tiny import made_once, text
 
@@ -35,15 +34,13 @@ class Answer(NamedTuple):
 
 
 @pytest.fixture
-def ostinato(monkeypatch, capsys):
+def ostinato(capsys):
     """ostinato("train", "lm", …) -> Answer."""
 
     def run(*arguments) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["ostinato", *map(str, arguments)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Answer(ended.value.code, *capsys.readouterr())
+        code = command(*arguments)
+        return Answer(code, *capsys.readouterr())
 
     return run
 
@@ -126,11 +123,7 @@ def trained_run(tmp_path_factory) -> Path:
     def make(place):
         (place / "text.txt").write_text(TEXT)
         arguments = ["train", "lm", place / "text.txt", "--out", place / "run", "--steps", "12", *TINY]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["ostinato", *map(str, arguments), "--evaluations", "3"])
-            with pytest.raises(SystemExit) as ended:
-                main()
-        assert ended.value.code == 0
+        assert command(*arguments, "--evaluations", "3") == 0
 
     return made_once(tmp_path_factory, "language model of the commands", make) / "run"
 

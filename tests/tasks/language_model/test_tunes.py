@@ -1,7 +1,6 @@
 """ABC in the language model: parts are cut at tunes, and what is written is judged and becomes MIDI."""
 
 import json
-import sys
 
 import pytest
 
@@ -11,6 +10,7 @@ from ostinato.errors import ConfigError, RunError
 from ostinato.tasks.language_model import LanguageModelConfig, tunes
 from ostinato.training.config import TrainingConfig
 
+from ...command_line import command
 from ...ready import Ready
 
 TUNE = "X:{number}\nT:tune {number}\nM:4/4\nL:1/8\nQ:1/4=90\nK:G\nGABc d2{note}2|{note}2B2G4|]\n\n"
@@ -59,16 +59,6 @@ def test_a_tune_is_judged_and_written(tmp_path):
     with pytest.raises(RunError, match="no MIDI was written"):
         tunes.write_midi("X:1\nM:4/4\nK:C\n|", tmp_path / "none.mid")
     assert not (tmp_path / "none.mid").exists()
-
-
-def command(*arguments):
-    from ostinato.cli.app import main
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["ostinato", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The music model: its loss, its figures, and what it draws."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from ostinato.tasks.music import MusicConfig
 from ostinato.training.config import TrainingConfig
 from ostinato.training.step import as_tensors
 
+from ...command_line import command
 from ...ready import Ready
 from .test_data import piece, ready, struck
 
@@ -168,16 +168,6 @@ def test_it_learns_goes_on_and_is_evaluated(run):
     drawn = ostinato.load(run).use.generate(primer=midi.as_roll(primer), steps=10, temperature=0.0)
     for step, sounding in enumerate(drawn.roll):
         assert np.flatnonzero(sounding).tolist() == ([60, 64, 67], [59, 62, 67])[step % 2]
-
-
-def command(*arguments):
-    from ostinato.cli.app import main
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["ostinato", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return ended.value.code
 
 
 def test_the_command_line_writes_midi_sound_and_pictures(run, tmp_path, capsys):

@@ -1,6 +1,6 @@
 """Scores that music21 reads: tunes in ABC notation, and the chorales of its corpus.
 
-Reading takes a tenth of a second for each, so what was read is kept in the cache.
+music21 takes a tenth of a second for a tune. The cache keeps the notes that it read.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def read_abc(path: Path, name: str, on_score: OnScore | None = None) -> Read:
         on_score: called after each tune.
 
     Raises:
-        SourceError: it cannot be read, has no tune, or music21 is missing.
+        SourceError: the file cannot be read or has no tune, or music21 is missing.
     """
     found = tunes(read_whole(path))
     if not found:
@@ -248,7 +248,7 @@ def _packed(found: Read) -> dict[str, np.ndarray]:
 
 
 def _unpacked(path: Path, names: list[str]) -> Read | None:
-    """The inverse of `_packed`; None where there is no such file, or a damaged one."""
+    """The inverse of `_packed`. None if the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             kept = {name: arrays[name] for name in arrays.files}

@@ -73,7 +73,7 @@ def tell(text: str, path: Path | None, run: Path | None) -> None:
         run: the run, to print JSON.
 
     Raises:
-        RunError: there is no tune, or no note to write as MIDI.
+        RunError: the text has no tune, or `path` is of MIDI and the tune has no note.
     """
     tune = first_tune(text)
     if not tune:
@@ -94,7 +94,7 @@ def tell(text: str, path: Path | None, run: Path | None) -> None:
 
 
 def first_tune(text: str) -> str:
-    """The first tune of a text, without the blank line that ends it; "" if there is none."""
+    """The first tune of a text, up to the blank line that ends it. "" if the text has no tune."""
     found = tunes(text)
     return f"{_ENDS.split(found[0])[0].rstrip()}\n" if found else ""
 
@@ -123,14 +123,14 @@ def write_midi(tune: str, path: Path) -> None:
     """Writes a tune as MIDI, with its own tempo.
 
     Raises:
-        RunError: it cannot be read, or has no note.
+        RunError: the tune cannot be read, or has no note.
     """
     try:
         found = scores.read_tune(tune)
     except SourceError as error:
         raise RunError(f"no MIDI was written: {error}") from error
     if not len(found.key):
-        raise RunError("no MIDI was written: the tune has no note")
+        raise RunError("no MIDI was written: the tune must have a note, got none")
     midi.write(path, found.roll(_GRID), _GRID, tempo_of(tune))
 
 

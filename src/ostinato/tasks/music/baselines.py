@@ -56,11 +56,10 @@ def _before(piece: np.ndarray) -> np.ndarray:
 
 def _strokes(pieces: Chords, keys: int) -> tuple[np.ndarray, np.ndarray]:
     """Which keys sounded before and still do, and which of them are struck again; empty without onsets."""
-    goes_on = [piece[:, :keys] & _before(piece[:, :keys]) for piece in pieces if piece.shape[1] > keys]
-    again = [piece[:, keys:] for piece in pieces if piece.shape[1] > keys]
-    return np.concatenate(goes_on or [np.zeros((0, keys), bool)]), np.concatenate(
-        again or [np.zeros((0, keys), bool)]
-    )
+    nothing, told = np.zeros((0, keys), bool), [piece for piece in pieces if piece.shape[1] > keys]
+    goes_on = (piece[:, :keys] & _before(piece[:, :keys]) for piece in told)
+    again = (piece[:, keys:] for piece in told)
+    return np.concatenate([nothing, *goes_on]), np.concatenate([nothing, *again])
 
 
 def _nats(piece: np.ndarray, chance: np.ndarray) -> float:

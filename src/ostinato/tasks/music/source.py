@@ -67,7 +67,7 @@ def open_source(
         drums, skip_bad: see above.
 
     Raises:
-        SourceError: there is no such file or folder, no music in it, both MIDI and ABC, or a set cannot be
+        SourceError: the path does not exist or has no music, has both MIDI and ABC, or a set cannot be
             downloaded.
     """
     if isinstance(source, Music):
