@@ -29,9 +29,15 @@ _NAMES = {
     "ostinato.layers.attention": ("AdditiveAttention", "MultiplicativeAttention"),
     "ostinato.cells.engine_layer": ("SequenceMask",),
     "ostinato.cells.gru": ("GRU",),
+    "ostinato.cells.indrnn": ("IndRNN", "IndRNNCell"),
     "ostinato.cells.keras_rnn": ("RNN",),
+    "ostinato.cells.lru": ("LRU", "LRUCell"),
     "ostinato.cells.lstm": ("LSTM",),
+    "ostinato.cells.mingru": ("MinGRU", "MinGRUCell"),
+    "ostinato.cells.minlstm": ("MinLSTM", "MinLSTMCell"),
+    "ostinato.cells.rg_lru": ("RGLRU", "RGLRUCell"),
     "ostinato.cells.rnn": ("SimpleRNN",),
+    "ostinato.cells.sru": ("SRU", "SRUCell"),
     "ostinato.interop.keras.keras2.constants": ("RNNWithConstants",),
     "ostinato.interop.keras.keras2.convolutions": ("CausalSeparableConv1D",),
     "ostinato.interop.keras.keras2.masks": ("MaskOf",),
@@ -69,8 +75,8 @@ def install() -> None:
 @functools.cache
 def own_cells() -> "tuple[Cell, ...]":
     """ostinato's own cells, which import Keras. The engines, which import no cell, find them here."""
-    names = importlib.import_module("ostinato.cells.registry").OWN
-    return tuple(importlib.import_module(f"ostinato.cells.{name}").CELL for name in names)
+    registry = importlib.import_module("ostinato.cells.registry")
+    return tuple(registry.find(name) for name in registry.OWN)
 
 
 def function(name: str) -> Callable[..., object]:

@@ -95,6 +95,23 @@ class NativeOp:
 
 
 @dataclass(frozen=True)
+class ElementwiseOp:
+    """The native engine's op for an element-wise recurrence; its kernel is `kernels/cells/NAME.h`.
+
+    Attributes:
+        kernel: the kernel's name for a Keras cell of this recurrence; None where no kernel has its options.
+        recurrences: by the names of kernels what each computes at one step, from TensorFlow's own ops; for
+            second derivatives. Maps the products of x with their biases, (batch, units) each, the state, the
+            constants, (units,) each, and x where the kernel reads it, to the output and the next state.
+        products: how many products of x there are.
+    """
+
+    kernel: Callable[[Any], str | None]
+    recurrences: Mapping[str, Callable[..., tuple[tf.Tensor, State]]]
+    products: int
+
+
+@dataclass(frozen=True)
 class TorchForm:
     """The `torch.nn` module that computes the same.
 
@@ -126,6 +143,7 @@ class Cell:
         options: the options of ostinato's that the layer takes: `engine`, `reset_after`, `recurrent_dropout`.
             None asks the signature of `layer`.
         keras: Keras' own classes for it; None where it has none.
+        keras_cell: the Keras cell that `layer` runs, where Keras has none of its own.
         step: the textbook's time step, in plain TensorFlow; None where the `scratch` engine cannot run it.
         params: the parameters of `step`, from a built layer.
         native: the native engine's op; None where Keras' own loop runs it.
@@ -138,9 +156,10 @@ class Cell:
     gates: tuple[str, ...] = ()
     options: tuple[str, ...] | None = None
     keras: KerasClasses | None = None
+    keras_cell: type | None = None
     step: Step | None = None
     params: Callable[[keras.layers.RNN], Any] | None = None
-    native: NativeOp | None = None
+    native: NativeOp | ElementwiseOp | None = None
     torch: TorchForm | None = None
 
 

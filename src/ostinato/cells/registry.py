@@ -50,8 +50,14 @@ OWN = {
     "rnn": Own("simple_rnn simplernncell vanilla vanilla_rnn elman basic_rnn rnncell"),
     "gru": Own("grucell gated_recurrent_unit bigru gru_cell", ("reset_after",)),
     "lstm": Own("lstmcell long_short_term_memory bilstm lstm_cell"),
+    "indrnn": Own("ind_rnn indrnncell independently_recurrent"),
+    "mingru": Own("min_gru mingrucell minimal_gru"),
+    "minlstm": Own("min_lstm minlstmcell minimal_lstm"),
+    "sru": Own("srucell simple_recurrent_unit"),
+    "lru": Own("linear_recurrent_unit lrucell s4d"),
+    "rg-lru": Own("rg_lru rglru griffin hawk recurrentgemma"),
 }
-"""ostinato's own cells by name; each is the `CELL` of the module of its name."""
+"""ostinato's own cells by name; each is the `CELL` of `module_of` its name."""
 _STATE_NAMES = ("h", "c")
 _INITIALIZERS = ("kernel_initializer", "recurrent_initializer")
 _Factory = Callable[..., object]
@@ -74,13 +80,18 @@ def find(name: str) -> Cell:
     from ostinato.cells.base import Cell
 
     if name in OWN:
-        return importlib.import_module(f"ostinato.cells.{name}").CELL
+        return importlib.import_module(f"ostinato.cells.{module_of(name)}").CELL
     found = _imported(name) if ":" in name else _loaded(name)
     if isinstance(found, Cell):
         return found
     if not callable(found):
         raise _no_cell(name, found)
     return Cell(name, found)
+
+
+def module_of(name: str) -> str:
+    """The module of one of ostinato's own cells, in `ostinato.cells`."""
+    return name.replace("-", "_")
 
 
 def accelerated() -> dict[type, type]:
@@ -185,7 +196,12 @@ def recurrent(
     if _has_option(found, "reset_after"):
         options["reset_after"] = reset_after
     if cell in OWN:
-        return cast("keras.layers.RNN", factory(units, recurrent_dropout=recurrent_dropout, **options))
+        if _has_option(found, "recurrent_dropout"):
+            return cast("keras.layers.RNN", factory(units, recurrent_dropout=recurrent_dropout, **options))
+        if recurrent_dropout > 0.0:
+            raise _no_recurrent_dropout(cell, recurrent_dropout)
+        own = {name: options[name] for name in options if name != "recurrent_initializer"}
+        return cast("keras.layers.RNN", factory(units, seed=seed, **own))
     takes_dropout = recurrent_dropout > 0.0 and _has_option(found, "recurrent_dropout")
     if takes_dropout:
         options["recurrent_dropout"] = recurrent_dropout
@@ -194,10 +210,12 @@ def recurrent(
         layer.recurrence = found
     # Masks can be set only in a cell that asks for them where Keras' own cells do.
     if recurrent_dropout > 0.0 and not (takes_dropout and hasattr(layer.cell, "get_recurrent_dropout_mask")):
-        raise ConfigError(
-            f"recurrent_dropout must be 0 for the cell '{cell}', which has none, got {recurrent_dropout}"
-        )
+        raise _no_recurrent_dropout(cell, recurrent_dropout)
     return layer
+
+
+def _no_recurrent_dropout(cell: str, given: float) -> ConfigError:
+    return ConfigError(f"recurrent_dropout must be 0 for the cell '{cell}', which has none, got {given}")
 
 
 def states(layer: keras.layers.RNN) -> tuple[StateSpec, ...]:

@@ -119,7 +119,7 @@ def gradient_of_gradient(
         if gradient is not None and tensor.dtype.is_floating and (tensor is not x or wants_dx)
     ]
     sources = [tensor for tensor in (*differentiable, *dy_and_dstates) if tensor.dtype.is_floating]
-    found = _twice(
+    found = twice(
         lambda: _over_time(cell, op, attributes, in_python=in_python),
         [tensor for tensor, _ in wanted],
         dy_and_dstates,
@@ -130,7 +130,7 @@ def gradient_of_gradient(
     return [by_tensor.get(id(tensor)) for tensor in inputs]
 
 
-def _twice(
+def twice(
     function: Callable[[], list[tf.Tensor]],
     inner: list[tf.Tensor],
     inner_upstream: list[tf.Tensor],
@@ -160,19 +160,53 @@ def _over_time(cell: Cell, op: _Inputs, attributes: Attributes, *, in_python: bo
     """The layer over a batch of sequences: y, (batch, time or 1, units), and the final state."""
     batch, time = tf.unstack(tf.shape(op.x)[:2], 2)
     step = _step(cell, op, attributes)
-    sequences = [_by_step(_input_products(cell, op, attributes), attributes)]
-    if not _missing(op.mask):
-        mask = _or(op.mask, lambda: tf.ones((batch, time), tf.bool), (batch, time))
-        sequences.append(_by_step(tf.ensure_shape(mask, (None, None))[:, :, tf.newaxis], attributes))
+
+    def with_output(x: tf.Tensor, *state: tf.Tensor) -> tuple[tf.Tensor, State]:
+        after = step(x, *state)
+        return after[0], after
+
     shape = (batch, tf.shape(op.recurrent)[0])
     zeros = tf.zeros(shape, op.kernel.dtype)
     start = tuple(zeros if _missing(each) else _or(each, lambda: zeros, shape) for each in op.state)
+    mask = None
+    if not _missing(op.mask):
+        mask = _or(op.mask, lambda: tf.ones((batch, time), tf.bool), (batch, time))
+    sequences = [_input_products(cell, op, attributes)]
+    return over_time(with_output, sequences, mask, start, zeros, attributes, in_python=in_python)
 
-    def next_step(output: tf.Tensor, state: State, x: tf.Tensor, *mask: tf.Tensor) -> tuple[tf.Tensor, State]:
-        """The output of a step, (batch, units), and the next state; a mask is (batch, 1)."""
-        after = step(x, *state)
-        result = after[0]
-        for kept in mask:
+
+def over_time(
+    step: Callable[..., tuple[tf.Tensor, State]],
+    sequences: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    start: State,
+    zeros: tf.Tensor,
+    attributes: Attributes,
+    *,
+    in_python: bool,
+) -> list[tf.Tensor]:
+    """A recurrence over a batch of sequences, in small ops.
+
+    Args:
+        step: maps what it reads of `sequences`, each (batch, n), and the state to the output and the next
+        state. sequences: each (batch, time, n). mask: shape (batch, time), False at steps to skip; or None.
+        start: the state before the first step, each (batch, units). zeros: an output of zeros. attributes:
+        `go_backwards`, `return_sequences` and `zero_output_for_mask`. in_python: whether the loop is
+        Python's, which needs a known number of steps, or TensorFlow's.
+
+    Returns:
+        y, (batch, time or 1, n), and the final state.
+    """
+    time, known_time = tf.shape(sequences[0])[1], sequences[0].shape[1]
+    count = len(sequences)
+    sequences = [_by_step(each, attributes) for each in sequences]
+    if mask is not None:
+        sequences.append(_by_step(tf.ensure_shape(mask, (None, None))[:, :, tf.newaxis], attributes))
+
+    def next_step(output: tf.Tensor, state: State, *read: tf.Tensor) -> tuple[tf.Tensor, State]:
+        """The output of a step, (batch, n), and the next state; a mask, behind the rest, is (batch, 1)."""
+        result, after = step(*read[:count], *state)
+        for kept in read[count:]:
             after = [tf.where(kept, new, old) for new, old in zip(after, state, strict=True)]
             result = tf.where(kept, result, zeros if attributes["zero_output_for_mask"] else output)
         after = tuple(tf.ensure_shape(new, old.shape) for new, old in zip(after, state, strict=True))
@@ -181,7 +215,7 @@ def _over_time(cell: Cell, op: _Inputs, attributes: Attributes, *, in_python: bo
     # An output before the first step comes first, so there is one even for sequences without steps.
     if in_python:
         outputs, state = [zeros], start
-        for this_step in zip(*(tf.unstack(tensor, op.x.shape[1]) for tensor in sequences), strict=True):
+        for this_step in zip(*(tf.unstack(tensor, known_time) for tensor in sequences), strict=True):
             output, state = next_step(outputs[-1], state, *this_step)
             outputs.append(output)
         outputs = tf.stack(outputs)

@@ -79,11 +79,11 @@ def cells() -> tuple[Cell, ...]:
 
 
 def has_known_cell(layer: keras.layers.RNN | Part) -> bool:
-    """Whether the layer runs Keras' own cells, and not subclasses with other equations."""
+    """Whether the layer runs Keras' own cells or ostinato's, and not subclasses with other equations."""
     if not isinstance(layer, Part) and _runs_any_cell(layer):
         return all(has_known_cell(part) for part in parts(layer))
     cell = cell_of(layer)
-    return cell is not None and cell.keras is not None and type(layer.cell) is cell.keras.cell
+    return cell is not None and type(layer.cell) is (cell.keras.cell if cell.keras else cell.keras_cell)
 
 
 def has_zero_state(layer: keras.layers.RNN) -> bool:
@@ -93,8 +93,9 @@ def has_zero_state(layer: keras.layers.RNN) -> bool:
 
 
 def is_stock(layer: keras.layers.RNN | Part) -> bool:
-    """Whether the layer is Keras' own layer of its cell, or a subclass of it; or a part."""
-    kinds = tuple(cell.keras.layer for cell in cells() if cell.keras is not None)
+    """Whether the layer is Keras' own layer of its cell, or ostinato's, or a subclass of it; or a part."""
+    layers = [cell.keras.layer if cell.keras else cell.layer for cell in cells()]
+    kinds = tuple(layer for layer in layers if isinstance(layer, type))
     return isinstance(layer, (Part, *kinds))
 
 

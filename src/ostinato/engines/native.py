@@ -1,26 +1,31 @@
 """The `native` engine: a whole layer over a whole sequence as one TensorFlow op, written in C++.
 
-The ops are in `ostinato/kernels`; this module loads them, registers their gradients, and calls them with a
-layer's weights. A SavedModel with such ops loads once this module is imported, which `ostinato.registration`
-does as soon as TensorFlow is there. Importing it must therefore not import Keras.
+The ops are in `ostinato/kernels`, and `ostinato.engines.library` loads them. This module registers the
+gradients of those with recurrent products, and calls them with a layer's weights;
+`ostinato.engines.elementwise` does so for those without. `ostinato.registration` imports it as soon as
+TensorFlow is there. Importing it must therefore not import Keras.
 
 In training, and where a tape may record it, an op keeps what its gradient needs, the history. Otherwise it
 keeps nothing, and a gradient runs the op again if it is needed after all.
 """
 
-import ctypes
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import tensorflow as tf
 from tensorflow.python.eager import record
 
-from ostinato import kernels
-from ostinato.engines import activations, precision
+from ostinato.engines import activations, elementwise, precision
 from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
+from ostinato.engines.library import absent, found, function
+from ostinato.engines.library import available as available
+from ostinato.engines.library import has as has
+from ostinato.engines.library import instruction_set as instruction_set
+from ostinato.engines.library import machine_obstacle as machine_obstacle
+from ostinato.engines.library import reason as reason
+from ostinato.engines.library import threads as threads
 from ostinato.errors import EngineError
 
 if TYPE_CHECKING:
@@ -36,84 +41,13 @@ Attributes = Mapping[str, bool | bytes | str]
 """The attributes of an op; strings of a graph's ops are bytes."""
 
 
-class _Library(NamedTuple):
-    """The loaded library: its ops as Python functions, and its C functions."""
-
-    ops: ModuleType
-    functions: ctypes.CDLL
-
-
-@functools.cache
-def _library() -> _Library | str:
-    """The library; or, in words, why there is none."""
-    try:
-        path = str(kernels.library())
-    except EngineError as error:
-        return str(error)
-    try:
-        ops = tf.load_op_library(path)
-        functions = ctypes.CDLL(path)
-    except (tf.errors.OpError, OSError) as error:
-        first_line = (str(error).splitlines() or ["no reason given"])[0]
-        return f"its library does not load ({first_line})"
-    functions.ostinato_instruction_set.restype = ctypes.c_char_p
-    functions.ostinato_missing_function.restype = ctypes.c_char_p
-    if missing := functions.ostinato_missing_function():
-        return f"its library needs {missing.decode()}, which TensorFlow {tf.__version__} lacks"
-    return _Library(ops, functions)
-
-
-def available() -> bool:
-    """Whether the library exists and loads."""
-    return isinstance(_library(), _Library)
-
-
-def reason() -> str:
-    """Why the engine is not available, in words; empty when it is."""
-    library = _library()
-    return library if isinstance(library, str) else ""
-
-
-def instruction_set() -> str:
-    """The instruction set that the kernels use on this processor, for example "avx2".
-
-    Raises:
-        EngineError: the engine is not available.
-    """
-    return _loaded().functions.ostinato_instruction_set().decode()
-
-
-def threads() -> int:
-    """The number of threads that the kernels use.
-
-    It is the environment variable OSTINATO_THREADS, else TensorFlow's intra-op setting, else the number of
-    processors.
-
-    Raises:
-        EngineError: the engine is not available.
-    """
-    return _loaded().functions.ostinato_threads()
-
-
-def has(name: str) -> bool:
-    """Whether the library has an op's Python function; one that was built from older sources may lack it."""
-    return hasattr(_loaded().ops, name)
-
-
-def machine_obstacle() -> str | None:
-    """Why the engine cannot run any layer on this machine; None when it can."""
-    if not available():
-        return reason()
-    if tf.config.get_visible_devices("GPU"):
-        return "TensorFlow has a GPU here, and its kernels run on the CPU"
-    return None
-
-
 def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = False) -> str | None:
     """The first option of the layer that the engine does not support; None when it supports them all."""
-    found = cell_of(layer)
-    if found is None or found.native is None or not has_known_cell(layer):
+    cell = cell_of(layer)
+    if cell is None or cell.native is None or not has_known_cell(layer):
         return f"it does not know the cell {type(getattr(layer, 'cell', None)).__name__}"
+    if elementwise.has_op_for(cell):
+        return elementwise.obstacle(layer)
     if not is_stock(layer):
         return (
             "it runs the layers SimpleRNN, GRU, LSTM and RNN, and this is the subclass "
@@ -154,6 +88,8 @@ def run(
         EngineError: the engine is not available.
         tf.errors.InvalidArgumentError, ValueError: the shapes do not fit together.
     """
+    if elementwise.has_op_for(cell_of(layer)):
+        return elementwise.run(layer, x, state, mask, training)
     x = precision.in_dtype(layer, x)
     dropout, recurrent_dropout = _dropout_masks(layer, x, state[0], training)
     dtype = precision.of_op(layer)
@@ -161,7 +97,7 @@ def run(
     # One mask for all gates costs less on x than within each product.
     if dropout is not None and len(dropout) == 1:
         x, dropout = x * tf.cast(dropout[0], dtype)[:, tf.newaxis], None
-    start = [_absent(dtype)] * len(state) if begins_with_zeros else state
+    start = [absent(dtype)] * len(state) if begins_with_zeros else state
     return _run(layer, x, start, mask, training, dropout, recurrent_dropout)
 
 
@@ -214,10 +150,10 @@ def _run(
         *[_for_each_row(precision.rounded(layer, state), x) for state in initial_state],
         precision.rounded(layer, cell.kernel),
         precision.rounded(layer, cell.recurrent_kernel),
-        _absent(dtype) if cell.bias is None else precision.rounded(layer, cell.bias),
-        _absent(tf.bool) if mask is None else _for_each_row(mask, x),
+        absent(dtype) if cell.bias is None else precision.rounded(layer, cell.bias),
+        absent(tf.bool) if mask is None else _for_each_row(mask, x),
         *[
-            _absent(dtype) if masks is None else tf.cast(tf.stack(masks), dtype)
+            absent(dtype) if masks is None else tf.cast(tf.stack(masks), dtype)
             for masks in (dropout, recurrent_dropout)
         ],
     ]
@@ -256,7 +192,7 @@ def _dropout_masks(
 
 def _op_of(layer: "keras.layers.RNN") -> "NativeOp":
     cell = cell_of(layer)
-    if cell is None or cell.native is None:
+    if cell is None or cell.native is None or elementwise.has_op_for(cell):
         raise EngineError(f"the native engine cannot run a {type(layer).__name__}")
     return cell.native
 
@@ -270,28 +206,6 @@ def _for_each_row(tensor: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     if tensor.shape.rank != 2 or tensor.shape[0] != 1 or x.shape.rank is None or x.shape[0] == 1:
         return tensor
     return tf.broadcast_to(tensor, (tf.shape(x)[0], tf.shape(tensor)[1]))
-
-
-def _absent(dtype: tf.DType) -> tf.Tensor:
-    """A tensor without elements, which stands for an input that is not given."""
-    return _eager_absent(dtype) if tf.executing_eagerly() else tf.constant([], dtype)
-
-
-@functools.cache
-def _eager_absent(dtype: tf.DType) -> tf.Tensor:
-    return tf.constant([], dtype)
-
-
-@functools.cache
-def _loaded() -> _Library:
-    """The library, with TensorFlow's number of threads, which is fixed when the first op is made."""
-    library = _library()
-    if isinstance(library, str):
-        raise EngineError(f"the native engine is not available: {library}")
-    configured = tf.config.threading.get_intra_op_parallelism_threads()
-    if configured > 0:
-        library.functions.ostinato_set_threads(configured)
-    return library
 
 
 def _forward(
@@ -364,7 +278,7 @@ def _second_gradient(name: str, op: tf.Operation, *upstream: tf.Tensor | None) -
     from ostinato.engines.derivatives import gradient_of_gradient
 
     of_cell = name[:-2].removesuffix(activations.DOUBLE)
-    (cell,) = (each for each in cells() if each.native is not None and each.native.name == of_cell)
+    (cell,) = (each for each in cells() if getattr(each.native, "name", None) == of_cell)
     wants_dx = op.get_attr("wants_dx")
     return gradient_of_gradient(cell, list(op.inputs), _attributes(op), upstream, wants_dx=wants_dx)
 
@@ -376,23 +290,18 @@ def _attributes(op: tf.Operation) -> Attributes:
     return {name: op.get_attr(name) for name in names if name not in _NOT_THE_LAYERS}
 
 
-@functools.cache
-def function(name: str) -> Callable[..., Any]:
-    """The Python function of an op: ostinato_lstm_grad_v1 of OstinatoLstmGradV1."""
-    return getattr(_loaded().ops, re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
-
-
 def _gradient_of(op: str) -> str:
     """The name of the op of an op's gradient: OstinatoLstmGradV1 of OstinatoLstmV1."""
     return f"{op[:-2]}Grad{op[-2:]}"
 
 
 def _register_gradients() -> None:
-    library = _library()
+    library = found()
     if isinstance(library, str):
         return
     for op in vars(library.ops):
-        if re.fullmatch(r"Ostinato[A-Za-z]+V\d", op) and _gradient_of(op) in vars(library.ops):
+        with_gradient = re.fullmatch(r"Ostinato[A-Za-z]+V\d", op) and _gradient_of(op) in vars(library.ops)
+        if with_gradient and op != elementwise.OP:
             tf.RegisterGradient(op)(functools.partial(_gradient, op))
             tf.RegisterGradient(_gradient_of(op))(functools.partial(_second_gradient, op))
 

@@ -24,14 +24,16 @@ def obstacle(layer: keras.layers.RNN, *, mask: bool = False, training: bool = Fa
         return f"the textbook has no {type(layer).__name__} layers, only SimpleRNN, GRU and LSTM"
     if not has_known_cell(layer):
         return f"the textbook has no {type(layer.cell).__name__}"
+    activation = getattr(layer, "activation", activations.tanh)
     recurrent_activation = getattr(layer, "recurrent_activation", activations.sigmoid)
+    in_params = layer.recurrence.keras is None if hasattr(layer, "recurrence") else False
     policy = layer.dtype_policy
     options = {
         "masks": mask,
         "go_backwards": layer.go_backwards,
-        "dropout": layer.dropout,
-        "recurrent_dropout": layer.recurrent_dropout,
-        "activation but tanh": layer.activation is not activations.tanh,
+        "dropout": getattr(layer, "dropout", 0.0),
+        "recurrent_dropout": getattr(layer, "recurrent_dropout", 0.0),
+        "activation but tanh": activation is not activations.tanh and not in_params,
         "recurrent_activation but sigmoid": recurrent_activation is not activations.sigmoid,
         f"mixed precision (dtype '{policy.name}')": policy.compute_dtype != policy.variable_dtype,
         "cuDNN (use_cudnn=True)": getattr(layer, "use_cudnn", False) is True,

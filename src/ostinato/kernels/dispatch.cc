@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cells/elementwise_list.h"
 #include "kernels.h"
 
 #if defined(__x86_64__)
@@ -70,6 +71,23 @@ void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, 
 }
 float update(const Step& step, const std::vector<Weight>& weights, int threads) {
   return chosen().kernels->update(step, weights, threads);
+}
+
+ElementwiseSizes sizes_of(const Elementwise& layer) {
+  ElementwiseSizes sizes{};
+  int number = 0;
+  for_each_elementwise([&](auto form) {
+    using Form = decltype(form);
+    if (number++ == layer.form)
+      sizes = {Form::sums, Form::states, Form::constants, Form::y_is_state ? Form::states : 1, Form::takes_x, Form::y_is_state};
+  });
+  return sizes;
+}
+void forward(const Elementwise& layer, const ElementwiseInputs& in, const ElementwiseOutputs& out) {
+  chosen().kernels->elementwise_forward(layer, in, out);
+}
+void backward(const Elementwise& layer, const ElementwiseInputs& in, const ElementwiseGradients& gradients) {
+  chosen().kernels->elementwise_backward(layer, in, gradients);
 }
 
 int64_t history_doubles(const Layer& layer) { return chosen().plain->history_doubles(layer); }

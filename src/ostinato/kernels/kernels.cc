@@ -8,6 +8,10 @@
 namespace OSTINATO_ISA {
 
 float update(const ostinato::Step&, const std::vector<ostinato::Weight>&, int threads);  // update.cc
+void elementwise_forward(const ostinato::Elementwise&, const ostinato::ElementwiseInputs&,
+                         const ostinato::ElementwiseOutputs&);  // elementwise.cc
+void elementwise_backward(const ostinato::Elementwise&, const ostinato::ElementwiseInputs&,
+                          const ostinato::ElementwiseGradients&);
 
 extern const ostinato::Kernels kernels;
 const ostinato::Kernels kernels = {
@@ -48,6 +52,8 @@ const ostinato::Kernels kernels = {
       with_form(layer, [&](auto form) { BackwardPass<decltype(form)>(layer, in, gradients, workspace).run(); });
     },
     update,
+    elementwise_forward,
+    elementwise_backward,
 };
 
 }  // namespace OSTINATO_ISA

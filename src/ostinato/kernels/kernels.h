@@ -1,6 +1,7 @@
-// What each instruction set offers; see engine.h and update.h for what the functions do.
+// What each instruction set offers; see engine.h, elementwise.h and update.h for what the functions do.
 #pragma once
 
+#include "elementwise.h"
 #include "engine.h"
 #include "update.h"
 
@@ -15,6 +16,8 @@ struct Kernels {
   void (*forward)(const Layer&, const Inputs&, const Outputs&, void* workspace);
   void (*backward)(const Layer&, const Inputs&, const Gradients&, void* workspace);
   float (*update)(const Step&, const std::vector<Weight>&, int threads);
+  void (*elementwise_forward)(const Elementwise&, const ElementwiseInputs&, const ElementwiseOutputs&);
+  void (*elementwise_backward)(const Elementwise&, const ElementwiseInputs&, const ElementwiseGradients&);
 };
 
 // In float64.

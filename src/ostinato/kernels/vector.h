@@ -111,6 +111,19 @@ OSTINATO_INLINE vfloat min(vfloat a, vfloat b) {
 #endif
 }
 
+OSTINATO_INLINE vfloat sqrt(vfloat x) {
+#if OSTINATO_VEC == 16
+  return _mm512_sqrt_ps(x);
+#elif OSTINATO_VEC == 8
+  return _mm256_sqrt_ps(x);
+#elif defined(__x86_64__)
+  return _mm_sqrt_ps(x);
+#else
+  for (int lane = 0; lane < kVec; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+  return x;
+#endif
+}
+
 // 1 / x within 2 ulp, for x between 1e-4 and 1e38. With AVX-512 a division takes four times as long as an estimate of 14
 // bits and one step of Newton's method.
 OSTINATO_INLINE vfloat reciprocal(vfloat x) {

@@ -9,11 +9,33 @@ from ostinato.cells.registry import cells, check, has_reset_gate, name_of, recur
 
 if TYPE_CHECKING:
     from ostinato.cells.gru import GRU
+    from ostinato.cells.indrnn import IndRNN
     from ostinato.cells.keras_rnn import RNN
+    from ostinato.cells.lru import LRU
     from ostinato.cells.lstm import LSTM
+    from ostinato.cells.mingru import MinGRU
+    from ostinato.cells.minlstm import MinLSTM
+    from ostinato.cells.rg_lru import RGLRU
     from ostinato.cells.rnn import SimpleRNN
+    from ostinato.cells.sru import SRU
 
-__all__ = ["GRU", "LSTM", "RNN", "SimpleRNN", "cells", "check", "has_reset_gate", "name_of", "recurrent"]
+__all__ = [
+    "GRU",
+    "LRU",
+    "LSTM",
+    "RGLRU",
+    "RNN",
+    "SRU",
+    "IndRNN",
+    "MinGRU",
+    "MinLSTM",
+    "SimpleRNN",
+    "cells",
+    "check",
+    "has_reset_gate",
+    "name_of",
+    "recurrent",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -21,12 +21,17 @@ class Attributes {
     check(status_);
     return value != 0;
   }
-  Activation activation(const char* name) const {
+  // Longer ones are cut: no name is as long.
+  std::string string(const char* name) const {
     char given[32] = {};
     TF_OpKernelConstruction_GetAttrString(construction_, name, given, sizeof(given) - 1, status_.get());
     check(status_);
+    return given;
+  }
+  Activation activation(const char* name) const {
+    const std::string given = string(name);
     Activation found = Activation::kTanh;
-    if (!find_activation(given, &found)) {
+    if (!find_activation(given.c_str(), &found)) {
       refuse(std::string(name) + " must be one of " + activation_names() + ", got '" + given + "'");
     }
     return found;

@@ -1,5 +1,5 @@
 // TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1; and
-// OstinatoUpdateV1, which update_op.h describes.
+// OstinatoElementwiseV1 and OstinatoUpdateV1, which elementwise_op.h and update_op.h describe.
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
 // signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h. What an op is not
@@ -18,6 +18,7 @@
 #include <initializer_list>
 
 #include "binding/attributes.h"
+#include "binding/elementwise_op.h"
 #include "binding/shapes.h"
 #include "binding/tensors.h"
 #include "binding/update_op.h"
@@ -333,6 +334,8 @@ const char* const missing = [] {
     register_op<Op, double, 1, false>();
     register_op<Op, double, 1, true>();
   });
+  register_elementwise<false>();
+  register_elementwise<true>();
   register_update();
   return name;
 }();
