@@ -112,6 +112,18 @@ class ElementwiseOp:
 
 
 @dataclass(frozen=True)
+class RowwiseOp:
+    """The native engine's op for the options of the classic cells; its kernel is `kernels/rowwise.h`.
+
+    Attributes:
+        equations: from the op's attributes, the units and the weights to a step in TensorFlow's own ops; for
+            second derivatives.
+    """
+
+    equations: Callable[..., Callable[..., tuple[tf.Tensor, State]]]
+
+
+@dataclass(frozen=True)
 class TorchForm:
     """The `torch.nn` module that computes the same.
 
@@ -159,7 +171,7 @@ class Cell:
     keras_cell: type | None = None
     step: Step | None = None
     params: Callable[[keras.layers.RNN], Any] | None = None
-    native: NativeOp | ElementwiseOp | None = None
+    native: NativeOp | ElementwiseOp | RowwiseOp | None = None
     torch: TorchForm | None = None
 
 

@@ -50,19 +50,35 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
     """
 
     recurrence: ClassVar[Cell]
+    # What runs instead where an option of ostinato's is given: the cell's options, and the cell.
+    own_options: ClassVar[dict[str, KerasOption]] = {}
+    with_options: ClassVar[Cell | None] = None
     # References to the state that the layer last made by itself; __init__ makes no accelerated layer.
     _zeros: tuple[weakref.ref, ...] = ()
 
     def __init__(self, *args: KerasOption, engine: str = "auto", **options: KerasOption) -> None:
         check(engine)
+        own = {name: options.pop(name) for name in self.own_options if name in options}
         super().__init__(*args, **options)
         self.engine = engine
+        if any(value != self.own_options[name] for name, value in own.items()):
+            self._take_options(own)
         choose(engine, self)  # raises EngineError when the engine cannot run the layer
         if engine == "auto":
             warn_without_library()
         if may_be_native(engine, self):
             # XLA compiles only its own ops. Keras then runs the model without XLA.
             self.supports_jit = False
+
+    def _take_options(self, own: dict[str, KerasOption]) -> None:
+        """Runs the cell that has the options."""
+        if self.with_options is None or self.with_options.keras_cell is None:
+            return
+        self.cell = self.with_options.keras_cell.from_config({**self.cell.get_config(), **own})
+        self.recurrence = self.with_options  # pyright: ignore[reportAttributeAccessIssue]
+        sizes = self.cell.state_size
+        self.state_size = list(sizes) if isinstance(sizes, list | tuple) else [sizes]
+        self.use_cudnn = False  # it has the plain equations alone
 
     def __call__(self, *args: KerasOption, lengths: Lengths | None = None, **options: KerasOption) -> Any:
         is_ragged = isinstance(args[0] if args else options.get("sequences"), tf.RaggedTensor)
@@ -148,13 +164,23 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         # for the op. From zeros the op does not even read the recurrent weights.
         zeros = self._begins_with_zeros(initial_state)
         single = sequences.shape[1] == 1 and mask is None and not training and not zeros
+        zones = self._zones(sequences, training)
         if engine == "native" and not (single and self.engine == "auto"):
             refuse_tf2onnx()
-            run = functools.partial(native_engine.run, begins_with_zeros=zeros)
+            run = functools.partial(native_engine.run, begins_with_zeros=zeros, zones=zones)
             return in_turn.run(self, run, sequences, initial_state, mask, training)
         if engine == "scratch":
             return in_turn.run(self, scratch_engine.run, sequences, initial_state, mask, training)
-        return keras_engine.run(self, sequences, initial_state, mask, training)
+        if not zones:
+            return keras_engine.run(self, sequences, initial_state, mask, training)
+        with self.cell.zones_in_inputs():
+            inputs = tf.concat([sequences, *zones], -1)
+            return keras_engine.run(self, inputs, initial_state, mask, training)
+
+    def _zones(self, sequences: tf.Tensor, training: bool) -> Sequence[tf.Tensor]:
+        """Zoneout's masks in training, for all steps; none where the cell has no zoneout."""
+        zoned = training and any(getattr(self.cell, "zoneout", ()))
+        return self.cell.draw_zones(sequences) if zoned else ()
 
     def _has_shape_of(self, sequences: tf.Tensor, state: Sequence[Any]) -> bool:
         """Whether the inputs are sequences of vectors, and the state has the tensors of the cells."""
@@ -197,7 +223,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         return (outputs, *state)
 
     def get_config(self) -> dict[str, KerasOption]:
-        config = super().get_config()
+        config = {**super().get_config(), **getattr(self.cell, "own", {})}
         return config if self.engine == "auto" else {**config, "engine": self.engine}
 
 
@@ -257,8 +283,11 @@ def with_signature(layer: _Class) -> _Class:
 
     signature = inspect.signature(layer.__mro__[2].__init__)
     *parameters, options = signature.parameters.values()
-    engine = inspect.Parameter("engine", inspect.Parameter.KEYWORD_ONLY, default="auto", annotation=str)
-    __init__.__signature__ = signature.replace(parameters=[*parameters, engine, options])
+    own = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in (*getattr(layer, "own_options", {}).items(), ("engine", "auto"))
+    ]
+    __init__.__signature__ = signature.replace(parameters=[*parameters, *own, options])
     __init__.__qualname__ = f"{layer.__qualname__}.__init__"
     layer.__init__ = __init__
     return layer

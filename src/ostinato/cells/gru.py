@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ostinato import scratch
 from ostinato.cells.base import Cell, KerasClasses, NativeOp, State, StateSpec, TorchForm, params_of
 from ostinato.cells.engine_layer import EngineLayer, with_signature
+from ostinato.cells.rowwise import GRU_WITH_OPTIONS, GRUOptionsCell
 from ostinato.engines.derivatives import OpInputs
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -39,6 +40,8 @@ class GRU(EngineLayer, keras.layers.GRU):
         engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
             loop) or "scratch" (the textbook's equations on this layer's weights); see
             `ostinato.engines.choose`.
+        layer_norm: normalise x W and h R (Ba et al. 2016), see `ostinato.cells.rowwise`.
+        zoneout: rate at which h keeps its old value at a step (Krueger et al. 2017).
         *args, **options: as for `keras.layers.GRU`.
 
     Call arguments, results and errors are those of `SimpleRNN`.
@@ -50,6 +53,9 @@ class GRU(EngineLayer, keras.layers.GRU):
         >>> outputs.shape, h.shape
         (TensorShape([2, 7, 4]), TensorShape([2, 4]))
     """
+
+    own_options = GRUOptionsCell.own_options
+    with_options = GRU_WITH_OPTIONS
 
 
 def step(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ostinato import scratch
 from ostinato.cells.base import Cell, KerasClasses, NativeOp, State, StateSpec, TorchForm, params_of
 from ostinato.cells.engine_layer import EngineLayer, with_signature
+from ostinato.cells.rowwise import LSTM_WITH_OPTIONS, LSTMOptionsCell
 from ostinato.engines.derivatives import OpInputs
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -39,6 +40,11 @@ class LSTM(EngineLayer, keras.layers.LSTM):
         engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
             loop) or "scratch" (the textbook's equations on this layer's weights); see
             `ostinato.engines.choose`.
+        layer_norm: normalise x W, h R and the cell state (Ba et al. 2016), see `ostinato.cells.rowwise`.
+        zoneout: rates at which h and c keep their old value at a step (Krueger et al. 2017), or one for both.
+        peephole: let the gates read the cell state (Gers & Schmidhuber 2000).
+        coupled: one gate for both, i = 1 − f (Greff et al. 2017, "CIFG").
+        projection: width of h and of the output, a projection (Sak et al. 2014); None for none.
         *args, **options: as for `keras.layers.LSTM`.
 
     Call arguments, results and errors are those of `SimpleRNN`, except that the state is [h, c].
@@ -49,6 +55,9 @@ class LSTM(EngineLayer, keras.layers.LSTM):
         >>> output.shape, h.shape, c.shape
         (TensorShape([2, 4]), TensorShape([2, 4]), TensorShape([2, 4]))
     """
+
+    own_options = LSTMOptionsCell.own_options
+    with_options = LSTM_WITH_OPTIONS
 
 
 def _step(op: OpInputs) -> Callable[..., State]:

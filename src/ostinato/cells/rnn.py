@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ostinato import scratch
 from ostinato.cells.base import Cell, KerasClasses, NativeOp, State, StateSpec, TorchForm, params_of
 from ostinato.cells.engine_layer import EngineLayer, with_signature
+from ostinato.cells.rowwise import RNN_WITH_OPTIONS, SimpleRNNOptionsCell
 from ostinato.engines.derivatives import OpInputs
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -32,6 +33,8 @@ class SimpleRNN(EngineLayer, keras.layers.SimpleRNN):
         engine: "auto" (the fastest that can run the layer), "native" (one op in C++), "keras" (Keras' own
             loop) or "scratch" (the textbook's equations on this layer's weights); see
             `ostinato.engines.choose`.
+        layer_norm: normalise x W and h R (Ba et al. 2016), see `ostinato.cells.rowwise`.
+        zoneout: rate at which h keeps its old value at a step (Krueger et al. 2017).
         *args, **options: as for `keras.layers.SimpleRNN`.
 
     Call arguments:
@@ -62,6 +65,9 @@ class SimpleRNN(EngineLayer, keras.layers.SimpleRNN):
         >>> SimpleRNN(4)(np.zeros((2, 7, 3)), lengths=[7, 4]).shape
         TensorShape([2, 4])
     """
+
+    own_options = SimpleRNNOptionsCell.own_options
+    with_options = RNN_WITH_OPTIONS
 
 
 def _step(op: OpInputs) -> Callable[..., State]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import tensorflow as tf
 from tensorflow.python.eager import record
 
-from ostinato.engines import activations, elementwise, precision
+from ostinato.engines import activations, elementwise, precision, rowwise
 from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
 from ostinato.engines.library import absent, found, function
 from ostinato.engines.library import available as available
@@ -46,8 +46,9 @@ def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = 
     cell = cell_of(layer)
     if cell is None or cell.native is None or not has_known_cell(layer):
         return f"it does not know the cell {type(getattr(layer, 'cell', None)).__name__}"
-    if elementwise.has_op_for(cell):
-        return elementwise.obstacle(layer)
+    for of_op in (elementwise, rowwise):
+        if of_op.has_op_for(cell):
+            return of_op.obstacle(layer)
     if not is_stock(layer):
         return (
             "it runs the layers SimpleRNN, GRU, LSTM and RNN, and this is the subclass "
@@ -69,6 +70,7 @@ def run(
     training: bool,
     *,
     begins_with_zeros: bool = False,
+    zones: Sequence[tf.Tensor] = (),
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Run a layer over a batch of sequences.
 
@@ -79,6 +81,7 @@ def run(
         mask: shape (batch, time), False at steps to skip; or None.
         training: whether dropout acts and a gradient is likely to be needed.
         begins_with_zeros: whether the state is zeros whose gradient nobody asks for.
+        zones: zoneout's masks, see `ostinato.engines.rowwise`.
 
     Returns:
         The last output (batch, units), the outputs (batch, time, units), or (batch, 1, units) without
@@ -90,6 +93,8 @@ def run(
     """
     if elementwise.has_op_for(cell_of(layer)):
         return elementwise.run(layer, x, state, mask, training)
+    if rowwise.has_op_for(cell_of(layer)):
+        return rowwise.run(layer, x, state, mask, training, zones)
     x = precision.in_dtype(layer, x)
     dropout, recurrent_dropout = _dropout_masks(layer, x, state[0], training)
     dtype = precision.of_op(layer)
@@ -192,7 +197,7 @@ def _dropout_masks(
 
 def _op_of(layer: "keras.layers.RNN") -> "NativeOp":
     cell = cell_of(layer)
-    if cell is None or cell.native is None or elementwise.has_op_for(cell):
+    if cell is None or not isinstance(getattr(cell.native, "name", None), str):
         raise EngineError(f"the native engine cannot run a {type(layer).__name__}")
     return cell.native
 
@@ -301,7 +306,7 @@ def _register_gradients() -> None:
         return
     for op in vars(library.ops):
         with_gradient = re.fullmatch(r"Ostinato[A-Za-z]+V\d", op) and _gradient_of(op) in vars(library.ops)
-        if with_gradient and op != elementwise.OP:
+        if with_gradient and op not in (elementwise.OP, rowwise.OP):
             tf.RegisterGradient(op)(functools.partial(_gradient, op))
             tf.RegisterGradient(_gradient_of(op))(functools.partial(_second_gradient, op))
 

@@ -20,7 +20,7 @@ class BackwardPass : Products {
   size_t bytes() const { return bytes_; }
 
   void run() {
-    run_all([this](int index, int of) { prepare(index, of); }, [this](int index, int64_t walk) { this->walk(index, walk); });
+    run_all(packed_weights(), [this](int index, int of) { prepare(index, of); }, [this](int index, int64_t walk) { this->walk(index, walk); });
     if (division_.groups > 0) add_partial_sums();
   }
 

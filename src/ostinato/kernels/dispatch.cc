@@ -90,6 +90,14 @@ void backward(const Elementwise& layer, const ElementwiseInputs& in, const Eleme
   chosen().kernels->elementwise_backward(layer, in, gradients);
 }
 
+int64_t rowwise_history(const Rowwise& layer, bool masked) { return chosen().kernels->rowwise_history(layer, masked); }
+void forward(const Rowwise& layer, const RowwiseInputs& in, const RowwiseOutputs& out) {
+  chosen().kernels->rowwise_forward(layer, in, out);
+}
+void backward(const Rowwise& layer, const RowwiseInputs& in, const RowwiseGradients& gradients) {
+  chosen().kernels->rowwise_backward(layer, in, gradients);
+}
+
 int64_t history_doubles(const Layer& layer) { return chosen().plain->history_doubles(layer); }
 void forward(const Layer& layer, const InputsOf<double>& in, const OutputsOf<double>& out) {
   chosen().plain->forward(layer, in, out);

@@ -73,19 +73,35 @@ class ElementwisePass {
   bool skips(int64_t b, int64_t step) const { return in_.mask != nullptr && !in_.mask[place(b, step)]; }
   int64_t y_row(int64_t b, int64_t step) const { return l_.return_sequences ? b * l_.time + step : b; }
 
+  // What the equations read at a step of a row. Held in registers: the compiler must take it that a store of floats may change
+  // a member of the pass, and would read that again each time.
+  struct Read {
+    const float *sums, *x, *before, *bias, *constants;
+    int64_t units;
+  };
+  Read read(int64_t at, const float* before) const {
+    return {in_.sums + at * kSums * l_.units, Cell::takes_x ? in_.x + at * l_.units : nullptr, before, in_.bias, in_.constants,
+            l_.units};
+  }
   template <class Left>
-  OSTINATO_INLINE ElementwiseLane<Cell> lane(int64_t at, const float* before, int64_t stride, int64_t unit, Left left) const {
+  static OSTINATO_INLINE ElementwiseLane<Cell> lane(const Read& r, int64_t unit, Left left) {
     ElementwiseLane<Cell> lane;
-    const float* sums = in_.sums + at * kSums * l_.units + unit;
     OSTINATO_UNROLL for (int i = 0; i < kSums; ++i) {
-      lane.sum[i] = load_first(sums + i * l_.units, left);
-      if (in_.bias != nullptr) lane.sum[i] += load_first(in_.bias + i * l_.units + unit, left);
+      lane.sum[i] = load_first(r.sums + i * r.units + unit, left);
+      if (r.bias != nullptr) lane.sum[i] += load_first(r.bias + i * r.units + unit, left);
     }
-    OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) lane.before[i] = load_first(before + i * stride, left);
+    OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) lane.before[i] = load_first(r.before + i * r.units + unit, left);
     OSTINATO_UNROLL for (int i = 0; i < kConstants; ++i)
-      lane.constant[i] = load_first(in_.constants + i * l_.units + unit, left);
-    if constexpr (Cell::takes_x) lane.x = load_first(in_.x + at * l_.units + unit, left);
+      lane.constant[i] = load_first(r.constants + i * r.units + unit, left);
+    if constexpr (Cell::takes_x) lane.x = load_first(r.x + unit, left);
     return lane;
+  }
+
+  // Asks for the units of the step that is read next, `next` steps on. Between two loads from memory the equations have so many
+  // instructions that the processor would not come to the later one in time.
+  static OSTINATO_INLINE void fetch(const Read& r, int64_t unit, int64_t next) {
+    OSTINATO_UNROLL for (int i = 0; i < kSums; ++i) __builtin_prefetch(r.sums + (next * kSums + i) * r.units + unit);
+    if constexpr (Cell::takes_x) __builtin_prefetch(r.x + next * r.units + unit);
   }
 
   const Elementwise l_;
@@ -118,15 +134,21 @@ class ElementwiseForward : ElementwisePass<Cell> {
   }
 
   void one_step(int64_t b, int64_t step, Span units) {
-    float* const y = out_.y + Pass::y_row(b, step) * kOutputs * l_.units;
-    float* const kept = out_.history == nullptr ? nullptr : history(b, step);
+    float* const state = this->state(b);
+    write(Pass::read(Pass::place(b, step), state), state, out_.y + Pass::y_row(b, step) * kOutputs * l_.units,
+          out_.history == nullptr ? nullptr : history(b, step), l_.go_backwards ? -1 : 1, units);
+  }
+  static void write(typename Pass::Read r, float* state, float* y, float* kept, int64_t next, Span units) {
     Pass::for_vectors(units, [&](int64_t unit, auto left) {
+      Pass::fetch(r, unit, next);
+      OSTINATO_UNROLL for (int i = 0; i < kOutputs; ++i) __builtin_prefetch(y + (kOutputs + i) * r.units + unit, 1);
       vfloat after[kStates];
-      const vfloat output = Cell::forward(Pass::lane(Pass::place(b, step), state(b) + unit, l_.units, unit, left), after);
+      const vfloat output = Cell::forward(Pass::lane(r, unit, left), after);
       OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) {
-        store_first(state(b) + i * l_.units + unit, after[i], left);
-        if (kept != nullptr) store_first(kept + i * l_.units + unit, after[i], left);
-        if (Cell::y_is_state) store_first(y + i * l_.units + unit, after[i], left);
+        const int64_t at = i * r.units + unit;
+        store_first(state + at, after[i], left);
+        if (kept != nullptr) store_first(kept + at, after[i], left);
+        if (Cell::y_is_state) store_first(y + at, after[i], left);
       }
       if (!Cell::y_is_state) store_first(y + unit, output, left);
     });
@@ -183,44 +205,63 @@ class ElementwiseBackward : ElementwisePass<Cell> {
       for (int64_t b = rows.first; b < rows.last; ++b) Pass::skips(b, step) ? skip(b, step, units) : one_step(b, step, units);
   }
 
-  // The gradient of a step's output, from the caller and from masked steps that repeat it.
-  template <class Left>
-  OSTINATO_INLINE vfloat output_gradient(int64_t b, int64_t step, int block, int64_t unit, Left left) {
-    vfloat given = {};
-    if (l_.return_sequences || step == l_.time - 1)
-      given = load_first(out_.dy + (Pass::y_row(b, step) * kOutputs + block) * l_.units + unit, left);
-    if (handed_.empty()) return given;
-    float* const handed = handed_.data() + (b * kOutputs + block) * l_.units + unit;
-    given += load_first(handed, left);
-    store_first(handed, vfloat{}, left);
-    return given;
+  // The gradient of a step's output: from the caller, and from masked steps that repeat it. Either may be null.
+  struct Output {
+    const float* given;
+    float* handed;
+    int64_t units;
+    template <class Left>
+    OSTINATO_INLINE vfloat gradient(int block, int64_t unit, Left left) const {
+      const int64_t at = block * units + unit;
+      vfloat value = {};
+      if (given != nullptr) value = load_first(given + at, left);
+      if (handed == nullptr) return value;
+      value += load_first(handed + at, left);
+      store_first(handed + at, vfloat{}, left);
+      return value;
+    }
+  };
+  Output output(int64_t b, int64_t step) {
+    return {l_.return_sequences || step == l_.time - 1 ? out_.dy + Pass::y_row(b, step) * kOutputs * l_.units : nullptr,
+            handed_.empty() ? nullptr : handed_.data() + b * kOutputs * l_.units, l_.units};
   }
 
+  // Where the gradients of a step of a row go.
+  struct Write {
+    float *dstate, *dsums, *dx, *of_bias, *of_constants;
+  };
   void one_step(int64_t b, int64_t step, Span units) {
     const int64_t at = Pass::place(b, step), width = l_.units;
-    const float* const before = (step == 0 ? in_.state + b * kStates * width : out_.history + (b * l_.time + step - 1) * kStates * width);
-    float* const dstate = out_.dstate0 + b * kStates * width;
-    float* const dsums = out_.dsums + at * kSums * width;
+    const float* const before =
+        step == 0 ? in_.state + b * kStates * width : out_.history + (b * l_.time + step - 1) * kStates * width;
     float* const of_row = of_rows_.data() + b * parts_ * width;
-    const int64_t back = l_.go_backwards ? 1 : -1;  // where the next step that is read lies
+    write(Pass::read(at, before), output(b, step),
+          {out_.dstate0 + b * kStates * width, out_.dsums + at * kSums * width, Cell::takes_x ? out_.dx + at * width : nullptr,
+           with_bias_ ? of_row : nullptr, of_row + (parts_ - kConstants) * width},
+          l_.go_backwards ? 1 : -1, units);
+  }
+  static void write(typename Pass::Read r, Output output, Write to, int64_t next, Span units) {
+    const int64_t width = r.units;
     Pass::for_vectors(units, [&](int64_t unit, auto left) {
-      const float* const next = in_.sums + (at + back) * kSums * width + unit;
-      OSTINATO_UNROLL for (int i = 0; i < kSums; ++i) __builtin_prefetch(next + i * width);
+      Pass::fetch(r, unit, next);
+      OSTINATO_UNROLL for (int i = 0; i < kSums; ++i) __builtin_prefetch(to.dsums + (next * kSums + i) * width + unit, 1);
+      OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) __builtin_prefetch(r.before + (i - kStates) * width + unit);
+      OSTINATO_UNROLL for (int i = 0; i < kOutputs; ++i) __builtin_prefetch(output.given + (i - kOutputs) * width + unit);
+      if constexpr (Cell::takes_x) __builtin_prefetch(to.dx + next * width + unit, 1);
       ElementwiseGradient<Cell> g;
       OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) {
-        g.state[i] = load_first(dstate + i * width + unit, left);
-        if (Cell::y_is_state) g.state[i] += output_gradient(b, step, i, unit, left);
+        g.state[i] = load_first(to.dstate + i * width + unit, left);
+        if (Cell::y_is_state) g.state[i] += output.gradient(i, unit, left);
       }
-      const vfloat dy = Cell::y_is_state ? vfloat{} : output_gradient(b, step, 0, unit, left);
-      Cell::backward(Pass::lane(at, before + unit, width, unit, left), dy, g);
-      OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) store_first(dstate + i * width + unit, g.state[i], left);
+      const vfloat dy = Cell::y_is_state ? vfloat{} : output.gradient(0, unit, left);
+      Cell::backward(Pass::lane(r, unit, left), dy, g);
+      OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) store_first(to.dstate + i * width + unit, g.state[i], left);
       OSTINATO_UNROLL for (int i = 0; i < kSums; ++i) {
-        store_first(dsums + i * width + unit, g.sum[i], left);
-        if (with_bias_) add(of_row + i * width + unit, g.sum[i], left);
+        store_first(to.dsums + i * width + unit, g.sum[i], left);
+        if (to.of_bias != nullptr) add(to.of_bias + i * width + unit, g.sum[i], left);
       }
-      OSTINATO_UNROLL for (int i = 0; i < kConstants; ++i)
-        add(of_row + (parts_ - kConstants + i) * width + unit, g.constant[i], left);
-      if constexpr (Cell::takes_x) store_first(out_.dx + at * width + unit, g.x, left);
+      OSTINATO_UNROLL for (int i = 0; i < kConstants; ++i) add(to.of_constants + i * width + unit, g.constant[i], left);
+      if constexpr (Cell::takes_x) store_first(to.dx + unit, g.x, left);
     });
   }
   template <class Left>
@@ -230,10 +271,12 @@ class ElementwiseBackward : ElementwisePass<Cell> {
     const int64_t at = Pass::place(b, step);
     for (int i = 0; i < kSums; ++i) std::fill_n(out_.dsums + (at * kSums + i) * l_.units + units.first, units.count(), 0.0f);
     if (Cell::takes_x) std::fill_n(out_.dx + at * l_.units + units.first, units.count(), 0.0f);
-    if (handed_.empty()) return;
+    const Output out = output(b, step);
+    if (out.handed == nullptr) return;
     for (int i = 0; i < kOutputs; ++i)
       Pass::for_vectors(units, [&](int64_t unit, auto left) {
-        store_first(handed_.data() + (b * kOutputs + i) * l_.units + unit, output_gradient(b, step, i, unit, left), left);
+        const vfloat gradient = out.gradient(i, unit, left);
+        store_first(out.handed + i * l_.units + unit, gradient, left);
       });
   }
 

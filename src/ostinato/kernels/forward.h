@@ -72,7 +72,7 @@ class ForwardPass : Pass {
   size_t bytes() const { return bytes_; }
 
   void run() {
-    run_all([this](int index, int of) { prepare(index, of); }, [this](int index, int64_t walk) { this->walk(index, walk); });
+    run_all(packed_weights(), [this](int index, int of) { prepare(index, of); }, [this](int index, int64_t walk) { this->walk(index, walk); });
   }
 
  private:

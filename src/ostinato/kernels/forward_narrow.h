@@ -38,6 +38,7 @@ class NarrowPass : Pass {
 
   void run() {
     run_all(
+        packed_weights(),
         [this](int index, int of) {
           if (!kept_packed_) weights_.pack(z_, in_.kernel, in_.recurrent, index, of);
         },

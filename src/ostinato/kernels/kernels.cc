@@ -13,6 +13,10 @@ void elementwise_forward(const ostinato::Elementwise&, const ostinato::Elementwi
 void elementwise_backward(const ostinato::Elementwise&, const ostinato::ElementwiseInputs&,
                           const ostinato::ElementwiseGradients&);
 
+int64_t rowwise_history(const ostinato::Rowwise&, bool masked);  // rowwise.cc
+void rowwise_forward(const ostinato::Rowwise&, const ostinato::RowwiseInputs&, const ostinato::RowwiseOutputs&);
+void rowwise_backward(const ostinato::Rowwise&, const ostinato::RowwiseInputs&, const ostinato::RowwiseGradients&);
+
 extern const ostinato::Kernels kernels;
 const ostinato::Kernels kernels = {
     [](const Layer& layer, bool masked) { return History(nullptr, layer, masked).floats; },
@@ -54,6 +58,9 @@ const ostinato::Kernels kernels = {
     update,
     elementwise_forward,
     elementwise_backward,
+    rowwise_history,
+    rowwise_forward,
+    rowwise_backward,
 };
 
 }  // namespace OSTINATO_ISA

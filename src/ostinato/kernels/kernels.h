@@ -1,8 +1,9 @@
-// What each instruction set offers; see engine.h, elementwise.h and update.h for what the functions do.
+// What each instruction set offers; see engine.h, elementwise.h, rowwise.h and update.h for what the functions do.
 #pragma once
 
 #include "elementwise.h"
 #include "engine.h"
+#include "rowwise.h"
 #include "update.h"
 
 namespace ostinato {
@@ -18,6 +19,9 @@ struct Kernels {
   float (*update)(const Step&, const std::vector<Weight>&, int threads);
   void (*elementwise_forward)(const Elementwise&, const ElementwiseInputs&, const ElementwiseOutputs&);
   void (*elementwise_backward)(const Elementwise&, const ElementwiseInputs&, const ElementwiseGradients&);
+  int64_t (*rowwise_history)(const Rowwise&, bool masked);
+  void (*rowwise_forward)(const Rowwise&, const RowwiseInputs&, const RowwiseOutputs&);
+  void (*rowwise_backward)(const Rowwise&, const RowwiseInputs&, const RowwiseGradients&);
 };
 
 // In float64.

@@ -201,26 +201,16 @@ inline void multiply(const Multiplication& p, float* sums, Span panels) {
 }
 inline void multiply(const Multiplication& p, float* sums) { multiply(p, sums, {0, panels_of(p.columns)}); }
 
-// What the two passes have in common: a layer, its division, and threads that meet.
-class Pass {
+// Threads that run a call together and, where they divide its units, meet after each step.
+class Meeting {
  protected:
-  Pass(const Layer& layer, const Inputs& in)
-      : l_(layer), start_(layer, in), z_(layer), division_(divide(layer)), threads_(division_.threads) {
-    order_.resize(static_cast<size_t>(z_.batch));
-    std::iota(order_.begin(), order_.end(), 0);
-    ends_.assign(order_.size(), z_.time);
-    if (in.mask == nullptr) return;
-    for (const int64_t b : order_)
-      while (ends_[b] > 0 && !given(layer, in.mask, b, ends_[b] - 1)) --ends_[b];
-    // Rows of a like length walk together, the longest first.
-    if (division_.groups > 0)
-      std::stable_sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) { return ends_[a] > ends_[b]; });
-  }
+  explicit Meeting(const Division& division) : division_(division), threads_(division.threads) {}
 
   // With groups, prepares alone, and then whoever is free calls walk(thread, group). Without, every thread calls
   // walk(thread, thread) and prepares its share there; the caller prepares those of helpers that do not come.
+  // `packed`: floats that are packed.
   template <class Prepare, class Walk>
-  void run_all(const Prepare& prepare, const Walk& walk) {
+  void run_all(double packed, const Prepare& prepare, const Walk& walk) {
     ostinato::Team team(threads_, division_.work);
     if (division_.groups > 0) {
       prepare(0, 1);
@@ -242,7 +232,7 @@ class Pass {
         barrier.expect(threads_);
       }
       try {
-        barrier.wait(patience(kFlopsOfAFloat * (z_.features + z_.units) * z_.width, ostinato::kWakingUp));
+        barrier.wait(patience(kFlopsOfAFloat * packed, ostinato::kWakingUp));
         if (barrier.dismissed()) threads_ = 1;
         walk(index, index);
       } catch (const Barrier::Dismissed&) {
@@ -267,17 +257,41 @@ class Pass {
     if (by_units_) meet(flops);
   }
   void meet_if_by_units() { meet_if_by_units(division_.step); }
+  // Of `panels`, those that a thread computes at a step.
+  Span panels_at_step(int64_t panels, int index) const {
+    return by_units_ ? share(panels, index, threads_) : Span{0, panels};
+  }
+  static constexpr double kFlopsOfAFloat = 32;  // about as many take as long as packing one
+
+  const Division division_;
+  int threads_;
+  bool by_units_ = false;
+  Barrier* barrier_ = nullptr;
+};
+
+// What the two passes have in common: a layer, its division, and threads that meet.
+class Pass : protected Meeting {
+ protected:
+  Pass(const Layer& layer, const Inputs& in) : Meeting(divide(layer)), l_(layer), start_(layer, in), z_(layer) {
+    order_.resize(static_cast<size_t>(z_.batch));
+    std::iota(order_.begin(), order_.end(), 0);
+    ends_.assign(order_.size(), z_.time);
+    if (in.mask == nullptr) return;
+    for (const int64_t b : order_)
+      while (ends_[b] > 0 && !given(layer, in.mask, b, ends_[b] - 1)) --ends_[b];
+    // Rows of a like length walk together, the longest first.
+    if (division_.groups > 0)
+      std::stable_sort(order_.begin(), order_.end(), [&](int64_t a, int64_t b) { return ends_[a] > ends_[b]; });
+  }
+
+  // Floats of the weights, all of which are packed.
+  double packed_weights() const { return static_cast<double>((z_.features + z_.units) * z_.width); }
   // Of x · kernel, for all rows.
   double input_flops(int64_t steps) const { return 2.0 * z_.batch * steps * z_.features * z_.width; }
-  static constexpr double kFlopsOfAFloat = 32;  // about as many take as long as packing one
   // The rows of the batch that a walk covers, as places in order_.
   Span rows_of(int64_t walk) const {
     if (division_.groups > 0) return share(z_.batch, walk, division_.groups);
     return by_units_ ? Span{0, z_.batch} : share(z_.batch, walk, threads_);
-  }
-  // Of `panels`, those that a thread computes at a step.
-  Span panels_at_step(int64_t panels, int index) const {
-    return by_units_ ? share(panels, index, threads_) : Span{0, panels};
   }
   int64_t place(int64_t b, int64_t step) const { return b * z_.time + (l_.go_backwards ? z_.time - 1 - step : step); }
   const float* input_mask(int gate, int64_t b) const {
@@ -293,10 +307,6 @@ class Pass {
   const Start<float> start_;
   const Inputs& in_ = start_.in;
   const Sizes z_;
-  const Division division_;
-  int threads_;
-  bool by_units_ = false;
-  Barrier* barrier_ = nullptr;
   std::vector<int64_t> order_;  // the rows of the batch, as walks take them
   std::vector<int64_t> ends_;   // where the sequence of each row ends: after its last step that is not masked
 };

@@ -93,7 +93,7 @@ def site_number(site: str) -> int:
 def recurrent_masks(
     layer: keras.layers.RNN, x: tf.Tensor, key: DropoutKey | None, *, site: str
 ) -> Iterator[None]:
-    """Gives a recurrent layer with `recurrent_dropout` its masks, for as long as the context lasts.
+    """Gives a recurrent layer with `recurrent_dropout` or zoneout its masks, for as long as the context lasts.
 
     Such a layer drops entries of its own past state: different ones per gate, the same at all time steps (Gal
     & Ghahramani 2016, arXiv:1512.05287). Keras and the native engine both ask the cell for its masks, which
@@ -101,22 +101,24 @@ def recurrent_masks(
     not even in evaluation.
 
     Args:
-        layer: from `ostinato.layers.recurrent`; without recurrent dropout nothing happens.
+        layer: from `ostinato.layers.recurrent`; without recurrent dropout and zoneout nothing happens.
         x: the layer's inputs, shape (batch, ...).
         key: determines the masks; None (evaluation, generation) means none.
         site: as for `dropout`; the backward layer of a pair has its own.
     """
-    if not getattr(layer, "recurrent_dropout", 0.0):
-        yield
-        return
     cell, masks = layer.cell, None
-    if key is not None:
+    drops, zones = getattr(layer, "recurrent_dropout", 0.0) > 0.0, any(getattr(cell, "zoneout", ()))
+    if drops and key is not None:
         count = getattr(cell, "dropout_mask_count", None)  # None: a cell without gates, one tensor
         ones = tf.ones((tf.shape(x)[0], (count or 1) * states(layer)[0].shape[-1]), layer.compute_dtype)
         joined = dropout(ones, layer.recurrent_dropout, key._replace(time=None), site=site)
         masks = joined if count is None else tf.split(joined, count, axis=1)
-    cell.get_recurrent_dropout_mask = lambda state: masks
+    if drops:
+        cell.get_recurrent_dropout_mask = lambda state: masks
+    if zones and key is not None:
+        cell.zone_uniform = lambda shape, name: uniform(tf.stack(shape), key, site=f"{site}/zoneout_{name}")
     try:
         yield
-    finally:
-        del cell.get_recurrent_dropout_mask  # the class's own method is visible again
+    finally:  # the class's own methods are visible again
+        vars(cell).pop("get_recurrent_dropout_mask", None)
+        vars(cell).pop("zone_uniform", None)

@@ -1,5 +1,5 @@
 // TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1; and
-// OstinatoElementwiseV1 and OstinatoUpdateV1, which elementwise_op.h and update_op.h describe.
+// OstinatoElementwiseV1, OstinatoRowwiseV1 and OstinatoUpdateV1, which elementwise_op.h, rowwise_op.h and update_op.h describe.
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
 // signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h. What an op is not
@@ -19,6 +19,7 @@
 
 #include "binding/attributes.h"
 #include "binding/elementwise_op.h"
+#include "binding/rowwise_op.h"
 #include "binding/shapes.h"
 #include "binding/tensors.h"
 #include "binding/update_op.h"
@@ -336,6 +337,8 @@ const char* const missing = [] {
   });
   register_elementwise<false>();
   register_elementwise<true>();
+  register_rowwise<false>();
+  register_rowwise<true>();
   register_update();
   return name;
 }();

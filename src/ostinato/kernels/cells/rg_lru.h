@@ -27,7 +27,8 @@ struct RgLru : ostinato::RgLruForm {
   };
   static OSTINATO_INLINE Values values(const Lane& lane) {
     const vfloat r = sigmoid(lane.sum[0]), log_a = -lane.constant[0] * r;
-    return {r, sigmoid(lane.sum[1]), exp(log_a), sqrt(-exp_less_one(2.0f * log_a))};
+    const vfloat less_one = exp_less_one(log_a);  // a − 1, and 1 − a² = (1 − a) (1 + a), right where a is almost 1
+    return {r, sigmoid(lane.sum[1]), 1.0f + less_one, sqrt(-less_one * (2.0f + less_one))};
   }
   static OSTINATO_INLINE vfloat forward(const Lane& lane, vfloat* state) {
     const auto [r, i, a, scale] = values(lane);

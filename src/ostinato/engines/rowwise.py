@@ -1,0 +1,185 @@
+"""Options of the classic cells in the `native` engine: the products of x in TensorFlow, the rest in one op.
+
+See `kernels/rowwise.h` for what the op computes, and `ostinato.cells.rowwise` for the equations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import tensorflow as tf
+from tensorflow.python.eager import record
+
+from ostinato.engines import precision
+from ostinato.engines.facts import cells
+from ostinato.engines.library import Library, absent, found, function, has
+
+if TYPE_CHECKING:
+    import keras
+
+    from ostinato.cells.base import Cell, RowwiseOp
+    from ostinato.cells.rowwise import RowwiseCell
+
+OP, _GRADIENT = "OstinatoRowwiseV1", "OstinatoRowwiseGradV1"
+_OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
+_OF_CELL = ("layer_norm", "peephole", "coupled")
+
+
+def has_op_for(cell: Cell | None) -> bool:
+    """Whether a cell is one with options that the op has."""
+    return hasattr(getattr(cell, "native", None), "equations")
+
+
+def obstacle(layer: keras.layers.RNN) -> str | None:
+    """The first option of a layer that the engine does not support; None without one."""
+    if layer.cell.compute_dtype == "float64":
+        return f"it runs the cell {type(layer.cell).__name__} in float32, and the layer's dtype is float64"
+    if not has("ostinato_rowwise_v1"):
+        return "its library was built before it had these options"
+    if layer.cell.recurrent_dropout:
+        return f"it has no recurrent_dropout for the cell {type(layer.cell).__name__}"
+    return precision.obstacle(layer)
+
+
+def run(
+    layer: keras.layers.RNN,
+    x: tf.Tensor,
+    state: Sequence[tf.Tensor],
+    mask: tf.Tensor | None,
+    training: bool,
+    zones: Sequence[tf.Tensor] = (),
+) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    """Run a layer over a batch of sequences.
+
+    Args:
+        layer: the layer, built, to which there is no `obstacle`.
+        x: shape (batch, time, features), or token ids (batch, time).
+        state: h (batch, outputs) and, of an LSTM, c (batch, units).
+        mask: shape (batch, time), False at steps to skip; or None.
+        training: whether dropout acts and a gradient is likely to be needed.
+        zones: zoneout's masks of h and c, (batch, time, …) each; none for the rates.
+
+    Returns:
+        The last output (batch, outputs), the outputs (batch, time or 1, outputs) and the final state.
+    """
+    cell = cast("RowwiseCell", layer.cell)
+    p = cell.params()
+    if x.dtype.is_integer:
+        sums = tf.gather(p.W, x)
+    else:
+        x = precision.in_dtype(layer, x)
+        if training and layer.dropout > 0.0:
+            x = x * _one_mask(cell.get_dropout_mask(x[:, 0]))[:, tf.newaxis]
+        sums = tf.matmul(x, p.W)
+    none, vectors = absent(tf.float32), [getattr(p, name) for name in cell.vectors()]
+
+    def single(tensor: Any) -> tf.Tensor:
+        return none if tensor is None else tf.cast(tensor, tf.float32)
+
+    states = [precision.rounded(layer, each) for each in state]
+    inputs = [
+        single(sums),
+        states[0],
+        states[1] if len(states) > 1 else none,
+        single(p.R),
+        single(p.W_proj),
+        none if p.b is None else tf.reshape(single(p.b), (-1,)),
+        tf.concat([single(each) for each in vectors], 0) if vectors else none,
+        *[single(each) for each in (*zones, None, None)[:2]],
+        absent(tf.bool) if mask is None else _two_axes(mask),
+    ]
+    recorded = (
+        record.should_record_backprop(inputs) if tf.executing_eagerly() else record.could_possibly_record()
+    )
+    y, h, c, _ = function(OP)(
+        *inputs,
+        cell=cell.kind,
+        zoneout_h=cell.zoneout[0],
+        zoneout_c=cell.zoneout[1],
+        keep_history=training or recorded,
+        **{option: bool(cell.own.get(option)) for option in _OF_CELL},
+        **{option: getattr(layer, option) for option in _OPTIONS},
+    )
+    if not tf.executing_eagerly():
+        batch, steps = x.shape[:2] if x.shape.rank else (None, None)
+        y.set_shape((batch, steps if layer.return_sequences else 1, cell.output_size))
+    return precision.results(layer, None if mask is None else y[:, -1], y, [h, c][: len(states)])
+
+
+def _one_mask(masks: Any) -> tf.Tensor:
+    return masks[0] if isinstance(masks, list) else masks
+
+
+def _two_axes(mask: tf.Tensor) -> tf.Tensor:
+    mask = tf.cast(mask, tf.bool)
+    return tf.squeeze(mask, -1) if mask.shape.rank == 3 else mask  # Keras takes (batch, time, 1) too
+
+
+def _attributes(op: tf.Operation) -> dict[str, Any]:
+    return {name: op.get_attr(name) for name in ("cell", "zoneout_h", "zoneout_c", *_OF_CELL, *_OPTIONS)}
+
+
+def _gradient(op: tf.Operation, dy: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, _: tf.Tensor) -> list[Any]:
+    """The registered gradient of the op."""
+    inputs, attributes = list(op.inputs), _attributes(op)
+    y, _, _, history = op.outputs
+    if not op.get_attr("keep_history"):
+        y, _, _, history = function(OP)(*inputs, **attributes, keep_history=True)
+    return [*function(_GRADIENT)(*inputs, y, history, dy, dh, dc, **attributes), None, None, None]
+
+
+def _second_gradient(op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
+    """The registered gradient of the gradient's op; TensorFlow can differentiate it further by itself."""
+    from ostinato.engines.derivatives import over_time, twice
+
+    attributes = _attributes(op)
+    in_python = tf.executing_eagerly() or not tf.is_symbolic_tensor(op.inputs[0])
+    inputs = [tf.identity(each) for each in op.inputs]
+    sums, h0, c0, recurrent, projection, bias, vectors, keep_h, keep_c, mask, _, _, dy, dh, dc = inputs
+    states = [each for each in (h0, c0) if _given(each)]
+    zones = [each for each in (keep_h, keep_c) if _given(each)]
+    units = c0.shape[-1] if _given(c0) else h0.shape[-1]
+
+    def run() -> list[tf.Tensor]:
+        step = _equations(attributes, units, recurrent, projection, bias, vectors)
+        zeros = tf.zeros((tf.shape(sums)[0], tf.shape(recurrent)[0]), sums.dtype)
+        zeros = tf.ensure_shape(zeros, (None, h0.shape[-1]))
+        y, *after = over_time(
+            step,
+            [sums, *zones],
+            mask if _given(mask) else None,
+            tuple(states),
+            zeros,
+            attributes,
+            in_python=in_python,
+        )
+        return [y, *after]
+
+    by_input = zip(inputs[:7], upstream, strict=True)
+    wanted = [(each, gradient) for each, gradient in by_input if gradient is not None and _given(each)]
+    given = [dy, dh, *([dc] if _given(c0) else [])]
+    sources = [*[each for each in inputs[:7] if _given(each)], *given]
+    results = twice(run, [each for each, _ in wanted], given, sources, [gradient for _, gradient in wanted])
+    by_tensor = {id(tensor): gradient for tensor, gradient in zip(sources, results, strict=True)}
+    return [by_tensor.get(id(tensor)) for tensor in inputs]
+
+
+def _given(tensor: tf.Tensor) -> bool:
+    return tensor.shape.num_elements() != 0
+
+
+def _equations(attributes: dict[str, Any], *weights: Any) -> Any:
+    """A step from the products of x, zoneout's masks and the state, in TensorFlow's own ops."""
+    known = next(cell.native for cell in cells() if has_op_for(cell))
+    return cast("RowwiseOp", known).equations(attributes, *weights)
+
+
+def _register_gradients() -> None:
+    library = found()
+    if isinstance(library, Library) and OP in vars(library.ops):
+        tf.RegisterGradient(OP)(_gradient)
+        tf.RegisterGradient(_GRADIENT)(_second_gradient)
+
+
+_register_gradients()
