@@ -19,6 +19,7 @@ from ostinato.cells.base import KerasOption, State, Step
 from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import choose
 from ostinato.engines import elementwise as engine
+from ostinato.engines.product import native_product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 import tensorflow as tf
@@ -146,7 +147,7 @@ class ElementwiseCell(keras.layers.Layer):
 
     def sums(self, given: tf.Tensor) -> tf.Tensor:
         """The products of what `given` gives, (batch, time, products × units)."""
-        return product(given, tf.concat([self.value(name) for name in self.products], axis=1))
+        return native_product(given, tf.concat([self.value(name) for name in self.products], axis=1))
 
     def biases(self) -> tf.Tensor | None:
         """The biases of all products; None without."""
@@ -171,11 +172,6 @@ class ElementwiseCell(keras.layers.Layer):
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "seed": self.seed,
         }
-
-
-def product(x: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-    """x · matrix; of token ids the rows of the matrix, which are the products of their one-hot vectors."""
-    return tf.gather(matrix, x) if x.dtype.is_integer else tf.matmul(x, matrix)
 
 
 def _apart(initializer: Any, name: str, seed: int | None) -> Any:

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ostinato.cells.base import Cell, ElementwiseOp, KerasOption, State, StateSpec
-from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer, Weight, params_of, product
+from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer, Weight, params_of
+from ostinato.engines.product import native_product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 import tensorflow as tf
@@ -118,14 +119,14 @@ class LRUCell(ElementwiseCell):
         }
 
     def given(self, x: tf.Tensor) -> tf.Tensor:
-        return x if self.W_in is None else product(x, self.value("W_in"))
+        return x if self.W_in is None else native_product(x, self.value("W_in"))
 
     def constants(self) -> tf.Tensor:
         return tf.concat(_constants(self.params()), 0)
 
     def read(self, y: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
         both = tf.concat([self.value("C_re"), -self.value("C_im")], 0)
-        return tf.matmul(y, both) + self.value("D") * given
+        return native_product(y, both) + self.value("D") * given
 
     def get_config(self) -> dict[str, KerasOption]:
         return super().get_config() | {"r_min": self.r_min, "r_max": self.r_max, "max_phase": self.max_phase}

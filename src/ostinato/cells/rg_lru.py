@@ -17,13 +17,14 @@ behind a short convolution and within a gated block; `block=True` of ostinato's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ostinato.cells.base import Cell, ElementwiseOp, KerasOption, State, StateSpec
-from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer, Weight, params_of, product
+from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer, Weight, params_of
+from ostinato.engines.product import native_product, product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 import tensorflow as tf
@@ -59,13 +60,13 @@ def _recurrence(sums: Any, state: State, constants: Any, x: tf.Tensor) -> tuple[
     return h, (h,)
 
 
-def by_blocks(x: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
+def by_blocks(x: tf.Tensor, blocks: tf.Tensor, product: Callable[..., tf.Tensor] = product) -> tf.Tensor:
     """x · a block-diagonal matrix, given as its blocks, (blocks, rows, columns)."""
     count = blocks.shape[0]
     if count == 1:
-        return tf.matmul(x, blocks[0])
+        return product(x, blocks[0])
     parts = tf.split(x, count, axis=-1)
-    return tf.concat([tf.matmul(part, blocks[at]) for at, part in enumerate(parts)], axis=-1)
+    return tf.concat([product(part, blocks[at]) for at, part in enumerate(parts)], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
@@ -104,10 +105,12 @@ class RGLRUCell(ElementwiseCell):
         }
 
     def given(self, x: tf.Tensor) -> tf.Tensor:
-        return x if self.W_in is None else product(x, self.value("W_in"))
+        return x if self.W_in is None else native_product(x, self.value("W_in"))
 
     def sums(self, given: tf.Tensor) -> tf.Tensor:
-        return tf.concat([by_blocks(given, self.value(name)) for name in self.products], axis=-1)
+        return tf.concat(
+            [by_blocks(given, self.value(name), native_product) for name in self.products], axis=-1
+        )
 
     def constants(self) -> tf.Tensor:
         return _C * tf.nn.softplus(self.value("Lambda"))

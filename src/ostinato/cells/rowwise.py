@@ -280,7 +280,7 @@ class RowwiseCell(keras.layers.Layer):
     # Zoneout's masks are drawn for all steps before the first, so that every engine has the same.
 
     def draw_zones(self, x: tf.Tensor) -> list[tf.Tensor]:
-        """Zoneout's masks for a batch of sequences: of h, and of c where there is one, (batch, time, …) each."""
+        """Zoneout's masks for a batch of sequences, (batch, time, …): of h, and of c where there is one."""
         return [
             tf.cast(self.zone_uniform((*tf.unstack(tf.shape(x)[:2]), size), name) < rate, self.compute_dtype)
             for size, rate, name in zip(self._zone_sizes(), self.zoneout, "hc", strict=False)

@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ostinato.cells.base import Cell, ElementwiseOp, State, StateSpec
-from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer, Weight, params_of, product
+from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer, Weight, params_of
+from ostinato.engines.product import native_product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 import tensorflow as tf
@@ -79,7 +80,7 @@ class SRUCell(ElementwiseCell):
         return tf.concat([self.value("v_f"), self.value("v_r")], 0)
 
     def highway(self, given: tf.Tensor) -> tf.Tensor:
-        return given if self.W_in is None else product(given, self.value("W_in"))
+        return given if self.W_in is None else native_product(given, self.value("W_in"))
 
 
 @keras.saving.register_keras_serializable(package="ostinato")

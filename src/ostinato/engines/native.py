@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ostinato.cells.base import NativeOp
 
 _OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
+# Ops whose gradients other modules register.
+_OTHERS = (elementwise.OP, rowwise.OP, "OstinatoProductV1")
 # Attributes that every op has and that are not the layer's.
 _NOT_THE_LAYERS = ("T", "Tin", "keep_history", "wants_dx")
 
@@ -306,7 +308,7 @@ def _register_gradients() -> None:
         return
     for op in vars(library.ops):
         with_gradient = re.fullmatch(r"Ostinato[A-Za-z]+V\d", op) and _gradient_of(op) in vars(library.ops)
-        if with_gradient and op not in (elementwise.OP, rowwise.OP):
+        if with_gradient and op not in _OTHERS:
             tf.RegisterGradient(op)(functools.partial(_gradient, op))
             tf.RegisterGradient(_gradient_of(op))(functools.partial(_second_gradient, op))
 

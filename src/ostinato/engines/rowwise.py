@@ -1,4 +1,4 @@
-"""Options of the classic cells in the `native` engine: the products of x in TensorFlow, the rest in one op.
+"""Options of the classic cells in the `native` engine: a whole layer over a whole sequence in one op.
 
 See `kernels/rowwise.h` for what the op computes, and `ostinato.cells.rowwise` for the equations.
 """
@@ -14,6 +14,7 @@ from tensorflow.python.eager import record
 from ostinato.engines import precision
 from ostinato.engines.facts import cells
 from ostinato.engines.library import Library, absent, found, function, has
+from ostinato.engines.product import product
 
 if TYPE_CHECKING:
     import keras
@@ -65,13 +66,10 @@ def run(
     """
     cell = cast("RowwiseCell", layer.cell)
     p = cell.params()
-    if x.dtype.is_integer:
-        sums = tf.gather(p.W, x)
-    else:
+    if not x.dtype.is_integer:
         x = precision.in_dtype(layer, x)
         if training and layer.dropout > 0.0:
             x = x * _one_mask(cell.get_dropout_mask(x[:, 0]))[:, tf.newaxis]
-        sums = tf.matmul(x, p.W)
     none, vectors = absent(tf.float32), [getattr(p, name) for name in cell.vectors()]
 
     def single(tensor: Any) -> tf.Tensor:
@@ -79,9 +77,10 @@ def run(
 
     states = [precision.rounded(layer, each) for each in state]
     inputs = [
-        single(sums),
+        tf.cast(x, tf.int32 if x.dtype.is_integer else tf.float32),
         states[0],
         states[1] if len(states) > 1 else none,
+        single(p.W),
         single(p.R),
         single(p.W_proj),
         none if p.b is None else tf.reshape(single(p.b), (-1,)),
@@ -126,7 +125,12 @@ def _gradient(op: tf.Operation, dy: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, _: 
     y, _, _, history = op.outputs
     if not op.get_attr("keep_history"):
         y, _, _, history = function(OP)(*inputs, **attributes, keep_history=True)
-    return [*function(_GRADIENT)(*inputs, y, history, dy, dh, dc, **attributes), None, None, None]
+    # A tape knows which gradients are not needed; a gradient inside a graph does not.
+    wants_dx = inputs[0].dtype.is_floating and 0 not in (getattr(op, "skip_input_indices", None) or ())
+    dx, *others = function(_GRADIENT)(*inputs, y, history, dy, dh, dc, **attributes, wants_dx=wants_dx)
+    if wants_dx and not tf.executing_eagerly():
+        dx.set_shape(inputs[0].shape)
+    return [dx if wants_dx else None, *others, None, None, None]
 
 
 def _second_gradient(op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
@@ -136,18 +140,18 @@ def _second_gradient(op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.T
     attributes = _attributes(op)
     in_python = tf.executing_eagerly() or not tf.is_symbolic_tensor(op.inputs[0])
     inputs = [tf.identity(each) for each in op.inputs]
-    sums, h0, c0, recurrent, projection, bias, vectors, keep_h, keep_c, mask, _, _, dy, dh, dc = inputs
+    x, h0, c0, kernel, recurrent, projection, bias, vectors, keep_h, keep_c, mask, _, _, dy, dh, dc = inputs
     states = [each for each in (h0, c0) if _given(each)]
     zones = [each for each in (keep_h, keep_c) if _given(each)]
     units = c0.shape[-1] if _given(c0) else h0.shape[-1]
 
     def run() -> list[tf.Tensor]:
         step = _equations(attributes, units, recurrent, projection, bias, vectors)
-        zeros = tf.zeros((tf.shape(sums)[0], tf.shape(recurrent)[0]), sums.dtype)
+        zeros = tf.zeros((tf.shape(x)[0], tf.shape(recurrent)[0]), kernel.dtype)
         zeros = tf.ensure_shape(zeros, (None, h0.shape[-1]))
         y, *after = over_time(
             step,
-            [sums, *zones],
+            [product(x, kernel), *zones],
             mask if _given(mask) else None,
             tuple(states),
             zeros,
@@ -156,10 +160,11 @@ def _second_gradient(op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.T
         )
         return [y, *after]
 
-    by_input = zip(inputs[:7], upstream, strict=True)
+    of_dx = upstream[0] if op.get_attr("wants_dx") else None
+    by_input = zip(inputs[:8], (of_dx, *upstream[1:]), strict=True)
     wanted = [(each, gradient) for each, gradient in by_input if gradient is not None and _given(each)]
     given = [dy, dh, *([dc] if _given(c0) else [])]
-    sources = [*[each for each in inputs[:7] if _given(each)], *given]
+    sources = [*[each for each in inputs[:8] if _given(each) and each.dtype.is_floating], *given]
     results = twice(run, [each for each, _ in wanted], given, sources, [gradient for _, gradient in wanted])
     by_tensor = {id(tensor): gradient for tensor, gradient in zip(sources, results, strict=True)}
     return [by_tensor.get(id(tensor)) for tensor in inputs]

@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
-from ostinato.layers.product import product
+from ostinato.engines.product import product
 
 RARE = -3.0
 """The first score of every key: it sounds in one of twenty steps."""

@@ -98,6 +98,13 @@ void backward(const Rowwise& layer, const RowwiseInputs& in, const RowwiseGradie
   chosen().kernels->rowwise_backward(layer, in, gradients);
 }
 
+void multiply(const Product& p, const float* x, const float* weights, float* y) {
+  chosen().kernels->product(p, x, weights, y);
+}
+void multiply_back(const Product& p, const float* x, const float* weights, const float* dy, float* dx, float* dweights) {
+  chosen().kernels->product_back(p, x, weights, dy, dx, dweights);
+}
+
 int64_t history_doubles(const Layer& layer) { return chosen().plain->history_doubles(layer); }
 void forward(const Layer& layer, const InputsOf<double>& in, const OutputsOf<double>& out) {
   chosen().plain->forward(layer, in, out);

@@ -17,6 +17,9 @@ int64_t rowwise_history(const ostinato::Rowwise&, bool masked);  // rowwise.cc
 void rowwise_forward(const ostinato::Rowwise&, const ostinato::RowwiseInputs&, const ostinato::RowwiseOutputs&);
 void rowwise_backward(const ostinato::Rowwise&, const ostinato::RowwiseInputs&, const ostinato::RowwiseGradients&);
 
+void product(const ostinato::Product&, const float* x, const float* weights, float* y);  // product.cc
+void product_back(const ostinato::Product&, const float* x, const float* weights, const float* dy, float* dx, float* dweights);
+
 extern const ostinato::Kernels kernels;
 const ostinato::Kernels kernels = {
     [](const Layer& layer, bool masked) { return History(nullptr, layer, masked).floats; },
@@ -61,6 +64,8 @@ const ostinato::Kernels kernels = {
     rowwise_history,
     rowwise_forward,
     rowwise_backward,
+    product,
+    product_back,
 };
 
 }  // namespace OSTINATO_ISA

@@ -1,8 +1,9 @@
-// What each instruction set offers; see engine.h, elementwise.h, rowwise.h and update.h for what the functions do.
+// What each instruction set offers; see engine.h, elementwise.h, product.h, rowwise.h and update.h for what the functions do.
 #pragma once
 
 #include "elementwise.h"
 #include "engine.h"
+#include "product.h"
 #include "rowwise.h"
 #include "update.h"
 
@@ -22,6 +23,8 @@ struct Kernels {
   int64_t (*rowwise_history)(const Rowwise&, bool masked);
   void (*rowwise_forward)(const Rowwise&, const RowwiseInputs&, const RowwiseOutputs&);
   void (*rowwise_backward)(const Rowwise&, const RowwiseInputs&, const RowwiseGradients&);
+  void (*product)(const Product&, const float* x, const float* weights, float* y);
+  void (*product_back)(const Product&, const float* x, const float* weights, const float* dy, float* dx, float* dweights);
 };
 
 // In float64.

@@ -7,8 +7,8 @@
 #include <array>
 #include <vector>
 
+#include "packed_product.h"
 #include "rowwise_equations.h"
-#include "sequence.h"
 
 namespace OSTINATO_ISA {
 namespace {
@@ -17,11 +17,13 @@ using ostinato::RowwiseGradients;
 using ostinato::RowwiseOutputs;
 
 constexpr int64_t kMostRowGroups = 8;
+constexpr int64_t kSumsFloats = 262144;  // products of x that are made at a time: 1 MB
 constexpr int64_t kLargeWeights = int64_t{3} << 19;  // bytes; beyond, each thread keeps a part of them
 
 Division divide(const Rowwise& l) {
   const double weights = static_cast<double>((l.outputs * l.width() + (l.projects ? l.units * l.outputs : 0)));
-  const double step = 2.0 * l.batch * weights + 60.0 * l.batch * l.width(), work = step * l.time;
+  const double step = 2.0 * l.batch * weights + 60.0 * l.batch * l.width();
+  const double work = step * l.time + 2.0 * l.batch * l.time * l.features * l.width();
   if (work < 2e5 || l.threads <= 1) return {1, 0, true, work, step};
   const int64_t groups = std::min(kMostRowGroups, l.batch);
   if (step > 6e4 && panels_of(l.width()) >= l.threads && (l.batch < 6 * l.threads || weights * 4 > kLargeWeights))
@@ -29,33 +31,13 @@ Division divide(const Rowwise& l) {
   return {static_cast<int>(std::min<int64_t>(l.threads, groups)), 0, true, work, step};
 }
 
-// A matrix, or its transpose, packed for products with rows.
-struct Packed {
-  std::vector<float> floats;
-  int64_t depth = 0, columns = 0;
-  void make(int64_t rows, int64_t width) {
-    depth = rows, columns = width;
-    floats.resize(static_cast<size_t>(packed_floats(rows, width)));
-  }
-  int64_t panels() const { return panels_of(columns); }
-  void pack(const float* matrix, bool transposed, int index, int of) {
-    const Span mine = share(panels(), index, of);
-    const int64_t panel_floats = depth * vectors_for(columns) * kVec;
-    for (int64_t panel = mine.first; panel < mine.last; ++panel)
-      if (transposed)
-        pack_panel_transposed(matrix, depth, depth, columns, panel, floats.data());
-      else
-        pack_columns(matrix, columns, {0, depth}, columns, panel, floats.data() + panel * panel_floats);
-  }
-};
-
 class RowwisePass : protected Meeting {
  protected:
   RowwisePass(const Rowwise& layer, const RowwiseInputs& in)
       : Meeting(divide(layer)), l_(layer), in_(in), equations_(l_, in_), groups_(std::min(kMostRowGroups, layer.batch)) {
     for (int i = 0; i < division_.threads; ++i) {
       sums_[i].resize(static_cast<size_t>(kChunkRows * 4 * kVec));
-      scratch_[i].resize(static_cast<size_t>(2 * l_.units));
+      scratch_[i].resize(static_cast<size_t>(equations_.scratch_floats()));
     }
   }
 
@@ -72,18 +54,17 @@ class RowwisePass : protected Meeting {
     for (int64_t group = groups.first; group < groups.last; ++group)
       for (int64_t b = rows_of(group).first; b < rows_of(group).last; ++b) f(b, group);
   }
-  // Of a product with all rows that a step does not skip, what a thread computes: some columns, or its own rows.
+  // Of a product with all rows that the steps do not skip, what a thread computes: some columns, or its own rows.
   template <class From, class To>
-  void multiply_rows(int index, int64_t step, const Packed& right, bool onto, const From& from, const To& to) {
+  void multiply_rows(int index, Span steps, const Packed& right, bool onto, const From& from, const To& to) {
     std::vector<const float*>& a = from_[index];
     std::vector<float*>& out = to_[index];
     a.clear(), out.clear();
     const Span groups = by_units_ ? Span{0, groups_} : groups_of(index);
     if (groups.count() == 0) return;
-    for (int64_t b = rows_of(groups.first).first; b < rows_of(groups.last - 1).last; ++b) {
-      if (skips(b, step)) continue;
-      a.push_back(from(b)), out.push_back(to(b));
-    }
+    for (int64_t b = rows_of(groups.first).first; b < rows_of(groups.last - 1).last; ++b)
+      for (int64_t step = steps.first; step < steps.last; ++step)
+        if (!skips(b, step)) a.push_back(from(b, step)), out.push_back(to(b, step));
     Multiplication p{a.data(), out.data(), static_cast<int64_t>(a.size()), right.depth, right.columns, right.floats.data()};
     p.onto = onto;
     p.streams = right.depth * right.columns * 4 / (by_units_ ? threads_ : 1) > (int64_t{5} << 18);
@@ -132,13 +113,19 @@ class RowwiseForward : RowwisePass {
       : RowwisePass(layer, in), out_(out), history_(out.history, layer, in.mask != nullptr), keeps_(out.history != nullptr),
         products_(static_cast<size_t>(l_.batch * l_.width())), fresh_(static_cast<size_t>(l_.batch * l_.units)) {
     recurrent_.make(l_.outputs, l_.width());
+    if (in.ids == nullptr) {
+      kernel_.make(l_.features, l_.width());
+      stretch_ = std::max<int64_t>(1, std::min(l_.time, kSumsFloats / std::max<int64_t>(1, l_.batch * l_.width())));
+      products_of_x_.resize(static_cast<size_t>(l_.batch * stretch_ * l_.width()));
+    }
     if (l_.projects) projection_.make(l_.units, l_.outputs), projected_.resize(static_cast<size_t>(l_.batch * l_.outputs));
   }
   void run() {
     run_all(
-        static_cast<double>(recurrent_.floats.size()),
+        static_cast<double>(recurrent_.floats.size() + kernel_.floats.size()),
         [this](int index, int of) {
           recurrent_.pack(in_.recurrent, false, index, of);
+          if (in_.ids == nullptr) kernel_.pack(in_.kernel, false, index, of);
           if (l_.projects) projection_.pack(in_.projection, false, index, of);
           const Span rows = share(l_.batch, index, of);
           std::copy_n(in_.h0 + rows.first * l_.outputs, rows.count() * l_.outputs, out_.h + rows.first * l_.outputs);
@@ -152,13 +139,17 @@ class RowwiseForward : RowwisePass {
 
  private:
   void one_step(int index, int64_t step) {
-    multiply_rows(index, step, recurrent_, false, [&](int64_t b) { return h(b); },
-                  [&](int64_t b) { return products_.data() + b * l_.width(); });
+    if (in_.ids == nullptr && step % stretch_ == 0)
+      multiply_rows(index, {step, std::min(l_.time, step + stretch_)}, kernel_, false,
+                    [&](int64_t b, int64_t at) { return in_.x + place(b, at) * l_.features; },
+                    [&](int64_t b, int64_t at) { return const_cast<float*>(of_x(b, at)); });
+    multiply_rows(index, {step, step + 1}, recurrent_, false, [&](int64_t b, int64_t) { return h(b); },
+                  [&](int64_t b, int64_t) { return products_.data() + b * l_.width(); });
     meet_if_by_units();
     for_rows(index, [&](int64_t b, int64_t) {
       if (skips(b, step)) return skip(b, step);
       float* const kept = keeps_ ? history_.gates + (b * l_.time + step) * equations_.kept().floats : nullptr;
-      equations_.forward({in_.sums + place(b, step) * l_.width(), products_.data() + b * l_.width(), h(b), fresh(b), c(b),
+      equations_.forward({of_x(b, step), products_.data() + b * l_.width(), h(b), fresh(b), c(b),
                           keep_c(b, step), kept},
                          scratch_[index].data());
       if (keeps_ && l_.has_c()) copy_row(c(b), history_.cells, b, step, l_.units);
@@ -167,8 +158,8 @@ class RowwiseForward : RowwisePass {
     });
     if (l_.projects) {
       meet_if_by_units();
-      multiply_rows(index, step, projection_, false, [&](int64_t b) { return fresh(b); },
-                    [&](int64_t b) { return projected_.data() + b * l_.outputs; });
+      multiply_rows(index, {step, step + 1}, projection_, false, [&](int64_t b, int64_t) { return fresh(b); },
+                    [&](int64_t b, int64_t) { return projected_.data() + b * l_.outputs; });
       meet_if_by_units();
       for_rows(index, [&](int64_t b, int64_t) {
         if (!skips(b, step)) finish(b, step, projected_.data() + b * l_.outputs);
@@ -197,6 +188,10 @@ class RowwiseForward : RowwisePass {
   void copy_row(const float* from, float* to, int64_t b, int64_t step, int64_t count) const {
     std::copy_n(from, count, to + (b * l_.time + step) * count);
   }
+  const float* of_x(int64_t b, int64_t step) const {
+    if (in_.ids != nullptr) return in_.kernel + in_.ids[place(b, step)] * l_.width();
+    return products_of_x_.data() + (b * stretch_ + step % stretch_) * l_.width();
+  }
   float* h(int64_t b) const { return out_.h + b * l_.outputs; }
   float* c(int64_t b) const { return l_.has_c() ? out_.c + b * l_.units : nullptr; }
   float* fresh(int64_t b) { return fresh_.data() + b * l_.units; }
@@ -204,12 +199,13 @@ class RowwiseForward : RowwisePass {
   const RowwiseOutputs out_;
   const RowwiseHistory history_;
   const bool keeps_;
-  Packed recurrent_, projection_;
-  std::vector<float> products_, fresh_, projected_;
+  Packed kernel_, recurrent_, projection_;
+  int64_t stretch_ = 1;  // steps whose products of x are made together
+  std::vector<float> products_of_x_, products_, fresh_, projected_;
 };
 
 class RowwiseBackward : RowwisePass {
-  static constexpr int64_t kDepth = 128, kLeft = 16;     // rows of a block of the large products; columns that lie together
+  static constexpr int64_t kDepth = TransposedProduct::kDepth;
   static constexpr int64_t kStretchFloats = 1048576;     // deltas that are kept: 4 MB
 
  public:
@@ -218,6 +214,8 @@ class RowwiseBackward : RowwisePass {
         of_groups_(static_cast<size_t>(groups_ * parts())), dh_(static_cast<size_t>(l_.batch * l_.outputs)) {
     stretch_ = std::max<int64_t>(1, std::min<int64_t>(l_.time, kStretchFloats / std::max<int64_t>(1, l_.batch * l_.width())));
     recurrent_.make(l_.width(), l_.outputs);
+    if (out.dx != nullptr) kernel_.make(l_.width(), l_.features);
+    dsums_.resize(static_cast<size_t>(l_.batch * stretch_ * l_.width()));
     if (l_.own_deltas()) dproducts_.resize(static_cast<size_t>(l_.batch * stretch_ * l_.width()));
     if (l_.projects) {
       projection_.make(l_.outputs, l_.units);
@@ -227,16 +225,15 @@ class RowwiseBackward : RowwisePass {
       dstars_.resize(dh_.size());
     }
     if (in.mask != nullptr && !l_.zero_output_for_mask) handed_.resize(dh_.size());
-    for (int i = 0; i < division_.threads; ++i) {
-      panels_[i].resize(static_cast<size_t>(kDepth * 4 * kVec));
-      left_[i].resize(static_cast<size_t>(kDepth * up(std::max(l_.outputs, l_.units), kLeft)));
-    }
+    for (int i = 0; i < division_.threads; ++i) transposed_[i].make(std::max({l_.outputs, l_.units, l_.features}));
   }
   void run() {
     run_all(
-        static_cast<double>(recurrent_.floats.size()),
+        static_cast<double>(recurrent_.floats.size() + kernel_.floats.size()),
         [this](int index, int of) {
           recurrent_.pack(in_.recurrent, true, index, of);
+          if (out_.dx != nullptr) kernel_.pack(in_.kernel, true, index, of);
+          clear(out_.dkernel, l_.features * l_.width(), index, of);
           if (l_.projects) projection_.pack(in_.projection, true, index, of);
           const Span rows = share(l_.batch, index, of);
           std::copy_n(out_.dh + rows.first * l_.outputs, rows.count() * l_.outputs, dh_.data() + rows.first * l_.outputs);
@@ -275,16 +272,16 @@ class RowwiseBackward : RowwisePass {
     });
     if (l_.projects) {
       meet_if_by_units();
-      multiply_rows(index, step, projection_, false, [&](int64_t b) { return dstar(b, step, first); },
-                    [&](int64_t b) { return dfresh_.data() + b * l_.units; });
+      multiply_rows(index, {step, step + 1}, projection_, false, [&](int64_t b, int64_t) { return dstar(b, step, first); },
+                    [&](int64_t b, int64_t) { return dfresh_.data() + b * l_.units; });
       meet_if_by_units();
       for_rows(index, [&](int64_t b, int64_t group) {
         if (!skips(b, step)) equations(index, b, step, first, group, dfresh_.data() + b * l_.units);
       });
     }
     meet_if_by_units();
-    multiply_rows(index, step, recurrent_, true, [&](int64_t b) { return dproduct(b, step, first); },
-                  [&](int64_t b) { return dh_.data() + b * l_.outputs; });
+    multiply_rows(index, {step, step + 1}, recurrent_, true, [&](int64_t b, int64_t) { return dproduct(b, step, first); },
+                  [&](int64_t b, int64_t) { return dh_.data() + b * l_.outputs; });
     meet_if_by_units();
   }
 
@@ -304,14 +301,14 @@ class RowwiseBackward : RowwisePass {
   void equations(int index, int64_t b, int64_t step, int64_t first, int64_t group, const float* dfresh) {
     float* const shared = of_groups_.data() + group * parts();
     equations_.backward(
-        {in_.sums + place(b, step) * l_.width(), state(b, step - 1), cell(b, step - 1),
+        {state(b, step - 1), cell(b, step - 1),
          history_.gates + (b * l_.time + step) * equations_.kept().floats, dfresh, l_.has_c() ? out_.dc0 + b * l_.units : nullptr,
-         keep_c(b, step), dh_.data() + b * l_.outputs, out_.dsums + place(b, step) * l_.width(), dproduct(b, step, first), shared,
+         keep_c(b, step), dh_.data() + b * l_.outputs, dsum(b, step, first), dproduct(b, step, first), shared,
          in_.bias == nullptr ? nullptr : shared + l_.vectors()},
         scratch_[index].data());
   }
   void skip(int64_t b, int64_t step) {
-    std::fill_n(out_.dsums + place(b, step) * l_.width(), l_.width(), 0.0f);
+    if (out_.dx != nullptr) std::fill_n(out_.dx + place(b, step) * l_.features, l_.features, 0.0f);
     float* const handed = handed_of(b);
     if (handed == nullptr || !(l_.return_sequences || step == l_.time - 1)) return;
     const float* const given = out_.dy + y_row(b, step) * l_.outputs;
@@ -329,8 +326,9 @@ class RowwiseBackward : RowwisePass {
     if (!l_.has_c()) return nullptr;
     return step < 0 ? in_.c0 + b * l_.units : history_.cells + (b * l_.time + step) * l_.units;
   }
+  float* dsum(int64_t b, int64_t step, int64_t first) { return dsums_.data() + (b * stretch_ + step - first) * l_.width(); }
   float* dproduct(int64_t b, int64_t step, int64_t first) {
-    if (!l_.own_deltas()) return out_.dsums + place(b, step) * l_.width();
+    if (!l_.own_deltas()) return dsum(b, step, first);
     return dproducts_.data() + (b * stretch_ + step - first) * l_.width();
   }
   float* dstar(int64_t b, int64_t step, int64_t first) {
@@ -338,49 +336,42 @@ class RowwiseBackward : RowwisePass {
   }
   float* handed_of(int64_t b) { return handed_.empty() ? nullptr : handed_.data() + b * l_.outputs; }
 
-  // The gradients of the matrices, over the steps of a stretch: threads share their columns.
+  // The gradients of the matrices and of x, over the steps of a stretch: threads share the columns of those, and the rows of x.
   void sum_up(int index, Span steps) {
-    const float *left[kDepth], *right[kDepth], *inner[kDepth], *star[kDepth];
+    const float *x[kDepth], *dsums[kDepth], *left[kDepth], *right[kDepth], *inner[kDepth], *star[kDepth];
+    float* dx[kDepth];
     int64_t count = 0;
+    const auto mine = [&](int64_t columns) { return share(panels_of(columns), index, threads_); };
     const auto flush = [&] {
-      add_products(index, left, l_.outputs, right, l_.width(), count, out_.drecurrent);
-      if (l_.projects) add_products(index, inner, l_.units, star, l_.outputs, count, out_.dprojection);
+      TransposedProduct& product = transposed_[index];
+      if (in_.ids == nullptr) product.add(x, l_.features, dsums, l_.width(), count, mine(l_.width()), out_.dkernel);
+      if (out_.dx != nullptr) {
+        const Span rows = share(count, index, threads_);
+        multiply({dsums + rows.first, dx + rows.first, rows.count(), l_.width(), l_.features, kernel_.floats.data()},
+                 sums_[index].data());
+      }
+      product.add(left, l_.outputs, right, l_.width(), count, mine(l_.width()), out_.drecurrent);
+      if (l_.projects) product.add(inner, l_.units, star, l_.outputs, count, mine(l_.outputs), out_.dprojection);
       count = 0;
     };
     for (int64_t b = 0; b < l_.batch; ++b)
       for (int64_t step = steps.first; step < steps.last; ++step) {
         if (skips(b, step)) continue;
+        const int64_t at = place(b, step);
+        dsums[count] = dsum(b, step, steps.first);
+        if (in_.ids != nullptr) add_row(index, in_.ids[at], dsums[count]);
+        else x[count] = in_.x + at * l_.features;
+        if (out_.dx != nullptr) dx[count] = out_.dx + at * l_.features;
         left[count] = state(b, step - 1), right[count] = dproduct(b, step, steps.first);
         if (l_.projects) inner[count] = history_.inner + (b * l_.time + step) * l_.units, star[count] = dstar(b, step, steps.first);
         if (++count == kDepth) flush();
       }
     if (count > 0) flush();
   }
-  // to[j][column] += Σ left[row][j] · right[row][column]
-  void add_products(int index, const float* const* left, int64_t rows, const float* const* right, int64_t columns, int64_t count,
-                    float* to) {
-    const Span panels = share(panels_of(columns), index, threads_);
-    if (panels.count() == 0) return;
-    float* const packed_left = left_[index].data();
-    for (int64_t block = 0; block * kLeft < rows; ++block)
-      for (int64_t k = 0; k < count; ++k)
-        std::copy_n(left[k] + block * kLeft, std::min(kLeft, rows - block * kLeft), packed_left + (block * kDepth + k) * kLeft);
-    with_vectors(columns, [&](auto vectors) {
-      constexpr int N = decltype(vectors)::count;
-      float* const packed = panels_[index].data();
-      for (int64_t panel = panels.first; panel < panels.last; ++panel) {
-        const int64_t column = panel * N * kVec;
-        const int here = static_cast<int>(std::min<int64_t>(N * kVec, columns - column));
-        for (int64_t k = 0; k < count; ++k)
-          for (int n = 0; n < N; ++n)
-            store(packed + (k * N + n) * kVec, load_first(right[k] + column + n * kVec, here - n * kVec));
-        for (int64_t block = 0; block * kLeft < rows; ++block)
-          for_tiles<N>(std::min(kLeft, rows - block * kLeft), [&](int64_t first, auto tile) {
-            add_transposed_tile<decltype(tile)::count, N>(packed_left + block * kDepth * kLeft + first, kLeft, count, packed,
-                                                          to + (block * kLeft + first) * columns + column, columns, here);
-          });
-      }
-    });
+  void add_row(int index, int64_t id, const float* dsums) {
+    const Span columns = share(l_.width(), index, threads_);
+    float* const to = out_.dkernel + id * l_.width();
+    for (int64_t j = columns.first; j < columns.last; ++j) to[j] += dsums[j];
   }
   void add_groups(float* to, int64_t first, int64_t count) const {
     std::fill_n(to, count, 0.0f);
@@ -391,10 +382,10 @@ class RowwiseBackward : RowwisePass {
   const RowwiseGradients out_;
   const RowwiseHistory history_;
   int64_t stretch_ = 1;
-  Packed recurrent_, projection_;  // transposed
+  Packed kernel_, recurrent_, projection_;  // transposed
   std::vector<float> of_groups_;   // (groups, parts): sums of the gradients of vectors and biases
-  std::vector<float> dh_, dproducts_, dstars_, dfresh_, handed_;
-  std::vector<float> panels_[ostinato::kMostThreads], left_[ostinato::kMostThreads];
+  std::vector<float> dh_, dsums_, dproducts_, dstars_, dfresh_, handed_;
+  TransposedProduct transposed_[ostinato::kMostThreads];
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Layers whose recurrent products are complete before their equations: layer normalisation needs sums over the whole row, a
 // projection comes behind it, and peepholes, coupled gates and zoneout are at home in the same place.
 //
-// Everything is batch-major and float32. The products of x come from outside. Gates lie in Keras' order: i, f, c, o, or f, c, o
+// Everything is batch-major and float32. Gates lie in Keras' order: i, f, c, o, or f, c, o
 // where i = 1 − f (LSTM); z, r, h (GRU, which resets after the product); h (SimpleRNN). Activations are the textbook's.
 //
 //   a_x = x W, a_h = h R                with layer normalisation γ_x ⊙ n(x W) and γ_h ⊙ n(h R), over all gates together
@@ -27,7 +27,7 @@ struct Rowwise {
   bool layer_norm = false, peephole = false, coupled = false;
   bool go_backwards = false, return_sequences = true, zero_output_for_mask = false;  // as in engine.h
   float zoneout_h = 0, zoneout_c = 0;  // what is kept where no masks are given
-  int64_t batch = 0, time = 0, units = 0;
+  int64_t batch = 0, time = 0, features = 0, units = 0;
   int64_t outputs = 0;  // width of h; another than units with a projection alone
   bool projects = false;
   int threads = 1;  // how many may work on it; results do not depend on them
@@ -46,7 +46,9 @@ struct Rowwise {
 };
 
 struct RowwiseInputs {
-  const float* sums = nullptr;        // (batch, time, width): x · kernel
+  const float* x = nullptr;           // (batch, time, features), or null with ids
+  const int32_t* ids = nullptr;       // (batch, time): rows of the kernel, of which there are `features`; or null
+  const float* kernel = nullptr;      // (features, width)
   const float* h0 = nullptr;          // (batch, outputs)
   const float* c0 = nullptr;          // (batch, units), LSTM alone
   const float* recurrent = nullptr;   // (outputs, width)
@@ -69,7 +71,8 @@ struct RowwiseGradients {
   // Given:
   const float *history = nullptr, *y = nullptr, *dy = nullptr, *dh = nullptr, *dc = nullptr;
   // Wanted:
-  float *dsums = nullptr, *dh0 = nullptr, *dc0 = nullptr, *drecurrent = nullptr, *dprojection = nullptr, *dbias = nullptr,
+  float* dx = nullptr;  // or null; with ids always null
+  float *dh0 = nullptr, *dc0 = nullptr, *dkernel = nullptr, *drecurrent = nullptr, *dprojection = nullptr, *dbias = nullptr,
         *dvectors = nullptr;
 };
 

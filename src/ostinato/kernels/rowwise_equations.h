@@ -41,15 +41,12 @@ inline Norm norm_of(const float* v, int64_t count) {
   return {mean, 1.0f / __builtin_sqrtf(sum_of(squares) / static_cast<float>(count) + kNormEpsilon)};
 }
 
-// What is kept of a step of a row, besides the states: the gates; with layer normalisation n(h R), and means and roots; of the
-// GRU its candidate's part of the recurrent product.
+// What is kept of a step of a row, besides the states: the gates and, of the GRU, its candidate's part of the recurrent product;
+// with layer normalisation n(x W), n(h R), and means and roots, from which the gates follow again.
 struct KeptOf {
-  int64_t normal_h, product, norms, floats;
-  explicit KeptOf(const Rowwise& l) {
-    normal_h = l.width();
-    product = normal_h + (l.layer_norm ? l.width() : 0);
-    norms = product + (l.cell == RowwiseCell::kGru ? l.units : 0);
-    floats = norms + (l.layer_norm ? 8 : 0);
+  int64_t product, normal_h, norms, floats;
+  explicit KeptOf(const Rowwise& l) : product(l.width()), normal_h(l.width()), norms(2 * l.width()) {
+    floats = l.layer_norm ? norms + 8 : product + (l.cell == RowwiseCell::kGru ? l.units : 0);
   }
 };
 
@@ -79,11 +76,14 @@ class Equations {
     const Norm of_x = l_.layer_norm ? norm_of(at.x, W) : Norm{}, of_h = l_.layer_norm ? norm_of(at.product, W) : Norm{};
     if (at.kept != nullptr && l_.layer_norm) {
       float* norms = at.kept + kept_.norms;
-      norms[0] = of_x.mean, norms[1] = of_x.root, norms[2] = of_h.root;
+      norms[0] = of_x.root, norms[1] = of_h.root;
     }
     const auto x = [&](int64_t column, int left) {
       const vfloat sum = load_first(at.x + column, left);
-      return l_.layer_norm ? (sum - of_x.mean) * of_x.root * load_first(gain_x_ + column, left) : sum;
+      if (!l_.layer_norm) return sum;
+      const vfloat normal = (sum - of_x.mean) * of_x.root;
+      if (at.kept != nullptr) store_first(at.kept + column, normal, left);
+      return normal * load_first(gain_x_ + column, left);
     };
     const auto h = [&](int64_t column, int left) {
       const vfloat sum = load_first(at.product + column, left);
@@ -96,7 +96,7 @@ class Equations {
       return in_.bias == nullptr ? vfloat{} : load_first(in_.bias + column, left);
     };
     const auto keep = [&](int64_t column, vfloat value, int left) {
-      if (at.kept != nullptr) store_first(at.kept + column, value, left);
+      if (at.kept != nullptr && !l_.layer_norm) store_first(at.kept + column, value, left);
     };
     if (l_.cell == RowwiseCell::kRnn) {
       for_row(U, [&](int64_t unit, int left) {
@@ -112,7 +112,7 @@ class Equations {
         const vfloat z = sigmoid(sum(unit)), r = sigmoid(sum(U + unit)), product = h(2 * U + unit, left) + bias(W + 2 * U + unit, left);
         const vfloat g = tanh(x(2 * U + unit, left) + bias(2 * U + unit, left) + r * product);
         keep(unit, z, left), keep(U + unit, r, left), keep(2 * U + unit, g, left);
-        if (at.kept != nullptr) store_first(at.kept + kept_.product + unit, product, left);
+        keep(kept_.product + unit, product, left);
         const vfloat before = load_first(at.h + unit, left);
         store_first(at.fresh + unit, g + z * (before - g), left);
       });
@@ -123,7 +123,7 @@ class Equations {
 
   // The gradients of a row at a step.
   struct BackwardStep {
-    const float *x, *h, *c, *kept;  // h and c: the states before
+    const float *h, *c, *kept;  // h and c: the states before
     const float* dfresh;
     float* dc;                      // of the cell state after; becomes that of the one before
     const float* keep_c;
@@ -131,8 +131,11 @@ class Equations {
     float *dx, *dproduct;           // may be the same where the layer has no deltas of its own
     float *dvectors, *dbias;        // are added to; dbias may be null
   };
-  void backward(const BackwardStep& at, float* scratch) const {
+  // `scratch` has room for scratch_floats().
+  void backward(BackwardStep at, float* scratch) const {
     float *dx = at.dx, *dproduct = at.dproduct;
+    const float* const normals = at.kept;
+    if (l_.layer_norm) gates_again(at, scratch + 2 * U), at.kept = scratch + 2 * U;
     if (l_.cell == RowwiseCell::kRnn) {
       for_row(U, [&](int64_t unit, int left) {
         const vfloat value = load_first(at.kept + unit, left);
@@ -143,17 +146,18 @@ class Equations {
     } else if (l_.cell == RowwiseCell::kGru) {
       gru_back(at);
     } else {
-      lstm_back(at, scratch);
+      lstm_back(at, normals + kept_.norms, scratch);
     }
     if (at.dbias != nullptr) {
       add_row(at.dbias, dx, W);
       if (l_.cell == RowwiseCell::kGru) add_row(at.dbias + W, dproduct, W);
     }
     if (!l_.layer_norm) return;
-    const float* norms = at.kept + kept_.norms;
-    back_through_norm(dproduct, at.kept + kept_.normal_h, {0, 1}, norms[2], gain_h_, at.dvectors + W);
-    back_through_norm(dx, at.x, {norms[0], norms[1]}, norms[1], gain_x_, at.dvectors);
+    const float* norms = normals + kept_.norms;
+    back_through_norm(dproduct, normals + kept_.normal_h, norms[1], gain_h_, at.dvectors + W);
+    back_through_norm(dx, normals, norms[0], gain_x_, at.dvectors);
   }
+  int64_t scratch_floats() const { return 3 * U + W; }
 
  private:
   template <class X, class H, class Bias, class Keep>
@@ -186,7 +190,7 @@ class Equations {
     Norm of_c;
     if (l_.layer_norm) {
       of_c = norm_of(s, U);
-      if (at.kept != nullptr) at.kept[kept_.norms + 3] = of_c.mean, at.kept[kept_.norms + 4] = of_c.root;
+      if (at.kept != nullptr) at.kept[kept_.norms + 2] = of_c.mean, at.kept[kept_.norms + 3] = of_c.root;
     }
     for_row(U, [&](int64_t unit, int left) {
       vfloat shown = load_first(s + unit, left);
@@ -197,6 +201,41 @@ class Equations {
   }
   OSTINATO_INLINE vfloat kept_part(const float* masks, int64_t unit, int left) const {
     return masks == nullptr ? broadcast(l_.zoneout_c) : load_first(masks + unit, left);
+  }
+
+  // The gates of a step from what is kept with layer normalisation; of the GRU also its candidate's part of the product.
+  void gates_again(const BackwardStep& at, float* gates) const {
+    const auto part = [&](const float* normal, const float* gain, int64_t column, int64_t bias, int left) {
+      const vfloat value = load_first(normal + column, left) * load_first(gain + column, left);
+      return in_.bias == nullptr ? value : value + load_first(in_.bias + bias, left);
+    };
+    const auto x = [&](int64_t column, int left) { return part(at.kept, gain_x_, column, column, left); };
+    const auto h = [&](int64_t column, int left) {
+      return load_first(at.kept + kept_.normal_h + column, left) * load_first(gain_h_ + column, left);
+    };
+    const auto put = [&](int64_t column, vfloat value, int left) { store_first(gates + column, value, left); };
+    for_row(U, [&](int64_t unit, int left) {
+      if (l_.cell == RowwiseCell::kRnn) return put(unit, tanh(x(unit, left) + h(unit, left)), left);
+      if (l_.cell == RowwiseCell::kGru) {
+        const auto product = [&](int64_t column) {
+          return part(at.kept + kept_.normal_h, gain_h_, column, W + column, left);
+        };
+        const vfloat r = sigmoid(x(U + unit, left) + product(U + unit)), of_h = product(2 * U + unit);
+        put(unit, sigmoid(x(unit, left) + product(unit)), left);
+        put(U + unit, r, left);
+        put(2 * U + unit, tanh(x(2 * U + unit, left) + r * of_h), left);
+        return put(kept_.product + unit, of_h, left);
+      }
+      const int64_t f_at = l_.coupled ? 0 : U, g_at = f_at + U, o_at = g_at + U;
+      const auto sum = [&](int64_t column) { return x(column, left) + h(column, left); };
+      const vfloat c = load_first(at.c + unit, left);
+      const auto peep = [&](const float* p, vfloat state) { return l_.peephole ? load_first(p + unit, left) * state : vfloat{}; };
+      const vfloat f = sigmoid(sum(f_at + unit) + peep(peep_f_, c)), g = tanh(sum(g_at + unit));
+      vfloat i = 1.0f - f;
+      if (!l_.coupled) i = sigmoid(sum(unit) + peep(peep_i_, c)), put(unit, i, left);
+      put(f_at + unit, f, left), put(g_at + unit, g, left);
+      put(o_at + unit, sigmoid(sum(o_at + unit) + peep(peep_o_, f * c + i * g)), left);
+    });
   }
 
   void gru_back(const BackwardStep& at) const {
@@ -216,7 +255,7 @@ class Equations {
     });
   }
 
-  void lstm_back(const BackwardStep& at, float* ds) const {
+  void lstm_back(const BackwardStep& at, const float* norms, float* ds) const {
     const int64_t f_at = l_.coupled ? 0 : U, g_at = f_at + U, o_at = g_at + U;
     float* const dgate_o = ds + U;
     const auto kept = [&](int64_t column, int left) { return load_first(at.kept + column, left); };
@@ -224,7 +263,7 @@ class Equations {
       const vfloat f = kept(f_at + unit, left), i = l_.coupled ? 1.0f - f : kept(unit, left);
       return std::array<vfloat, 4>{i, f, kept(g_at + unit, left), load_first(at.c + unit, left)};
     };
-    const Norm of_c = l_.layer_norm ? Norm{at.kept[kept_.norms + 3], at.kept[kept_.norms + 4]} : Norm{};
+    const Norm of_c = l_.layer_norm ? Norm{norms[2], norms[3]} : Norm{};
     float* const dgain = at.dvectors + 2 * W;
     vfloat sums = {}, products = {};  // of the normalised cell state's gradient, and of both
     for_row(U, [&](int64_t unit, int left) {
@@ -273,11 +312,11 @@ class Equations {
     });
   }
 
-  // From the gradient of γ ⊙ n(v) to that of v, in place; dgain is added to. `v` is n(v) where norm is {0, 1}.
-  void back_through_norm(float* d, const float* v, Norm norm, float root, const float* gain, float* dgain) const {
+  // From the gradient of γ ⊙ n(v) to that of v, in place; dgain is added to.
+  void back_through_norm(float* d, const float* normal_v, float root, const float* gain, float* dgain) const {
     vfloat sums = {}, products = {};
     for_row(W, [&](int64_t at, int left) {
-      const vfloat normal = (load_first(v + at, left) - norm.mean) * norm.root, given = load_first(d + at, left);
+      const vfloat normal = load_first(normal_v + at, left), given = load_first(d + at, left);
       add(dgain + at, given * normal, left);
       const vfloat dnormal = given * load_first(gain + at, left);
       sums += dnormal;
@@ -285,7 +324,7 @@ class Equations {
     });
     const float mean = sum_of(sums) / static_cast<float>(W), slope = sum_of(products) / static_cast<float>(W);
     for_row(W, [&](int64_t at, int left) {
-      const vfloat normal = (load_first(v + at, left) - norm.mean) * norm.root;
+      const vfloat normal = load_first(normal_v + at, left);
       const vfloat dnormal = load_first(d + at, left) * load_first(gain + at, left);
       store_first(d + at, root * (dnormal - mean - normal * slope), left);
     });

@@ -93,7 +93,7 @@ def site_number(site: str) -> int:
 def recurrent_masks(
     layer: keras.layers.RNN, x: tf.Tensor, key: DropoutKey | None, *, site: str
 ) -> Iterator[None]:
-    """Gives a recurrent layer with `recurrent_dropout` or zoneout its masks, for as long as the context lasts.
+    """Gives a layer with `recurrent_dropout` or zoneout its masks, for as long as the context lasts.
 
     Such a layer drops entries of its own past state: different ones per gate, the same at all time steps (Gal
     & Ghahramani 2016, arXiv:1512.05287). Keras and the native engine both ask the cell for its masks, which

@@ -1,13 +1,13 @@
 // The op OstinatoRowwiseV1: LSTM, GRU and SimpleRNN with layer normalisation, peepholes, coupled gates, a projection or
 // zoneout, over a whole sequence; rowwise.h says what it computes.
 //
-//   inputs of the op        sums, h0, c0, recurrent, projection, bias, vectors, keep_h, keep_c, mask
+//   inputs of the op        x | ids, h0, c0, kernel, recurrent, projection, bias, vectors, keep_h, keep_c, mask
 //   its outputs             y, h, c, history
 //   inputs of its gradient  the op's inputs, then y, history, dy, dh, dc
-//   its outputs             dsums, dh0, dc0, drecurrent, dprojection, dbias, dvectors
+//   its outputs             dx, dh0, dc0, dkernel, drecurrent, dprojection, dbias, dvectors
 //
 // What is not given comes as a tensor without elements, as c0 does of a GRU and a SimpleRNN. y is (batch, time, outputs), or
-// (batch, 1, outputs) without return_sequences. history has no elements unless keep_history.
+// (batch, 1, outputs) without return_sequences. history has no elements unless keep_history, nor has dx unless wants_dx.
 #pragma once
 
 #include "binding/attributes.h"
@@ -21,7 +21,9 @@ namespace {
 
 struct RowwiseKernel {
   Rowwise layer;  // its sizes are the inputs'
-  bool keep_history = false;
+  bool takes_ids = false;
+  bool keep_history = false;  // of the op
+  bool wants_dx = false;      // of its gradient
 };
 
 template <bool gradient>
@@ -42,7 +44,8 @@ void* create_rowwise(TF_OpKernelConstruction* construction) {
         layer.go_backwards = attributes.boolean("go_backwards");
         layer.return_sequences = attributes.boolean("return_sequences");
         layer.zero_output_for_mask = attributes.boolean("zero_output_for_mask");
-        if (!gradient) kernel->keep_history = attributes.boolean("keep_history");
+        kernel->takes_ids = attributes.type("Tin") == TF_INT32;
+        (gradient ? kernel->wants_dx : kernel->keep_history) = attributes.boolean(gradient ? "wants_dx" : "keep_history");
       },
       [&](TF_Status* status) { TF_OpKernelConstruction_Failure(construction, status); });
   return kernel.release();
@@ -67,36 +70,43 @@ struct RowwiseArguments {
 RowwiseArguments read_rowwise(const RowwiseKernel& kernel, InputReader& reader) {
   RowwiseArguments given{kernel.layer, {}, {}};
   Rowwise& layer = given.layer;
-  for (const char* name : {"sums", "h0", "c0", "recurrent", "projection", "bias", "vectors", "keep_h", "keep_c", "mask"})
+  for (const char* name : {kernel.takes_ids ? "ids" : "x", "h0", "c0", "kernel", "recurrent", "projection", "bias", "vectors", "keep_h", "keep_c", "mask"})
     given.held.push_back(reader.next(name));
   const auto& held = given.held;
-  held[0].needs_rank(3, "(batch, time, gates × units)");
-  held[3].needs_rank(2, "(outputs, gates × units)");
-  const Shape sums = held[0].shape();
-  layer.batch = sums[0], layer.time = sums[1], layer.units = sums[2] / layer.gates(), layer.outputs = held[3].shape()[0];
-  layer.projects = !held[4].empty();
+  held[0].needs_rank(kernel.takes_ids ? 2 : 3, kernel.takes_ids ? "(batch, time)" : "(batch, time, features)");
+  held[3].needs_rank(2, "(features, gates × units)");
+  held[4].needs_rank(2, "(outputs, gates × units)");
+  const Shape x = held[0].shape(), weights = held[3].shape();
+  layer.batch = x[0], layer.time = x[1], layer.features = weights[0];
+  layer.units = weights[1] / layer.gates(), layer.outputs = held[4].shape()[0];
+  layer.projects = !held[5].empty();
   layer.threads = threads();
-  if (layer.units < 1 || layer.outputs < 1) refuse("sums has shape " + in_words(sums) + ", but a layer has at least one unit");
-  held[0].needs_shape({layer.batch, layer.time, layer.width()}, "(batch, time, gates × units)");
+  if (layer.units < 1 || layer.outputs < 1 || layer.features < 1) {
+    refuse("kernel has shape " + in_words(weights) + ", but a layer has at least one feature and one unit");
+  }
+  if (!kernel.takes_ids) held[0].needs_shape({layer.batch, layer.time, layer.features}, "(batch, time, features)");
   held[1].needs_shape(given.h_shape(), "(batch, outputs)");
   if (layer.has_c()) held[2].needs_shape(given.c_shape(), "(batch, units)");
-  held[3].needs_shape({layer.outputs, layer.width()}, "(outputs, gates × units)");
+  held[3].needs_shape({layer.features, layer.width()}, "(features, gates × units)");
+  held[4].needs_shape({layer.outputs, layer.width()}, "(outputs, gates × units)");
   if (layer.projects)
-    held[4].needs_shape({layer.units, layer.outputs}, "(units, outputs)");
+    held[5].needs_shape({layer.units, layer.outputs}, "(units, outputs)");
   else if (layer.outputs != layer.units)
     refuse("recurrent has " + std::to_string(layer.outputs) + " rows, but there are " + std::to_string(layer.units) + " units");
-  if (layer.vectors() > 0) held[6].needs_shape({layer.vectors()}, "(vectors)");
+  if (layer.vectors() > 0) held[7].needs_shape({layer.vectors()}, "(vectors)");
   RowwiseInputs& in = given.in;
-  in.sums = held[0].data<float>();
+  (kernel.takes_ids ? (void)(in.ids = held[0].data<int32_t>()) : (void)(in.x = held[0].data<float>()));
+  if (in.ids != nullptr) check_ids(in.ids, layer.batch, layer.time, layer.features);
   in.h0 = held[1].data<float>();
   if (layer.has_c()) in.c0 = held[2].data<float>();
-  in.recurrent = held[3].data<float>();
-  if (layer.projects) in.projection = held[4].data<float>();
-  in.bias = held[5].optional<float>({layer.biases()}, "(gates × units, twice for a GRU)");
-  if (layer.vectors() > 0) in.vectors = held[6].data<float>();
-  in.keep_h = held[7].optional<float>({layer.batch, layer.time, layer.outputs}, "(batch, time, outputs)");
-  in.keep_c = held[8].optional<float>({layer.batch, layer.time, layer.units}, "(batch, time, units)");
-  in.mask = held[9].optional<bool>({layer.batch, layer.time}, "(batch, time)");
+  in.kernel = held[3].data<float>();
+  in.recurrent = held[4].data<float>();
+  if (layer.projects) in.projection = held[5].data<float>();
+  in.bias = held[6].optional<float>({layer.biases()}, "(gates × units, twice for a GRU)");
+  if (layer.vectors() > 0) in.vectors = held[7].data<float>();
+  in.keep_h = held[8].optional<float>({layer.batch, layer.time, layer.outputs}, "(batch, time, outputs)");
+  in.keep_c = held[9].optional<float>({layer.batch, layer.time, layer.units}, "(batch, time, units)");
+  in.mask = held[10].optional<bool>({layer.batch, layer.time}, "(batch, time)");
   return given;
 }
 
@@ -137,18 +147,17 @@ void compute_rowwise_gradient(void* opaque, TF_OpKernelContext* context) {
         if (given.layer.has_c()) dc.needs_shape(given.c_shape(), "(batch, units)");
         OutputWriter<float> writer(context);
         RowwiseGradients out;
-        out.dsums = writer.next(given.shape(0));
+        const bool wants_dx = kernel.wants_dx && !kernel.takes_ids;
+        float* const dx = writer.next(wants_dx ? given.shape(0) : Shape{0});
+        if (wants_dx) out.dx = dx;
         out.dh0 = writer.next(given.shape(1));
         out.dc0 = writer.next(given.shape(2));
-        out.drecurrent = writer.next(given.shape(3));
-        out.dprojection = writer.next(given.shape(4));
-        out.dbias = writer.next(given.shape(5));
-        out.dvectors = writer.next(given.shape(6));
+        float** const weights[] = {&out.dkernel, &out.drecurrent, &out.dprojection, &out.dbias, &out.dvectors};
+        for (int i = 0; i < 5; ++i) *weights[i] = writer.next(given.shape(3 + i));
         if (given.without_steps()) {
           copy_or_zero(dh.data<float>(), elements(given.h_shape()), out.dh0);
           copy_or_zero(dc.data<float>(), elements(given.c_shape()), out.dc0);
-          float* const weights[] = {out.drecurrent, out.dprojection, out.dbias, out.dvectors};
-          for (int i = 0; i < 4; ++i) zero(weights[i], elements(given.shape(3 + i)));
+          for (int i = 0; i < 5; ++i) zero(*weights[i], elements(given.shape(3 + i)));
           return;
         }
         out.history = history.data<float>(), out.y = y.data<float>();
@@ -162,9 +171,9 @@ void rowwise_shapes(TF_ShapeInferenceContext* context, TF_Status* result) {
   guarded(
       [&] {
         const Shapes shapes(context);
-        const Handle sums = shapes.input(0, 3), h = shapes.input(1, 2), recurrent = shapes.input(3, 2);
+        const Handle x = shapes.input(0, shapes.takes_ids() ? 2 : 3), h = shapes.input(1, 2), recurrent = shapes.input(4, 2);
         const Handle unknown = shapes.vector(-1);
-        shapes.output(0, shapes.joined(shapes.joined(shapes.axis(sums, 0), unknown), shapes.axis(recurrent, 0)));
+        shapes.output(0, shapes.joined(shapes.joined(shapes.axis(x, 0), unknown), shapes.axis(recurrent, 0)));
         shapes.output(1, h);
         shapes.output(2, shapes.input(2));
         shapes.output(3, unknown);
@@ -176,7 +185,8 @@ void rowwise_gradient_shapes(TF_ShapeInferenceContext* context, TF_Status* resul
   guarded(
       [&] {
         const Shapes shapes(context);
-        for (int i = 0; i < 7; ++i) shapes.output(i, shapes.input(i));
+        shapes.all_unknown();  // dx may be empty: a shape function cannot see the attribute wants_dx
+        for (int i = 1; i < 8; ++i) shapes.output(i, shapes.input(i));
       },
       [&](TF_Status* status) { TF_SetStatus(result, TF_GetCode(status), TF_Message(status)); });
 }
@@ -186,18 +196,18 @@ void register_rowwise() {
   constexpr const char* name = gradient ? "OstinatoRowwiseGradV1" : "OstinatoRowwiseV1";
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
   for (const char* attribute :
-       {"cell: string", "layer_norm: bool = false", "peephole: bool = false", "coupled: bool = false", "zoneout_h: float = 0.0",
+       {"Tin: {float, int32}", "cell: string", "layer_norm: bool = false", "peephole: bool = false", "coupled: bool = false", "zoneout_h: float = 0.0",
         "zoneout_c: float = 0.0", "go_backwards: bool = false", "return_sequences: bool = true", "zero_output_for_mask: bool = false"}) {
     TF_OpDefinitionBuilderAddAttr(op, attribute);
   }
-  if (!gradient) TF_OpDefinitionBuilderAddAttr(op, "keep_history: bool = false");
-  for (const char* input : {"sums: float", "h0: float", "c0: float", "recurrent: float", "projection: float", "bias: float",
+  TF_OpDefinitionBuilderAddAttr(op, gradient ? "wants_dx: bool = true" : "keep_history: bool = false");
+  for (const char* input : {"x: Tin", "h0: float", "c0: float", "kernel: float", "recurrent: float", "projection: float", "bias: float",
                             "vectors: float", "keep_h: float", "keep_c: float", "mask: bool"}) {
     TF_OpDefinitionBuilderAddInput(op, input);
   }
   if (gradient) {
     for (const char* input : {"y: float", "history: float", "dy: float", "dh: float", "dc: float"}) TF_OpDefinitionBuilderAddInput(op, input);
-    for (const char* output : {"dsums: float", "dh0: float", "dc0: float", "drecurrent: float", "dprojection: float", "dbias: float",
+    for (const char* output : {"dx: float", "dh0: float", "dc0: float", "dkernel: float", "drecurrent: float", "dprojection: float", "dbias: float",
                                "dvectors: float"}) {
       TF_OpDefinitionBuilderAddOutput(op, output);
     }

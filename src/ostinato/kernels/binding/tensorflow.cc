@@ -1,5 +1,6 @@
 // TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1; and
-// OstinatoElementwiseV1, OstinatoRowwiseV1 and OstinatoUpdateV1, which elementwise_op.h, rowwise_op.h and update_op.h describe.
+// OstinatoElementwiseV1, OstinatoProductV1, OstinatoRowwiseV1 and OstinatoUpdateV1, which elementwise_op.h, product_op.h,
+// rowwise_op.h and update_op.h describe.
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
 // signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h. What an op is not
@@ -19,6 +20,7 @@
 
 #include "binding/attributes.h"
 #include "binding/elementwise_op.h"
+#include "binding/product_op.h"
 #include "binding/rowwise_op.h"
 #include "binding/shapes.h"
 #include "binding/tensors.h"
@@ -87,16 +89,6 @@ struct Arguments {
   Shape recurrent_shape() const { return {layer.units, gates * layer.units}; }
 };
 
-void check_ids(const int32_t* ids, const Layer& layer) {
-  for (int64_t i = 0; i < layer.batch * layer.time; ++i) {
-    if (ids[i] < 0 || ids[i] >= layer.features) {
-      refuse("ids[" + std::to_string(i / layer.time) + ", " + std::to_string(i % layer.time) + "] is " +
-             std::to_string(ids[i]) + ", but the kernel has rows for the ids from 0 to " +
-             std::to_string(layer.features - 1));
-    }
-  }
-}
-
 template <class Number>
 Arguments<Number> read_arguments(const Kernel& kernel, InputReader& reader) {
   Arguments<Number> arguments = with_op(kernel.layer.cell, [&](auto op) {
@@ -155,7 +147,7 @@ Arguments<Number> read_arguments(const Kernel& kernel, InputReader& reader) {
                                                            "(gates, batch, units)");
   if (kernel.takes_ids && in.input_dropout != nullptr) refuse("input_dropout is for x, but ids are given");
   (kernel.takes_ids ? (void)(in.ids = x.data<int32_t>()) : (void)(in.x = x.data<Number>()));
-  if (in.ids != nullptr) check_ids(in.ids, layer);
+  if (in.ids != nullptr) check_ids(in.ids, layer.batch, layer.time, layer.features);
   if (!begins_with_zeros) {
     in.h0 = h0.data<Number>();
     if (has_c) in.c0 = c0.data<Number>();
@@ -339,6 +331,8 @@ const char* const missing = [] {
   register_elementwise<true>();
   register_rowwise<false>();
   register_rowwise<true>();
+  register_product<false>();
+  register_product<true>();
   register_update();
   return name;
 }();

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
+from ostinato.engines.product import product
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.product import product
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.runtime.program import Dense, OneHot
 from ostinato.tasks.config import Settings

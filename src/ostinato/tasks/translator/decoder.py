@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
+from ostinato.engines.product import product
 from ostinato.layers.attention import attention
 from ostinato.layers.dropout import DropoutKey, dropout
-from ostinato.layers.product import product
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.translator.config import TranslatorConfig
 

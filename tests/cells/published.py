@@ -1,0 +1,156 @@
+"""The equations of the cells as their papers have them, in NumPy, float64: one row at one step, gate by gate.
+
+A step maps x (features,), the state, a tuple of vectors, and the weights by name to the output and the next state.
+They are written from the papers, not from `ostinato.cells`, and slow.
+"""
+
+import numpy as np
+
+EPSILON = 1e-5
+
+
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def softplus(a):
+    return np.log1p(np.exp(-np.abs(a))) + np.maximum(a, 0)
+
+
+def normalised(a):
+    return (a - a.mean()) / np.sqrt(((a - a.mean()) ** 2).mean() + EPSILON)
+
+
+def lstm(x, state, w, options):
+    """Gers & Schmidhuber 2000 (peepholes), Greff 2017 (coupled), Sak 2014 (projection), Ba 2016, Krueger 2017."""
+    h, c = state
+    units = len(c)
+    from_x, from_h = w["kernel"].T @ x, w["recurrent_kernel"].T @ h
+    if options.get("layer_norm"):
+        from_x, from_h = w["gain_x"] * normalised(from_x), w["gain_h"] * normalised(from_h)
+    a = from_x + from_h + w.get("bias", 0)
+    names = "fco" if options.get("coupled") else "ifco"
+    a = {name: a[at * units : (at + 1) * units] for at, name in enumerate(names)}
+    peephole = {name: w.get(f"p_{name}", 0) for name in "ifo"}
+    f = sigmoid(a["f"] + peephole["f"] * c)
+    i = 1 - f if options.get("coupled") else sigmoid(a["i"] + peephole["i"] * c)
+    new = f * c + i * np.tanh(a["c"])
+    o = sigmoid(a["o"] + peephole["o"] * new)
+    shown = w["gain_c"] * normalised(new) + w["shift_c"] if options.get("layer_norm") else new
+    m = o * np.tanh(shown)
+    if "projection_kernel" in w:
+        m = w["projection_kernel"].T @ m
+    keep_h, keep_c = options.get("zoneout", (0, 0))
+    h = keep_h * h + (1 - keep_h) * m
+    return h, (h, keep_c * c + (1 - keep_c) * new)
+
+
+def gru(x, state, w, options):
+    """Cho 2014 with the reset behind the product; Ba 2016; Krueger 2017."""
+    (h,) = state
+    units = len(h)
+    from_x, from_h = w["kernel"].T @ x, w["recurrent_kernel"].T @ h
+    if options.get("layer_norm"):
+        from_x, from_h = w["gain_x"] * normalised(from_x), w["gain_h"] * normalised(from_h)
+    if "bias" in w:
+        from_x, from_h = from_x + w["bias"][0], from_h + w["bias"][1]
+    z = sigmoid(from_x[:units] + from_h[:units])
+    r = sigmoid(from_x[units : 2 * units] + from_h[units : 2 * units])
+    new = z * h + (1 - z) * np.tanh(from_x[2 * units :] + r * from_h[2 * units :])
+    keep = options.get("zoneout", (0,))[0]
+    h = keep * h + (1 - keep) * new
+    return h, (h,)
+
+
+def rnn(x, state, w, options):
+    """Elman 1990; Ba 2016; Krueger 2017."""
+    (h,) = state
+    from_x, from_h = w["kernel"].T @ x, w["recurrent_kernel"].T @ h
+    if options.get("layer_norm"):
+        from_x, from_h = w["gain_x"] * normalised(from_x), w["gain_h"] * normalised(from_h)
+    keep = options.get("zoneout", (0,))[0]
+    h = keep * h + (1 - keep) * np.tanh(from_x + from_h + w.get("bias", 0))
+    return h, (h,)
+
+
+def indrnn(x, state, w, options):
+    """Li et al. 2018, equation 2."""
+    function = {
+        "relu": lambda a: np.maximum(a, 0),
+        "tanh": np.tanh,
+        "sigmoid": sigmoid,
+        "linear": lambda a: a,
+    }
+    h = function[options.get("activation", "relu")](w["W"].T @ x + w["u"] * state[0] + w.get("b", 0))
+    return h, (h,)
+
+
+def positive(a):
+    return np.where(a >= 0, a + 0.5, sigmoid(a))
+
+
+def mingru(x, state, w, options):
+    """Feng et al. 2024, section 3.1; with `positive` appendix B."""
+    z, candidate = sigmoid(w["W_z"].T @ x + w.get("b_z", 0)), w["W_h"].T @ x + w.get("b_h", 0)
+    if options.get("positive"):
+        candidate = positive(candidate)
+    h = (1 - z) * state[0] + z * candidate
+    return h, (h,)
+
+
+def minlstm(x, state, w, options):
+    """Feng et al. 2024, section 3.2; with `positive` appendix B."""
+    f, i = sigmoid(w["W_f"].T @ x + w.get("b_f", 0)), sigmoid(w["W_i"].T @ x + w.get("b_i", 0))
+    candidate = w["W_h"].T @ x + w.get("b_h", 0)
+    if options.get("positive"):
+        candidate = positive(candidate)
+    h = f / (f + i) * state[0] + i / (f + i) * candidate
+    return h, (h,)
+
+
+def sru(x, state, w, options):
+    """Lei et al. 2018 (EMNLP), equations 1 to 4, with the scale 1 of the highway."""
+    (c,) = state
+    f = sigmoid(w["W_f"].T @ x + w["v_f"] * c + w.get("b_f", 0))
+    r = sigmoid(w["W_r"].T @ x + w["v_r"] * c + w.get("b_r", 0))
+    c = f * c + (1 - f) * (w["W"].T @ x)
+    highway = w["W_in"].T @ x if "W_in" in w else x
+    return r * c + (1 - r) * highway, (c,)
+
+
+def lru(x, state, w, options):
+    """Orvieto et al. 2023, equation 7, in complex numbers."""
+    if "W_in" in w:
+        x = w["W_in"].T @ x
+    decay = np.exp(-np.exp(w["nu"]) + 1j * np.exp(w["theta"]))
+    into, out = w["B_re"] + 1j * w["B_im"], w["C_re"] + 1j * w["C_im"]
+    s = decay * (state[0] + 1j * state[1]) + np.exp(w["gamma_log"]) * (into.T @ x)
+    return (out.T @ s).real + w["D"] * x, (s.real, s.imag)
+
+
+def rg_lru(x, state, w, options):
+    """De et al. 2024, equations 1 to 4, with c = 8 and a = σ(−Λ)."""
+    if "W_in" in w:
+        x = w["W_in"].T @ x
+
+    def gate(name):
+        blocks, side, _ = w[f"W_{name}"].shape
+        parts = [w[f"W_{name}"][at].T @ x[at * side : (at + 1) * side] for at in range(blocks)]
+        return sigmoid(np.concatenate(parts) + w.get(f"b_{name}", 0))
+
+    a = sigmoid(-w["Lambda"]) ** (8 * gate("a"))
+    h = a * state[0] + np.sqrt(1 - a**2) * (gate("x") * x)
+    return h, (h,)
+
+
+def over_time(step, x, state, weights, options):
+    """Outputs (batch, time, …) and final states, each (batch, …), of x (batch, time, features)."""
+    outputs, after = [], []
+    for row in range(len(x)):
+        carried, of_row = tuple(part[row] for part in state), []
+        for now in x[row]:
+            output, carried = step(now, carried, weights, options)
+            of_row.append(output)
+        outputs.append(of_row)
+        after.append(carried)
+    return np.array(outputs), [np.array(part) for part in zip(*after, strict=True)]
