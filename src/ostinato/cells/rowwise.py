@@ -152,6 +152,16 @@ def _zoned(old: tf.Tensor, new: tf.Tensor, mask: tf.Tensor | None, rate: float) 
     return kept * old + (1 - kept) * new
 
 
+def zones_of(bits: tf.Tensor, rates: Sequence[float], outputs: int, units: int = 0) -> Kept:
+    """Zoneout's masks: of h by the lower half of the bits, of c, where there is one, by the upper half."""
+
+    def mask(half: tf.Tensor, rate: float) -> tf.Tensor:
+        return tf.cast(tf.bitwise.bitwise_and(half, 0xFFFF) < int(rate * 65536), tf.float32)
+
+    of_c = mask(tf.bitwise.right_shift(bits[..., :units], 16), rates[1]) if units else None
+    return Kept(mask(bits[..., :outputs], rates[0]), of_c)
+
+
 def zoneout_rates(zoneout: float | Sequence[float]) -> tuple[float, float]:
     """The rates of h and of c; one number stands for both."""
     rates = (zoneout, zoneout) if isinstance(zoneout, int | float) else tuple(zoneout)
@@ -277,18 +287,21 @@ class RowwiseCell(keras.layers.Layer):
         output, after = type(self).equations(from_x, from_h, state, p, kept)
         return output, list(after)
 
-    # Zoneout's masks are drawn for all steps before the first, so that every engine has the same.
+    # Zoneout's random bits are drawn for all steps before the first, so that every engine has the same masks.
 
-    def draw_zones(self, x: tf.Tensor) -> list[tf.Tensor]:
-        """Zoneout's masks for a batch of sequences, (batch, time, …): of h, and of c where there is one."""
-        return [
-            tf.cast(self.zone_uniform((*tf.unstack(tf.shape(x)[:2]), size), name) < rate, self.compute_dtype)
-            for size, rate, name in zip(self._zone_sizes(), self.zoneout, "hc", strict=False)
-        ]
+    def draw_zones(self, x: tf.Tensor) -> tf.Tensor:
+        """Random bits for a batch of sequences, (batch, time, the larger of outputs and units), int32."""
+        batch, time = tf.unstack(tf.shape(x)[:2])
+        return self.zone_bits((batch, time, max(self.output_size, self.units)))
 
-    def zone_uniform(self, shape: tuple[Any, ...], name: str) -> tf.Tensor:
-        """Uniform numbers in [0, 1); `ostinato.layers.dropout` replaces it by one that draws from a key."""
-        return keras.random.uniform(tf.stack(shape), seed=self.seed_generator)
+    def zone_bits(self, shape: tuple[Any, ...]) -> tf.Tensor:
+        """Random bits, int32; `ostinato.layers.dropout` replaces it by one that draws them from a key."""
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        return tf.random.stateless_uniform(tf.stack(shape), seed, minval=None, maxval=None, dtype=tf.int32)
+
+    def zones_of(self, bits: tf.Tensor) -> Kept:
+        """The masks that bits mean, (batch, time, …), or (batch, …) of one step."""
+        return zones_of(bits, self.zoneout, *self._zone_sizes())
 
     def _zone_sizes(self) -> list[int]:
         return [self.output_size, *([self.units] if self.kind == "lstm" else [])]
@@ -337,9 +350,12 @@ def equations_of_op(
 
     def step(sums: tf.Tensor, *rest: tf.Tensor) -> tuple[tf.Tensor, State]:
         count = 2 if kind == "lstm" else 1
-        state, zones = rest[-count:], rest[:-count]
+        state, bits = rest[-count:], rest[:-count]
         from_x, from_h = normal(sums, p.gain_x), normal(state[0] @ recurrent, p.gain_h)
-        return equations(from_x, from_h, tuple(state), p, Kept(*zones))
+        rates = (attributes["zoneout_h"], attributes["zoneout_c"])
+        widths = (state[0].shape[-1], *([units] if kind == "lstm" else []))
+        kept = zones_of(bits[0], rates, *widths) if bits else NOTHING_KEPT
+        return equations(from_x, from_h, tuple(state), p, kept)
 
     return step
 

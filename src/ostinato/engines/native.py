@@ -72,7 +72,7 @@ def run(
     training: bool,
     *,
     begins_with_zeros: bool = False,
-    zones: Sequence[tf.Tensor] = (),
+    zones: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Run a layer over a batch of sequences.
 
@@ -83,7 +83,7 @@ def run(
         mask: shape (batch, time), False at steps to skip; or None.
         training: whether dropout acts and a gradient is likely to be needed.
         begins_with_zeros: whether the state is zeros whose gradient nobody asks for.
-        zones: zoneout's masks, see `ostinato.engines.rowwise`.
+        zones: zoneout's random bits, see `ostinato.engines.rowwise`.
 
     Returns:
         The last output (batch, units), the outputs (batch, time, units), or (batch, 1, units) without
@@ -114,13 +114,15 @@ def run_ids(
     initial_state: Sequence[tf.Tensor],
     mask: tf.Tensor | None,
     training: bool,
+    *,
+    zones: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Run a layer over token ids. The results are those of `run` over their one-hot vectors.
 
     Args:
         layer: the layer, built for as many features as there are ids, without dropout of its inputs.
         ids: shape (batch, time), integers from 0 to features - 1.
-        initial_state, mask, training: as for `run`.
+        initial_state, mask, training, zones: as for `run`.
 
     Returns:
         As for `run`.
@@ -129,6 +131,8 @@ def run_ids(
         EngineError: the engine is not available.
         tf.errors.InvalidArgumentError: an id has no row in the kernel, or the shapes do not fit together.
     """
+    if rowwise.has_op_for(cell_of(layer)):
+        return rowwise.run(layer, ids, initial_state, mask, training, zones)
     h0 = precision.in_dtype(layer, tf.convert_to_tensor(initial_state[0]))
     _, recurrent_dropout = _dropout_masks(layer, ids, h0, training)
     return _run(layer, tf.cast(ids, tf.int32), initial_state, mask, training, None, recurrent_dropout)

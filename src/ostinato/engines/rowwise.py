@@ -49,7 +49,7 @@ def run(
     state: Sequence[tf.Tensor],
     mask: tf.Tensor | None,
     training: bool,
-    zones: Sequence[tf.Tensor] = (),
+    zones: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Run a layer over a batch of sequences.
 
@@ -59,7 +59,8 @@ def run(
         state: h (batch, outputs) and, of an LSTM, c (batch, units).
         mask: shape (batch, time), False at steps to skip; or None.
         training: whether dropout acts and a gradient is likely to be needed.
-        zones: zoneout's masks of h and c, (batch, time, …) each; none for the rates.
+        zones: zoneout's random bits, (batch, time, the larger of outputs and units), int32; None keeps the
+            rates' parts.
 
     Returns:
         The last output (batch, outputs), the outputs (batch, time or 1, outputs) and the final state.
@@ -85,7 +86,7 @@ def run(
         single(p.W_proj),
         none if p.b is None else tf.reshape(single(p.b), (-1,)),
         tf.concat([single(each) for each in vectors], 0) if vectors else none,
-        *[single(each) for each in (*zones, None, None)[:2]],
+        absent(tf.int32) if zones is None else zones,
         absent(tf.bool) if mask is None else _two_axes(mask),
     ]
     recorded = (
@@ -130,7 +131,7 @@ def _gradient(op: tf.Operation, dy: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, _: 
     dx, *others = function(_GRADIENT)(*inputs, y, history, dy, dh, dc, **attributes, wants_dx=wants_dx)
     if wants_dx and not tf.executing_eagerly():
         dx.set_shape(inputs[0].shape)
-    return [dx if wants_dx else None, *others, None, None, None]
+    return [dx if wants_dx else None, *others, None, None]
 
 
 def _second_gradient(op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.Tensor | None]:
@@ -140,9 +141,8 @@ def _second_gradient(op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.T
     attributes = _attributes(op)
     in_python = tf.executing_eagerly() or not tf.is_symbolic_tensor(op.inputs[0])
     inputs = [tf.identity(each) for each in op.inputs]
-    x, h0, c0, kernel, recurrent, projection, bias, vectors, keep_h, keep_c, mask, _, _, dy, dh, dc = inputs
+    x, h0, c0, kernel, recurrent, projection, bias, vectors, bits, mask, _, _, dy, dh, dc = inputs
     states = [each for each in (h0, c0) if _given(each)]
-    zones = [each for each in (keep_h, keep_c) if _given(each)]
     units = c0.shape[-1] if _given(c0) else h0.shape[-1]
 
     def run() -> list[tf.Tensor]:
@@ -151,7 +151,7 @@ def _second_gradient(op: tf.Operation, *upstream: tf.Tensor | None) -> list[tf.T
         zeros = tf.ensure_shape(zeros, (None, h0.shape[-1]))
         y, *after = over_time(
             step,
-            [product(x, kernel), *zones],
+            [product(x, kernel), *([bits] if _given(bits) else [])],
             mask if _given(mask) else None,
             tuple(states),
             zeros,
@@ -175,7 +175,7 @@ def _given(tensor: tf.Tensor) -> bool:
 
 
 def _equations(attributes: dict[str, Any], *weights: Any) -> Any:
-    """A step from the products of x, zoneout's masks and the state, in TensorFlow's own ops."""
+    """A step from the products of x, zoneout's bits and the state, in TensorFlow's own ops."""
     known = next(cell.native for cell in cells() if has_op_for(cell))
     return cast("RowwiseOp", known).equations(attributes, *weights)
 

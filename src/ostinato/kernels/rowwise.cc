@@ -70,12 +70,11 @@ class RowwisePass : protected Meeting {
     p.streams = right.depth * right.columns * 4 / (by_units_ ? threads_ : 1) > (int64_t{5} << 18);
     multiply(p, sums_[index].data(), panels_at_step(right.panels(), index));
   }
-  const float* keep_c(int64_t b, int64_t step) const {
-    return in_.keep_c == nullptr ? nullptr : in_.keep_c + place(b, step) * l_.units;
+  const int32_t* bits(int64_t b, int64_t step) const {
+    return in_.bits == nullptr ? nullptr : in_.bits + place(b, step) * std::max(l_.outputs, l_.units);
   }
   OSTINATO_INLINE vfloat kept_h(int64_t b, int64_t step, int64_t unit, int left) const {
-    if (in_.keep_h == nullptr) return broadcast(l_.zoneout_h);
-    return load_first(in_.keep_h + place(b, step) * l_.outputs + unit, left);
+    return kept_part(bits(b, step), 0, l_.zoneout_h, unit, left);
   }
 
   const Rowwise l_;
@@ -150,7 +149,7 @@ class RowwiseForward : RowwisePass {
       if (skips(b, step)) return skip(b, step);
       float* const kept = keeps_ ? history_.gates + (b * l_.time + step) * equations_.kept().floats : nullptr;
       equations_.forward({of_x(b, step), products_.data() + b * l_.width(), h(b), fresh(b), c(b),
-                          keep_c(b, step), kept},
+                          bits(b, step), kept},
                          scratch_[index].data());
       if (keeps_ && l_.has_c()) copy_row(c(b), history_.cells, b, step, l_.units);
       if (keeps_ && l_.projects) copy_row(fresh(b), history_.inner, b, step, l_.units);
@@ -171,8 +170,8 @@ class RowwiseForward : RowwisePass {
   void finish(int64_t b, int64_t step, const float* fresh) {
     float *const h = this->h(b), *const y = out_.y + y_row(b, step) * l_.outputs;
     for_row(l_.outputs, [&](int64_t unit, int left) {
-      const vfloat star = load_first(fresh + unit, left);
-      const vfloat value = star + kept_h(b, step, unit, left) * (load_first(h + unit, left) - star);
+      const vfloat kept = kept_h(b, step, unit, left);  // what is kept whole keeps its bits
+      const vfloat value = kept * load_first(h + unit, left) + (1.0f - kept) * load_first(fresh + unit, left);
       store_first(h + unit, value, left);
       store_first(y + unit, value, left);
     });
@@ -303,7 +302,7 @@ class RowwiseBackward : RowwisePass {
     equations_.backward(
         {state(b, step - 1), cell(b, step - 1),
          history_.gates + (b * l_.time + step) * equations_.kept().floats, dfresh, l_.has_c() ? out_.dc0 + b * l_.units : nullptr,
-         keep_c(b, step), dh_.data() + b * l_.outputs, dsum(b, step, first), dproduct(b, step, first), shared,
+         bits(b, step), dh_.data() + b * l_.outputs, dsum(b, step, first), dproduct(b, step, first), shared,
          in_.bias == nullptr ? nullptr : shared + l_.vectors()},
         scratch_[index].data());
   }

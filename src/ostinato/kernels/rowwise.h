@@ -13,6 +13,8 @@
 //   RNN    h* = tanh(a_h)
 //   h' = k_h ⊙ h + (1 − k_h) ⊙ h*      zoneout keeps parts k of the old state: 0 or 1 in training, else the rates
 //
+// Of a unit's random bits the lower half says whether its h is kept, the upper half its c: a number below 65536 times the rate.
+//
 // n(v) = (v − mean v) / √(variance of v + 1e-5).
 #pragma once
 
@@ -26,7 +28,7 @@ struct Rowwise {
   RowwiseCell cell = RowwiseCell::kLstm;
   bool layer_norm = false, peephole = false, coupled = false;
   bool go_backwards = false, return_sequences = true, zero_output_for_mask = false;  // as in engine.h
-  float zoneout_h = 0, zoneout_c = 0;  // what is kept where no masks are given
+  float zoneout_h = 0, zoneout_c = 0;  // the rates
   int64_t batch = 0, time = 0, features = 0, units = 0;
   int64_t outputs = 0;  // width of h; another than units with a projection alone
   bool projects = false;
@@ -55,8 +57,7 @@ struct RowwiseInputs {
   const float* projection = nullptr;  // (units, outputs), or null
   const float* bias = nullptr;        // (biases), or null
   const float* vectors = nullptr;     // (vectors), or null without
-  const float* keep_h = nullptr;      // (batch, time, outputs): zoneout's masks; or null
-  const float* keep_c = nullptr;      // (batch, time, units), or null
+  const int32_t* bits = nullptr;      // (batch, time, the larger of outputs and units): random bits for zoneout; or null
   const bool* mask = nullptr;         // (batch, time), or null
 };
 

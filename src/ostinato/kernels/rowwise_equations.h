@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "rowwise.h"
 #include "vector.h"
@@ -50,6 +52,16 @@ struct KeptOf {
   }
 };
 
+// What zoneout keeps of some units: by the half of their bits that begins at `shift`, or the rate where there are none.
+OSTINATO_INLINE vfloat kept_part(const int32_t* bits, int shift, float rate, int64_t unit, int left) {
+  if (bits == nullptr) return broadcast(rate);
+  const vfloat given = load_first(reinterpret_cast<const float*>(bits) + unit, left);
+  vint number;
+  std::memcpy(&number, &given, sizeof number);
+  number = (number >> shift) & 0xffff;
+  return select(number < static_cast<int32_t>(rate * 65536.0f), broadcast(1.0f), vfloat{});
+}
+
 class Equations {
  public:
   Equations(const Rowwise& layer, const RowwiseInputs& in) : l_(layer), in_(in), kept_(layer), U(layer.units), W(layer.width()) {
@@ -69,7 +81,7 @@ class Equations {
   struct Step {
     const float *x, *product, *h;
     float *fresh, *c;
-    const float* keep_c;
+    const int32_t* bits;
     float* kept;
   };
   void forward(const Step& at, float* scratch) const {
@@ -126,7 +138,7 @@ class Equations {
     const float *h, *c, *kept;  // h and c: the states before
     const float* dfresh;
     float* dc;                      // of the cell state after; becomes that of the one before
-    const float* keep_c;
+    const int32_t* bits;
     float* dh;                      // is added what the equations give h directly
     float *dx, *dproduct;           // may be the same where the layer has no deltas of its own
     float *dvectors, *dbias;        // are added to; dbias may be null
@@ -184,8 +196,8 @@ class Equations {
       keep(f_at + unit, f, left), keep(g_at + unit, g, left), keep(o_at + unit, o, left);
       store_first(s + unit, after, left);
       store_first(of_o + unit, o, left);
-      const vfloat k = kept_part(at.keep_c, unit, left);
-      store_first(at.c + unit, after + k * (c - after), left);
+      const vfloat k = kept_part(at.bits, 16, l_.zoneout_c, unit, left);
+      store_first(at.c + unit, k * c + (1.0f - k) * after, left);
     });
     Norm of_c;
     if (l_.layer_norm) {
@@ -198,9 +210,6 @@ class Equations {
         shown = (shown - of_c.mean) * of_c.root * load_first(gain_c_ + unit, left) + load_first(shift_c_ + unit, left);
       store_first(at.fresh + unit, load_first(of_o + unit, left) * tanh(shown), left);
     });
-  }
-  OSTINATO_INLINE vfloat kept_part(const float* masks, int64_t unit, int left) const {
-    return masks == nullptr ? broadcast(l_.zoneout_c) : load_first(masks + unit, left);
   }
 
   // The gates of a step from what is kept with layer normalisation; of the GRU also its candidate's part of the product.
@@ -286,7 +295,7 @@ class Equations {
     float* const dpeep = at.dvectors + (l_.layer_norm ? 2 * W + 2 * U : 0);
     for_row(U, [&](int64_t unit, int left) {
       const auto [i, f, g, c] = parts(unit, left);
-      const vfloat after = f * c + i * g, k = kept_part(at.keep_c, unit, left), dc = load_first(at.dc + unit, left);
+      const vfloat after = f * c + i * g, k = kept_part(at.bits, 16, l_.zoneout_c, unit, left), dc = load_first(at.dc + unit, left);
       vfloat d = load_first(ds + unit, left);
       if (l_.layer_norm) d = of_c.root * (d - mean - (after - of_c.mean) * of_c.root * slope);
       d += dc - dc * k;

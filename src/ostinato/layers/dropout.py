@@ -10,7 +10,7 @@ layer in the network, so that no two of them share masks and a new one changes n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,6 +67,17 @@ def uniform(shape: tf.Tensor, key: DropoutKey, *, site: str) -> tf.Tensor:
         key: determines the numbers.
         site: as for `dropout`.
     """
+    return _drawn(tf.raw_ops.StatelessRandomUniformV2, tf.float32, shape, key, site)
+
+
+def random_bits(shape: tf.Tensor, key: DropoutKey, *, site: str) -> tf.Tensor:
+    """Random bits, int32; arguments as for `uniform`."""
+    return _drawn(tf.raw_ops.StatelessRandomUniformFullIntV2, tf.int32, shape, key, site)
+
+
+def _drawn(
+    draw: Callable[..., tf.Tensor], dtype: tf.DType, shape: tf.Tensor, key: DropoutKey, site: str
+) -> tf.Tensor:
     place = tf.constant(site_number(site) << 32, tf.int64)  # behind it there is room for every time step
     if key.time is not None:
         place += 1 + tf.cast(key.time, tf.int64)
@@ -74,12 +85,12 @@ def uniform(shape: tf.Tensor, key: DropoutKey, *, site: str) -> tf.Tensor:
     counts_per_row = (per_row + _DRAWS_PER_COUNT - 1) // _DRAWS_PER_COUNT
     philox_key = tf.bitcast(tf.stack([tf.cast(key.seed, tf.int32), tf.cast(key.step, tf.int32)]), tf.uint64)
     first_count = tf.cast(tf.cast(key.first_row, tf.int64) * tf.cast(counts_per_row, tf.int64), tf.uint64)
-    numbers = tf.raw_ops.StatelessRandomUniformV2(
+    numbers = draw(
         shape=tf.stack([shape[0], counts_per_row * _DRAWS_PER_COUNT]),
         key=tf.reshape(philox_key, [1]),
         counter=tf.stack([first_count, tf.cast(place, tf.uint64)]),
         alg=_PHILOX,
-        dtype=tf.float32,
+        dtype=dtype,
     )
     return tf.reshape(numbers[:, :per_row], shape)
 
@@ -116,9 +127,9 @@ def recurrent_masks(
     if drops:
         cell.get_recurrent_dropout_mask = lambda state: masks
     if zones and key is not None:
-        cell.zone_uniform = lambda shape, name: uniform(tf.stack(shape), key, site=f"{site}/zoneout_{name}")
+        cell.zone_bits = lambda shape: random_bits(tf.stack(shape), key, site=f"{site}/zoneout")
     try:
         yield
     finally:  # the class's own methods are visible again
         vars(cell).pop("get_recurrent_dropout_mask", None)
-        vars(cell).pop("zone_uniform", None)
+        vars(cell).pop("zone_bits", None)

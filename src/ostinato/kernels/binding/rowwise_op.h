@@ -1,7 +1,7 @@
 // The op OstinatoRowwiseV1: LSTM, GRU and SimpleRNN with layer normalisation, peepholes, coupled gates, a projection or
 // zoneout, over a whole sequence; rowwise.h says what it computes.
 //
-//   inputs of the op        x | ids, h0, c0, kernel, recurrent, projection, bias, vectors, keep_h, keep_c, mask
+//   inputs of the op        x | ids, h0, c0, kernel, recurrent, projection, bias, vectors, bits, mask
 //   its outputs             y, h, c, history
 //   inputs of its gradient  the op's inputs, then y, history, dy, dh, dc
 //   its outputs             dx, dh0, dc0, dkernel, drecurrent, dprojection, dbias, dvectors
@@ -9,6 +9,8 @@
 // What is not given comes as a tensor without elements, as c0 does of a GRU and a SimpleRNN. y is (batch, time, outputs), or
 // (batch, 1, outputs) without return_sequences. history has no elements unless keep_history, nor has dx unless wants_dx.
 #pragma once
+
+#include <algorithm>
 
 #include "binding/attributes.h"
 #include "binding/shapes.h"
@@ -70,7 +72,7 @@ struct RowwiseArguments {
 RowwiseArguments read_rowwise(const RowwiseKernel& kernel, InputReader& reader) {
   RowwiseArguments given{kernel.layer, {}, {}};
   Rowwise& layer = given.layer;
-  for (const char* name : {kernel.takes_ids ? "ids" : "x", "h0", "c0", "kernel", "recurrent", "projection", "bias", "vectors", "keep_h", "keep_c", "mask"})
+  for (const char* name : {kernel.takes_ids ? "ids" : "x", "h0", "c0", "kernel", "recurrent", "projection", "bias", "vectors", "bits", "mask"})
     given.held.push_back(reader.next(name));
   const auto& held = given.held;
   held[0].needs_rank(kernel.takes_ids ? 2 : 3, kernel.takes_ids ? "(batch, time)" : "(batch, time, features)");
@@ -104,9 +106,9 @@ RowwiseArguments read_rowwise(const RowwiseKernel& kernel, InputReader& reader) 
   if (layer.projects) in.projection = held[5].data<float>();
   in.bias = held[6].optional<float>({layer.biases()}, "(gates × units, twice for a GRU)");
   if (layer.vectors() > 0) in.vectors = held[7].data<float>();
-  in.keep_h = held[8].optional<float>({layer.batch, layer.time, layer.outputs}, "(batch, time, outputs)");
-  in.keep_c = held[9].optional<float>({layer.batch, layer.time, layer.units}, "(batch, time, units)");
-  in.mask = held[10].optional<bool>({layer.batch, layer.time}, "(batch, time)");
+  in.bits = held[8].optional<int32_t>({layer.batch, layer.time, std::max(layer.outputs, layer.units)},
+                                      "(batch, time, the larger of outputs and units)");
+  in.mask = held[9].optional<bool>({layer.batch, layer.time}, "(batch, time)");
   return given;
 }
 
@@ -202,7 +204,7 @@ void register_rowwise() {
   }
   TF_OpDefinitionBuilderAddAttr(op, gradient ? "wants_dx: bool = true" : "keep_history: bool = false");
   for (const char* input : {"x: Tin", "h0: float", "c0: float", "kernel: float", "recurrent: float", "projection: float", "bias: float",
-                            "vectors: float", "keep_h: float", "keep_c: float", "mask: bool"}) {
+                            "vectors: float", "bits: int32", "mask: bool"}) {
     TF_OpDefinitionBuilderAddInput(op, input);
   }
   if (gradient) {
