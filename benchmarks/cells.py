@@ -4,12 +4,13 @@
     python benchmarks/cells.py --only recurrence          # a part, which is printed and not written
 
 All figures are of compiled functions, forward and backward, at 32 × 128 × 256 → 256; the variants live in one
-process and run in turn, round after round. A turn is the median of what fits into 0.2 s, a figure the median over
-the rounds. The machine must be quiet.
+process and run in turn, round after round. A turn is the median of what fits into 0.2 s, a figure the
+median over the rounds. The machine must be quiet.
 
-    recurrence   an element-wise recurrence beside its products: from these to the outputs, and from the outputs'
-                 gradients to those of the products; beside `keras.ops.associative_scan`, `tf.scan`, and the sum of
-                 two arrays that moves as many bytes
+    recurrence   an element-wise recurrence beside its products: from these to the outputs, and from the
+    outputs'
+                 gradients to those of the products; beside `keras.ops.associative_scan`, `tf.scan`, and the
+                 sum of two arrays that moves as many bytes
     length       the same for twice as many steps
     layers       whole layers, with the gradients of x and of all weights, beside ostinato's LSTM
     keras        `ln-lstm` beside the same cell in Keras' own loop
@@ -146,7 +147,7 @@ class Recurrence:
         return self.differentiated(outputs)
 
     def associative_scan(self) -> Call:
-        """h' = a ⊙ h + b by `keras.ops.associative_scan`, for the recurrences that are linear in the state."""
+        """h' = a ⊙ h + b by `keras.ops.associative_scan`, for recurrences that are linear in the state."""
         import keras
         import tensorflow as tf
 

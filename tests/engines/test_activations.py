@@ -176,7 +176,7 @@ def test_dropout_masks_are_kerass(cell, options):
 def test_gradients_do_not_depend_on_the_history_being_kept_nor_on_the_number_of_threads(
     cell, options, request
 ):
-    before, set_threads = native.threads(), native._library().functions.ostinato_set_threads
+    before, set_threads = native.threads(), native.found().functions.ostinato_set_threads
     request.addfinalizer(lambda: set_threads(before))
     shape = batch, time, features = 13, 9, 17
     mask = np.random.default_rng(0).random((batch, time)) < 0.7
@@ -359,7 +359,7 @@ def test_an_op_refuses_an_activation_that_it_does_not_have():
         (tf.errors.InvalidArgumentError, ValueError),
         match=r"activation must be one of tanh, relu, .*silu, got 'gelu'",
     ):
-        native._library().ops.ostinato_rnn_v2(
+        native.found().ops.ostinato_rnn_v2(
             x=tf.zeros((2, 5, 3)), h0=tf.zeros((2, 4)), **layer, bias=nothing, activation="gelu",
             mask=tf.constant([], tf.bool), input_dropout=nothing, recurrent_dropout=nothing,
         )  # fmt: skip

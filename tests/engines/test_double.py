@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostinato import layers
-from ostinato.engines import activations, choose, native
+from ostinato.engines import activations, choose, library, native
 from ostinato.interop.keras.legacy import keras2_hard_sigmoid
 
 from ..variants import examples, thorough
@@ -145,7 +145,7 @@ def test_second_derivatives_are_those_of_kerass_loop(case, in_graph):
 def test_results_have_the_same_bits_for_any_number_of_threads(cell, options, request):
     case = Case(cell, {**options, "return_sequences": True}, 37, 6, 20, 70, mask="gaps")
     layer, mask = case.layer(layers, "float64", engine="native"), case.mask_array()
-    set_threads = native._loaded().functions.ostinato_set_threads
+    set_threads = library.loaded().functions.ostinato_set_threads
     request.addfinalizer(lambda: set_threads(native.threads()))
 
     def results(threads):

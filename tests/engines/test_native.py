@@ -447,7 +447,7 @@ def test_many_threads_at_once_get_what_one_gets():
 @pytest.mark.parametrize(("cell", "options"), CELLS)
 def test_results_have_the_same_bits_for_any_number_of_threads(cell, options, request):
     before = native.threads()
-    set_threads = native._library().functions.ostinato_set_threads
+    set_threads = native.found().functions.ostinato_set_threads
     request.addfinalizer(lambda: set_threads(before))
     flags = {"return_sequences": True, "use_bias": True}
     case = Case(cell, {**options, **flags}, batch=13, time=9, features=17, units=65, mask="gaps")
@@ -541,7 +541,7 @@ def test_sizes_that_do_not_fit_are_refused_with_one_sentence(wrong, sentence):
 
 @needs_library
 def test_weights_and_history_that_do_not_fit_are_refused():
-    ops = native._library().ops
+    ops = native.found().ops
     floats, none = lambda *shape: tf.zeros(shape), tf.zeros([0])
     weights = {"kernel": floats(3, 12), "recurrent": floats(4, 12), "bias": none}
     masks = {"mask": tf.constant([], tf.bool), "input_dropout": none, "recurrent_dropout": none}

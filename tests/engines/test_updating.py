@@ -108,7 +108,7 @@ def test_the_rows_of_a_table_update_it_as_their_dense_sum_does(name, data):
 
 def test_large_weights_are_updated_by_several_threads_as_by_one():
     native.function("OstinatoUpdateV1")  # first sets TensorFlow's own number
-    set_threads = native._library().functions.ostinato_set_threads  # pyright: ignore
+    set_threads = native.found().functions.ostinato_set_threads  # pyright: ignore
     shapes, results = [(400, 300), (50_000, 16), (3,)], []
     indices = np.random.default_rng(7).integers(50_000, size=700)
     try:

@@ -31,8 +31,9 @@ def replacement(layer: keras.layers.Layer) -> type[EngineLayer] | None:
 
 
 def original(layer: keras.layers.Layer) -> type[keras.layers.RNN] | None:
-    """Keras' class for a layer of ostinato's; None for any other layer."""
-    return _STOCK.get(type(layer))
+    """Keras' class for a layer of ostinato's; None for any other, and with options that Keras lacks."""
+    own = getattr(layer, "recurrence", None)
+    return None if own is not None and own.keras is None else _STOCK.get(type(layer))
 
 
 def replace(layer: keras.layers.RNN, engine: str) -> None:

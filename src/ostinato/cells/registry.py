@@ -223,6 +223,14 @@ def _no_recurrent_dropout(cell: str, given: float) -> ConfigError:
     return ConfigError(f"recurrent_dropout must be 0 for the cell '{cell}', which has none, got {given}")
 
 
+def output_width(layer: keras.layers.RNN) -> int:
+    """The width of a recurrent layer's outputs, which a projection makes another than its units."""
+    size = getattr(layer.cell, "output_size", None)
+    if size is None:  # as Keras' RNN takes it
+        size = layer.state_size[0] if isinstance(layer.state_size, list | tuple) else layer.state_size
+    return int(size)
+
+
 def states(layer: keras.layers.RNN) -> tuple[StateSpec, ...]:
     """The tensors of a recurrent layer's state, flat and in Keras' order.
 

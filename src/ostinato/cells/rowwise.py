@@ -73,8 +73,9 @@ def normal(v: tf.Tensor, gain: Any, shift: Any = 0.0) -> tf.Tensor:
     """γ ⊙ n(v) + β over the last axis; v itself without a gain."""
     if gain is None:
         return v
-    mean, variance = tf.nn.moments(v, axes=[-1], keepdims=True)
-    return gain * (v - mean) / tf.sqrt(variance + EPSILON) + shift
+    with tf.name_scope("n"):  # one operation in a drawing
+        mean, variance = tf.nn.moments(v, axes=[-1], keepdims=True)
+        return gain * (v - mean) / tf.sqrt(variance + EPSILON) + shift
 
 
 def lstm_step(

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
-from ostinato.cells.registry import pack_state, recurrent
+from ostinato.cells.registry import output_width, pack_state, recurrent
 from ostinato.errors import warn_renamed
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
 from ostinato.layers.stack import State
@@ -78,7 +78,7 @@ class RecurrentEncoder(keras.layers.Layer):
     @property
     def width(self) -> int:
         """Features of the outputs."""
-        return self.units[-1] * (1 + self.bidirectional)
+        return output_width(self.forward_layers[-1]) * (1 + self.bidirectional)
 
     def call(
         self,

@@ -9,7 +9,10 @@ import keras
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption, State, StateSpec, initial_state
-from ostinato.cells.registry import pack_state, recurrent, states
+from ostinato.cells.registry import output_width, pack_state, recurrent, states
+from ostinato.engines.product import product
+from ostinato.errors import ConfigError
+from ostinato.layers.block import BlockParts, normalised
 from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
 
 # Limit of the initial weights on a one-hot input. Glorot's rule would make them ten to forty times smaller,
@@ -29,8 +32,13 @@ class RecurrentStack(keras.layers.Layer):
         seed: seed of the initial weights; each layer derives its own.
         symbols: number of token ids, for a stack that reads ids; 0 for one that reads vectors.
         options: passed to every layer, for example `reset_after` or `engine`.
+        block: put each layer into a residual block, see `ostinato.layers.block`. All layers then have as many
+            units; the first reads a projection of its inputs, and the outputs are normalised.
 
     Source: Dive into Deep Learning, section 10.3 (deep recurrent neural networks).
+
+    Raises:
+        ConfigError: the layers of blocks have different numbers of units or of outputs.
     """
 
     def __init__(
@@ -43,10 +51,12 @@ class RecurrentStack(keras.layers.Layer):
         seed: int = 0,
         symbols: int = 0,
         options: Mapping[str, KerasOption] | None = None,
+        block: bool = False,
         **kwargs: KerasOption,
     ):
         super().__init__(**kwargs)
         self.cell, self.units, self.dropout, self.seed = cell, tuple(units), dropout, seed
+        self.block = block
         self.recurrent_dropout, self.symbols = recurrent_dropout, symbols
         self.options = dict(options or {})
         self.layers = [
@@ -58,7 +68,7 @@ class RecurrentStack(keras.layers.Layer):
                 kernel_initializer=(
                     # Only one entry of a one-hot vector is active, whatever its width, so the fan-in is one.
                     keras.initializers.RandomUniform(-_ONE_HOT_LIMIT, _ONE_HOT_LIMIT, seed=seed)
-                    if symbols and depth == 0
+                    if symbols and depth == 0 and not block
                     else keras.initializers.GlorotUniform(seed=seed + 2 * depth)
                 ),
                 recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 2 * depth + 1),
@@ -69,6 +79,33 @@ class RecurrentStack(keras.layers.Layer):
             )
             for depth, size in enumerate(self.units)
         ]
+        self.blocks = [
+            BlockParts(size, seed=seed + 700 + 3 * depth, name=f"block_{depth}")
+            for depth, size in enumerate(self.units if block else ())
+        ]
+        if block and {*self.units} != {self.width}:
+            raise ConfigError(
+                "units must be the same for all layers of residual blocks, and as wide as the outputs, "
+                f"got {', '.join(map(str, self.units))} units and {self.width} outputs"
+            )
+
+    @property
+    def width(self) -> int:
+        """Features of the outputs."""
+        return output_width(self.layers[-1])
+
+    def build(self, input_shape: object = None) -> None:
+        if self.block:
+            features = self.symbols or int(tuple(input_shape)[-1])  # pyright: ignore[reportArgumentType]
+            start = keras.initializers.RandomUniform(-1.0, 1.0, seed=self.seed + 600)
+            glorot = keras.initializers.GlorotUniform(seed=self.seed + 600)
+            self.entrance = self.add_weight(
+                shape=(features, self.width), initializer=start if self.symbols else glorot, name="entrance"
+            )
+            self.exit = self.add_weight(shape=(self.width,), initializer="ones", name="gain_exit")
+            for parts in self.blocks:
+                parts.build()
+        self.built = True
 
     @property
     def states(self) -> tuple[StateSpec, ...]:
@@ -96,20 +133,35 @@ class RecurrentStack(keras.layers.Layer):
             The top layer's outputs, shape (batch, time, units[-1]), and the new state.
         """
         rest, new_state, path = list(state), [], self.path or self.name
+        if self.block:
+            x = product(x, tf.convert_to_tensor(self.entrance))
         for depth, layer in enumerate(self.layers):
-            if depth > 0:
+            if depth > 0 and not self.block:
                 x = dropout(x, self.dropout, key, site=f"{path}/{layer.name}/input")
             start, rest = pack_state(layer, rest)
-            training = key is not None
-            with recurrent_masks(layer, x, key, site=f"{path}/{layer.name}/recurrent"):
-                if x.dtype.is_integer and hasattr(layer, "over_ids"):
-                    x, *parts = layer.over_ids(x, self.symbols, initial_state=start, training=training)
-                else:
-                    x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
-                    x, *parts = layer(x, initial_state=start, training=training)
-            new_state += keras.tree.flatten(parts)
-        return x, tuple(new_state)
+            read = self.blocks[depth].read(x) if self.block else x
+            y, parts = self._run(layer, read, start, key, f"{path}/{layer.name}")
+            new_state += parts
+            if self.block:
+                x += dropout(y, self.dropout, key, site=f"{path}/{layer.name}/output")
+                x = self.blocks[depth].mlp(x, self.dropout, key, site=f"{path}/{layer.name}/mlp")
+            else:
+                x = y
+        return normalised(x, self.exit) if self.block else x, tuple(new_state)
+
+    def _run(
+        self, layer: keras.layers.RNN, x: tf.Tensor, start: KerasOption, key: DropoutKey | None, site: str
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The outputs of a layer and its new state, flat."""
+        training = key is not None
+        with recurrent_masks(layer, x, key, site=f"{site}/recurrent"):
+            if x.dtype.is_integer and hasattr(layer, "over_ids"):
+                y, *parts = layer.over_ids(x, self.symbols, initial_state=start, training=training)
+            else:
+                x = tf.one_hot(x, self.symbols) if x.dtype.is_integer else x
+                y, *parts = layer(x, initial_state=start, training=training)
+        return y, keras.tree.flatten(parts)
 
     def get_config(self) -> dict[str, KerasOption]:
-        own = ("cell", "units", "dropout", "recurrent_dropout", "seed", "symbols", "options")
+        own = ("cell", "units", "dropout", "recurrent_dropout", "seed", "symbols", "options", "block")
         return super().get_config() | {name: getattr(self, name) for name in own}

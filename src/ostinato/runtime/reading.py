@@ -149,7 +149,10 @@ def _masking(layer: Any) -> Iterator[Stage]:
 
 def _is_recurrent(layer: Any) -> bool:
     ours = registry.accelerated()
-    return type(layer) in (*ours, *ours.values(), keras.layers.RNN, RNN) and has_known_cell(layer)
+    if type(layer) not in (*ours, *ours.values(), keras.layers.RNN, RNN):
+        return False
+    own = getattr(layer, "recurrence", None)  # another where the layer has options that Keras lacks
+    return has_known_cell(layer) and (own is None or own.keras is not None)
 
 
 def _recurrent(layer: Any) -> Iterator[Stage]:
@@ -204,6 +207,8 @@ def _bidirectional(layer: Any) -> Iterator[Stage]:
 
 
 def _stack(layer: RecurrentStack) -> Iterator[Stage]:
+    if layer.block:
+        raise _refuse(layer, "its layers stand in residual blocks")
     for each in layer.layers:
         if not _is_recurrent(each):
             raise _refuse(each, f"its cell must be rnn, gru or lstm, got {quoted(layer.cell)}")

@@ -171,6 +171,14 @@ Layers = Annotated[
     COMMON_NETWORK,
     Field(ge=1, le=64, exclude=True, description="Number of recurrent layers, when `units` is one number."),
 ]
+Block = Annotated[
+    bool,
+    Flag("Network", names=("--block/--no-block",)),
+    Field(
+        description="Whether each recurrent layer stands in a residual block: normalised inputs, a gated MLP "
+        "behind it, and skips around both. For cells whose gates do not read the state, as `mingru`."
+    ),
+]
 ResetAfter = Annotated[
     bool,
     Flag("Network", names=("--reset-after/--reset-before",)),

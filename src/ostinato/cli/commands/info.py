@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from ostinato import engines
+from ostinato import engines, layers
 from ostinato.cli.quiet import import_tensorflow
 from ostinato.cli.usage import Command, click_command
+from ostinato.errors import ConfigError
 from ostinato.runs.opened import open_to_use
 from ostinato.wording import printable
 
@@ -26,6 +27,12 @@ def info(
     run: Annotated[
         Path | None, typer.Argument(help="A run directory; without one, this machine is shown.")
     ] = None,
+    cells: Annotated[
+        bool, typer.Option("--cells", help="List the recurrent cells: states, weights, products, engine.")
+    ] = False,
+    units: Annotated[
+        int, typer.Option(min=1, max=65536, help="With --cells: the width of the layer and of its inputs.")
+    ] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Shows versions, devices, and which engine runs recurrent layers here, and why; or a run.
@@ -33,13 +40,44 @@ def info(
     Example: ostinato info
 
     Example: ostinato info runs/classify-001 --json
+
+    Example: ostinato info --cells --units 256
     """
+    if cells:
+        if run is not None:
+            raise ConfigError("--cells lists the cells of this machine; it takes no run")
+        return _print_cells(units, as_json)
     facts = _of_machine() if run is None else _of_run(run)
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
         return
     for name, value in facts.items():
         print(f"{name:<14}{_shown(value)}")
+
+
+def _print_cells(units: int, as_json: bool) -> None:
+    """The figures of every cell, as a table or one JSON object."""
+    engines.check("auto")  # what OSTINATO_ENGINE asks for
+    import_tensorflow()
+    from ostinato.cells.cards import card
+
+    cards = [card(name, units=units, features=units) for name in layers.cells()]
+    if as_json:
+        print(json.dumps({"units": units, "cells": [each._asdict() for each in cards]}, ensure_ascii=False))
+        return
+    rows = [("cell", "states", "weights", "products a step", "engine")]
+    for each in cards:
+        states = ", ".join(f"{name} ({size:,})" for name, size in each.states.items())
+        products = "" if each.multiplications is None else f"{each.multiplications:,}"
+        rows.append((each.name, states, f"{each.parameters:,}", products, each.engine))
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    for row in rows:
+        numbers = (2, 3)
+        cells = [
+            text.rjust(width) if at in numbers else text.ljust(width)
+            for at, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
 
 
 def _shown(value: object) -> str:
@@ -69,7 +107,6 @@ def _of_machine() -> dict[str, object]:
     import tensorflow as tf
 
     import ostinato
-    from ostinato import layers
     from ostinato.files import cache
 
     choice = engines.choose("auto")

@@ -50,6 +50,7 @@ class LanguageModelConfig(config.RecurrentConfig):
     cell: config.Cell = "lstm"
     units: config.Units = (256,)
     layers: config.Layers = None
+    block: config.Block = False
     reset_after: config.ResetAfter = True
     embedding: Annotated[int, NETWORK] = Field(default=0, ge=0, le=65536)
     """Size of the token embedding; 0 uses one-hot vectors instead."""

@@ -44,6 +44,7 @@ class RecurrentLanguageModel(keras.Model):
             seed=seed + 1,
             symbols=0 if config.embedding else vocabulary_size,
             options={"reset_after": config.reset_after, "engine": config.engine},
+            block=config.block,
             name="stack",
         )
         if config.tied:

@@ -39,6 +39,7 @@ class MusicConfig(config.RecurrentConfig):
     `independent` each for itself."""
     cell: config.Cell = "lstm"
     units: config.Units = (400,)
+    block: config.Block = False
     layers: config.Layers = None
     reset_after: config.ResetAfter = True
     hidden: Annotated[int, NETWORK] = Field(default=200, ge=1, le=65536)

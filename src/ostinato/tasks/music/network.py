@@ -37,6 +37,7 @@ class RecurrentMusicModel(keras.Model):
             recurrent_dropout=config.recurrent_dropout,
             seed=seed + 1,
             options={"reset_after": config.reset_after, "engine": config.engine},
+            block=config.block,
             name="stack",
         )
         self.chord = ChordOutput(
@@ -78,7 +79,7 @@ class RecurrentMusicModel(keras.Model):
     def make_weights(self) -> None:
         """Makes all weights by reading one step."""
         skipped = self.chord.width if self.config.skip_connection else 0
-        self.chord.build((None, self.config.units[-1] + skipped))
+        self.chord.build((None, self.stack.width + skipped))
         self(tf.zeros((1, 1, self.chord.width)), tf.ones((1,)), self.stack.initial_state(1))
 
     def build_from_config(self, config: object) -> None:

@@ -70,11 +70,21 @@ class Decoder(keras.layers.Layer):
     Args:
         config: the settings of the network.
         vocabulary_size: the number of different target tokens, with the special tokens.
+        memory_width: the width of the encoder's outputs.
         seed: the seed of the initial weights.
     """
 
-    def __init__(self, config: TranslatorConfig, vocabulary_size: int, *, seed: int, **options: KerasOption):
+    def __init__(
+        self,
+        config: TranslatorConfig,
+        vocabulary_size: int,
+        *,
+        memory_width: int,
+        seed: int,
+        **options: KerasOption,
+    ):
         super().__init__(**options)
+        self.memory_width = memory_width
         self.config, self.vocabulary_size, self.seed = config, vocabulary_size, seed
         self.embedding = keras.layers.Embedding(
             vocabulary_size,
@@ -102,17 +112,17 @@ class Decoder(keras.layers.Layer):
 
     def build(self, input_shape: object = None) -> None:
         """Makes the weights that the encoder and `scores` use outside of `call`."""
-        config, width = self.config, self.config.units[-1] * (1 + self.config.bidirectional)
+        config = self.config
         self.embedding.build()
         if self.attends:
-            units = (None, None, config.decoder_sizes[-1])
-            self.attention.build(units, units, (None, None, width))
+            queries = (None, None, self.stack.width)
+            self.attention.build(queries, queries, (None, None, self.memory_width))
         if config.tied:
             self.output_bias = self.add_weight(
                 shape=(self.vocabulary_size,), initializer="zeros", name="output_bias"
             )
         else:
-            self.output_layer.build((None, config.features))
+            self.output_layer.build((None, config.features if self.attends else self.stack.width))
         self.built = True
 
     @property

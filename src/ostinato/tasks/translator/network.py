@@ -41,16 +41,6 @@ class RecurrentTranslator(keras.Model):
         self.config = config if isinstance(config, TranslatorConfig) else TranslatorConfig(**config)
         self.source_size, self.target_size = source_size, target_size
         config, seed = self.config, 10_000 * self.config.seed
-        self.decoder = Decoder(config, target_size, seed=seed + 5000, name="decoder")
-        if config.joint_vocabulary:
-            self.source_embedding = self.decoder.embedding
-        else:
-            self.source_embedding = keras.layers.Embedding(
-                source_size,
-                config.embedding,
-                embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
-                name="source_embedding",
-            )
         self.encoder = RecurrentEncoder(
             config.cell,
             config.units,
@@ -61,6 +51,18 @@ class RecurrentTranslator(keras.Model):
             options={"reset_after": config.reset_after, "engine": config.engine},
             name="encoder",
         )
+        self.decoder = Decoder(
+            config, target_size, memory_width=self.encoder.width, seed=seed + 5000, name="decoder"
+        )
+        if config.joint_vocabulary:
+            self.source_embedding = self.decoder.embedding
+        else:
+            self.source_embedding = keras.layers.Embedding(
+                source_size,
+                config.embedding,
+                embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
+                name="source_embedding",
+            )
         self.bridges = [
             dense(math.prod(spec.shape), seed + 4000 + number, f"bridge_{number}", activation="tanh")
             for number, spec in enumerate(self.decoder.stack.states)
