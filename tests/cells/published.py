@@ -1,7 +1,7 @@
-"""The equations of the cells as their papers have them, in NumPy, float64: one row at one step, gate by gate.
+"""The equations of the cells as their papers have them, in NumPy, float64: one row at one step.
 
-A step maps x (features,), the state, a tuple of vectors, and the weights by name to the output and the next state.
-They are written from the papers, not from `ostinato.cells`, and slow.
+A step maps x (features,), the state, a tuple of vectors, and the weights by name to the output and the next
+state. They are written from the papers, not from `ostinato.cells`, and slow.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def normalised(a):
 
 
 def lstm(x, state, w, options):
-    """Gers & Schmidhuber 2000 (peepholes), Greff 2017 (coupled), Sak 2014 (projection), Ba 2016, Krueger 2017."""
+    """Gers 2000 (peepholes), Greff 2017 (coupled), Sak 2014 (projection), Ba 2016, Krueger 2017."""
     h, c = state
     units = len(c)
     from_x, from_h = w["kernel"].T @ x, w["recurrent_kernel"].T @ h

@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from ostinato.cells import registry
 from ostinato.cells.base import StateSpec, initial_state
-from ostinato.engines import activations, native
+from ostinato.engines import activations, choose, native
 from ostinato.engines.derivatives import OpInputs
 from ostinato.registration import own_cells
 
 UNITS, FEATURES = 3, 4
+EVERY = pytest.mark.parametrize("cell", own_cells(), ids=lambda cell: cell.name)
 OWN = pytest.mark.parametrize(
     "cell", [cell for cell in own_cells() if cell.keras is not None], ids=lambda cell: cell.name
 )
@@ -35,6 +36,23 @@ def test_it_is_found_by_its_name_and_by_keras_classes(cell):
     assert type(cell.layer(UNITS).cell) is cell.keras.cell
 
 
+@EVERY
+def test_it_is_found_by_its_name_and_runs_its_cell(cell):
+    assert registry.find(cell.name) is cell
+    assert registry.OWN[cell.name].other_names
+    layer = registry.recurrent(cell.name, UNITS)
+    assert type(layer.cell) is (cell.keras.cell if cell.keras else cell.keras_cell)
+    assert choose("auto", layer).engine == ("native" if native.available() else "keras")
+
+
+@EVERY
+def test_its_states_are_those_of_its_layer(cell):
+    layer = built(cell)
+    start = keras.tree.flatten(layer.get_initial_state(2))
+    assert [spec.name for spec in registry.states(layer)] == [spec.name for spec in cell.states]
+    assert [spec.shape for spec in registry.states(layer)] == [tuple(part.shape[1:]) for part in start]
+
+
 @OWN
 def test_its_states_and_gates_are_those_of_its_layer(cell):
     layer = built(cell)
@@ -48,7 +66,12 @@ def test_its_states_and_gates_are_those_of_its_layer(cell):
 
 def test_checkpoints_store_states_under_these_names():
     names = {cell.name: [spec.name for spec in cell.states] for cell in own_cells()}
-    assert names == {"rnn": ["h"], "gru": ["h"], "lstm": ["h", "c"]}
+    h, both = ["h"], ["h", "c"]
+    assert names == {
+        **{"rnn": h, "gru": h, "lstm": both, "peephole": both, "cifg": both, "lstmp": both},
+        **{"ln-lstm": both, "ln-gru": h, "indrnn": h, "mingru": h, "minlstm": h},
+        **{"sru": ["c"], "lru": ["re", "im"], "rg-lru": h},
+    }
 
 
 @OWN
@@ -60,7 +83,7 @@ def test_what_is_known_of_it_before_keras_is_true(cell):
     assert set(registry.OWN[cell.name].options) == set(cell.options) - {"engine", "recurrent_dropout"}
 
 
-@OWN
+@EVERY
 def test_its_textbook_step_is_its_layers(cell):
     layer = built(cell)
     x, state = tf.random.stateless_normal((2, FEATURES), (1, 2)), tuple(layer.get_initial_state(2))

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ostinato.cells.base import KerasOption
 from ostinato.cells.gru import GRU
-from ostinato.cells.rowwise import GRU_WITH_OPTIONS
+from ostinato.cells.options import GRU_WITH_OPTIONS
 
 
 def ln_gru(units: int, **options: KerasOption) -> GRU:

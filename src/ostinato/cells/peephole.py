@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from ostinato.cells.base import KerasOption
 from ostinato.cells.lstm import LSTM
-from ostinato.cells.rowwise import LSTM_WITH_OPTIONS
+from ostinato.cells.options import LSTM_WITH_OPTIONS
 
 
 def peephole(units: int, **options: KerasOption) -> LSTM:

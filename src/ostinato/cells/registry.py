@@ -13,16 +13,14 @@ used by its import path, `--cell mypackage:MyCell`, or as an object in a config,
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import inspect
-import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ostinato import engines
+from ostinato.cells.foreign import layer_of_another_package, no_cell, takes
 from ostinato.errors import ConfigError, EngineError
 from ostinato.registration import own_cells
 from ostinato.wording import hint_after
@@ -64,8 +62,6 @@ OWN = {
 }
 """ostinato's own cells by name; each is the `CELL` of `module_of` its name."""
 _STATE_NAMES = ("h", "c")
-_INITIALIZERS = ("kernel_initializer", "recurrent_initializer")
-_Factory = Callable[..., object]
 
 
 def cells() -> tuple[str, ...]:
@@ -90,7 +86,7 @@ def find(name: str) -> Cell:
     if isinstance(found, Cell):
         return found
     if not callable(found):
-        raise _no_cell(name, found)
+        raise no_cell(name, found)
     return Cell(name, found)
 
 
@@ -210,7 +206,7 @@ def recurrent(
     takes_dropout = recurrent_dropout > 0.0 and _has_option(found, "recurrent_dropout")
     if takes_dropout:
         options["recurrent_dropout"] = recurrent_dropout
-    layer = _layer_of_another_package(cell, factory, units, options, seed)
+    layer = layer_of_another_package(cell, factory, units, options, seed)
     if found.states:
         layer.recurrence = found
     # Masks can be set only in a cell that asks for them where Keras' own cells do.
@@ -260,94 +256,6 @@ def pack_state(layer: keras.layers.RNN, state: Sequence[tf.Tensor]) -> tuple[Any
     return keras.tree.pack_sequence_as(structure, list(state[:count])), list(state[count:])
 
 
-def _layer_of_another_package(
-    cell: str, factory: _Factory, units: int, options: dict[str, KerasOption], seed: int
-) -> keras.layers.RNN:
-    """The layer that another package's cell class or callable makes.
-
-    `seed` determines its initial weights and dropout seeds, both when it is made and when it is built.
-    """
-    import keras
-
-    with _python_seed(seed):
-        layer = _make(cell, factory, units, options)
-    if not isinstance(layer, keras.layers.RNN):
-        raise _no_cell(cell, layer)
-    build = layer.build
-
-    @functools.wraps(build)
-    def seeded_build(*args: KerasOption, **named: KerasOption) -> None:
-        with _python_seed(seed):
-            build(*args, **named)
-
-    layer.build = seeded_build
-    return layer
-
-
-def _make(cell: str, factory: _Factory, units: int, options: dict[str, KerasOption]) -> object:
-    """Calls a factory with the options it takes."""
-    without_initializers = {name: options[name] for name in options if name not in _INITIALIZERS}
-    if isinstance(factory, type) or not _takes_any(factory):
-        accepted = {
-            name: options[name] for name in options if name in without_initializers or _takes(factory, name)
-        }
-        attempts = [accepted]
-    else:  # only a trial shows what a function does with its **options
-        attempts = [options, without_initializers]
-    for attempt in attempts[:-1]:
-        try:
-            return _call(factory, units, attempt)
-        except (TypeError, ValueError) as error:
-            if not any(name in str(error) for name in _INITIALIZERS):
-                raise _no_layer(cell, error) from error
-    try:
-        return _call(factory, units, attempts[-1])
-    except (TypeError, ValueError) as error:
-        raise _no_layer(cell, error) from error
-
-
-def _call(factory: _Factory, units: int, options: dict[str, KerasOption]) -> object:
-    import keras
-
-    if not _is_cell_class(factory):
-        return factory(units, **options)
-    cell_options = {name: options[name] for name in options if _takes(factory, name)}
-    layer_options = {
-        name: options[name] for name in options.keys() - cell_options if name not in _INITIALIZERS
-    }
-    return keras.layers.RNN(factory(units, **cell_options), **layer_options)
-
-
-def _no_cell(cell: str, got: object) -> ConfigError:
-    return ConfigError(
-        f"the cell '{cell}' must be a Cell, a Keras cell class, or a callable that returns a "
-        f"keras.layers.RNN, got a {type(got).__name__}"
-    )
-
-
-def _no_layer(cell: str, error: Exception) -> ConfigError:
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ConfigError(f"the cell '{cell}' makes no layer: {first_line.rstrip('.')}")
-
-
-def _is_cell_class(factory: _Factory) -> bool:
-    import keras
-
-    kinds = keras.layers.Layer, keras.layers.RNN
-    return isinstance(factory, type) and issubclass(factory, kinds[0]) and not issubclass(factory, kinds[1])
-
-
-@contextmanager
-def _python_seed(seed: int) -> Iterator[None]:
-    """Seeds Python's generator for a while, from which Keras draws its seeds."""
-    before = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before)
-
-
 def check(cell: str) -> None:
     """Raises ConfigError when there is no such cell; does not import TensorFlow when there is."""
     if cell in OWN or cell in cells():
@@ -395,7 +303,7 @@ def has_reset_gate(cell: str) -> bool:
 
 def _has_option(cell: Cell, option: str) -> bool:
     """Whether the layer of a cell takes one of ostinato's options."""
-    return _takes(cell.layer, option) if cell.options is None else option in cell.options
+    return takes(cell.layer, option) if cell.options is None else option in cell.options
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
@@ -410,15 +318,3 @@ def _loaded(cell: str) -> Any:
         return point.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"the cell '{cell}' ({point.value}) does not load: {error}") from error
-
-
-def _takes_any(function: _Factory) -> bool:
-    """Whether a function takes options that it does not name."""
-    parameters = inspect.signature(function).parameters.values()
-    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
-
-
-def _takes(factory: _Factory, argument: str) -> bool:
-    # A subclass may pass arguments on as **options, so its base classes are asked too.
-    callables = [base.__init__ for base in factory.__mro__] if isinstance(factory, type) else [factory]
-    return any(argument in inspect.signature(function).parameters for function in callables)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ostinato import scratch
 from ostinato.cells.base import Cell, KerasClasses, NativeOp, State, StateSpec, TorchForm, params_of
 from ostinato.cells.engine_layer import EngineLayer, with_signature
-from ostinato.cells.rowwise import RNN_WITH_OPTIONS, SimpleRNNOptionsCell
+from ostinato.cells.options import RNN_WITH_OPTIONS, SimpleRNNOptionsCell
 from ostinato.engines.derivatives import OpInputs
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
