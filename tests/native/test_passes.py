@@ -37,7 +37,7 @@ def build(tmp_path_factory):
         pytest.skip("there is no C++ compiler")
 
     def compile_with(sanitizers, checked):
-        """The program, with the kernels of the ISAs in `checked` alone: each takes long to compile."""
+        """The programs, with the kernels of the ISAs in `checked` alone: each takes long to compile."""
         folder, objects = tmp_path_factory.mktemp("native"), []
         flags = ["-std=c++17", "-ffp-contract=fast", f"-I{KERNELS}"]
         # What is inlined makes no difference to what the sanitizers see, and a third of the compiler's time.
@@ -53,15 +53,20 @@ def build(tmp_path_factory):
                     names = [f"-DOSTINATO_ISA={name}", f"-DOSTINATO_VEC={width}"]
                     translate(KERNELS / source, name, *names, *isa_flags, *checks)
                 names = [f"-DOSTINATO_ISA={isa}", f"-DOSTINATO_VEC={width}"]
-                translate(KERNELS / "update.cc", f"{isa}_update", *names, *isa_flags, *checks)
+                for other in ("elementwise", "product", "rowwise", "update"):
+                    translate(KERNELS / f"{other}.cc", f"{isa}_{other}", *names, *isa_flags, *checks)
             else:  # something to link, for dispatch.cc
                 (folder / f"{isa}.cc").write_text(NOTHING.format(isa))
                 translate(folder / f"{isa}.cc", isa)
-        for source in (KERNELS / "threads.cc", KERNELS / "dispatch.cc", HERE / "passes_test.cc"):
+        for source in (KERNELS / "threads.cc", KERNELS / "dispatch.cc"):
             translate(source, source.stem, *checks)
-        program = folder / "passes_test"
-        subprocess.run([compiler, *checks, *objects, "-o", str(program), "-lpthread"], check=True)
-        return program
+        kernels, programs = list(objects), []
+        for name in ("passes_test", "rows_test"):
+            translate(HERE / f"{name}.cc", name, *checks)
+            programs.append(folder / name)
+            linked = [*kernels, objects[-1], "-o", str(programs[-1]), "-lpthread"]
+            subprocess.run([compiler, *checks, *linked], check=True)
+        return programs
 
     return compile_with
 
@@ -80,18 +85,23 @@ def widest():
 
 
 def test_the_passes_equal_the_naive_equations_and_touch_no_memory_but_theirs(build):
-    run(build("address,undefined", [widest()]), widest(), 25)
+    passes, rows = build("address,undefined", [widest()])
+    run(passes, widest(), 25)
+    run(rows, widest(), 25)
 
 
 @pytest.mark.thorough
 def test_so_they_do_with_all_instructions_that_the_machine_has(build):
     chosen = [isa for isa in ISAS if supported(isa)]
-    program = build("address,undefined", chosen)
+    passes, rows = build("address,undefined", chosen)
     for isa in chosen:
-        run(program, isa, 60, "all")
+        run(passes, isa, 60, "all")
+        run(rows, isa, 60)
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("more", [(), ("all",)])
 def test_the_threads_race_for_nothing(build, more):
-    run(build("thread", [widest()]), widest(), 3, *more)
+    passes, rows = build("thread", [widest()])
+    run(passes, widest(), 3, *more)
+    run(rows, widest(), 3)

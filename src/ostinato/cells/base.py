@@ -160,6 +160,7 @@ class Cell:
         params: the parameters of `step`, from a built layer.
         native: the native engine's op; None where Keras' own loop runs it.
         torch: PyTorch's module; None where there is none.
+        advice: when to take it, and what it cannot do; for docs/cells.md.
     """
 
     name: str
@@ -173,6 +174,7 @@ class Cell:
     params: Callable[[keras.layers.RNN], Any] | None = None
     native: NativeOp | ElementwiseOp | RowwiseOp | None = None
     torch: TorchForm | None = None
+    advice: str = ""
 
 
 def params_of(layer: keras.layers.RNN) -> scratch.Params:

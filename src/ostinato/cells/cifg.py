@@ -24,4 +24,14 @@ def cifg(units: int, **options: KerasOption) -> LSTM:
     return LSTM(units, coupled=True, **options)
 
 
-CELL = replace(LSTM_WITH_OPTIONS, name="cifg", layer=cifg, gates=("f", "c", "o"))
+CELL = replace(
+    LSTM_WITH_OPTIONS,
+    name="cifg",
+    layer=cifg,
+    gates=("f", "c", "o"),
+    advice=(
+        "Where the LSTM is too slow: three quarters of its weights and products, and mostly its "
+        "results. What it writes is tied to what it forgets, so it cannot add to a value that it "
+        "keeps."
+    ),
+)

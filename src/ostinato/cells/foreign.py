@@ -1,4 +1,4 @@
-"""Layers that cells of other packages make: from a Keras cell class, or from a callable that returns a layer."""
+"""Layers of other packages' cells: from a Keras cell class, or from a callable that returns a layer."""
 
 from __future__ import annotations
 

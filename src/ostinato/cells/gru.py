@@ -98,4 +98,8 @@ CELL = GRU.recurrence = Cell(
     params=params_of,
     native=NativeOp("OstinatoGru", _step, attributes=("reset_after",)),
     torch=TorchForm("GRU", gates=("r", "z", "h"), requires={"reset_after": True}, two_biases=True),
+    advice=(
+        "As good as the LSTM on much data, with three quarters of its weights. It has no counter: "
+        "its state stays between −1 and 1."
+    ),
 )

@@ -139,4 +139,8 @@ CELL = IndRNN.recurrence = Cell(
     step=indrnn_step,
     params=params_of,
     native=ElementwiseOp(_kernel, _RECURRENCES, products=1),
+    advice=(
+        "For long sequences and deep stacks of plain layers. A unit sees the others only through "
+        "the layer above, so one layer of it is weak."
+    ),
 )

@@ -23,4 +23,10 @@ def ln_gru(units: int, **options: KerasOption) -> GRU:
     return GRU(units, layer_norm=True, **options)
 
 
-CELL = replace(GRU_WITH_OPTIONS, name="ln-gru", layer=ln_gru, gates=("z", "r", "h"))
+CELL = replace(
+    GRU_WITH_OPTIONS,
+    name="ln-gru",
+    layer=ln_gru,
+    gates=("z", "r", "h"),
+    advice="As `ln-lstm`, for the GRU.",
+)

@@ -23,4 +23,13 @@ def ln_lstm(units: int, **options: KerasOption) -> LSTM:
     return LSTM(units, layer_norm=True, **options)
 
 
-CELL = replace(LSTM_WITH_OPTIONS, name="ln-lstm", layer=ln_lstm, gates=("i", "f", "c", "o"))
+CELL = replace(
+    LSTM_WITH_OPTIONS,
+    name="ln-lstm",
+    layer=ln_lstm,
+    gates=("i", "f", "c", "o"),
+    advice=(
+        "Where learning is unstable or slow in steps: high learning rates, deep stacks, long "
+        "sequences. Each step takes longer, and the scale of a whole row's inputs is lost."
+    ),
+)

@@ -165,4 +165,9 @@ CELL = LRU.recurrence = Cell(
     step=lru_step,
     params=params_of,
     native=ElementwiseOp(lambda cell: "lru", {"lru": _recurrence}, products=2),
+    advice=(
+        "For very long dependencies in signals: its memory is set by |λ| alone. It treats all "
+        "inputs alike, so it needs layers with nonlinearities around it, and cannot choose what "
+        "to keep. One layer cannot compute parity."
+    ),
 )

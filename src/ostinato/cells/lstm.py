@@ -80,4 +80,8 @@ CELL = LSTM.recurrence = Cell(
     params=params_of,
     native=NativeOp("OstinatoLstm", _step),
     torch=TorchForm("LSTM", gates=("i", "f", "c", "o")),
+    advice=(
+        "The first choice where nothing else is known. It counts in its cell state and tracks "
+        "states such as parity. It looks nothing up by content: all it remembers is in its units."
+    ),
 )

@@ -28,4 +28,13 @@ def lstmp(units: int, *, projection: int | None = None, **options: KerasOption) 
     return LSTM(units, projection=projection or max(1, units // 2), **options)
 
 
-CELL = replace(LSTM_WITH_OPTIONS, name="lstmp", layer=lstmp, gates=("i", "f", "c", "o"))
+CELL = replace(
+    LSTM_WITH_OPTIONS,
+    name="lstmp",
+    layer=lstmp,
+    gates=("i", "f", "c", "o"),
+    advice=(
+        "Where the cell state must be wide, and the outputs need not be, as in speech "
+        "recognition. The projection is one more product at each step."
+    ),
+)

@@ -127,4 +127,9 @@ CELL = MinGRU.recurrence = Cell(
         {"mingru": _recurrence(positive=False), "mingru_positive": _recurrence(positive=True)},
         products=2,
     ),
+    advice=(
+        "For speed: long sequences, large batches, in a residual block of several layers. One "
+        "layer cannot compute parity, nor follow any state that depends on itself; it averages "
+        "with weights that depend on the inputs."
+    ),
 )

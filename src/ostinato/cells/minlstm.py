@@ -131,4 +131,7 @@ CELL = MinLSTM.recurrence = Cell(
         {"minlstm": _recurrence(positive=False), "minlstm_positive": _recurrence(positive=True)},
         products=3,
     ),
+    advice=(
+        "As `mingru`, with a forget and an input gate that are learnt apart. One layer cannot compute parity."
+    ),
 )

@@ -149,4 +149,8 @@ CELL = RGLRU.recurrence = Cell(
     step=rg_lru_step,
     params=params_of,
     native=ElementwiseOp(lambda cell: "rg-lru", {"rg-lru": _recurrence}, products=2),
+    advice=(
+        "For long texts in a residual block: the cheapest gates, and memories from ten to "
+        "thousands of steps. One layer cannot compute parity."
+    ),
 )

@@ -90,4 +90,8 @@ CELL = SimpleRNN.recurrence = Cell(
         always_draws=True,
     ),
     torch=TorchForm("RNN", gates=("h",), nonlinearities=("tanh", "relu")),
+    advice=(
+        "For teaching, and for short dependencies. It can compute parity, but gradients over many "
+        "steps vanish or explode."
+    ),
 )

@@ -246,7 +246,8 @@ class ElementwiseBackward : ElementwisePass<Cell> {
       Pass::fetch(r, unit, next);
       OSTINATO_UNROLL for (int i = 0; i < kSums; ++i) __builtin_prefetch(to.dsums + (next * kSums + i) * width + unit, 1);
       OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) __builtin_prefetch(r.before + (i - kStates) * width + unit);
-      OSTINATO_UNROLL for (int i = 0; i < kOutputs; ++i) __builtin_prefetch(output.given + (i - kOutputs) * width + unit);
+      if (output.given != nullptr)
+        OSTINATO_UNROLL for (int i = 0; i < kOutputs; ++i) __builtin_prefetch(output.given + (i - kOutputs) * width + unit);
       if constexpr (Cell::takes_x) __builtin_prefetch(to.dx + next * width + unit, 1);
       ElementwiseGradient<Cell> g;
       OSTINATO_UNROLL for (int i = 0; i < kStates; ++i) {
