@@ -102,7 +102,7 @@ test-torch: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python -m pip --quiet install pytest hypothesis
 	$(VENV)-bench/bin/python -m pip --quiet install --no-deps --force-reinstall .
 	$(VENV)-bench/bin/python -c "import torch"
-	$(VENV)-bench/bin/python -m pytest -q tests/interop
+	$(VENV)-bench/bin/python -m pytest -q tests/interop tests/cells/test_against_torch.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench $(VENV)-compat $(DEMO) build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache
