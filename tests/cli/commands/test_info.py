@@ -41,3 +41,21 @@ def test_the_environment_variable_may_not_ask_for_anything_else(ostinato, monkey
     answer = ostinato("info")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == "Error: OSTINATO_ENGINE must be 'keras' or 'auto', got 'fast'\n"
+
+
+def test_cells_are_listed_with_their_figures(ostinato):
+    found = {
+        cell["name"]: cell for cell in ostinato("info", "--cells", "--units", "8", "--json").json["cells"]
+    }
+    assert list(found) == list(package.layers.cells())
+    assert found["lstm"]["states"] == {"h": 8, "c": 8}
+    assert found["lstm"]["parameters"] == 4 * (8 * 8 + 8 * 8 + 8)
+    assert found["mingru"]["multiplications"] == 2 * 8 * 8
+    lines = ostinato("info", "--cells", "--units", "8").out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(found)
+
+
+def test_a_run_has_no_list_of_cells(ostinato, tmp_path):
+    answer = ostinato("info", str(tmp_path), "--cells")
+    assert (answer.code, answer.out) == (2, "")
+    assert "it takes no run" in answer.err
