@@ -49,7 +49,7 @@ class Settings(NamedTuple):
 
 
 PARITY = Settings(units=64, steps=4000, batch=64, learning_rate=3e-3)
-ADDING = Settings(units=128, steps=4000, batch=64, learning_rate=2e-3)
+ADDING = Settings(units=64, steps=3000, batch=64, learning_rate=3e-3)
 LENGTHS, ASKED_AT, ADDED_STEPS = (3, 24), 250, 200
 
 Batches = Iterator[tuple[np.ndarray, np.ndarray]]
