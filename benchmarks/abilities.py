@@ -34,7 +34,7 @@ ABLE = ("rnn", "gru", "lstm", "ln-lstm", "ln-gru", "peephole", "cifg")
 UNABLE = ("mingru", "minlstm", "rg-lru", "lru")
 ADDERS = ("lstm", "gru", "indrnn", "lru")
 PARITY_RIGHT, PARITY_WRONG, ADDING_ERROR = 0.99, 0.65, 0.01
-OPTIONS = {"lru": {"r_min": 0.9, "r_max": 0.999, "max_phase": 0.314}}
+OPTIONS: dict[str, dict[str, Any]] = {"lru": {"r_min": 0.9, "r_max": 0.999, "max_phase": 0.314}}
 """Beginnings for long memories, of cells that have a choice; the same in both tasks."""
 
 
@@ -99,7 +99,7 @@ class Network:
         )
         before = [] if parity else [keras.layers.Dense(settings.units, activation="relu")]
         self.model = keras.Sequential([keras.Input((None, 2)), *before, layer, keras.layers.Dense(1)])
-        schedule = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)
+        schedule: Any = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.steps)
         self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=1.0)
         self.optimizer.build(self.model.trainable_variables)
         wanted = (None, None, 1) if parity else (None, 1)

@@ -22,7 +22,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from comparison.machine import THREADS, cpuinfo, environment, processor, processor_slug
@@ -30,6 +30,9 @@ from comparison.tables import check, check_table, report
 from keras_fit import RESULTS
 from layer_options import measure
 from peers import versions
+
+if TYPE_CHECKING:
+    from ostinato.cells.base import ElementwiseOp
 
 BATCH, TIME, UNITS = 32, 128, 256
 PARTS = ("recurrence", "length", "layers", "keras")
@@ -58,7 +61,8 @@ class Recurrence:
 
         layer = registry.recurrent(name, UNITS, seed=1, return_sequences=True)
         layer.build((BATCH, time, UNITS))
-        self.name, self.cell, self.native, self.time = name, layer.cell, registry.find(name).native, time
+        self.name, self.cell, self.time = name, layer.cell, time
+        self.native = cast("ElementwiseOp", registry.find(name).native)
         draw = np.random.default_rng(0)
 
         def normal(*shape: int) -> Any:
@@ -67,7 +71,8 @@ class Recurrence:
         self.blocks, self.states = self.native.products, len(registry.find(name).states)
         self.sums = normal(BATCH, time, self.blocks * UNITS)
         self.x = normal(BATCH, time, UNITS) if self.cell.reads_x else None
-        self.bias, self.constants = self.cell.biases(), self.cell.constants()
+        self.bias: Any = self.cell.biases()
+        self.constants: Any = self.cell.constants()
         self.outputs = self.states if name == "lru" else 1
         self.dy = normal(BATCH, time, self.outputs * UNITS)
         self.state = tf.zeros((BATCH, self.states * UNITS))
@@ -123,8 +128,7 @@ class Recurrence:
         """`tf.scan` over the cell's own recurrence."""
         import tensorflow as tf
 
-        recurrence = next(iter(self.native.recurrences.values()))
-        recurrence = self.native.recurrences[self.native.kernel(self.cell)]
+        recurrence = self.native.recurrences[str(self.native.kernel(self.cell))]
         constants = self.parts(
             self.constants, 0 if self.constants is None else self.constants.shape[0] // UNITS
         )
@@ -164,7 +168,8 @@ class Recurrence:
                 re, im, gamma = self.parts(self.constants, 3)
                 decay = [tf.broadcast_to(each, products[0].shape) for each in (re, im)]
                 elements = (*decay, *[gamma * each for each in products])
-                return tf.concat(keras.ops.associative_scan(rotated, elements, axis=1)[2:], -1)
+                both: Any = keras.ops.associative_scan(rotated, elements, axis=1)
+                return tf.concat(both[2:], -1)
             if self.name == "rg-lru":
                 log_a = -self.constants * tf.sigmoid(products[0])
                 a, b = tf.exp(log_a), tf.sqrt(-tf.math.expm1(2 * log_a)) * tf.sigmoid(products[1]) * x
@@ -175,7 +180,8 @@ class Recurrence:
                     f, i = tf.sigmoid(products[0]), tf.sigmoid(products[1])
                     kept = f / (f + i)
                 a, b = kept, (1 - kept) * products[-1]
-            return keras.ops.associative_scan(combined, (a, b), axis=1)[1]
+            scanned: Any = keras.ops.associative_scan(combined, (a, b), axis=1)
+            return scanned[1]
 
         return self.differentiated(outputs)
 
@@ -242,7 +248,7 @@ def training(layer: Any) -> Call:
     draw = np.random.default_rng(0)
     x = tf.constant(draw.normal(size=(BATCH, TIME, UNITS)), tf.float32)
     layer(x, training=True)
-    dy = tf.constant(draw.normal(size=layer(x).shape), tf.float32)
+    dy: Any = tf.constant(draw.normal(size=layer(x).shape), tf.float32)
 
     @tf.function(autograph=False)
     def run() -> Any:

@@ -66,7 +66,7 @@ class IndRNNCell(ElementwiseCell):
         **options: KerasOption,
     ):
         super().__init__(units, **options)
-        self.activation = keras.activations.get(activation)
+        self.activation: Any = keras.activations.get(activation)
         uniform = keras.initializers.RandomUniform(0.0, 1.0, seed=self.seed)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer or uniform)
         self.recurrent_constraint = keras.constraints.get(recurrent_constraint)

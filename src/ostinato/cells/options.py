@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ostinato.cells.base import Cell, KerasOption, RowwiseOp, State, StateSpec
 from ostinato.cells.rowwise import (
@@ -49,7 +49,7 @@ class RowwiseCell(keras.layers.Layer):
             **self.own_options,
             **{name: options.pop(name) for name in self.own_options if name in options},
         }
-        super().__init__(units, **options)
+        super().__init__(units, **options)  # pyright: ignore[reportCallIssue] - Keras' own cell comes next
         self.own = own
         self.zoneout = zoneout_rates(own["zoneout"])
         projection = own.get("projection")
@@ -132,7 +132,7 @@ class RowwiseCell(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, states: Sequence[tf.Tensor], training: bool = False) -> Any:
         p, state, kept = self.params(), tuple(keras.tree.flatten(states)), NOTHING_KEPT
         if self._zones_are_inputs:
-            sizes = [inputs.shape[-1] - sum(self._zone_sizes()), *self._zone_sizes()]
+            sizes = [int(inputs.shape[-1] or 0) - sum(self._zone_sizes()), *self._zone_sizes()]
             inputs, *zones = tf.split(inputs, sizes, axis=-1)
             kept = Kept(*zones)
         masks = [None, None]
@@ -154,8 +154,8 @@ class RowwiseCell(keras.layers.Layer):
 
     def zone_bits(self, shape: tuple[Any, ...]) -> tf.Tensor:
         """Random bits, int32; `ostinato.layers.dropout` replaces it by one that draws them from a key."""
-        seed = tf.cast(self.seed_generator.next(), tf.int32)
-        return tf.random.stateless_uniform(tf.stack(shape), seed, minval=None, maxval=None, dtype=tf.int32)
+        seed, every = tf.cast(self.seed_generator.next(), tf.int32), cast("Any", None)
+        return tf.random.stateless_uniform(tf.stack(shape), seed, minval=every, maxval=every, dtype=tf.int32)
 
     def zones_of(self, bits: tf.Tensor) -> Kept:
         """The masks that bits mean, (batch, time, …), or (batch, …) of one step."""
@@ -224,7 +224,9 @@ class GRUOptionsCell(RowwiseCell, keras.layers.GRUCell):
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
-class SimpleRNNOptionsCell(RowwiseCell, keras.layers.SimpleRNNCell):
+class SimpleRNNOptionsCell(  # pyright: ignore[reportIncompatibleMethodOverride]
+    RowwiseCell, keras.layers.SimpleRNNCell
+):
     """One step of the plain recurrent network with options; `keras.layers.SimpleRNNCell` says the rest.
 
     Args:

@@ -62,7 +62,7 @@ def _recurrence(sums: Any, state: State, constants: Any, x: tf.Tensor) -> tuple[
 
 def by_blocks(x: tf.Tensor, blocks: tf.Tensor, product: Callable[..., tf.Tensor] = product) -> tf.Tensor:
     """x · a block-diagonal matrix, given as its blocks, (blocks, rows, columns)."""
-    count = blocks.shape[0]
+    count = int(blocks.shape[0] or 1)
     if count == 1:
         return product(x, blocks[0])
     parts = tf.split(x, count, axis=-1)

@@ -90,7 +90,7 @@ def lstm_equations(
     """What follows from both products, (batch, gates × units)."""
     p, (h, c) = params, state
     sums = from_x + from_h if p.b is None else from_x + from_h + p.b
-    gates = tf.split(sums, sums.shape[-1] // c.shape[-1], axis=1)
+    gates = tf.split(sums, int(sums.shape[-1] or 0) // int(c.shape[-1] or 1), axis=1)
     f, candidate, o = gates[-3:]
     f = tf.sigmoid(f if p.p_f is None else f + p.p_f * c)
     i = 1 - f if len(gates) == 3 else tf.sigmoid(gates[0] if p.p_i is None else gates[0] + p.p_i * c)
@@ -151,7 +151,7 @@ def _zoned(old: tf.Tensor, new: tf.Tensor, mask: tf.Tensor | None, rate: float) 
     return kept * old + (1 - kept) * new
 
 
-def zones_of(bits: tf.Tensor, rates: Sequence[float], outputs: int, units: int = 0) -> Kept:
+def zones_of(bits: Any, rates: Sequence[float], outputs: int, units: int = 0) -> Kept:
     """Zoneout's masks: of h by the lower half of the bits, of c, where there is one, by the upper half."""
 
     def mask(half: tf.Tensor, rate: float) -> tf.Tensor:
@@ -197,7 +197,7 @@ def equations_of_op(
         state, bits = rest[-count:], rest[:-count]
         from_x, from_h = normal(sums, p.gain_x), normal(state[0] @ recurrent, p.gain_h)
         rates = (attributes["zoneout_h"], attributes["zoneout_c"])
-        widths = (state[0].shape[-1], *([units] if kind == "lstm" else []))
+        widths = (int(state[0].shape[-1] or 0), *([units] if kind == "lstm" else []))
         kept = zones_of(bits[0], rates, *widths) if bits else NOTHING_KEPT
         return equations(from_x, from_h, tuple(state), p, kept)
 

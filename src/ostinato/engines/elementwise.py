@@ -89,7 +89,7 @@ def run(
     after = tf.split(after, len(states), axis=1) if len(states) > 1 else [after]
     at_outputs = tf.reverse(given, [1]) if layer.go_backwards else given
     outputs = cell.read(precision.in_dtype(layer, y), at_outputs if sequences else at_outputs[:, -1:])
-    if repeats:
+    if mask is not None and repeats:
         outputs = _repeated(outputs, _two_axes(mask), options)
     return outputs[:, -1], outputs, [precision.in_dtype(layer, each) for each in after]
 

@@ -205,7 +205,7 @@ def _op_of(layer: "keras.layers.RNN") -> "NativeOp":
     cell = cell_of(layer)
     if cell is None or not isinstance(getattr(cell.native, "name", None), str):
         raise EngineError(f"the native engine cannot run a {type(layer).__name__}")
-    return cell.native
+    return cast("NativeOp", cell.native)
 
 
 def _as_list(masks: list[tf.Tensor] | tf.Tensor | None) -> list[tf.Tensor] | None:

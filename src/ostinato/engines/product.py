@@ -43,7 +43,7 @@ def native_product(x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     return _as_before(function(_OP)(tf.reshape(x, (-1, inputs)), weights), x, outputs)
 
 
-def _as_before(rows: tf.Tensor, x: tf.Tensor, outputs: int) -> tf.Tensor:
+def _as_before(rows: tf.Tensor, x: tf.Tensor, outputs: int | None) -> tf.Tensor:
     """Rows (n, outputs) with the axes that x has, but for its last."""
     sizes: Any = [tf.shape(x)[:-1], [outputs]]
     size, known = tf.concat(sizes, axis=0), (*x.shape[:-1], outputs)
