@@ -264,7 +264,7 @@ def layers(rounds: int) -> list[dict[str, Any]]:
     import ostinato.layers
     from ostinato.cells import registry
 
-    names = ("lstm", "peephole", "cifg", "ln-lstm", *ELEMENTWISE)
+    names = tuple(registry.OWN)
     calls = {name: training(registry.recurrent(name, UNITS, seed=1, return_sequences=True)) for name in names}
     calls["zoneout"] = training(ostinato.layers.LSTM(UNITS, zoneout=(0.05, 0.5), return_sequences=True))
     ms = measure(calls, rounds, "layers")

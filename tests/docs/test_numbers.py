@@ -365,3 +365,44 @@ def test_pages_say_the_same_of_a_translation():
     [default, _] = table(BENCHMARKS, "recipe", "validation: greedy")
     assert default[3] == bleu
     assert agrees(minutes, float(numbers(default[5])[0]))
+
+
+CELLS, ABILITIES = results("cells-amd-epyc-zen3"), results("abilities")
+
+
+def figures_of(title: str) -> dict[str, float]:
+    return next(row["figures"] for row in CELLS["checks"] if row["title"] == title)
+
+
+def test_the_cells_of_the_first_page_take_as_long_as_measured():
+    (rows,) = [rows for rows in tables_of(read("README.md")) if "`mingru`" in rows[0]]
+    ms = figures_of("whole layers: time")
+    names = [cell.strip("`") for cell in rows[0]]
+    assert {*names} == ms.keys() - {"lstm", "zoneout"}
+    for name, shown in zip(names, rows[1], strict=True):
+        assert agrees(shown, ms[name] / ms["lstm"]), name
+
+
+def test_the_page_of_cells_has_the_measured_times_and_abilities():
+    tables = tables_of(section("docs/cells.md", "What they cost"))
+    ms = figures_of("whole layers: time")
+    for name, step, share, *recurrence in tables[0][1:]:
+        key = "zoneout" if "zoneout" in name else name.strip("`")
+        assert agrees(step, ms[key])
+        assert agrees(share, ms[key] / ms["lstm"])
+        if recurrence[0]:
+            alone = figures_of(f"{key}, recurrence: time")
+            scans = [
+                alone[peer] / alone["ostinato"] for peer in ("tf.scan", "associative_scan") if peer in alone
+            ]
+            shown = [cell for cell in recurrence if cell]
+            assert len(shown) == 1 + len(scans)
+            for cell, value in zip(shown, [alone["ostinato"], *scans], strict=True):
+                assert agrees(cell, value)
+    found = {row["title"]: next(iter(row["figures"].values())) for row in ABILITIES["checks"]}
+    for name, parity, adding in tables_of(section("docs/cells.md", "What they can do"))[0][1:]:
+        cell = name.strip("`")
+        if parity:
+            assert agrees(parity.removesuffix(" %"), 100 * found[f"parity at 250: {cell}"])
+        if adding:
+            assert agrees(adding, found[f"adding, 200 steps: {cell}"])

@@ -180,7 +180,8 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
 
     def _zones(self, sequences: tf.Tensor, training: bool) -> tf.Tensor | None:
         """Zoneout's random bits in training, for all steps; None where the cell has no zoneout."""
-        zoned = training and any(getattr(self.cell, "zoneout", ()))
+        # Cells of strangers may have anything of that name.
+        zoned = training and hasattr(self.cell, "draw_zones") and any(self.cell.zoneout)
         return self.cell.draw_zones(sequences) if zoned else None
 
     def _has_shape_of(self, sequences: tf.Tensor, state: Sequence[Any]) -> bool:
@@ -225,7 +226,7 @@ class EngineLayer(keras.layers.RNN if TYPE_CHECKING else object):
         return (outputs, *state)
 
     def get_config(self) -> dict[str, KerasOption]:
-        config = {**super().get_config(), **getattr(self.cell, "own", {})}
+        config = {**super().get_config(), **(getattr(self.cell, "own", {}) if self.own_options else {})}
         return config if self.engine == "auto" else {**config, "engine": self.engine}
 
 

@@ -14,7 +14,7 @@ from tensorflow.python.eager import record
 
 from ostinato.engines import precision
 from ostinato.engines.facts import cell_of, cells
-from ostinato.engines.library import Library, absent, found, function, has
+from ostinato.engines.library import Library, absent, as_mask, found, function, has
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +67,7 @@ def run(
         states[0] if len(states) == 1 else tf.concat(states, 1),
         absent(tf.float32) if biases is None else tf.cast(biases, tf.float32),
         absent(tf.float32) if constants is None else tf.cast(constants, tf.float32),
-        absent(tf.bool) if mask is None else _two_axes(mask),
+        absent(tf.bool) if mask is None else as_mask(mask),
     ]
     recorded = (
         record.should_record_backprop(inputs) if tf.executing_eagerly() else record.could_possibly_record()
@@ -90,7 +90,7 @@ def run(
     at_outputs = tf.reverse(given, [1]) if layer.go_backwards else given
     outputs = cell.read(precision.in_dtype(layer, y), at_outputs if sequences else at_outputs[:, -1:])
     if mask is not None and repeats:
-        outputs = _repeated(outputs, _two_axes(mask), options)
+        outputs = _repeated(outputs, as_mask(mask), options)
     return outputs[:, -1], outputs, [precision.in_dtype(layer, each) for each in after]
 
 
@@ -106,11 +106,6 @@ def _repeated(outputs: tf.Tensor, mask: tf.Tensor, options: Mapping[str, bool]) 
     repeated = tf.gather(outputs, tf.maximum(latest, 0), axis=1, batch_dims=1)
     repeated = tf.where(latest[:, :, tf.newaxis] >= 0, repeated, tf.zeros_like(repeated))
     return repeated if options["return_sequences"] else repeated[:, -1:]
-
-
-def _two_axes(mask: tf.Tensor) -> tf.Tensor:
-    mask = tf.cast(mask, tf.bool)
-    return tf.squeeze(mask, -1) if mask.shape.rank == 3 else mask  # Keras takes (batch, time, 1) too
 
 
 def _op_of(layer: keras.layers.RNN) -> ElementwiseOp:

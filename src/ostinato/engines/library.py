@@ -90,6 +90,12 @@ def machine_obstacle() -> str | None:
     return None
 
 
+def as_mask(mask: tf.Tensor) -> tf.Tensor:
+    """A mask as the ops read it, bool (batch, time); Keras takes (batch, time, 1), too."""
+    mask = tf.cast(mask, tf.bool)
+    return tf.squeeze(mask, -1) if mask.shape.rank == 3 else mask
+
+
 def absent(dtype: tf.DType) -> tf.Tensor:
     """A tensor without elements, which stands for an input that is not given."""
     return _eager_absent(dtype) if tf.executing_eagerly() else tf.constant([], dtype)

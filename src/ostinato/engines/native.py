@@ -19,7 +19,7 @@ from tensorflow.python.eager import record
 
 from ostinato.engines import activations, elementwise, precision, rowwise
 from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
-from ostinato.engines.library import absent, found, function
+from ostinato.engines.library import absent, as_mask, found, function
 from ostinato.engines.library import available as available
 from ostinato.engines.library import has as has
 from ostinato.engines.library import instruction_set as instruction_set
@@ -148,10 +148,7 @@ def _run(
     recurrent_dropout: Sequence[tf.Tensor] | None,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     cell, op = layer.cell, _op_of(layer)
-    if mask is not None:
-        mask = tf.cast(mask, tf.bool)
-        if mask.shape.rank == 3:  # Keras takes (batch, time, 1) too
-            mask = tf.squeeze(mask, -1)
+    mask = None if mask is None else as_mask(mask)
     dtype = precision.of_op(layer)
     name, attributes = activations.op_and_attributes(op, layer, dtype)
     attributes |= {option: getattr(layer, option) for option in (*op.attributes, *_OPTIONS)}

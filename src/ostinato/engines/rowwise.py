@@ -13,7 +13,7 @@ from tensorflow.python.eager import record
 
 from ostinato.engines import precision
 from ostinato.engines.facts import cells
-from ostinato.engines.library import Library, absent, found, function, has
+from ostinato.engines.library import Library, absent, as_mask, found, function, has
 from ostinato.engines.product import product
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run(
         none if p.b is None else tf.reshape(single(p.b), (-1,)),
         tf.concat([single(each) for each in vectors], 0) if vectors else none,
         absent(tf.int32) if zones is None else zones,
-        absent(tf.bool) if mask is None else _two_axes(mask),
+        absent(tf.bool) if mask is None else as_mask(mask),
     ]
     recorded = (
         record.should_record_backprop(inputs) if tf.executing_eagerly() else record.could_possibly_record()
@@ -109,11 +109,6 @@ def run(
 
 def _one_mask(masks: Any) -> tf.Tensor:
     return masks[0] if isinstance(masks, list) else masks
-
-
-def _two_axes(mask: tf.Tensor) -> tf.Tensor:
-    mask = tf.cast(mask, tf.bool)
-    return tf.squeeze(mask, -1) if mask.shape.rank == 3 else mask  # Keras takes (batch, time, 1) too
 
 
 def _attributes(op: tf.Operation) -> dict[str, Any]:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cells/elementwise_list.h"
+#include "sequence.h"
 #include "threads.h"
 
 namespace OSTINATO_ISA {
@@ -23,11 +24,6 @@ using ostinato::ElementwiseOutputs;
 
 constexpr double kFlopsOfAUnit = 60;   // at a step, about
 constexpr double kLeastShared = 2e5;   // flops; below it, waking a thread takes longer than the work
-
-struct Span {
-  int64_t first, last;
-  int64_t count() const { return last - first; }
-};
 
 template <class Cell>
 class ElementwisePass {

@@ -118,7 +118,8 @@ def recurrent_masks(
         site: as for `dropout`; the backward layer of a pair has its own.
     """
     cell, masks = layer.cell, None
-    drops, zones = getattr(layer, "recurrent_dropout", 0.0) > 0.0, any(getattr(cell, "zoneout", ()))
+    drops = getattr(layer, "recurrent_dropout", 0.0) > 0.0
+    zones = hasattr(cell, "draw_zones") and any(cell.zoneout)
     if drops and key is not None:
         count = getattr(cell, "dropout_mask_count", None)  # None: a cell without gates, one tensor
         ones = tf.ones((tf.shape(x)[0], (count or 1) * states(layer)[0].shape[-1]), layer.compute_dtype)
