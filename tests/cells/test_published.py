@@ -148,8 +148,12 @@ def test_the_native_engine_is_the_paper_in_float32(case, features):
     found = with_gradients(run, x, state, layer.trainable_variables)
     doubled = [x.astype("float64"), [part.astype("float64") for part in state]]
     wanted = with_gradients(lambda x, state: scratch(exact, x, state), *doubled, exact.trainable_variables)
-    # Normalising by small numbers magnifies roundings: float32 in Keras' loop is as far.
-    assert farthest(found, wanted) < (3e-5 if case == "all at once" else 1e-5)
+    limit = 1e-5
+    if CASES[case][1].get("layer_norm"):  # dividing by small numbers magnifies roundings, in Keras' loop, too
+        layer.engine = "keras"
+        by_keras = with_gradients(run, x, state, layer.trainable_variables)
+        limit = max(limit, 2 * farthest(by_keras, wanted))
+    assert farthest(found, wanted) < limit
 
 
 @CASE

@@ -103,9 +103,7 @@ class Decoder(keras.layers.Layer):
         )
         self.attends = config.attention != "none"
         if self.attends:
-            self.attention = attention(
-                config.attention, config.decoder_sizes[-1], seed=seed + 200, name="attention"
-            )
+            self.attention = attention(config.attention, self.stack.width, seed=seed + 200, name="attention")
             self.combine = dense(config.features, seed + 210, "combine", activation="tanh", use_bias=False)
         if not config.tied:
             self.output_layer = dense(vocabulary_size, seed + 220, "output")

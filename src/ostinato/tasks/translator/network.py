@@ -92,7 +92,9 @@ class RecurrentTranslator(keras.Model):
         x = embedded(self.source_embedding, source, config, key, site="source_embedding")
         outputs, states = self.encoder(x, mask=mask, key=key)
         parts = len(states[-1]) // (1 + config.bidirectional)
-        summary = tf.concat([flat_rows(part) for part in states[-1][::parts]], axis=-1)
+        # The last output of each direction; for the LSTM it is h, for others it need not be a state.
+        width = self.encoder.width // (1 + config.bidirectional)
+        summary = tf.concat([outputs[:, -1, :width], outputs[:, 0, width:]], axis=-1)
         keys = self.decoder.attention.keys(outputs) if self.decoder.attends else outputs
         state = self._bridge(states, parts)
         if config.input_feeding:
