@@ -11,6 +11,7 @@ import tensorflow as tf
 from ostinato import layers
 from ostinato.cells import registry
 from ostinato.engines import choose, native
+from ostinato.errors import EngineError
 
 from . import published
 
@@ -329,6 +330,21 @@ def test_half_precision_is_computed_in_float32_and_rounded():
         assert outputs[0].dtype == tf.bfloat16
         # Where a product is rounded on its way, too, some roundings add up.
         np.testing.assert_allclose(tf.cast(outputs[0], tf.float32), wanted[0], rtol=0.02, atol=0.03)
+
+
+@pytest.mark.parametrize("case", ["lstmp", "ln-gru", "indrnn with tanh", "sru", "lru", "rg-lru"])
+def test_the_scratch_engine_runs_the_same(case):
+    results = []
+    for engine in ("scratch", "keras"):
+        layer, x, state = made(case, engine=engine)
+        found = layer(tf.constant(x, tf.float32), initial_state=[tf.constant(s, tf.float32) for s in state])
+        results.append([np.asarray(each) for each in found])
+    assert farthest(*results) < 1e-5
+
+
+def test_the_scratch_engine_refuses_zoneout():
+    with pytest.raises(EngineError, match="the textbook has no zoneout"):
+        layers.LSTM(4, zoneout=0.1, engine="scratch")
 
 
 def test_token_ids_are_read_as_one_hot_vectors():

@@ -73,14 +73,8 @@ def traced(cell: Cell, units: int = 4, features: int | None = None) -> Traced:
     graph = tf.function(run, autograph=False).get_concrete_function(
         tf.TensorSpec((1, features), name="x"), states, specs
     )
-    output, after = run_outputs(graph)
+    output, *after = graph.outputs
     return _Reader(graph.graph, names).read(output, after)
-
-
-def run_outputs(function: Any) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """The output and the next state of a traced step."""
-    outputs = function.outputs
-    return outputs[0], list(outputs[1:])
 
 
 class _Reader:

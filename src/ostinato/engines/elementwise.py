@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import tensorflow as tf
-from tensorflow.python.eager import record
 
 from ostinato.engines import precision
 from ostinato.engines.facts import cell_of, cells
-from ostinato.engines.library import Library, absent, as_mask, found, function, has
+from ostinato.engines.library import absent, as_mask, function, has, may_be_recorded, register_gradients
 
 if TYPE_CHECKING:
     import keras
@@ -33,13 +32,11 @@ def has_op_for(cell: Cell | None) -> bool:
 
 def obstacle(layer: keras.layers.RNN) -> str | None:
     """The first option of an element-wise layer that the engine does not support; None without one."""
-    if layer.cell.compute_dtype == "float64":
-        return f"it runs the cell {type(layer.cell).__name__} in float32, and the layer's dtype is float64"
     if not has("ostinato_elementwise_v1"):
         return "its library was built before it had element-wise recurrences"
     if _op_of(layer).kernel(layer.cell) is None:
         return f"it does not have these options of the cell {type(layer.cell).__name__}"
-    return precision.obstacle(layer)
+    return precision.single_obstacle(layer)
 
 
 def run(
@@ -69,16 +66,13 @@ def run(
         absent(tf.float32) if constants is None else tf.cast(constants, tf.float32),
         absent(tf.bool) if mask is None else as_mask(mask),
     ]
-    recorded = (
-        record.should_record_backprop(inputs) if tf.executing_eagerly() else record.could_possibly_record()
-    )
     options = {option: getattr(layer, option) for option in _OPTIONS}
     # An output that is not only of the state has to be repeated as a whole, so each step's is needed.
     repeats = mask is not None and cell.output_reads_x
     y, after, _ = function(OP)(
         *inputs,
         cell=_op_of(layer).kernel(cell),
-        keep_history=training or recorded,
+        keep_history=training or may_be_recorded(inputs),
         **(options | {"return_sequences": True} if repeats else options),
     )
     sequences = layer.return_sequences or repeats
@@ -100,9 +94,9 @@ def _repeated(outputs: tf.Tensor, mask: tf.Tensor, options: Mapping[str, bool]) 
         mask = tf.reverse(mask, [1])
     steps = tf.range(tf.shape(mask)[1])
     given = tf.where(mask, steps, -1)
-    latest = given if options["zero_output_for_mask"] else tf.scan(tf.maximum, tf.transpose(given))
+    latest = given
     if not options["zero_output_for_mask"]:
-        latest = tf.transpose(latest)
+        latest = tf.transpose(tf.scan(tf.maximum, tf.transpose(given)))
     repeated = tf.gather(outputs, tf.maximum(latest, 0), axis=1, batch_dims=1)
     repeated = tf.where(latest[:, :, tf.newaxis] >= 0, repeated, tf.zeros_like(repeated))
     return repeated if options["return_sequences"] else repeated[:, -1:]
@@ -183,11 +177,4 @@ def _op_with(kernel: str) -> tuple[ElementwiseOp, int]:
     raise LookupError(f"no cell has the kernel {kernel}")
 
 
-def _register_gradients() -> None:
-    library = found()
-    if isinstance(library, Library) and OP in vars(library.ops):
-        tf.RegisterGradient(OP)(_gradient)
-        tf.RegisterGradient(_GRADIENT)(_second_gradient)
-
-
-_register_gradients()
+register_gradients(OP, _GRADIENT, _gradient, _second_gradient)

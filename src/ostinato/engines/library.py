@@ -7,14 +7,18 @@ TensorFlow is there. Importing it must therefore not import Keras.
 import ctypes
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 
 from ostinato import kernels
 from ostinato.errors import EngineError
+
+Gradient = Callable[..., Sequence[tf.Tensor | None]]
+"""The registered gradient of an op: from the op and its outputs' gradients to its inputs'."""
 
 
 class Library(NamedTuple):
@@ -88,6 +92,22 @@ def machine_obstacle() -> str | None:
     if tf.config.get_visible_devices("GPU"):
         return "TensorFlow has a GPU here, and its kernels run on the CPU"
     return None
+
+
+def may_be_recorded(inputs: Sequence[tf.Tensor]) -> bool:
+    """Whether a tape records a call with these inputs; in a graph, whether any tape may.
+
+    A graph does not know which of its arguments a tape outside of it watches.
+    """
+    return record.should_record_backprop(inputs) if tf.executing_eagerly() else record.could_possibly_record()
+
+
+def register_gradients(op: str, of_op: str, gradient: Gradient, second: Gradient) -> None:
+    """Registers the gradient of an op, and that of its gradient's op `of_op`, where the library has them."""
+    library = found()
+    if isinstance(library, Library) and op in vars(library.ops):
+        tf.RegisterGradient(op)(gradient)
+        tf.RegisterGradient(of_op)(second)
 
 
 def as_mask(mask: tf.Tensor) -> tf.Tensor:

@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import tensorflow as tf
-from tensorflow.python.eager import record
 
 from ostinato.engines import activations, elementwise, precision, rowwise
 from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
-from ostinato.engines.library import absent, as_mask, found, function
+from ostinato.engines.library import absent, as_mask, found, function, may_be_recorded
 from ostinato.engines.library import available as available
 from ostinato.engines.library import has as has
 from ostinato.engines.library import instruction_set as instruction_set
@@ -165,7 +164,7 @@ def _run(
             for masks in (dropout, recurrent_dropout)
         ],
     ]
-    keep_history = bool(training) or _may_be_recorded(inputs)
+    keep_history = bool(training) or may_be_recorded(inputs)
     if keep_history and tf.executing_eagerly():
         y, *states = _recorded(name, inputs, attributes)
     else:
@@ -238,14 +237,6 @@ def _backward(
         dx.set_shape(inputs[0].shape)
     mask_and_dropout = [None] * 3
     return [dx if wants_dx else None, *others, *mask_and_dropout]
-
-
-def _may_be_recorded(inputs: Sequence[tf.Tensor]) -> bool:
-    """Whether a tape records a call with these inputs; in a graph, whether any tape may.
-
-    A graph does not know which of its arguments a tape outside of it watches.
-    """
-    return record.should_record_backprop(inputs) if tf.executing_eagerly() else record.could_possibly_record()
 
 
 def _recorded(name: str, inputs: Sequence[tf.Tensor], attributes: Attributes) -> Sequence[tf.Tensor]:

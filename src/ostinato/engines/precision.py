@@ -36,6 +36,13 @@ def obstacle(layer: keras.layers.RNN) -> str | None:
     return None
 
 
+def single_obstacle(layer: keras.layers.RNN) -> str | None:
+    """`obstacle` of an op that has no form in float64."""
+    if layer.cell.compute_dtype == "float64":
+        return f"it runs the cell {type(layer.cell).__name__} in float32, and the layer's dtype is float64"
+    return obstacle(layer)
+
+
 def of_op(layer: keras.layers.RNN) -> tf.DType:
     """The dtype that the engine computes a layer in."""
     return tf.float64 if layer.cell.compute_dtype == "float64" else tf.float32

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ostinato.engines.library import Library, found, function, has
+from ostinato.engines.library import function, has, register_gradients
 
 _OP, _GRADIENT = "OstinatoProductV1", "OstinatoProductGradV1"
 
@@ -72,11 +72,4 @@ def _second_gradient(op: tf.Operation, of_dx: tf.Tensor | None, of_dweights: tf.
     ]
 
 
-def _register_gradients() -> None:
-    library = found()
-    if isinstance(library, Library) and _OP in vars(library.ops):
-        tf.RegisterGradient(_OP)(_gradient)
-        tf.RegisterGradient(_GRADIENT)(_second_gradient)
-
-
-_register_gradients()
+register_gradients(_OP, _GRADIENT, _gradient, _second_gradient)

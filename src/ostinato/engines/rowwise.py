@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import tensorflow as tf
-from tensorflow.python.eager import record
 
 from ostinato.engines import precision
 from ostinato.engines.facts import cells
-from ostinato.engines.library import Library, absent, as_mask, found, function, has
+from ostinato.engines.library import absent, as_mask, function, has, may_be_recorded, register_gradients
 from ostinato.engines.product import product
 
 if TYPE_CHECKING:
@@ -34,13 +33,11 @@ def has_op_for(cell: Cell | None) -> bool:
 
 def obstacle(layer: keras.layers.RNN) -> str | None:
     """The first option of a layer that the engine does not support; None without one."""
-    if layer.cell.compute_dtype == "float64":
-        return f"it runs the cell {type(layer.cell).__name__} in float32, and the layer's dtype is float64"
     if not has("ostinato_rowwise_v1"):
         return "its library was built before it had these options"
     if layer.cell.recurrent_dropout:
         return f"it has no recurrent_dropout for the cell {type(layer.cell).__name__}"
-    return precision.obstacle(layer)
+    return precision.single_obstacle(layer)
 
 
 def run(
@@ -89,15 +86,12 @@ def run(
         absent(tf.int32) if zones is None else zones,
         absent(tf.bool) if mask is None else as_mask(mask),
     ]
-    recorded = (
-        record.should_record_backprop(inputs) if tf.executing_eagerly() else record.could_possibly_record()
-    )
     y, h, c, _ = function(OP)(
         *inputs,
         cell=cell.kind,
         zoneout_h=cell.zoneout[0],
         zoneout_c=cell.zoneout[1],
-        keep_history=training or recorded,
+        keep_history=training or may_be_recorded(inputs),
         **{option: bool(cell.own.get(option)) for option in _OF_CELL},
         **{option: getattr(layer, option) for option in _OPTIONS},
     )
@@ -175,11 +169,4 @@ def _equations(attributes: dict[str, Any], *weights: Any) -> Any:
     return cast("RowwiseOp", known).equations(attributes, *weights)
 
 
-def _register_gradients() -> None:
-    library = found()
-    if isinstance(library, Library) and OP in vars(library.ops):
-        tf.RegisterGradient(OP)(_gradient)
-        tf.RegisterGradient(_GRADIENT)(_second_gradient)
-
-
-_register_gradients()
+register_gradients(OP, _GRADIENT, _gradient, _second_gradient)

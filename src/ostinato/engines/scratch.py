@@ -33,6 +33,7 @@ def obstacle(layer: keras.layers.RNN, *, mask: bool = False, training: bool = Fa
         "go_backwards": layer.go_backwards,
         "dropout": getattr(layer, "dropout", 0.0),
         "recurrent_dropout": getattr(layer, "recurrent_dropout", 0.0),
+        "zoneout": hasattr(layer.cell, "draw_zones") and any(layer.cell.zoneout),
         "activation but tanh": activation is not activations.tanh and not in_params,
         "recurrent_activation but sigmoid": recurrent_activation is not activations.sigmoid,
         f"mixed precision (dtype '{policy.name}')": policy.compute_dtype != policy.variable_dtype,
@@ -70,6 +71,6 @@ def run(
             tf.ensure_shape(new, old.shape) for new, old in zip((output, *after), carried, strict=True)
         )
 
-    first_output = tf.zeros((tf.shape(x)[0], layer.units), x.dtype)
+    first_output = tf.zeros((tf.shape(x)[0], layer.cell.output_size), x.dtype)
     outputs, *states = tf.scan(one_step, tf.transpose(x, (1, 0, 2)), initializer=(first_output, *state))
     return outputs[-1], tf.transpose(outputs, (1, 0, 2)), [history[-1] for history in states]
