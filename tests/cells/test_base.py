@@ -108,10 +108,11 @@ def test_its_op_has_the_attributes_that_it_names(cell):
     for version, dtype, activation, chosen in (
         ("V1", "float32", "tanh", several),
         ("V2", "float32", "silu", every),
+        ("V3", "mixed_bfloat16", "tanh", [*every, "bfloat16_products"]),
         ("DoubleV1", "float64", "tanh", every),
     ):
         layer = built(cell, engine="native", activation=activation, dtype=dtype)
-        x = tf.ones((2, 5, FEATURES), dtype)
+        x = tf.ones((2, 5, FEATURES), layer.compute_dtype)
         graph = tf.function(lambda x, layer=layer: layer(x)).get_concrete_function(x).graph
         (op,) = [op for op in graph.get_operations() if op.type == f"{cell.native.name}{version}"]
         own = native._attributes(op).keys() - {"go_backwards", "return_sequences", "zero_output_for_mask"}

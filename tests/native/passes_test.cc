@@ -101,7 +101,7 @@ bool same(const Results& a, const Results& b) {
 }
 
 // Large enough that the work is divided: by groups of rows, by rows and by units.
-void check_threads(Cell cell, bool reset_after, bool classic, int64_t batch, int64_t units, bool drops) {
+void check_threads(Cell cell, bool reset_after, bool classic, int64_t batch, int64_t units, bool drops, bool alone) {
   Case t;
   Layer& l = t.layer;
   l.cell = cell, l.reset_after = reset_after;
@@ -125,6 +125,7 @@ void check_threads(Cell cell, bool reset_after, bool classic, int64_t batch, int
     set_threads(count);
     expect(same(one, run(t, dy, dh, dc)), t.name() + " differs with " + std::to_string(count) + " threads");
   }
+  if (alone) return;
   set_threads(2);
   std::vector<std::thread> callers;
   std::vector<char> equal(4, 0);
@@ -223,7 +224,8 @@ void check_activations(bool all) {
 
 int main(int argc, char** argv) {
   const int cases = argc > 1 ? std::atoi(argv[1]) : 200;
-  const bool all = argc > 2;
+  const std::string how = argc > 2 ? argv[2] : "";
+  const bool all = how == "all", alone = how == "alone";  // alone: where no thread can be started
   set_threads(1);
   for (int i = 0; i < cases; ++i) check_against_naive(drawn());
   for (const int64_t batch : {1, 5, 64})
@@ -233,10 +235,10 @@ int main(int argc, char** argv) {
         for (const bool classic : {true, false}) {
           // Of each cell one form at a size; each comes with dropout and without it, at one size or another.
           const bool first = all || classic == (units == 70), second = all || !first;
-          if (first) check_threads(Cell::kLstm, true, classic, batch, units, drops);
-          if (second) check_threads(Cell::kGru, true, classic, batch, units, drops);
-          if (first) check_threads(Cell::kGru, false, classic, batch, units, drops);
-          if (second) check_threads(Cell::kRnn, true, classic, batch, units, drops);
+          if (first) check_threads(Cell::kLstm, true, classic, batch, units, drops, alone);
+          if (second) check_threads(Cell::kGru, true, classic, batch, units, drops, alone);
+          if (first) check_threads(Cell::kGru, false, classic, batch, units, drops, alone);
+          if (second) check_threads(Cell::kRnn, true, classic, batch, units, drops, alone);
         }
       }
   check_late_helper();

@@ -26,8 +26,18 @@ ISAS = X86 if platform.machine() in ("x86_64", "AMD64") else {"neon": ("4", [])}
 
 
 def supported(isa):
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return {"avx2": "avx2", "avx512": "avx512bw"}.get(isa, "") in flags
+    return {"avx2": "avx2", "avx512": "avx512bw"}.get(isa, "") in processor()
+
+
+def processor():
+    return Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+
+
+def pairs():
+    """Flags for products in bfloat16: with the processor's own instruction, or one that imitates it."""
+    width, flags = ISAS[widest()]
+    own = ["-mavx512bf16"] if "avx512_bf16" in processor() else []
+    return ["-DOSTINATO_PAIRS", "-DOSTINATO_ISA=pairs", f"-DOSTINATO_VEC={width}", *flags, *own]
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +71,16 @@ def build(tmp_path_factory):
         for source in (KERNELS / "threads.cc", KERNELS / "dispatch.cc"):
             translate(source, source.stem, *checks)
         kernels, programs = list(objects), []
-        for name in ("passes_test", "rows_test"):
-            translate(HERE / f"{name}.cc", name, *checks)
+        translate(KERNELS / "pairs.cc", "pairs", *pairs(), *checks)
+        of_pairs = objects[-1:]
+        for name, more, with_more in (
+            ("passes_test", [], []),
+            ("rows_test", [], []),
+            ("pairs_test", pairs(), of_pairs),
+        ):
+            translate(HERE / f"{name}.cc", name, *more, *checks)
             programs.append(folder / name)
-            linked = [*kernels, objects[-1], "-o", str(programs[-1]), "-lpthread"]
+            linked = [*kernels, *with_more, objects[-1], "-o", str(programs[-1]), "-lpthread"]
             subprocess.run([compiler, *checks, *linked], check=True)
         return programs
 
@@ -85,23 +101,26 @@ def widest():
 
 
 def test_the_passes_equal_the_naive_equations_and_touch_no_memory_but_theirs(build):
-    passes, rows = build("address,undefined", [widest()])
+    passes, rows, in_pairs = build("address,undefined", [widest()])
     run(passes, widest(), 25)
     run(rows, widest(), 25)
+    run(in_pairs, widest(), 25)
 
 
 @pytest.mark.thorough
 def test_so_they_do_with_all_instructions_that_the_machine_has(build):
     chosen = [isa for isa in ISAS if supported(isa)]
-    passes, rows = build("address,undefined", chosen)
+    passes, rows, in_pairs = build("address,undefined", chosen)
     for isa in chosen:
         run(passes, isa, 60, "all")
         run(rows, isa, 60)
+        run(in_pairs, isa, 60)
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("more", [(), ("all",)])
 def test_the_threads_race_for_nothing(build, more):
-    passes, rows = build("thread", [widest()])
+    passes, rows, in_pairs = build("thread", [widest()])
     run(passes, widest(), 3, *more)
     run(rows, widest(), 3)
+    run(in_pairs, widest(), 3)

@@ -201,16 +201,17 @@ class BackwardPass : Products {
       w.to[i] = p.out + rows[i] * units;
       if (p.masks != nullptr) w.factors[i] = recurrent_mask(p.gate, rows[i]);
     }
-    const int64_t wide = vectors_for(units) * kVec;
+    const int64_t wide = vectors_for(units) * kVec, depth = places(p.gates * units);
     if (step == 0 && start_.without_state) {  // what it gives is wanted by nobody, or is multiplied by the state
       const int64_t from = panels.first * wide, left = std::min(units, panels.last * wide) - from;
       for (int64_t i = 0; i < count && left > 0 && !p.onto; ++i) std::fill_n(w.to[i] + from, left, 0.0f);
       return;
     }
+    as_read(w.from.data(), count, p.gates * units, rooms_[w.index]);
     for (int64_t panel = panels.first; panel < panels.last; ++panel) {
       // A panel of recurrentᵀ has `width` rows, of which these gates' are a part.
-      const float* packed = packed_recurrent_ + (panel * (z_.width - p.gates * units) + p.gate * units) * wide;
-      multiply({w.from.data(), w.to.data(), count, p.gates * units, units, packed, nullptr, p.onto,
+      const float* packed = packed_recurrent_ + (panel * (places(z_.width) - depth) + places(p.gate * units)) * wide;
+      multiply({w.from.data(), w.to.data(), count, depth, units, packed, nullptr, p.onto,
                 p.masks == nullptr ? nullptr : w.factors.data(), streams()},
                sums_[w.index], {panel, panel + 1});
     }

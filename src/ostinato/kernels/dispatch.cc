@@ -12,6 +12,9 @@ namespace avx2 { extern const ostinato::Kernels kernels; }
 namespace avx2_double { extern const ostinato::PlainKernels kernels; }
 namespace avx512 { extern const ostinato::Kernels kernels; }
 namespace avx512_double { extern const ostinato::PlainKernels kernels; }
+#ifdef OSTINATO_BFLOAT16
+namespace avx512bf16 { extern const ostinato::PairKernels kernels; }
+#endif
 #elif defined(__aarch64__)
 namespace neon { extern const ostinato::Kernels kernels; }
 namespace neon_double { extern const ostinato::PlainKernels kernels; }
@@ -27,6 +30,7 @@ struct Choice {
   const char* name;
   const Kernels* kernels;
   const PlainKernels* plain;
+  const PairKernels* pairs = nullptr;  // where the processor multiplies numbers of bfloat16
 };
 
 Choice choose() {
@@ -37,8 +41,13 @@ Choice choose() {
                           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
   const char* wanted = std::getenv("OSTINATO_ISA");
   const auto allowed = [&](const char* name) { return wanted == nullptr || *wanted == 0 || !std::strcmp(wanted, name); };
-  if (has_avx512 && allowed("avx512")) return {"avx512", &avx512::kernels, &avx512_double::kernels};
-  if (has_avx2 && (allowed("avx2") || allowed("avx512"))) return {"avx2", &avx2::kernels, &avx2_double::kernels};
+#ifdef OSTINATO_BFLOAT16
+  if (has_avx512 && __builtin_cpu_supports("avx512bf16") && allowed("avx512bf16")) {
+    return {"avx512bf16", &avx512::kernels, &avx512_double::kernels, &avx512bf16::kernels};
+  }
+#endif
+  if (has_avx512 && (allowed("avx512") || allowed("avx512bf16"))) return {"avx512", &avx512::kernels, &avx512_double::kernels};
+  if (has_avx2 && (allowed("avx2") || allowed("avx512") || allowed("avx512bf16"))) return {"avx2", &avx2::kernels, &avx2_double::kernels};
   return {"sse2", &sse2::kernels, &sse2_double::kernels};
 #elif defined(__aarch64__)
   return {"neon", &neon::kernels, &neon_double::kernels};
@@ -52,21 +61,35 @@ const Choice& chosen() {
   return choice;
 }
 
+// Whether a layer's products are those of bfloat16. Its few units, or dropout's masks in them, are left to float32.
+const PairKernels* pairs_for(const Layer& layer, const Inputs& in) {
+  constexpr int64_t kLeastUnits = 32;
+  const bool fits = layer.bfloat16 && layer.units % 2 == 0 && layer.units >= kLeastUnits && in.packed == nullptr &&
+                    in.input_dropout == nullptr && in.recurrent_dropout == nullptr;
+  return fits ? chosen().pairs : nullptr;
+}
+
 }  // namespace
 
 int64_t history_floats(const Layer& layer, bool masked) { return chosen().kernels->history_floats(layer, masked); }
 size_t forward_workspace_bytes(const Layer& layer, const Inputs& in, bool keeps_history) {
+  if (const PairKernels* pairs = pairs_for(layer, in)) return pairs->forward_bytes(layer, in, keeps_history);
   return chosen().kernels->forward_bytes(layer, in, keeps_history);
 }
-size_t backward_workspace_bytes(const Layer& layer, const Inputs& in) { return chosen().kernels->backward_bytes(layer, in); }
+size_t backward_workspace_bytes(const Layer& layer, const Inputs& in) {
+  if (const PairKernels* pairs = pairs_for(layer, in)) return pairs->backward_bytes(layer, in);
+  return chosen().kernels->backward_bytes(layer, in);
+}
 size_t packed_weights_bytes(const Layer& layer) { return chosen().kernels->packed_bytes(layer); }
 void pack_weights(const Layer& layer, const float* kernel, const float* recurrent, float* packed) {
   chosen().kernels->pack(layer, kernel, recurrent, packed);
 }
 void forward(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace) {
+  if (const PairKernels* pairs = pairs_for(layer, in)) return pairs->forward(layer, in, out, workspace);
   chosen().kernels->forward(layer, in, out, workspace);
 }
 void backward(const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace) {
+  if (const PairKernels* pairs = pairs_for(layer, in)) return pairs->backward(layer, in, gradients, workspace);
   chosen().kernels->backward(layer, in, gradients, workspace);
 }
 float update(const Step& step, const std::vector<Weight>& weights, int threads) {

@@ -23,6 +23,7 @@ struct Layer {
   bool go_backwards = false;         // reads x from its end; y is then in the order of reading, as in Keras
   bool return_sequences = true;      // y holds every step, else the last one
   bool zero_output_for_mask = false; // y is zero at masked steps, else it repeats the step before (zeros at first)
+  bool bfloat16 = false;             // products may read numbers rounded to bfloat16, where that is faster; sums are float32
   int64_t batch = 0, time = 0, features = 0, units = 0;
   int threads = 1;  // how many may work on it; results do not depend on them
   // Token ids instead of x: `features` is then the number of symbols, and the kernel's rows are gathered.
@@ -91,7 +92,7 @@ int64_t history_doubles(const Layer& layer);
 void forward(const Layer& layer, const InputsOf<double>& in, const OutputsOf<double>& out);
 void backward(const Layer& layer, const InputsOf<double>& in, const GradientsOf<double>& gradients);
 
-// What runs: "avx512", "avx2", "sse2", "neon", "portable"; chosen at load by the processor, or by OSTINATO_ISA.
+// What runs: "avx512bf16", "avx512", "avx2", "sse2", "neon", "portable"; chosen at load by the processor, or by OSTINATO_ISA.
 const char* instruction_set();
 
 // How many threads: OSTINATO_THREADS, else what set_threads was told, else the smaller of CPU affinity and cgroup quota.

@@ -8,13 +8,13 @@
 #pragma once
 
 #include "forward_lane.h"
+#include "forward_places.h"
 #include "packed.h"
-#include "sequence.h"
 
 namespace OSTINATO_ISA {
 
 template <class Cell>
-class ForwardPass : Pass {
+class ForwardPass : ForwardPlaces {
   static constexpr bool kHasC = Cell::states > 1;
   using Weights = PackedWeights<Cell>;
   static constexpr bool kBetween = Weights::kBetween;
@@ -22,7 +22,7 @@ class ForwardPass : Pass {
 
  public:
   ForwardPass(const Layer& layer, const Inputs& in, const Outputs& out, void* workspace, bool keeps_history)
-      : Pass(layer, in), out_(out), keeps_(keeps_history) {
+      : ForwardPlaces(layer, in, out, keeps_history) {
     Arena arena(workspace == nullptr ? nullptr : aligned(workspace));
     parts_ = in.input_dropout == nullptr ? 1 : z_.gates;
     const int64_t rows = division_.groups > 0 ? (z_.batch + division_.groups - 1) / division_.groups : z_.batch;
@@ -34,7 +34,7 @@ class ForwardPass : Pass {
     begins_with_zeros_ = in.recurrent_dropout == nullptr && (start_.without_state || all_zero(in_.h0, z_.batch * z_.units));
     kept_packed_ = in.packed != nullptr && parts_ == 1;
     const bool once = z_.time <= (begins_with_zeros_ ? 2 : 1);  // that the recurrent weights are read, at most
-    packs_blocks_ = once && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
+    packs_blocks_ = !kPairs && once && z_.batch <= kChunkRows && division_.groups == 0 && in.recurrent_dropout == nullptr && !kept_packed_;
     if (kept_packed_) {
       Arena kept(const_cast<float*>(in.packed));  // only read
       weights_ = Weights(kept, z_);
@@ -65,6 +65,8 @@ class ForwardPass : Pass {
       sums_[i] = arena.floats(kChunkRows * 4 * kVec);
       if (packs_blocks_) blocks_[i] = arena.floats(kBlockFloats);
       if (from_ == Source::kPanel) sums_x_[i] = arena.floats(kChunkRows * 4 * kVec);
+      if (kPairs) rooms_[i] = arena.floats(rows * places(z_.units));
+      if (kPairs && in.ids == nullptr) rooms_x_[i] = arena.floats(std::max(rows, kProjectionRows) * places(z_.features));
       if (in.input_dropout != nullptr) dropped_x_[i] = arena.floats(kProjectionRows * z_.features);
     }
     bytes_ = arena.bytes() + 64;
@@ -136,31 +138,12 @@ class ForwardPass : Pass {
       std::memset(out_.y + rows.first * z_.units, 0, row_bytes() * static_cast<size_t>(rows.count()));
   }
 
-  // Of the recurrent product, which is zero where all states are. At the first step they usually are.
-  int64_t depth_at(int64_t step) const { return step == 0 && begins_with_zeros_ ? 0 : z_.units; }
+  // Places of the recurrent product, which is zero where all states are. At the first step they usually are.
+  int64_t depth_at(int64_t step) const { return step == 0 && begins_with_zeros_ ? 0 : places(z_.units); }
   const float* last_gate() const { return in_.recurrent + (z_.gates - 1) * z_.units; }
   bool packs_kernel_blocks() const {
     return packs_blocks_ && from_ == Source::kStretch && in_.input_dropout == nullptr &&
            z_.batch * z_.time <= kProjectionRows;
-  }
-
-  // Where things lie. Steps alternate between two places for the state of a row.
-  float* gates(int64_t b, int64_t step) const {
-    return gates_ + (b * stretch_ + step % stretch_) * z_.width;
-  }
-  const float* state(int64_t b, int64_t step) const {
-    return step < 0 ? in_.h0 + b * z_.units : states_ + ((step & 1) * z_.batch + b) * z_.units;
-  }
-  const float* cell(int64_t b, int64_t step) const {
-    return step < 0 ? in_.c0 + b * z_.units : cells_ + (keeps_ ? b * z_.time + step : b) * z_.units;
-  }
-  float* new_cell(int64_t b, int64_t step) { return cells_ + (keeps_ ? b * z_.time + step : b) * z_.units; }
-  // What a gate's recurrent product reads under dropout.
-  float* dropped(int gate, int64_t b, int64_t step) const {
-    return dropped_ + (((step & 1) * z_.gates + gate) * z_.batch + b) * z_.units;
-  }
-  float* y(int64_t b, int64_t step) const {
-    return out_.y + (l_.return_sequences ? b * z_.time + step : b) * z_.units;
   }
 
   void place_rows(Worker& w, int64_t step) {
@@ -183,6 +166,7 @@ class ForwardPass : Pass {
       else
         w.from_x[i] = in_.x + place(b, step) * z_.features;
     }
+    if (from_ == Source::kPanel) as_read(w.from_x.data(), static_cast<int64_t>(rows.size()), z_.features, rooms_x_[w.index]);
   }
 
   // x · kernel + bias of the steps' rows, into the gates. By units, threads share the columns.
@@ -193,8 +177,9 @@ class ForwardPass : Pass {
     int64_t rows[kProjectionRows];
     int64_t count = 0;
     const auto flush = [&] {
+      as_read(from, count, z_.features, rooms_x_[w.index]);
       if (in_.input_dropout == nullptr)
-        multiply({from, to, count, z_.features, z_.width, weights_.kernel, in_.bias, false, nullptr, false,
+        multiply({from, to, count, places(z_.features), z_.width, weights_.kernel, in_.bias, false, nullptr, false,
                   packs_kernel_blocks() ? in_.kernel : nullptr, z_.width, blocks_[w.index]},
                  w.sums, panels_at_step(panels_of(z_.width), w.index));
       else
@@ -264,8 +249,6 @@ class ForwardPass : Pass {
     if (kHasC && cell(b, step - 1) != cell(b, step))
       std::memcpy(new_cell(b, step) + unit, cell(b, step - 1) + unit, bytes);
   }
-  float* new_state(int64_t b, int64_t step) { return states_ + ((step & 1) * z_.batch + b) * z_.units; }
-  float* kept_state(int64_t b, int64_t step) { return kept_states_ + (b * z_.time + step) * z_.units; }
 
   template <bool whole>
   using Lane = ForwardLane<ForwardPass, whole>;
@@ -292,6 +275,7 @@ class ForwardPass : Pass {
     const Span panels = panels_at_step((z_.units + kVec - 1) / kVec, w.index);
     for (int64_t i = 0; i < count; ++i) w.from[i] = w.at[i].h_before;
     const int64_t depth = depth_at(step);
+    if (depth > 0) as_read(w.from.data(), count, z_.units, rooms_[w.index]);
     if (few_rows(count))
       return multiply_few_rows<G>(w.from.data(), count, depth, weights_.recurrent, panels.first, panels.last, w.sums,
                                   [&](int64_t panel, int64_t here, float* products) {
@@ -308,7 +292,7 @@ class ForwardPass : Pass {
       };
       if (dropped_ == nullptr)
         multiply_panel<G>(w.from.data(), count, depth, block_at, w.sums, streams() && !packs_blocks_,
-                          beside(w, weights_.panels, panel * z_.features * G * kVec), take);
+                          beside(w, weights_.panels, panel * places(z_.features) * G * kVec), take);
       else
         multiply_panel_each<G>([&](int g, int64_t row) { return dropped(g, w.at[row].b, step - 1); }, count, z_.units,
                                block_at(0, z_.units), w.sums, take);
@@ -338,7 +322,7 @@ class ForwardPass : Pass {
   // What a panel computes beside its recurrent products: x · kernel, if it does.
   Beside beside(const Worker& w, const float* packed, int64_t from) const {
     if (from_ != Source::kPanel) return {};
-    return {w.from_x.data(), z_.features, packed + from, w.sums_x};
+    return {w.from_x.data(), places(z_.features), packed + from, w.sums_x};
   }
 
   // Panels of plain columns, for the product of the last gate alone.
@@ -348,6 +332,7 @@ class ForwardPass : Pass {
       const ForwardRow& row = w.at[i];
       w.from[i] = kBetween ? between_ + row.b * z_.units : dropped_ == nullptr ? row.h_before : dropped(0, row.b, step - 1);
     }
+    if (depth_at(step) > 0) as_read(w.from.data(), count, z_.units, rooms_[w.index]);
     const Span panels = panels_at_step(panels_of(z_.units), w.index);
     with_vectors(z_.units, [&](auto vectors) {
       constexpr int N = decltype(vectors)::count;
@@ -366,12 +351,12 @@ class ForwardPass : Pass {
             [&](int64_t panel, int64_t here, const float* product) { take(0, count, panel, here, product, w.sums_x); });
       for (int64_t panel = panels.first; panel < panels.last; ++panel) {
         const auto block_at = [&](int64_t k, int64_t here) -> const float* {
-          if (!packs_blocks_) return weights_.last + (panel * z_.units + k) * N * kVec;
+          if (!packs_blocks_) return weights_.last + (panel * places(z_.units) + k) * N * kVec;
           pack_columns(last_gate(), z_.width, {k, here}, z_.units, panel, blocks_[w.index]);
           return blocks_[w.index];
         };
         multiply_panel<N>(w.from.data(), count, depth_at(step), block_at, w.sums, streams() && !packs_blocks_,
-                          beside(w, weights_.last_kernel, panel * z_.features * N * kVec),
+                          beside(w, weights_.last_kernel, panel * places(z_.features) * N * kVec),
                           [&](int64_t first, int64_t rows, const float* product, const float* sums_x) {
                             take(first, rows, panel, 1, product, sums_x);
                           });
@@ -379,21 +364,17 @@ class ForwardPass : Pass {
     });
   }
 
-  const Outputs out_;
-  const bool keeps_;
   int parts_ = 1;         // that the kernel is packed in: one, or one for each gate
   Source from_ = Source::kStretch;
   bool begins_with_zeros_ = false;  // in all hidden states
   bool packs_blocks_ = false;  // of the weights, each just before it is used: for a single product of not too many rows
-  int64_t stretch_ = 1;
   bool through_ = false;  // the history is too long for the caches to keep
   Weights weights_;
   bool kept_packed_ = false;  // by the caller
-  float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr, *dropped_ = nullptr;
-  float *kept_gates_ = nullptr, *kept_states_ = nullptr;
   float *between_ = nullptr, *carried_ = nullptr;  // what gathered gates leave for the last gate's product, and beside it
   float *sums_[ostinato::kMostThreads] = {}, *sums_x_[ostinato::kMostThreads] = {}, *dropped_x_[ostinato::kMostThreads] = {},
         *blocks_[ostinato::kMostThreads] = {};
+  float *rooms_[ostinato::kMostThreads] = {}, *rooms_x_[ostinato::kMostThreads] = {};  // for states and x as products read them
   size_t bytes_ = 0;
 };
 

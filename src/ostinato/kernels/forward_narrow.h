@@ -18,7 +18,7 @@ class NarrowPass : Pass {
  public:
   // Whether a layer is worth it: vectors of rows are at most half as many as those of units would be.
   static bool takes(const Layer& layer, const Inputs& in, bool keeps_history) {
-    if (keeps_history || in.mask != nullptr || in.input_dropout != nullptr || in.recurrent_dropout != nullptr) return false;
+    if (kPairs || keeps_history || in.mask != nullptr || in.input_dropout != nullptr || in.recurrent_dropout != nullptr) return false;
     if (layer.units > kVec || (in.ids == nullptr && layer.features > kFewFeatures)) return false;
     return 2 * ((layer.batch + kVec - 1) / kVec) * layer.units <= layer.batch;
   }

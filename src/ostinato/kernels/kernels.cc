@@ -1,9 +1,7 @@
 // The passes for one instruction set; CMake compiles this file once for each.
 #include "kernels.h"
 
-#include "backward.h"
-#include "forward.h"
-#include "forward_narrow.h"
+#include "passes.h"
 
 namespace OSTINATO_ISA {
 
@@ -23,16 +21,8 @@ void product_back(const ostinato::Product&, const float* x, const float* weights
 extern const ostinato::Kernels kernels;
 const ostinato::Kernels kernels = {
     [](const Layer& layer, bool masked) { return History(nullptr, layer, masked).floats; },
-    [](const Layer& layer, const Inputs& in, bool keeps) {
-      return with_form(layer, [&](auto form) {
-        if (NarrowPass<decltype(form)>::takes(layer, in, keeps))
-          return NarrowPass<decltype(form)>(layer, in, {}, nullptr).bytes();
-        return ForwardPass<decltype(form)>(layer, in, {}, nullptr, keeps).bytes();
-      });
-    },
-    [](const Layer& layer, const Inputs& in) {
-      return with_form(layer, [&](auto form) { return BackwardPass<decltype(form)>(layer, in, {}, nullptr).bytes(); });
-    },
+    passes::forward_bytes,
+    passes::backward_bytes,
     [](const Layer& layer) {
       return with_form(layer, [&](auto form) {
         Arena arena(nullptr);
@@ -46,18 +36,8 @@ const ostinato::Kernels kernels = {
         PackedWeights<decltype(form)>(arena, Sizes(layer)).pack(Sizes(layer), kernel, recurrent, 0, 1);
       });
     },
-    [](const Layer& layer, const Inputs& in, const Outputs& out, void* workspace) {
-      with_form(layer, [&](auto form) {
-        const bool keeps = out.history != nullptr;
-        if (NarrowPass<decltype(form)>::takes(layer, in, keeps))
-          NarrowPass<decltype(form)>(layer, in, out, workspace).run();
-        else
-          ForwardPass<decltype(form)>(layer, in, out, workspace, keeps).run();
-      });
-    },
-    [](const Layer& layer, const Inputs& in, const Gradients& gradients, void* workspace) {
-      with_form(layer, [&](auto form) { BackwardPass<decltype(form)>(layer, in, gradients, workspace).run(); });
-    },
+    passes::forward,
+    passes::backward,
     update,
     elementwise_forward,
     elementwise_backward,

@@ -27,6 +27,14 @@ struct Kernels {
   void (*product_back)(const Product&, const float* x, const float* weights, const float* dy, float* dx, float* dweights);
 };
 
+// With products in bfloat16, see pairs.h. Their histories are those of Kernels.
+struct PairKernels {
+  size_t (*forward_bytes)(const Layer&, const Inputs&, bool keeps_history);
+  size_t (*backward_bytes)(const Layer&, const Inputs&);
+  void (*forward)(const Layer&, const Inputs&, const Outputs&, void* workspace);
+  void (*backward)(const Layer&, const Inputs&, const Gradients&, void* workspace);
+};
+
 // In float64.
 struct PlainKernels {
   int64_t (*history_doubles)(const Layer&);

@@ -12,7 +12,7 @@
 
 #include <algorithm>
 
-#include "vector.h"
+#include "pairs.h"
 
 namespace OSTINATO_ISA {
 
@@ -41,14 +41,14 @@ OSTINATO_INLINE void add_outer(vfloat (&acc)[M][N], const X& x, const float* b) 
     for (int m = 0; m < M; ++m) held[m] = x(m);
     for (int n = 0; n < N; ++n) {
       const vfloat w = load(b + n * kVec);
-      for (int m = 0; m < M; ++m) acc[m][n] += held[m] * w;
+      for (int m = 0; m < M; ++m) acc[m][n] = add_product(acc[m][n], held[m], w);
     }
   } else {
     vfloat held[N];
     for (int n = 0; n < N; ++n) held[n] = load(b + n * kVec);
     for (int m = 0; m < M; ++m) {
       const vfloat once = x(m);
-      for (int n = 0; n < N; ++n) acc[m][n] += once * held[n];
+      for (int n = 0; n < N; ++n) acc[m][n] = add_product(acc[m][n], once, held[n]);
     }
   }
 }
@@ -78,7 +78,7 @@ __attribute__((noinline)) void multiply_tile(const float* const* a, int64_t firs
   start(acc, first > 0 ? sums : nullptr);
   _Pragma("GCC unroll 4") for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
     if (streams) __builtin_prefetch(ahead + k * kVec);
-    add_outer<M, N>(acc, [&](int m) { return broadcast(rows[m][k]); }, b);
+    add_outer<M, N>(acc, [&](int m) { return spread(rows[m][k]); }, b);
   }
   for (int m = 0; m < M; ++m)
     for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kVec, acc[m][n]);
@@ -94,11 +94,11 @@ __attribute__((noinline)) void multiply_panels(const float* const* a, int64_t de
   start(acc, nullptr);
   _Pragma("GCC unroll 2") for (int64_t k = 0; k < depth; ++k, b += N * kVec) {
     vfloat x[M];
-    OSTINATO_UNROLL for (int m = 0; m < M; ++m) x[m] = broadcast(rows[m][k]);
+    OSTINATO_UNROLL for (int m = 0; m < M; ++m) x[m] = spread(rows[m][k]);
     OSTINATO_UNROLL for (int p = 0; p < P; ++p)
       OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
         const vfloat w = load(b + p * apart + n * kVec);
-        OSTINATO_UNROLL for (int m = 0; m < M; ++m) acc[m][p * N + n] += x[m] * w;
+        OSTINATO_UNROLL for (int m = 0; m < M; ++m) acc[m][p * N + n] = add_product(acc[m][p * N + n], x[m], w);
       }
   }
   OSTINATO_UNROLL for (int m = 0; m < M; ++m)
@@ -114,7 +114,7 @@ __attribute__((noinline)) void multiply_tile_each(const float* const* a, int64_t
   for (int64_t k = 0; k < depth; ++k, b += N * kVec)
     for (int n = 0; n < N; ++n) {
       const vfloat w = load(b + n * kVec);
-      for (int m = 0; m < M; ++m) acc[m][n] += broadcast(a[n * stride + m][k]) * w;
+      for (int m = 0; m < M; ++m) acc[m][n] = add_product(acc[m][n], spread(a[n * stride + m][k]), w);
     }
   for (int m = 0; m < M; ++m)
     for (int n = 0; n < N; ++n) store(sums + (m * N + n) * kVec, acc[m][n]);
@@ -130,7 +130,7 @@ __attribute__((noinline)) void add_transposed_tile(const float* a, int64_t strid
   vfloat acc[M][N];
   start(acc, nullptr);
   for (int64_t k = 0; k < depth; ++k, a += stride, b += N * kVec) {
-    add_outer<M, N>(acc, [&](int m) { return broadcast(a[m]); }, b);
+    add_outer<M, N>(acc, [&](int m) { return spread(a[m]); }, b);
   }
   OSTINATO_UNROLL for (int m = 0; m < M; ++m)
     OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
@@ -266,7 +266,7 @@ inline int64_t panels_of(int64_t columns) {
   return (columns + width - 1) / width;
 }
 inline int64_t packed_floats(int64_t depth, int64_t columns) {
-  return panels_of(columns) * depth * vectors_for(columns) * kVec;
+  return panels_of(columns) * places(depth) * vectors_for(columns) * kVec;
 }
 
 // Rows of a matrix, or of a panel: `count` from `first` on.
@@ -275,16 +275,18 @@ struct Part {
 };
 constexpr int64_t kRowsAhead = 8;  // that packing fetches: rows are too far apart for the processor to see them coming
 
-// Rows k to k + depth of panel p of plain columns of a matrix with rows `leading` apart: packed[k][column].
+// Rows k to k + depth of panel p of plain columns of a matrix with rows `leading` apart: packed[k][column], by places.
 inline void pack_columns(const float* matrix, int64_t leading, Part k, int64_t columns, int64_t panel, float* packed) {
   const int vectors = vectors_for(columns);
   const int64_t width = vectors * kVec, first = panel * width;
   const float* row = matrix + k.first * leading + first;
-  for (int64_t i = 0; i < k.count; ++i, row += leading, packed += width) {
+  for (int64_t i = 0; i < k.count; i += kNumbers, row += kNumbers * leading, packed += width) {
     __builtin_prefetch(row + kRowsAhead * leading);
     __builtin_prefetch(row + kRowsAhead * leading + width - 1);
-    for (int n = 0; n < vectors; ++n)
-      store(packed + n * kVec, load_first(row + n * kVec, static_cast<int>(std::min<int64_t>(kVec, columns - first - n * kVec))));
+    for (int n = 0; n < vectors; ++n) {
+      const int count = static_cast<int>(std::min<int64_t>(kVec, columns - first - n * kVec));
+      store(packed + n * kVec, first_places(row + n * kVec, leading, k.count - i, count));
+    }
   }
 }
 
@@ -293,10 +295,10 @@ inline void pack_gates(const float* matrix, int64_t leading, Part k, int64_t uni
   const int64_t first = panel * kVec;
   const int count = static_cast<int>(std::min<int64_t>(kVec, units - first));
   const float* row = matrix + k.first * leading + first;
-  for (int64_t i = 0; i < k.count; ++i, row += leading)
+  for (int64_t i = 0; i < k.count; i += kNumbers, row += kNumbers * leading)
     for (int gate = 0; gate < gates; ++gate, packed += kVec) {
       __builtin_prefetch(row + kRowsAhead * leading + gate * units);
-      store(packed, load_first(row + gate * units, count));
+      store(packed, first_places(row + gate * units, leading, k.count - i, count));
     }
 }
 
@@ -305,14 +307,15 @@ inline void pack_panel_transposed(const float* matrix, int64_t leading, int64_t 
                                   float* packed) {
   const int64_t width = vectors_for(columns) * kVec, first = panel * width;
   const int64_t count = std::min(width, columns - first);
-  packed += panel * depth * width;
+  packed += panel * places(depth) * width;
   constexpr int64_t kBlock = 16;
   for (int64_t k0 = 0; k0 < depth; k0 += kBlock) {
     const int64_t k1 = std::min(depth, k0 + kBlock);
     for (int64_t j = 0; j < width; ++j) {
       const float* row = matrix + (first + j) * leading;
       if (j < count) __builtin_prefetch(row + k0 + 2 * kBlock);
-      for (int64_t k = k0; k < k1; ++k) packed[k * width + j] = j < count ? row[k] : 0.0f;
+      for (int64_t k = k0; k < k1; k += kNumbers)
+        packed[places(k) * width + j] = j < count ? first_place(row + k, k1 - k) : 0.0f;
     }
   }
 }

@@ -92,7 +92,7 @@ OSTINATO_EXPORT void ostinato_destroy(ostinato_layer* layer);
 /* Why the last call of this thread that failed did; it holds until the next one fails. */
 OSTINATO_EXPORT const char* ostinato_error(void);
 
-/* The instruction set that runs: "avx512", "avx2", "sse2", "neon" or "portable". */
+/* The instruction set that runs: "avx512bf16", "avx512", "avx2", "sse2", "neon" or "portable". */
 OSTINATO_EXPORT const char* ostinato_instruction_set(void);
 
 /* How many threads a call may use. By default the environment variable OSTINATO_THREADS, else the processors that the

@@ -25,7 +25,7 @@ class PackedWeights {
     if (packed == Kernel::kPanels) place_panels(arena, z);
     if (packed == Kernel::kColumns) kernel = arena.floats(parts * packed_floats(z.features, z.width / parts));
     if (!recurrent_too) return;
-    if (kGathers) recurrent = arena.floats(panel_floats(z) * z.units);
+    if (kGathers) recurrent = arena.floats(panel_floats(z) * places(z.units));
     if (Cell::separate) last = arena.floats(packed_floats(z.units, z.units));
   }
   // Places for whatever a pass may read.
@@ -40,7 +40,7 @@ class PackedWeights {
       const int64_t columns = z.width / parts_, each = panels_of(columns);
       for_parts(z.features, share(parts_ * each, index, of), [&](Part k, int64_t p) {
         pack_columns(from_kernel + p / each * columns, z.width, k, columns, p % each,
-                     kernel + (p * z.features + k.first) * vectors_for(columns) * kVec);
+                     kernel + (p * places(z.features) + places(k.first)) * vectors_for(columns) * kVec);
       });
     }
     if (recurrent != nullptr) pack_gathered(z, from_recurrent, z.units, index, of, recurrent);
@@ -49,7 +49,9 @@ class PackedWeights {
   }
 
   // Where a panel of kVec units begins among what is packed by panels, with `depth` rows.
-  static float* panel_of(float* packed, int64_t panel, int64_t depth) { return packed + panel * depth * Cell::gathered * kVec; }
+  static float* panel_of(float* packed, int64_t panel, int64_t depth) {
+    return packed + panel * places(depth) * Cell::gathered * kVec;
+  }
 
   float* kernel = nullptr;     // by columns, one part after the other
   // Of the gates whose products are gathered by panels; of a last gate whose product stands alone by columns.
@@ -58,19 +60,19 @@ class PackedWeights {
 
  private:
   void place_panels(Arena& arena, const Sizes& z) {
-    if (kGathers) panels = arena.floats(panel_floats(z) * z.features);
+    if (kGathers) panels = arena.floats(panel_floats(z) * places(z.features));
     if (Cell::separate) last_kernel = arena.floats(packed_floats(z.features, z.units));
   }
   static int64_t panel_floats(const Sizes& z) { return (z.units + kVec - 1) / kVec * Cell::gathered * kVec; }
   static void pack_gathered(const Sizes& z, const float* from, int64_t depth, int index, int of, float* to) {
     for_parts(depth, share((z.units + kVec - 1) / kVec, index, of), [&](Part k, int64_t p) {
-      pack_gates(from, z.width, k, z.units, Cell::gathered, p, panel_of(to, p, depth) + k.first * Cell::gathered * kVec);
+      pack_gates(from, z.width, k, z.units, Cell::gathered, p, panel_of(to, p, depth) + places(k.first) * Cell::gathered * kVec);
     });
   }
   static void pack_last(const Sizes& z, const float* from, int64_t depth, int index, int of, float* to) {
     for_parts(depth, share(panels_of(z.units), index, of), [&](Part k, int64_t p) {
       pack_columns(from + (z.gates - 1) * z.units, z.width, k, z.units, p,
-                   to + (p * depth + k.first) * vectors_for(z.units) * kVec);
+                   to + (p * places(depth) + places(k.first)) * vectors_for(z.units) * kVec);
     });
   }
   // Some rows at a time for all panels: their cache lines are then read once, and each page of a large matrix.

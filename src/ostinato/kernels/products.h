@@ -32,6 +32,7 @@ class Products : protected Pass {
     for (int i = 0; i < division_.threads; ++i) {
       sums_[i] = arena.floats(kChunkRows * 4 * kVec);
       panels_[i] = arena.floats(kDepth * kColumns);
+      if (kPairs) rooms_[i] = arena.floats(std::max(rows, kDepth) * places(z_.width));
       if (in.ids == nullptr) left_x_[i] = arena.floats(kDepth * up(z_.features, kLeft));
       left_h_[i] = arena.floats(kDepth * up(z_.units, kLeft));
     }
@@ -144,11 +145,12 @@ class Products : protected Pass {
     const bool by_panels = panels >= w.of;  // else by rows
     const Span mine = by_panels ? share(panels, w.index % w.of, w.of) : Span{0, panels};
     const Span rows = by_panels ? Span{0, block.count} : share(block.count, w.index % w.of, w.of);
-    const float* const* from = block.deltas + rows.first;
+    const float *from[kDepth], *delta[kDepth], *factors[kDepth];
     float* const* to = block.dx + rows.first;
+    std::copy_n(block.deltas + rows.first, rows.count(), from);
+    as_read(from, rows.count(), z_.width, rooms_[w.index]);
     if (in_.input_dropout == nullptr)
-      return multiply({from, to, rows.count(), z_.width, z_.features, packed_kernel_}, sums_[w.index], mine);
-    const float *delta[kDepth], *factors[kDepth];
+      return multiply({from, to, rows.count(), places(z_.width), z_.features, packed_kernel_}, sums_[w.index], mine);
     const int64_t wide = vectors_for(z_.features) * kVec;
     for (int gate = 0; gate < z_.gates; ++gate) {
       for (int64_t i = 0; i < rows.count(); ++i) {
@@ -184,7 +186,7 @@ class Products : protected Pass {
     }
   }
 
-  // Left-hand sides, kLeft columns together: packed[columns / kLeft][k][kLeft]; under dropout times a gate's masks.
+  // Left-hand sides, kLeft columns together: packed[columns / kLeft][k][kLeft], by places; under dropout times a gate's masks.
   void pack_left(const Worker& w, const Block& block, const float* const* rows, int64_t columns, const float* masks, int gate,
                  float* const* to) {
     if (in_.ids != nullptr && to == left_x_) return;
@@ -192,11 +194,17 @@ class Products : protected Pass {
     for (int64_t i = mine.first; i < mine.last; ++i) {
       const int64_t first = i * kLeft, count = std::min(kLeft, columns - first);
       float* packed = to[w.index] + i * kLeft * kDepth;
-      for (int64_t k = 0; k < block.count; ++k, packed += kLeft) {
+      for (int64_t k = 0; k < block.count; k += kNumbers, packed += kLeft) {
         const float* row = rows[k] + first;
         if (masks != nullptr) {
           const float* mask = masks + (gate * z_.batch + block.batch[k]) * columns + first;
           for (int64_t j = 0; j < count; ++j) packed[j] = row[j] * mask[j];
+        } else if (kPairs) {
+          const bool alone = k + 1 == block.count;
+          for (int64_t j = 0; j < kLeft; j += kVec) {
+            const int here = static_cast<int>(count - j);
+            store(packed + j, pair(load_first(row + j, here), alone ? vfloat{} : load_first(rows[k + 1] + first + j, here)));
+          }
         } else if (count == kLeft) {
           std::memcpy(packed, row, sizeof(float) * kLeft);
         } else {
@@ -230,21 +238,25 @@ class Products : protected Pass {
         const int64_t first = panel * wide, to = c.to + first;
         const int here = static_cast<int>(std::min<int64_t>(wide, c.count - first));
         vfloat sums[N] = {};
-        for (int64_t k = 0; k < block.count; ++k)
+        const auto delta = [&](int64_t k, int n) {
+          return k == block.count ? vfloat{} : load_first(block.deltas[k] + c.from + first + n * kVec, here - n * kVec);
+        };
+        for (int64_t k = 0; k < block.count; k += kNumbers)
           for (int n = 0; n < N; ++n) {
-            const vfloat v = load_first(block.deltas[k] + c.from + first + n * kVec, here - n * kVec);
-            store(packed + (k * N + n) * kVec, v);
-            sums[n] += v;
+            const vfloat low = delta(k, n), high = kPairs ? delta(k + 1, n) : vfloat{};
+            store(packed + (places(k) * N + n) * kVec, kPairs ? pair(low, high) : low);
+            sums[n] += low;
+            if (kPairs) sums[n] += high;
           }
         if (c.bias != nullptr && first_thread) add_row<N>(c.bias + to, sums, here);
-        if (c.for_recurrent && !without_recurrent()) add_products<N>(w, left_h_, z_.units, packed, block.count, w.sums.recurrent + to, here);
+        if (c.for_recurrent && !without_recurrent()) add_products<N>(w, left_h_, z_.units, packed, places(block.count), w.sums.recurrent + to, here);
         if (!c.for_kernel) continue;
         if (in_.ids == nullptr) {
-          add_products<N>(w, left_x_, z_.features, packed, block.count, w.sums.kernel + to, here);
+          add_products<N>(w, left_x_, z_.features, packed, places(block.count), w.sums.kernel + to, here);
         } else if (first_thread) {
           for (int64_t k = 0; k < block.count; ++k) {
             vfloat row[N];
-            for (int n = 0; n < N; ++n) row[n] = load(packed + (k * N + n) * kVec);
+            for (int n = 0; n < N; ++n) row[n] = delta(k, n);
             add_row<N>(w.sums.kernel + block.ids[k] * z_.width + to, row, here);
           }
         }
@@ -277,7 +289,7 @@ class Products : protected Pass {
   const float *gates_ = nullptr, *cells_ = nullptr, *states_ = nullptr;
   float *deltas_ = nullptr, *packed_kernel_ = nullptr;
   float* between_ = nullptr;  // what gathered gates put between, of the steps of a stretch
-  float* sums_[ostinato::kMostThreads] = {};
+  float *sums_[ostinato::kMostThreads] = {}, *rooms_[ostinato::kMostThreads] = {};  // rooms: for deltas as products read them
 
  private:
   int64_t partial_stride_ = 0;

@@ -154,7 +154,7 @@ class ActiveRows {
   std::vector<int64_t> rows_, active_, skipped_;
 };
 
-// out[row][column] = Σ_k a[row][k] · packed[k][column] for `count` rows and panels of columns as in pack_columns, plus, where
+// out[row][column] = Σ_k a[row][k] · packed[k][column], k over `depth` places, for `count` rows and panels of columns as in pack_columns, plus, where
 // given, add[column], or what out holds before with `onto`. With `factors` the product is multiplied by them first, element
 // by element.
 struct Multiplication {
@@ -301,7 +301,7 @@ class Pass : protected Meeting {
     return in_.recurrent_dropout + (gate * z_.batch + b) * z_.units;
   }
   // Whether the recurrent weights of a thread pass from beyond its caches at every step.
-  bool streams() const { return z_.units * z_.width * 4 / (by_units_ ? threads_ : 1) > (int64_t{5} << 18); }
+  bool streams() const { return places(z_.units) * z_.width * 4 / (by_units_ ? threads_ : 1) > (int64_t{5} << 18); }
 
   const Layer l_;
   const Start<float> start_;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -132,9 +133,13 @@ struct Pool {
 
   void grow(int wanted) {
     while (helpers < wanted) {
-      ++helpers;
       const uint64_t seen = number_of(job.load());
-      std::thread([this, seen] { help(seen); }).detach();
+      try {
+        std::thread([this, seen] { help(seen); }).detach();
+      } catch (const std::system_error&) {
+        return;  // the system gives no more threads: calls run with those there are
+      }
+      ++helpers;
     }
   }
 

@@ -3,9 +3,10 @@
 // rowwise_op.h and update_op.h describe.
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
-// signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h. What an op is not
-// given comes as a tensor without elements (bias, mask, dropout masks). So does the state of a layer that begins with zeros;
-// the gradient of that has no elements either.
+// signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h; the V3 has one
+// more, which lets products read numbers rounded to bfloat16. What an op is not given comes as a tensor without elements
+// (bias, mask, dropout masks). So does the state of a layer that begins with zeros; the gradient of that has no elements
+// either.
 // In float64 the ops are OstinatoRnnDoubleV1 and so on, with the attributes of a V2.
 //
 //   inputs of an op        x | ids, h0, [c0], kernel, recurrent, bias, mask, input_dropout, recurrent_dropout
@@ -60,6 +61,7 @@ void* create(TF_OpKernelConstruction* construction) {
         if (kAny && Op::gates > 1) {
           layer.recurrent_activation = attributes.activation("recurrent_activation");
         }
+        if (version > 2) layer.bfloat16 = attributes.boolean("bfloat16_products");
         layer.go_backwards = attributes.boolean("go_backwards");
         layer.return_sequences = attributes.boolean("return_sequences");
         layer.zero_output_for_mask = attributes.boolean("zero_output_for_mask");
@@ -284,6 +286,7 @@ void register_op() {
   const char* activation = kAny ? "activation: string = 'tanh'" : Op::first_activation;
   if (activation != nullptr) TF_OpDefinitionBuilderAddAttr(op, activation);
   if (kAny && Op::gates > 1) TF_OpDefinitionBuilderAddAttr(op, "recurrent_activation: string = 'sigmoid'");
+  if (version > 2) TF_OpDefinitionBuilderAddAttr(op, "bfloat16_products: bool = false");
   TF_OpDefinitionBuilderAddAttr(op, "go_backwards: bool = false");
   TF_OpDefinitionBuilderAddAttr(op, "return_sequences: bool = true");
   TF_OpDefinitionBuilderAddAttr(op, "zero_output_for_mask: bool = false");
@@ -324,6 +327,8 @@ const char* const missing = [] {
     register_op<Op, float, 1, true>();
     register_op<Op, float, 2, false>();
     register_op<Op, float, 2, true>();
+    register_op<Op, float, 3, false>();
+    register_op<Op, float, 3, true>();
     register_op<Op, double, 1, false>();
     register_op<Op, double, 1, true>();
   });
