@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,41 +11,24 @@ from scipy.special import erf, expit
 
 from ostinato.errors import ConfigError
 from ostinato.runtime import program
-from ostinato.runtime.library import EngineLayer
+from ostinato.runtime.library import POINTER, EngineLayer
 from ostinato.runtime.program import Program
 
 Mask = np.ndarray | None
-State = tuple[np.ndarray, ...]
-"""The states of all recurrences, in order: arrays (batch, units), h and for the LSTM c."""
-
-
-class States:
-    """The states of a call.
-
-    Args:
-        before: the states that it begins with.
-
-    Attributes:
-        after: those that it ends with, as far as recurrences have run.
-    """
-
-    def __init__(self, before: Sequence[np.ndarray]):
-        self._before = before
-        self.after: list[np.ndarray] = []
-
-    def next(self, count: int) -> Sequence[np.ndarray]:
-        """The arrays that the next recurrence begins with."""
-        done = len(self.after)
-        return self._before[done : done + count]
-
-
-Run = Callable[[np.ndarray, Mask, States | None], tuple[np.ndarray, Mask]]
-"""A stage: from its input, the mask and the states (None for zeros) to its output and the mask after it."""
+Run = Callable[[np.ndarray, Mask, bytes | None], tuple[np.ndarray, Mask]]
+"""A stage: from its input, the mask and the addresses of all states, which it moves on, or None for zeros, to
+its output and the mask after it."""
 
 
 def compiled(of: Program) -> list[Run]:
     """The stages of a program, ready to run; they share nothing that a call changes."""
-    runs = [_COMPILED[type(stage)](stage) for stage in of.stages]
+    runs, states = [], 0
+    for stage in of.stages:
+        if isinstance(stage, program.Recurrent):
+            runs.append(_recurrent(stage, states))
+            states += stage.states
+        else:
+            runs.append(_COMPILED[type(stage)](stage))
     for index, (stage, after) in enumerate(zip(of.stages, (*of.stages[1:], None), strict=True)):
         if isinstance(stage, program.OneHot) and not isinstance(
             after, program.Recurrent | program.Bidirectional
@@ -57,7 +40,7 @@ def compiled(of: Program) -> list[Run]:
 def _embedding(stage: program.Embedding) -> Run:
     table, count = stage.table, len(stage.table)
 
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         _check_ids(x, count)
         return table.take(x, axis=0), (x != 0) if stage.mask_zero else mask
 
@@ -72,7 +55,7 @@ def _check_ids(ids: np.ndarray, symbols: int) -> None:
 
 
 def _one_hot(stage: program.OneHot) -> Run:
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         _check_ids(x, stage.symbols)
         return x, mask  # the engine reads ids
 
@@ -82,33 +65,31 @@ def _one_hot(stage: program.OneHot) -> Run:
 def _vectors(stage: program.OneHot) -> Run:
     rows = np.eye(stage.symbols, dtype=np.float32)
 
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         return rows[x], mask
 
     return run
 
 
 def _masking(stage: program.Masking) -> Run:
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         given = (x != np.float32(stage.value)).any(-1)
         return x * given[..., None], given
 
     return run
 
 
-def _recurrent(stage: program.Recurrent) -> Run:
-    layer, count, sequences = EngineLayer(stage), stage.states, stage.return_sequences
+def _recurrent(stage: program.Recurrent, first: int = 0) -> Run:
+    """A recurrence, whose states are those from number `first` on."""
+    layer, sequences = EngineLayer(stage), stage.return_sequences
     zeros_where_skipped = stage.zero_output_for_mask and sequences
+    own = slice(first * POINTER, (first + stage.states) * POINTER)
 
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         if mask is not None:
             mask = np.ascontiguousarray(mask)
         x = np.ascontiguousarray(x)
-        if states is None:
-            y = layer.run(x, mask)
-        else:
-            y, state = layer.go_on(x, mask, states.next(count))
-            states.after.extend(state)
+        y = layer.run(x, mask, None if states is None else states[own])
         if mask is not None and zeros_where_skipped:
             y *= (mask[:, ::-1] if stage.go_backwards else mask)[..., None]
         return y, mask if sequences else None
@@ -120,7 +101,7 @@ def _bidirectional(stage: program.Bidirectional) -> Run:
     directions = [[_recurrent(each) for each in chain] for chain in (stage.forward, stage.backward)]
     merge, sequences = _MERGES[stage.merge], stage.forward[-1].return_sequences
 
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         ends = []
         for chain in directions:
             y, rest = x, mask
@@ -144,7 +125,7 @@ _MERGES: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 def _dense(stage: program.Dense) -> Run:
     kernel, bias = stage.kernel, stage.bias
 
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         y = x.reshape(-1, len(kernel)).dot(kernel)
         if bias is not None:
             y += bias
@@ -156,14 +137,14 @@ def _dense(stage: program.Dense) -> Run:
 def _activation(stage: program.Activation) -> Run:
     function, options = _ACTIVATIONS[stage.name], dict(stage.options)
 
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         return function(x, **options), mask
 
     return run
 
 
 def _global_pooling(stage: program.GlobalPooling) -> Run:
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         if stage.kind == "max":
             return x.max(1, keepdims=stage.keepdims), None
         if mask is None:
@@ -177,7 +158,7 @@ def _global_pooling(stage: program.GlobalPooling) -> Run:
 
 
 def _pooling(stage: program.Pooling) -> Run:
-    def run(x: np.ndarray, mask: Mask, states: States | None) -> tuple[np.ndarray, Mask]:
+    def run(x: np.ndarray, mask: Mask, states: bytes | None) -> tuple[np.ndarray, Mask]:
         if x.shape[1] < stage.size:
             raise ConfigError(f"the model pools {stage.size} steps at a time, got {x.shape[1]} steps")
         windows = sliding_window_view(x, stage.size, axis=1)[:, :: stage.stride]
@@ -195,7 +176,6 @@ _COMPILED: Mapping[type, Callable[[Any], Run]] = {
     program.Masking: _masking,
     program.OneHot: _one_hot,
     program.Pooling: _pooling,
-    program.Recurrent: _recurrent,
 }
 
 

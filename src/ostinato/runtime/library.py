@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import struct
 import weakref
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,8 @@ from ostinato.errors import EngineError
 from ostinato.runtime.program import Recurrent
 
 _POINTER = ctypes.c_void_p
+POINTER = ctypes.sizeof(_POINTER)
+"""Bytes of an address."""
 
 
 class _Options(ctypes.Structure):
@@ -72,7 +72,6 @@ class EngineLayer:
         self._library = _library()
         self._over_vectors = self._library.ostinato_forward
         self._over_ids = self._library.ostinato_forward_ids
-        self._states, self._pointers = stage.states, struct.Struct(f"{stage.states}P").pack
         self._sequences = stage.return_sequences
         features, self._units = len(stage.kernel), stage.units
         options = _Options(
@@ -91,54 +90,29 @@ class EngineLayer:
             for each in (stage.kernel, stage.recurrent, stage.bias)
         ]
         made = _POINTER()
-        addresses = [None if each is None else _address(each) for each in weights]
+        addresses = [None if each is None else address(each) for each in weights]
         self._check(self._library.ostinato_create(options, *addresses, made))
         self._made = made
         weakref.finalize(self, self._library.ostinato_destroy, made)
 
-    def run(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """Runs over a batch of sequences that begin anew; x and mask are contiguous.
+    def run(self, x: np.ndarray, mask: np.ndarray | None, states: bytes | None = None) -> np.ndarray:
+        """Runs over a batch of sequences; x and mask are contiguous.
 
         Args:
             x: (batch, time, features) float32, or token ids (batch, time) int32.
             mask: (batch, time) bool, False where a step is skipped; None skips none.
+            states: addresses of the states before the first step, each (batch, units) of float32. Those after
+                the last step are written there. None begins with zeros.
 
         Returns:
             The outputs, (batch, time, units) or (batch, units).
         """
-        return self._run(x, mask, None)
-
-    def go_on(
-        self, x: np.ndarray, mask: np.ndarray | None, before: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """As `run`, from a state.
-
-        Args:
-            x: as for `run`.
-            mask: as for `run`.
-            before: the state before the first step, an array (batch, units) for each.
-
-        Returns:
-            The outputs, and the state after the last step, an array (batch, units) for each.
-        """
-        batch, units = len(x), self._units
-        # One array for all: asking NumPy for an address takes longer than a small layer.
-        room = np.empty((self._states, batch, units), np.float32)
-        first, size, state, pointers = _address(room), 4 * batch * units, [], []
-        for index, array in enumerate(before):
-            own = room[index]
-            own[...] = array
-            state.append(own)
-            pointers.append(first + index * size)
-        return self._run(x, mask, self._pointers(*pointers)), state
-
-    def _run(self, x: np.ndarray, mask: np.ndarray | None, pointers: bytes | None) -> np.ndarray:
         shape = x.shape
         batch, time = shape[0], shape[1]
         y = np.empty((batch, time, self._units) if self._sequences else (batch, self._units), np.float32)
         run = self._over_vectors if len(shape) == 3 else self._over_ids
-        given = None if mask is None else _address(mask)
-        status = run(self._made, batch, time, _address(x), given, pointers, _address(y))
+        given = None if mask is None else address(mask)
+        status = run(self._made, batch, time, address(x), given, states, address(y))
         if status:
             self._check(status)
         return y
@@ -148,7 +122,8 @@ class EngineLayer:
             raise EngineError(f"the engine says: {self._library.ostinato_error().decode()}")
 
 
-def _address(array: Any) -> int:
+def address(array: Any) -> int:
+    """Where the numbers of an array lie."""
     if array.flags.writeable:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     return array.__array_interface__["data"][0]  # slower, and for every array

@@ -10,8 +10,9 @@ import numpy as np
 from ostinato.errors import ConfigError
 from ostinato.interop.keras.loading import Path, Source, load_source
 from ostinato.runtime import program, reading
-from ostinato.runtime.execution import State, States, compiled
+from ostinato.runtime.execution import compiled
 from ostinato.runtime.program import Program
+from ostinato.runtime.state import Sizes, State
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -79,7 +80,7 @@ class FastPredict:
 
     def initial_state(self, batch: int) -> State:
         """The state before the first step: zeros (batch, units) for each tensor of the layers' states."""
-        return tuple(np.zeros((batch, units), np.float32) for units in self._ready.sizes)
+        return self._ready.sizes.zeros(batch)
 
     @overload
     def __call__(self, x: ArrayLike) -> np.ndarray: ...
@@ -108,11 +109,10 @@ class FastPredict:
             for stage in ready.stages:
                 value, mask = stage(value, mask, None)
             return value
-        ready.check_state(state, len(value))
-        states = States(state)
+        after, addresses = ready.copied(state, len(value))
         for stage in ready.stages:
-            value, mask = stage(value, mask, states)
-        return value, tuple(states.after)
+            value, mask = stage(value, mask, addresses)
+        return value, after
 
 
 class _Ready:
@@ -128,7 +128,7 @@ class _Ready:
         self.program, self.stages = of, compiled(of)
         reads_ids = isinstance(of.stages[0], program.Embedding | program.OneHot)
         self.dtype = np.dtype(np.int32 if reads_ids else np.float32)
-        self.sizes = [stage.units for stage in of.recurrent() for _ in range(stage.states)]
+        self.sizes = Sizes([stage.units for stage in of.recurrent() for _ in range(stage.states)])
         self._backwards = any(
             isinstance(stage, program.Bidirectional)
             or (isinstance(stage, program.Recurrent) and stage.go_backwards)
@@ -169,14 +169,14 @@ class _Ready:
             )
         return converted
 
-    def check_state(self, state: Sequence[np.ndarray], batch: int) -> None:
-        """Raises ConfigError when sequences cannot go on from a state."""
+    def copied(self, state: Sequence[np.ndarray], batch: int) -> tuple[State, bytes]:
+        """A copy of a state for a call to move on, and the addresses of its arrays.
+
+        Raises:
+            ConfigError: sequences cannot go on from a state, or not from this one.
+        """
         if self._backwards:
             raise ConfigError(
                 "a model that reads sequences from their end cannot go on from a state; call it without one"
             )
-        wanted = [(batch, units) for units in self.sizes]
-        if wanted != [getattr(each, "shape", None) for each in state]:
-            given = [np.shape(each) for each in state]
-            if wanted != given:
-                raise ConfigError(f"the state must be arrays of the shapes {wanted}, got {given}")
+        return self.sizes.copied(state, batch)
