@@ -15,7 +15,7 @@ help:
 	@echo "make test-thorough  the same tests in every variant, with more drawn examples"
 	@echo "make test-durability  kill trainings many times, and resume them"
 	@echo "make test-compat the engine's tests, one wheel, under the oldest and the newest TensorFlow"
-	@echo "make test-torch  PyTorch's layers beside ours with their weights"
+	@echo "make test-torch  PyTorch's and ONNX Runtime's layers beside ours with their weights"
 	@echo "make format      format the code"
 	@echo "make wheel       a wheel for every Python, in dist/"
 	@echo "make benchmarks  measure the language model beside plain Keras"
@@ -102,7 +102,8 @@ test-torch: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python -m pip --quiet install pytest hypothesis
 	$(VENV)-bench/bin/python -m pip --quiet install --no-deps --force-reinstall .
 	$(VENV)-bench/bin/python -c "import torch"
-	$(VENV)-bench/bin/python -m pytest -q tests/interop tests/cells/test_against_torch.py
+	$(VENV)-bench/bin/python -m pytest -q tests/interop tests/cells/test_against_torch.py \
+		tests/cells/test_against_onnx.py
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench $(VENV)-compat $(DEMO) build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache

@@ -79,3 +79,34 @@ def test_outputs_states_and_gradients_are_those_of_public_code(case, engine):
         assert farthest(found, shaped) < (1e-10 if exact else 1e-5)
     else:
         assert case in ("peephole", "cifg")  # ONNX Runtime has no gradients
+
+
+# The figures that the tests of TensorFlow Addons 0.23 expect of one step (rnn/tests/*_lstm_cell_test.py).
+
+
+@pytest.mark.parametrize("engine", ["keras", "native"])
+def test_peepholes_have_the_figures_of_tensorflow_addons(engine):
+    layer = layers.LSTM(5, peephole=True, engine=engine)
+    x = tf.one_hot([1, 2, 3, 4], 4)[:, tf.newaxis]
+    layer.build(x.shape)
+    for variable in layer.trainable_variables:
+        if variable.name != "bias":  # which is 1 for the forget gate, else 0
+            variable.assign(tf.ones(variable.shape))
+    np.testing.assert_allclose(layer(x), np.repeat([[0.417551], [0]], [3, 1], axis=0) * np.ones(5), atol=1e-6)
+
+
+def test_layer_normalisation_has_the_figures_of_tensorflow_addons(monkeypatch):
+    """Theirs hands the normalised c on, ours c itself. The outputs of one step are the same, with their epsilon."""
+    monkeypatch.setattr("ostinato.cells.rowwise.EPSILON", 1e-12)
+    layer = layers.LSTM(2, layer_norm=True, engine="keras", return_state=True)
+    layer.build((1, 1, 2))
+    for variable in layer.trainable_variables:
+        if variable.name in ("kernel", "recurrent_kernel"):
+            variable.assign(tf.fill(variable.shape, 0.5))
+    layer.cell.bias.assign(np.repeat([0.5, 1, 0.5], [2, 2, 4]))
+    output, _, c = layer(
+        tf.ones((1, 1, 2)), initial_state=[tf.constant([[0.2, 0.3]]), tf.constant([[0.0, 0.1]])]
+    )
+    np.testing.assert_allclose(output, [[-0.47406167, 0.47406143]], rtol=1e-5)
+    normalised = (c - np.mean(c)) / np.std(c)
+    np.testing.assert_allclose(normalised, [[-1.0, 1.0]], rtol=1e-5)
