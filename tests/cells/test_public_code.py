@@ -96,7 +96,7 @@ def test_peepholes_have_the_figures_of_tensorflow_addons(engine):
 
 
 def test_layer_normalisation_has_the_figures_of_tensorflow_addons(monkeypatch):
-    """Theirs hands the normalised c on, ours c itself. The outputs of one step are the same, with their epsilon."""
+    """Theirs hands the normalised c on, ours c itself; with their epsilon one step's outputs are the same."""
     monkeypatch.setattr("ostinato.cells.rowwise.EPSILON", 1e-12)
     layer = layers.LSTM(2, layer_norm=True, engine="keras", return_state=True)
     layer.build((1, 1, 2))
