@@ -143,6 +143,66 @@ def rg_lru(x, state, w, options):
     return h, (h,)
 
 
+def log_forget(a, options):
+    """The logarithm of σ, or of the exponential."""
+    return a if options.get("forget") == "exp" else -softplus(-a)
+
+
+def slstm(x, state, w, options):
+    """Beck et al. 2024, equations 8 to 17."""
+    h, c, n, m = state
+    heads, width, _ = w["R_z"].shape
+
+    def sums(gate):
+        parts = [w[f"R_{gate}"][at].T @ h[at * width : (at + 1) * width] for at in range(heads)]
+        return w[f"W_{gate}"].T @ x + np.concatenate(parts) + w.get(f"b_{gate}", 0)
+
+    i, forgotten = sums("i"), log_forget(sums("f"), options)
+    after = np.maximum(forgotten + m, i)
+    keep, write = np.exp(forgotten + m - after), np.exp(i - after)
+    c, n = keep * c + write * np.tanh(sums("z")), keep * n + write
+    h = sigmoid(sums("o")) * c / n
+    return h, (h, c, n, after)
+
+
+def mlstm(x, state, w, options):
+    """Beck et al. 2024, equations 19 to 27, in the stabilised form of their appendix."""
+    heads = w["w_i"].shape[1]
+    width = len(state[1]) // heads
+    memory, n, m = state[0].reshape(heads, width, width), state[1].reshape(heads, width), state[2]
+    q, k, v = (
+        (w[f"W_{name}"].T @ x / scale + w.get(f"b_{name}", 0)).reshape(heads, width)
+        for name, scale in (("q", 1), ("k", np.sqrt(width)), ("v", 1))
+    )
+    i = w["w_i"].T @ x + w.get("b_i", 0)
+    forgotten = log_forget(w["w_f"].T @ x + w.get("b_f", 0), options)
+    after = np.maximum(forgotten + m, i)
+    keep, write = np.exp(forgotten + m - after), np.exp(i - after)
+    memory = np.array([keep[a] * memory[a] + write[a] * np.outer(k[a], v[a]) for a in range(heads)])
+    n = keep[:, None] * n + write[:, None] * k
+    found = [memory[a].T @ q[a] / max(abs(n[a] @ q[a]), np.exp(-after[a])) for a in range(heads)]
+    h = sigmoid(w["W_o"].T @ x + w.get("b_o", 0)) * np.concatenate(found)
+    return h, (memory.reshape(-1), n.reshape(-1), after)
+
+
+def gated_delta(x, state, w, options):
+    """Yang et al. 2024, equation 10, with the projections of their section 3.4."""
+    heads, width = len(w["A"]), len(w["gain"])
+    memory = state[0].reshape(heads, width, width)
+    silu = lambda a: a * sigmoid(a)  # noqa: E731
+    q, k, v = (silu(w[f"W_{name}"].T @ x).reshape(heads, width) for name in "qkv")
+    length = lambda a: np.sqrt((a**2).sum(-1, keepdims=True) + 1e-6)  # noqa: E731
+    q, k = q / length(q) / np.sqrt(width), k / length(k)
+    alpha = np.exp(-np.exp(w["A"]) * softplus(w["W_a"].T @ x + w.get("b_a", 0)))
+    beta, found, after = sigmoid(w["W_b"].T @ x), [], []
+    for a in range(heads):
+        kept = alpha[a] * (np.eye(width) - beta[a] * np.outer(k[a], k[a])) @ memory[a]
+        after.append(kept + beta[a] * np.outer(k[a], v[a]))
+        o = after[a].T @ q[a]
+        found.append(w["gain"] * o / np.sqrt((o**2).mean() + 1e-5))
+    return w["W_o"].T @ (np.concatenate(found) * silu(w["W_g"].T @ x)), (np.array(after).reshape(-1),)
+
+
 def over_time(step, x, state, weights, options):
     """Outputs (batch, time, …) and final states, each (batch, …), of x (batch, time, features)."""
     outputs, after = [], []

@@ -71,6 +71,7 @@ def test_checkpoints_store_states_under_these_names():
         **{"rnn": h, "gru": h, "lstm": both, "peephole": both, "cifg": both, "lstmp": both},
         **{"ln-lstm": both, "ln-gru": h, "indrnn": h, "mingru": h, "minlstm": h},
         **{"sru": ["c"], "lru": ["re", "im"], "rg-lru": h},
+        **{"slstm": ["h", "c", "n", "m"], "mlstm": ["S", "n", "m"], "gated-delta": ["S"]},
     }
 
 

@@ -1,4 +1,4 @@
-"""Cells against public code: PyTorch, ONNX Runtime, haste, minGRU-pytorch, minimal-LRU and RecurrentGemma.
+"""Cells against public code: PyTorch, ONNX Runtime, haste, minGRU-pytorch, minimal-LRU, RecurrentGemma, xLSTM, FLA.
 
 The arrays were made by `fixtures/make_public_arrays.py`, which says from what. Those of float64 are
 compared with the scratch form, all with the native engine in float32.
@@ -25,6 +25,9 @@ CASES = {
     "positive minlstm": (layers.MinLSTM, {"positive": True, "use_bias": False}),
     "lru": (layers.LRU, {}),
     "rg-lru": (layers.RGLRU, {"blocks": 2}),
+    "slstm": (layers.SLSTM, {"heads": 2}),
+    "mlstm": (layers.MLSTM, {"heads": 2}),
+    "gated-delta": (layers.GatedDelta, {"heads": 2}),
 }
 
 

@@ -43,8 +43,25 @@ CASES = {
     "sru": (layers.SRU, {}, published.sru),
     "lru": (layers.LRU, {}, published.lru),
     "rg-lru": (layers.RGLRU, {"blocks": 2}, published.rg_lru),
+    "slstm": (layers.SLSTM, {"heads": 2}, published.slstm),
+    "slstm that forgets exponentially": (layers.SLSTM, {"heads": 1, "forget": "exp"}, published.slstm),
+    "mlstm": (layers.MLSTM, {"heads": 2}, published.mlstm),
+    "mlstm that forgets exponentially": (layers.MLSTM, {"heads": 3, "forget": "exp"}, published.mlstm),
+    "gated-delta": (layers.GatedDelta, {"heads": 2}, published.gated_delta),
 }
 CASE = pytest.mark.parametrize("case", CASES)
+THREADED = [
+    "peephole",
+    "all at once",
+    "ln-gru",
+    "ln-rnn",
+    "sru",
+    "lru",
+    "rg-lru",
+    "slstm",
+    "mlstm",
+    "gated-delta",
+]
 
 
 def made(case, *, engine="auto", dtype="float32", features=FEATURES, seed=0, scale=0.5, **options):
@@ -59,6 +76,8 @@ def made(case, *, engine="auto", dtype="float32", features=FEATURES, seed=0, sca
         weight.assign(about + scale * draw.normal(size=weight.shape))
     x = draw.normal(size=(BATCH, TIME, features))
     state = [0.5 * draw.normal(size=(BATCH, size)) for size in layer.state_size]
+    if layer_class is layers.SLSTM:
+        state[2] = 1 + np.abs(state[2])  # a normaliser is at least 1
     return layer, x, state
 
 
@@ -215,13 +234,13 @@ def test_a_padded_row_changes_no_other(case):
     np.testing.assert_array_equal(results[1, :4], whole[1, :4])
 
 
-@pytest.mark.parametrize("case", ["mingru", "minlstm", "lru", "rg-lru"])
+@pytest.mark.parametrize("case", ["mingru", "minlstm", "lru", "rg-lru", "slstm", "mlstm", "gated-delta"])
 def test_gates_of_a_hundred_and_four_thousand_steps_stay_finite(case):
     layer, _, state = made(case, scale=0.0)
     exact, _, _ = made(case, dtype="float64", engine="keras", scale=0.0)
     draw = np.random.default_rng(0)
     for each, other in zip(layer.trainable_variables, exact.trainable_variables, strict=True):
-        size = 40.0 if each.name in ("W_z", "W_f", "W_i", "W_a", "W_x") else 0.5
+        size = 40.0 if each.name in ("W_z", "W_f", "W_i", "W_a", "W_x", "W_b", "w_i", "w_f") else 0.5
         value = (size * draw.normal(size=each.shape)).astype("float32")
         if each.name == "theta":
             value = np.abs(value) - 2  # an angle's error grows with it at every step
@@ -234,14 +253,14 @@ def test_gates_of_a_hundred_and_four_thousand_steps_stay_finite(case):
     outputs, *after = map(np.asarray, found)
     start = [tf.constant(part.astype("float32").astype("float64")) for part in state]
     wanted, *wanted_after = map(np.asarray, exact(tf.constant(x, tf.float64), initial_state=start))
-    if case != "lru":
+    if case not in ("lru", "slstm", "mlstm", "gated-delta"):
         sums = layer.cell.sums(layer.cell.given(tf.constant(x)))
         assert np.abs(sums).max() > 100
     assert np.isfinite(outputs).all()
     assert farthest([outputs, *after], [wanted, *wanted_after]) < 1e-4
 
 
-@pytest.mark.parametrize("case", ["peephole", "all at once", "ln-gru", "ln-rnn", "sru", "lru", "rg-lru"])
+@pytest.mark.parametrize("case", THREADED)
 @pytest.mark.parametrize("batch", [2, 40])
 def test_any_number_of_threads_gives_the_same_bits(case, batch):
     layer_class, own, _ = CASES[case]
@@ -332,7 +351,9 @@ def test_half_precision_is_computed_in_float32_and_rounded():
         np.testing.assert_allclose(tf.cast(outputs[0], tf.float32), wanted[0], rtol=0.02, atol=0.03)
 
 
-@pytest.mark.parametrize("case", ["lstmp", "ln-gru", "indrnn with tanh", "sru", "lru", "rg-lru"])
+@pytest.mark.parametrize(
+    "case", ["lstmp", "ln-gru", "indrnn with tanh", "sru", "lru", "rg-lru", "slstm", "mlstm", "gated-delta"]
+)
 def test_the_scratch_engine_runs_the_same(case):
     results = []
     for engine in ("scratch", "keras"):
@@ -348,11 +369,11 @@ def test_the_scratch_engine_refuses_zoneout():
 
 
 def test_token_ids_are_read_as_one_hot_vectors():
-    for name in ("mingru", "sru", "lru", "rg-lru", "ln-lstm"):
+    for name in ("mingru", "sru", "lru", "rg-lru", "ln-lstm", "slstm", "mlstm", "gated-delta"):
         layer = registry.recurrent(name, UNITS, seed=1, return_sequences=True, return_state=True)
         layer.build((None, None, 9))
         ids = tf.constant(np.random.default_rng(0).integers(0, 9, (2, 5)))
-        start = [tf.zeros((2, size)) for size in layer.state_size]
+        start = layer.get_initial_state(2)
         by_ids = layer.over_ids(ids, 9, initial_state=start)
         by_vectors = layer(tf.one_hot(ids, 9), initial_state=start)
         assert farthest(map(np.asarray, by_ids), map(np.asarray, by_vectors)) < 1e-6
@@ -419,6 +440,9 @@ def test_zoneout_keeps_whole_units_at_its_rate_and_the_same_in_every_engine():
         (lambda: layers.GRU(4, layer_norm=True, reset_after=False), "reset_after must be True"),
         (lambda: layers.MinGRU(0), "units must be a whole number of at least 1"),
         (lambda: layers.RGLRU(6, blocks=4), "blocks must divide units, 6, got 4"),
+        (lambda: layers.SLSTM(6, heads=4), "heads must be a divisor of units, 6, or None, got 4"),
+        (lambda: layers.MLSTM(6, forget="tanh"), "forget must be one of sigmoid, exp, got 'tanh'"),
+        (lambda: layers.GatedDelta(258, heads=2), "heads must be wide at most 128 units, got 129: 2 for 258"),
         (lambda: layers.LRU(4, r_min=0.9, r_max=0.5), "r_min and r_max must be"),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_folder_without_text_is_refused(refused, folder):
             "unknown recipe 'defalt'; did you mean 'default'? Known are d2l",
         ),
         (["--config", "gone.toml"], "could not read the config gone.toml: No such file or directory"),
-        (["--cell", "lstn"], "sru, lru, rg-lru, got 'lstn'"),
+        (["--cell", "lstn"], "rg-lru, slstm, mlstm, gated-delta, got 'lstn'"),
         (["--engine", "nativ"], "engine must be one of auto, native, keras, scratch, got 'nativ'"),
         (
             ["--encoder", "chars"],

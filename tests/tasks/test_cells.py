@@ -35,7 +35,7 @@ def test_a_language_model_of_it_trains_writes_and_is_read_again(cell, block, tmp
         assert run.generate(length=5, seed=1) == again.generate(length=5, seed=1)
 
 
-@pytest.mark.parametrize("cell", ["lstmp", "ln-gru", "sru", "lru", "rg-lru"])
+@pytest.mark.parametrize("cell", ["lstmp", "ln-gru", "sru", "lru", "rg-lru", "slstm", "mlstm", "gated-delta"])
 def test_a_classifier_of_it_trains(cell, tmp_path):
     run = trained(
         ostinato.ClassifierConfig(cell=cell, units=(6,), bidirectional=True), TABLE, tmp_path / "run"

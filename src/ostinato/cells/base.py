@@ -5,7 +5,7 @@ A package adds a cell with an entry point of the group `ostinato.cells`; see `os
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,6 +124,25 @@ class RowwiseOp:
 
 
 @dataclass(frozen=True)
+class HeadedOp:
+    """The native engine's op for a recurrence with heads; see `ostinato.engines.headed`.
+
+    Attributes:
+        op: the name of the TensorFlow op.
+        attributes: those of the op, for a Keras cell of this recurrence.
+        sequences: how many of its inputs, the first, are read at every step.
+        step: what the op computes at one step, from TensorFlow's own ops; for second derivatives. Maps the
+            attributes and the inputs that are read once to a function of a step's inputs, (batch, n) each, and
+            the state.
+    """
+
+    op: str
+    attributes: Callable[[Any], Mapping[str, Any]]
+    sequences: int
+    step: Callable[[Mapping[str, Any], Sequence[tf.Tensor]], Callable[..., tuple[tf.Tensor, State]]]
+
+
+@dataclass(frozen=True)
 class TorchForm:
     """The `torch.nn` module that computes the same.
 
@@ -172,7 +191,7 @@ class Cell:
     keras_cell: type | None = None
     step: Step | None = None
     params: Callable[[keras.layers.RNN], Any] | None = None
-    native: NativeOp | ElementwiseOp | RowwiseOp | None = None
+    native: NativeOp | ElementwiseOp | HeadedOp | RowwiseOp | None = None
     torch: TorchForm | None = None
     advice: str = ""
 

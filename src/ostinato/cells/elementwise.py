@@ -18,7 +18,7 @@ from ostinato import scratch
 from ostinato.cells.base import KerasOption, State, Step
 from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import choose
-from ostinato.engines import elementwise as engine
+from ostinato.engines import native
 from ostinato.engines.product import native_product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -217,10 +217,10 @@ class ElementwiseLayer(EngineLayer, keras.layers.RNN):
     def over_ids(
         self, ids: tf.Tensor, symbols: int, *, initial_state: Sequence[tf.Tensor], training: bool = False
     ) -> tuple[tf.Tensor, ...]:
-        native = self.built and choose(self.engine, self).engine == "native"
+        runs_natively = self.built and choose(self.engine, self).engine == "native"
         # One-hot vectors of `units` entries are read as they are, not by a matrix.
         if (
-            not native
+            not runs_natively
             or symbols == self.units
             or (self.engine == "auto" and ids.shape[1] == 1 and not training)
         ):
@@ -229,7 +229,7 @@ class ElementwiseLayer(EngineLayer, keras.layers.RNN):
                 initial_state=initial_state,
                 training=training,
             )
-        _, outputs, state = engine.run(self, tf.cast(ids, tf.int32), initial_state, None, training)
+        _, outputs, state = native.run(self, tf.cast(ids, tf.int32), initial_state, None, training)
         return (outputs, *state)
 
     def get_config(self) -> dict[str, KerasOption]:

@@ -59,6 +59,9 @@ OWN = {
     "sru": Own("srucell simple_recurrent_unit"),
     "lru": Own("linear_recurrent_unit lrucell s4d"),
     "rg-lru": Own("rg_lru rglru griffin hawk recurrentgemma"),
+    "slstm": Own("slstmcell scalar_lstm xlstm xlstm_slstm"),
+    "mlstm": Own("mlstmcell matrix_lstm xlstm_mlstm"),
+    "gated-delta": Own("gated_delta gated_deltanet deltanet gateddeltanet delta_rule"),
 }
 """ostinato's own cells by name; each is the `CELL` of `module_of` its name."""
 _STATE_NAMES = ("h", "c")

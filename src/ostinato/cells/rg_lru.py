@@ -24,6 +24,7 @@ import numpy as np
 
 from ostinato.cells.base import Cell, ElementwiseOp, KerasOption, State, StateSpec
 from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer, Weight, params_of
+from ostinato.cells.heads import parts_of
 from ostinato.engines.product import native_product, product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -87,8 +88,7 @@ class RGLRUCell(ElementwiseCell):
 
     def __init__(self, units: int, *, blocks: int | None = None, **options: KerasOption):
         super().__init__(units, **options)
-        most = max(1, units // _UNITS_OF_A_BLOCK)
-        self.blocks = blocks or next(count for count in range(most, 0, -1) if units % count == 0)
+        self.blocks = blocks or parts_of(units, _UNITS_OF_A_BLOCK)
         if self.blocks < 1 or units % self.blocks:
             raise ValueError(f"blocks must divide units, {units}, got {blocks}")
 

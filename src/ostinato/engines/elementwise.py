@@ -84,11 +84,11 @@ def run(
     at_outputs = tf.reverse(given, [1]) if layer.go_backwards else given
     outputs = cell.read(precision.in_dtype(layer, y), at_outputs if sequences else at_outputs[:, -1:])
     if mask is not None and repeats:
-        outputs = _repeated(outputs, as_mask(mask), options)
+        outputs = repeated(outputs, as_mask(mask), options)
     return outputs[:, -1], outputs, [precision.in_dtype(layer, each) for each in after]
 
 
-def _repeated(outputs: tf.Tensor, mask: tf.Tensor, options: Mapping[str, bool]) -> tf.Tensor:
+def repeated(outputs: tf.Tensor, mask: tf.Tensor, options: Mapping[str, bool]) -> tf.Tensor:
     """Outputs of which masked steps repeat the one before, or are zero, as the layer's options say."""
     if options["go_backwards"]:
         mask = tf.reverse(mask, [1])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import tensorflow as tf
 
-from ostinato.engines import activations, elementwise, precision, rowwise
+from ostinato.engines import activations, elementwise, headed, precision, rowwise
 from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
 from ostinato.engines.library import absent, as_mask, found, function, may_be_recorded
 from ostinato.engines.library import available as available
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
 # Ops whose gradients other modules register.
-_OTHERS = (elementwise.OP, rowwise.OP, "OstinatoProductV1")
+_OTHERS = (elementwise.OP, rowwise.OP, headed.MEMORY, headed.HEADWISE, "OstinatoProductV1")
 # Attributes that every op has and that are not the layer's.
 _NOT_THE_LAYERS = ("T", "Tin", "keep_history", "wants_dx")
 
@@ -47,7 +47,7 @@ def obstacle(layer: "keras.layers.RNN", *, mask: bool = False, training: bool = 
     cell = cell_of(layer)
     if cell is None or cell.native is None or not has_known_cell(layer):
         return f"it does not know the cell {type(getattr(layer, 'cell', None)).__name__}"
-    for of_op in (elementwise, rowwise):
+    for of_op in (elementwise, rowwise, headed):
         if of_op.has_op_for(cell):
             return of_op.obstacle(layer)
     if not is_stock(layer):
@@ -94,6 +94,8 @@ def run(
     """
     if elementwise.has_op_for(cell_of(layer)):
         return elementwise.run(layer, x, state, mask, training)
+    if headed.has_op_for(cell_of(layer)):
+        return headed.run(layer, x, state, mask, training)
     if rowwise.has_op_for(cell_of(layer)):
         return rowwise.run(layer, x, state, mask, training, zones)
     x = precision.in_dtype(layer, x)

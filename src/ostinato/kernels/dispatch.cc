@@ -128,6 +128,22 @@ void multiply_back(const Product& p, const float* x, const float* weights, const
   chosen().kernels->product_back(p, x, weights, dy, dx, dweights);
 }
 
+int64_t memory_history(const Memory& layer) { return chosen().kernels->memory_history(layer); }
+void forward(const Memory& layer, const MemoryInputs& in, const MemoryOutputs& out) {
+  chosen().kernels->memory_forward(layer, in, out);
+}
+void backward(const Memory& layer, const MemoryInputs& in, const MemoryGradients& gradients) {
+  chosen().kernels->memory_backward(layer, in, gradients);
+}
+
+int64_t headwise_history(const Headwise& layer) { return chosen().kernels->headwise_history(layer); }
+void forward(const Headwise& layer, const HeadwiseInputs& in, const HeadwiseOutputs& out) {
+  chosen().kernels->headwise_forward(layer, in, out);
+}
+void backward(const Headwise& layer, const HeadwiseInputs& in, const HeadwiseGradients& gradients) {
+  chosen().kernels->headwise_backward(layer, in, gradients);
+}
+
 int64_t history_doubles(const Layer& layer) { return chosen().plain->history_doubles(layer); }
 void forward(const Layer& layer, const InputsOf<double>& in, const OutputsOf<double>& out) {
   chosen().plain->forward(layer, in, out);

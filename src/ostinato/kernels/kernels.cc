@@ -18,6 +18,14 @@ void rowwise_backward(const ostinato::Rowwise&, const ostinato::RowwiseInputs&, 
 void product(const ostinato::Product&, const float* x, const float* weights, float* y);  // product.cc
 void product_back(const ostinato::Product&, const float* x, const float* weights, const float* dy, float* dx, float* dweights);
 
+int64_t memory_history(const ostinato::Memory&);  // memory.cc
+void memory_forward(const ostinato::Memory&, const ostinato::MemoryInputs&, const ostinato::MemoryOutputs&);
+void memory_backward(const ostinato::Memory&, const ostinato::MemoryInputs&, const ostinato::MemoryGradients&);
+
+int64_t headwise_history(const ostinato::Headwise&);  // headwise.cc
+void headwise_forward(const ostinato::Headwise&, const ostinato::HeadwiseInputs&, const ostinato::HeadwiseOutputs&);
+void headwise_backward(const ostinato::Headwise&, const ostinato::HeadwiseInputs&, const ostinato::HeadwiseGradients&);
+
 extern const ostinato::Kernels kernels;
 const ostinato::Kernels kernels = {
     [](const Layer& layer, bool masked) { return History(nullptr, layer, masked).floats; },
@@ -46,6 +54,12 @@ const ostinato::Kernels kernels = {
     rowwise_backward,
     product,
     product_back,
+    memory_history,
+    memory_forward,
+    memory_backward,
+    headwise_history,
+    headwise_forward,
+    headwise_backward,
 };
 
 }  // namespace OSTINATO_ISA

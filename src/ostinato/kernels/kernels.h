@@ -1,8 +1,10 @@
-// What each instruction set offers; see engine.h, elementwise.h, product.h, rowwise.h and update.h for what the functions do.
+// What each instruction set offers; see engine.h and the headers below it for what the functions do.
 #pragma once
 
 #include "elementwise.h"
 #include "engine.h"
+#include "headwise.h"
+#include "memory.h"
 #include "product.h"
 #include "rowwise.h"
 #include "update.h"
@@ -25,6 +27,12 @@ struct Kernels {
   void (*rowwise_backward)(const Rowwise&, const RowwiseInputs&, const RowwiseGradients&);
   void (*product)(const Product&, const float* x, const float* weights, float* y);
   void (*product_back)(const Product&, const float* x, const float* weights, const float* dy, float* dx, float* dweights);
+  int64_t (*memory_history)(const Memory&);
+  void (*memory_forward)(const Memory&, const MemoryInputs&, const MemoryOutputs&);
+  void (*memory_backward)(const Memory&, const MemoryInputs&, const MemoryGradients&);
+  int64_t (*headwise_history)(const Headwise&);
+  void (*headwise_forward)(const Headwise&, const HeadwiseInputs&, const HeadwiseOutputs&);
+  void (*headwise_backward)(const Headwise&, const HeadwiseInputs&, const HeadwiseGradients&);
 };
 
 // With products in bfloat16, see pairs.h. Their histories are those of Kernels.

@@ -21,11 +21,6 @@ template <class F>
 OSTINATO_INLINE void for_row(int64_t count, const F& f) {
   for (int64_t at = 0; at < count; at += kVec) f(at, static_cast<int>(std::min<int64_t>(kVec, count - at)));
 }
-OSTINATO_INLINE float sum_of(vfloat v) {
-  float sum = 0;
-  for (int lane = 0; lane < kVec; ++lane) sum += v[lane];
-  return sum;
-}
 
 // n(v) = (v − mean) · root.
 struct Norm {

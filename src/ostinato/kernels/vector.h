@@ -124,6 +124,19 @@ OSTINATO_INLINE vfloat sqrt(vfloat x) {
 #endif
 }
 
+// The sum of a vector's lanes.
+OSTINATO_INLINE float sum_of(vfloat v) {
+#if OSTINATO_VEC == 16
+  return _mm512_reduce_add_ps(v);
+#elif OSTINATO_VEC == 8
+  __m128 four = _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1);
+  four += _mm_movehl_ps(four, four);
+  return _mm_cvtss_f32(four) + _mm_cvtss_f32(_mm_movehdup_ps(four));
+#else
+  return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
+}
+
 // 1 / x within 2 ulp, for x between 1e-4 and 1e38. With AVX-512 a division takes four times as long as an estimate of 14
 // bits and one step of Newton's method.
 OSTINATO_INLINE vfloat reciprocal(vfloat x) {

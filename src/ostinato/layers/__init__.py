@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ostinato.cells.registry import cells, check, has_reset_gate, name_of, recurrent
 
 if TYPE_CHECKING:
+    from ostinato.cells.gated_delta import GatedDelta
     from ostinato.cells.gru import GRU
     from ostinato.cells.indrnn import IndRNN
     from ostinato.cells.keras_rnn import RNN
@@ -15,17 +16,22 @@ if TYPE_CHECKING:
     from ostinato.cells.lstm import LSTM
     from ostinato.cells.mingru import MinGRU
     from ostinato.cells.minlstm import MinLSTM
+    from ostinato.cells.mlstm import MLSTM
     from ostinato.cells.rg_lru import RGLRU
     from ostinato.cells.rnn import SimpleRNN
+    from ostinato.cells.slstm import SLSTM
     from ostinato.cells.sru import SRU
 
 __all__ = [
     "GRU",
     "LRU",
     "LSTM",
+    "MLSTM",
     "RGLRU",
     "RNN",
+    "SLSTM",
     "SRU",
+    "GatedDelta",
     "IndRNN",
     "MinGRU",
     "MinLSTM",

@@ -1,6 +1,6 @@
 // TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1; and
-// OstinatoElementwiseV1, OstinatoProductV1, OstinatoRowwiseV1 and OstinatoUpdateV1, which elementwise_op.h, product_op.h,
-// rowwise_op.h and update_op.h describe.
+// OstinatoElementwiseV1, OstinatoHeadwiseV1, OstinatoMemoryV1, OstinatoProductV1, OstinatoRowwiseV1 and OstinatoUpdateV1, which
+// elementwise_op.h and so on describe.
 //
 // One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
 // signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h; the V3 has one
@@ -21,6 +21,8 @@
 
 #include "binding/attributes.h"
 #include "binding/elementwise_op.h"
+#include "binding/headwise_op.h"
+#include "binding/memory_op.h"
 #include "binding/product_op.h"
 #include "binding/rowwise_op.h"
 #include "binding/shapes.h"
@@ -334,6 +336,10 @@ const char* const missing = [] {
   });
   register_elementwise<false>();
   register_elementwise<true>();
+  register_headwise<false>();
+  register_headwise<true>();
+  register_memory<false>();
+  register_memory<true>();
   register_rowwise<false>();
   register_rowwise<true>();
   register_product<false>();

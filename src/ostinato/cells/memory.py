@@ -1,0 +1,73 @@
+"""What the cells with a matrix memory share: keys, queries and values for each head.
+
+A row of the memory S, (heads, width, width), belongs to a dimension of the keys, a column to one of the values.
+In a layer's state it is flat, (batch, heads × width × width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ostinato.cells.base import HeadedOp, State
+from ostinato.cells.heads import HeadsCell
+
+import tensorflow as tf
+
+MOST_WIDTH = 128
+
+
+class MemoryCell(HeadsCell):
+    """One step of a recurrence with a matrix memory."""
+
+    head_width = 32
+
+    def state_sizes(self) -> list[int]:
+        if self.width > MOST_WIDTH:
+            raise ValueError(
+                f"heads must be wide at most {MOST_WIDTH} units, got {self.width}: {self.heads} for {self.units}"
+            )
+        return [self.units * self.width]
+
+
+def memory_op(name: str, recurrence: Callable[..., tuple[tf.Tensor, State]]) -> HeadedOp:
+    """The native engine's op for a memory.
+
+    Args:
+        name: of the cell.
+        recurrence: maps q, k, v, each (batch, heads, width), the gates (batch, heads, 2) and the state to the
+            output (batch, heads, width) and the next state.
+    """
+
+    def step_of_op(attributes: Mapping[str, Any], fixed: Sequence[tf.Tensor]) -> Any:
+        def step(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, gates: tf.Tensor, *state: tf.Tensor) -> Any:
+            heads = int(gates.shape[-1] or 0) // 2
+            parts = [tf.reshape(each, (-1, heads, int(each.shape[-1] or 0) // heads)) for each in (q, k, v)]
+            y, after = recurrence(*parts, tf.reshape(gates, (-1, heads, 2)), state)
+            return tf.reshape(y, tf.shape(q)), after
+
+        return step
+
+    return HeadedOp("OstinatoMemoryV1", lambda cell: {"cell": name}, sequences=4, step=step_of_op)
+
+
+def unfolded(memory: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """The memory as (batch, heads, width, width), for heads like those of a tensor (batch, heads, width)."""
+    heads, width = (int(size or 0) for size in like.shape[-2:])
+    return tf.reshape(memory, (-1, heads, width, width))
+
+
+def folded(memory: tf.Tensor) -> tf.Tensor:
+    """The memory as a layer's state has it."""
+    heads, width = (int(size or 0) for size in memory.shape[1:3])
+    return tf.reshape(memory, (-1, heads * width * width))
+
+
+def read(memory: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Sᵀ k."""
+    return tf.linalg.matvec(memory, key, transpose_a=True)
+
+
+def outer(key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """k vᵀ."""
+    return key[..., tf.newaxis] * value[..., tf.newaxis, :]

@@ -1,0 +1,191 @@
+// The op OstinatoMemoryV1: matrix memories over a whole sequence; memory.h says what it computes.
+//
+//   inputs of the op       q, k, v, gates, memory, normaliser, m, mask
+//   its outputs            y, new_memory, new_normaliser, new_m, history
+//   inputs of its gradient the op's inputs, then y, history, dy, dmemory, dnormaliser, dm
+//   its outputs            dq, dk, dv, dgates, dmemory0, dnormaliser0, dm0
+//
+// The attribute `cell` is gated-delta or mlstm. q, k, v and y are (batch, time, heads, width), gates
+// (batch, time, heads, 2), memory (batch, heads × width × width), normaliser (batch, heads × width) and m (batch, heads).
+// What is not given comes as a tensor without elements (mask; normaliser and m of gated-delta). history has no elements
+// unless keep_history.
+#pragma once
+
+#include "binding/attributes.h"
+#include "binding/shapes.h"
+#include "binding/tensors.h"
+#include "engine.h"
+#include "memory.h"
+
+namespace ostinato {
+namespace {
+
+struct MemoryKernel {
+  Memory layer;  // its sizes are the inputs'
+  bool keep_history = false;
+};
+
+template <bool gradient>
+void* create_memory(TF_OpKernelConstruction* construction) {
+  auto kernel = std::make_unique<MemoryKernel>();
+  guarded(
+      [&] {
+        const Attributes attributes(construction);
+        const std::string cell = attributes.string("cell");
+        if (cell != "gated-delta" && cell != "mlstm") refuse("cell must be gated-delta or mlstm, got '" + cell + "'");
+        kernel->layer.form = cell == "mlstm" ? MemoryForm::kMlstm : MemoryForm::kGatedDelta;
+        if (!gradient) kernel->keep_history = attributes.boolean("keep_history");
+      },
+      [&](TF_Status* status) { TF_OpKernelConstruction_Failure(construction, status); });
+  return kernel.release();
+}
+
+void destroy_memory(void* kernel) { delete static_cast<MemoryKernel*>(kernel); }
+
+// What the op and its gradient are both given, checked.
+struct MemoryArguments {
+  Memory layer;
+  MemoryInputs in;
+  std::vector<Input> held;  // keeps the tensors that `in` points into
+
+  bool without_steps() const { return layer.batch == 0 || layer.time == 0; }
+  Shape sequence() const { return {layer.batch, layer.time, layer.heads, layer.width}; }
+  Shape gates() const { return {layer.batch, layer.time, layer.heads, 2}; }
+  Shape memory() const { return {layer.batch, layer.heads * layer.width * layer.width}; }
+  // Of a form without them these have no elements.
+  Shape normaliser() const { return layer.normalises() ? Shape{layer.batch, layer.heads * layer.width} : Shape{0}; }
+  Shape m() const { return layer.normalises() ? Shape{layer.batch, layer.heads} : Shape{0}; }
+};
+
+MemoryArguments read_memory(const MemoryKernel& kernel, InputReader& reader) {
+  MemoryArguments given{kernel.layer, {}, {}};
+  Memory& layer = given.layer;
+  for (const char* name : {"q", "k", "v", "gates", "memory", "normaliser", "m", "mask"}) given.held.push_back(reader.next(name));
+  const std::vector<Input>& held = given.held;
+  held[0].needs_rank(4, "(batch, time, heads, width)");
+  const Shape shape = held[0].shape();
+  layer.batch = shape[0], layer.time = shape[1], layer.heads = shape[2], layer.width = shape[3];
+  layer.threads = threads();
+  if (layer.heads < 1 || layer.width < 1) refuse("q has shape " + in_words(shape) + ", but a layer has at least one head and one unit");
+  for (int i = 1; i < 3; ++i) held[i].needs_shape(given.sequence(), "(batch, time, heads, width)");
+  held[3].needs_shape(given.gates(), "(batch, time, heads, 2)");
+  held[4].needs_shape(given.memory(), "(batch, heads × width × width)");
+  held[5].needs_shape(given.normaliser(), "(batch, heads × width)");
+  held[6].needs_shape(given.m(), "(batch, heads)");
+  given.in = {held[0].data<float>(), held[1].data<float>(), held[2].data<float>(), held[3].data<float>(),
+              held[4].data<float>(), held[5].data<float>(), held[6].data<float>(),
+              held[7].optional<bool>({layer.batch, layer.time}, "(batch, time)")};
+  return given;
+}
+
+void compute_memory(void* opaque, TF_OpKernelContext* context) {
+  guarded(
+      [&] {
+        const auto& kernel = *static_cast<const MemoryKernel*>(opaque);
+        InputReader reader(context);
+        const MemoryArguments given = read_memory(kernel, reader);
+        OutputWriter<float> writer(context);
+        MemoryOutputs out;
+        out.y = writer.next(given.sequence());
+        out.memory = writer.next(given.memory());
+        out.normaliser = writer.next(given.normaliser());
+        out.m = writer.next(given.m());
+        const bool keeps = kernel.keep_history && !given.without_steps();
+        float* const history = writer.next({keeps ? memory_history(given.layer) : 0});
+        if (keeps) out.history = history;
+        if (!given.without_steps()) return forward(given.layer, given.in, out);
+        copy_or_zero(given.in.memory, elements(given.memory()), out.memory);
+        copy_or_zero(given.in.normaliser, elements(given.normaliser()), out.normaliser);
+        copy_or_zero(given.in.m, elements(given.m()), out.m);
+      },
+      [&](TF_Status* status) { TF_OpKernelContext_Failure(context, status); });
+}
+
+void compute_memory_gradient(void* opaque, TF_OpKernelContext* context) {
+  guarded(
+      [&] {
+        const auto& kernel = *static_cast<const MemoryKernel*>(opaque);
+        InputReader reader(context);
+        const MemoryArguments given = read_memory(kernel, reader);
+        const Input y = reader.next("y"), history = reader.next("history"), dy = reader.next("dy");
+        const Input dmemory = reader.next("dmemory"), dnormaliser = reader.next("dnormaliser"), dm = reader.next("dm");
+        y.needs_shape(given.sequence(), "(batch, time, heads, width)");
+        dy.needs_shape(given.sequence(), "(batch, time, heads, width)");
+        history.needs_shape({given.without_steps() ? 0 : memory_history(given.layer)}, "as the op with keep_history gives");
+        dmemory.needs_shape(given.memory(), "(batch, heads × width × width)");
+        dnormaliser.needs_shape(given.normaliser(), "(batch, heads × width)");
+        dm.needs_shape(given.m(), "(batch, heads)");
+        OutputWriter<float> writer(context);
+        MemoryGradients gradients;
+        gradients.dq = writer.next(given.sequence());
+        gradients.dk = writer.next(given.sequence());
+        gradients.dv = writer.next(given.sequence());
+        gradients.dgates = writer.next(given.gates());
+        gradients.dmemory0 = writer.next(given.memory());
+        gradients.dnormaliser0 = writer.next(given.normaliser());
+        gradients.dm0 = writer.next(given.m());
+        if (given.without_steps()) {
+          copy_or_zero(dmemory.data<float>(), elements(given.memory()), gradients.dmemory0);
+          copy_or_zero(dnormaliser.data<float>(), elements(given.normaliser()), gradients.dnormaliser0);
+          return copy_or_zero(dm.data<float>(), elements(given.m()), gradients.dm0);
+        }
+        gradients.y = y.data<float>(), gradients.history = history.data<float>(), gradients.dy = dy.data<float>();
+        gradients.dmemory = dmemory.data<float>(), gradients.dnormaliser = dnormaliser.data<float>(), gradients.dm = dm.data<float>();
+        backward(given.layer, given.in, gradients);
+      },
+      [&](TF_Status* status) { TF_OpKernelContext_Failure(context, status); });
+}
+
+void memory_shapes(TF_ShapeInferenceContext* context, TF_Status* result) {
+  guarded(
+      [&] {
+        const Shapes shapes(context);
+        shapes.output(0, shapes.input(0, 4));
+        for (int i = 1; i < 4; ++i) shapes.output(i, shapes.input(3 + i));
+        shapes.output(4, shapes.vector(-1));
+      },
+      [&](TF_Status* status) { TF_SetStatus(result, TF_GetCode(status), TF_Message(status)); });
+}
+
+void memory_gradient_shapes(TF_ShapeInferenceContext* context, TF_Status* result) {
+  guarded(
+      [&] {
+        const Shapes shapes(context);
+        for (int i = 0; i < 7; ++i) shapes.output(i, shapes.input(i));
+      },
+      [&](TF_Status* status) { TF_SetStatus(result, TF_GetCode(status), TF_Message(status)); });
+}
+
+template <bool gradient>
+void register_memory() {
+  constexpr const char* name = gradient ? "OstinatoMemoryGradV1" : "OstinatoMemoryV1";
+  TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
+  TF_OpDefinitionBuilderAddAttr(op, "cell: string");
+  if (!gradient) TF_OpDefinitionBuilderAddAttr(op, "keep_history: bool = false");
+  for (const char* input : {"q: float", "k: float", "v: float", "gates: float", "memory: float", "normaliser: float", "m: float",
+                            "mask: bool"}) {
+    TF_OpDefinitionBuilderAddInput(op, input);
+  }
+  if (gradient) {
+    for (const char* input : {"y: float", "history: float", "dy: float", "dmemory: float", "dnormaliser: float", "dm: float"}) {
+      TF_OpDefinitionBuilderAddInput(op, input);
+    }
+    for (const char* output : {"dq: float", "dk: float", "dv: float", "dgates: float", "dmemory0: float", "dnormaliser0: float",
+                               "dm0: float"}) {
+      TF_OpDefinitionBuilderAddOutput(op, output);
+    }
+  } else {
+    for (const char* output : {"y: float", "new_memory: float", "new_normaliser: float", "new_m: float", "history: float"}) {
+      TF_OpDefinitionBuilderAddOutput(op, output);
+    }
+  }
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(op, gradient ? memory_gradient_shapes : memory_shapes);
+  const Status status(TF_NewStatus());
+  TF_RegisterOpDefinition(op, status.get());
+  TF_KernelBuilder* kernel = TF_NewKernelBuilder(name, "CPU", create_memory<gradient>,
+                                                 gradient ? compute_memory_gradient : compute_memory, destroy_memory);
+  TF_RegisterKernelBuilder(name, kernel, status.get());
+}
+
+}  // namespace
+}  // namespace ostinato
