@@ -169,7 +169,8 @@ def test_the_native_engine_is_the_paper_in_float32(case, features):
     doubled = [x.astype("float64"), [part.astype("float64") for part in state]]
     wanted = with_gradients(lambda x, state: scratch(exact, x, state), *doubled, exact.trainable_variables)
     limit = 1e-5
-    if CASES[case][1].get("layer_norm"):  # dividing by small numbers magnifies roundings, in Keras' loop, too
+    # Dividing by small numbers magnifies roundings, in Keras' loop, too.
+    if CASES[case][1].get("layer_norm") or case.startswith("mlstm"):
         layer.engine = "keras"
         by_keras = with_gradients(run, x, state, layer.trainable_variables)
         limit = max(limit, 2 * farthest(by_keras, wanted))
@@ -216,7 +217,7 @@ def test_step_by_step_and_in_two_parts_are_the_whole(case):
             parts.append(outputs)
             first = last
         # A single step is the plain TensorFlow form; normalising by small numbers magnifies its roundings.
-        limit = 3e-6 if case == "all at once" else 1e-6
+        limit = 3e-6 if case == "all at once" or case.startswith("mlstm") else 1e-6
         assert farthest([tf.concat(parts, 1), *carried], [whole, *end]) < limit
 
 
@@ -246,6 +247,10 @@ def test_gates_of_a_hundred_and_four_thousand_steps_stay_finite(case):
             value = np.abs(value) - 2  # an angle's error grows with it at every step
         if each.name == "Lambda":
             value -= 4.0
+        if case == "mlstm" and each.name in ("W_q", "W_k"):
+            value *= 0.2  # and n · q is far from 0, whose inverse would magnify roundings
+        if case == "mlstm" and each.name in ("b_q", "b_k"):
+            value += 2.0
         each.assign(value)
         other.assign(value.astype("float64"))
     x = draw.normal(size=(BATCH, 4096, FEATURES)).astype("float32")
@@ -287,6 +292,7 @@ def test_any_number_of_threads_gives_the_same_bits(case, batch):
 
 @CASE
 def test_it_is_saved_and_loaded(case, tmp_path):
+    keras.utils.set_random_seed(0)
     layer_class, own, _ = CASES[case]
     model = keras.Sequential([keras.Input((None, FEATURES)), layer_class(UNITS, name="it", **own)])
     x = np.random.default_rng(0).normal(size=(2, 5, FEATURES)).astype("float32")
