@@ -1,4 +1,4 @@
-"""Cells against public code: PyTorch, ONNX Runtime, haste, minGRU-pytorch, minimal-LRU, RecurrentGemma, xLSTM, FLA.
+"""Cells against public code: PyTorch, ONNX Runtime, haste, minimal RNNs, LRU, RecurrentGemma, xLSTM, FLA.
 
 The arrays were made by `fixtures/make_public_arrays.py`, which says from what. Those of float64 are
 compared with the scratch form, all with the native engine in float32.

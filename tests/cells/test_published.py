@@ -448,7 +448,10 @@ def test_zoneout_keeps_whole_units_at_its_rate_and_the_same_in_every_engine():
         (lambda: layers.RGLRU(6, blocks=4), "blocks must divide units, 6, got 4"),
         (lambda: layers.SLSTM(6, heads=4), "heads must be a divisor of units, 6, or None, got 4"),
         (lambda: layers.MLSTM(6, forget="tanh"), "forget must be one of sigmoid, exp, got 'tanh'"),
-        (lambda: layers.GatedDelta(258, heads=2), "heads must be wide at most 128 units, got 129: 2 for 258"),
+        (
+            lambda: layers.GatedDelta(258, heads=2),
+            "heads must be at most 128 units wide, got 129",
+        ),
         (lambda: layers.LRU(4, r_min=0.9, r_max=0.5), "r_min and r_max must be"),
     ],
 )

@@ -13,6 +13,8 @@
 #include "cells/elementwise_list.h"
 #include "elementwise.h"
 #include "engine.h"
+#include "headwise.h"
+#include "memory.h"
 #include "product.h"
 #include "rowwise.h"
 #include "threads.h"
@@ -165,6 +167,80 @@ void rowwise(Rowwise l, bool masked, bool with_bits, bool ids) {
          }});
 }
 
+void memory(MemoryForm form, int64_t batch, int64_t time, int64_t heads, int64_t width, bool masked) {
+  Memory l;
+  l.form = form, l.batch = batch, l.time = time, l.heads = heads, l.width = width;
+  const int64_t rows = batch * time * heads, states = batch * heads, n_size = l.normalises() ? width : 0;
+  Floats q = normal(rows * width, 0.3f), k = normal(rows * width, 0.3f), v = normal(rows * width, 1), gates = normal(rows * 2, 0.5f);
+  Floats s = normal(states * width * width, 0.3f), n = normal(states * n_size, 0.3f), m = normal(l.normalises() ? states : 0, 0.5f);
+  // Queries and keys of one sign: a normaliser near 0 has no difference that is worth its name.
+  for (float& value : q) value = 0.3f + std::fabs(value);
+  for (float& value : k) value = (0.3f + std::fabs(value)) / std::sqrt(static_cast<float>(width));
+  for (float& value : n) value = 1 + std::fabs(value);
+  for (size_t i = 0; i < gates.size(); ++i)
+    if (form == MemoryForm::kGatedDelta) gates[i] = i % 2 ? 0.5f + 0.1f * gates[i] : -std::fabs(gates[i]);
+    else if (i % 2) gates[i] = -0.3f - std::fabs(gates[i]);
+  const auto mask = a_mask(masked, batch * time);
+  const Floats dy = normal(rows * width, 1), ds = normal(s.size(), 1), dn = normal(n.size(), 1), dm = normal(m.size(), 1);
+  Floats y(dy.size()), after(s.size()), n_after(n.size()), m_after(m.size()), history(static_cast<size_t>(memory_history(l)));
+  const auto inputs = [&] {
+    return MemoryInputs{q.data(), k.data(), v.data(), gates.data(), s.data(), n.data(), m.data(), mask.get()};
+  };
+  const auto run = [&](int threads, bool keeps) {
+    l.threads = threads;
+    forward(l, inputs(), {y.data(), after.data(), n_after.data(), m_after.data(), keeps ? history.data() : nullptr});
+  };
+  check("memory " + std::to_string(static_cast<int>(form)) + " " + std::to_string(time) + " " + std::to_string(width),
+        {{&q, &k, &v, &gates, &s, &n, &m},
+         [&] { run(2, false); return dot(y, dy) + dot(after, ds) + dot(n_after, dn) + dot(m_after, dm); },
+         [&](int threads) {
+           run(threads, true);
+           std::vector<Floats> g;
+           for (const Floats* each : {&q, &k, &v, &gates, &s, &n, &m}) g.emplace_back(each->size());
+           MemoryGradients out{history.data(), y.data(), dy.data(), ds.data(), dn.data(), dm.data()};
+           out.dq = g[0].data(), out.dk = g[1].data(), out.dv = g[2].data(), out.dgates = g[3].data();
+           out.dmemory0 = g[4].data(), out.dnormaliser0 = g[5].data(), out.dm0 = g[6].data();
+           backward(l, inputs(), out);
+           g.push_back(y), g.push_back(after), g.push_back(n_after), g.push_back(m_after);
+           return g;
+         }},
+        form == MemoryForm::kGatedDelta || time < 4);
+}
+
+void headwise(int64_t batch, int64_t time, int64_t heads, int64_t width, bool exponential, bool masked) {
+  Headwise l;
+  l.exponential_forget = exponential, l.batch = batch, l.time = time, l.heads = heads, l.width = width;
+  const int64_t units = l.units();
+  Floats sums = normal(batch * time * 4 * units, 0.5f), bias = normal(4 * units, 0.3f), recurrent = normal(heads * width * 4 * width, 0.2f);
+  Floats state = normal(batch * 4 * units, 0.3f);
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t unit = 0; unit < units; ++unit) {
+      float& n = state[static_cast<size_t>((b * 4 + 2) * units + unit)];
+      n = 1 + std::fabs(n);
+    }
+  const auto mask = a_mask(masked, batch * time);
+  const Floats dy = normal(batch * time * units, 1), dstate = normal(state.size(), 1);
+  Floats y(dy.size()), after(state.size()), history(static_cast<size_t>(headwise_history(l)));
+  const auto inputs = [&] { return HeadwiseInputs{sums.data(), bias.data(), recurrent.data(), state.data(), mask.get()}; };
+  const auto run = [&](int threads, bool keeps) {
+    l.threads = threads;
+    forward(l, inputs(), {y.data(), after.data(), keeps ? history.data() : nullptr});
+  };
+  check("headwise " + std::to_string(batch) + " " + std::to_string(heads) + " " + std::to_string(width),
+        {{&sums, &bias, &recurrent, &state},
+         [&] { run(2, false); return dot(y, dy) + dot(after, dstate); },
+         [&](int threads) {
+           run(threads, true);
+           std::vector<Floats> g = {Floats(sums.size()), Floats(bias.size()), Floats(recurrent.size()), Floats(state.size())};
+           HeadwiseGradients out{history.data(), dy.data(), dstate.data()};
+           out.dsums = g[0].data(), out.dbias = g[1].data(), out.drecurrent = g[2].data(), out.dstate0 = g[3].data();
+           backward(l, inputs(), out);
+           g.push_back(y), g.push_back(after);
+           return g;
+         }},
+        batch < 4);  // m is the larger of two numbers, and among many some are nearly the same: there is its kink
+}
+
 void product(int64_t rows, int64_t inputs, int64_t outputs) {
   Product p{rows, inputs, outputs, 1};
   Floats x = normal(rows * inputs, 1), weights = normal(inputs * outputs, 1), y(static_cast<size_t>(rows * outputs));
@@ -207,6 +283,14 @@ int main(int, char** arguments) {
   Rowwise wide;  // by units, and over several stretches
   wide.layer_norm = true, wide.batch = 4, wide.time = 40, wide.features = 20, wide.units = wide.outputs = cases > 3 ? 200 : 90;
   rowwise(wide, true, false, false);
+  for (const MemoryForm form : {MemoryForm::kGatedDelta, MemoryForm::kMlstm})
+    for (const int64_t width : {1, 5, 8, 33, 70})
+      for (const int64_t time : {1, 3, 37}) memory(form, 2, time, 3, width, width == 5 || width == 70);
+  memory(MemoryForm::kGatedDelta, 8, 20, 4, 32, false);  // work for several threads
+  for (const bool option : {false, true}) {
+    headwise(3, 3, 2, 5, option, !option), headwise(1, 1, 1, 9, option, option), headwise(19, 3, 3, 17, option, option);
+    headwise(40, 12, 2, 40, option, option);
+  }
   product(1, 1, 1), product(300, 17, 45), product(500, 40, 130);
   std::printf("%s: %d failures\n", instruction_set(), failures);
   return failures == 0 ? 0 : 1;

@@ -132,8 +132,8 @@ class HeadedOp:
         attributes: those of the op, for a Keras cell of this recurrence.
         sequences: how many of its inputs, the first, are read at every step.
         step: what the op computes at one step, from TensorFlow's own ops; for second derivatives. Maps the
-            attributes and the inputs that are read once to a function of a step's inputs, (batch, n) each, and
-            the state.
+            attributes and the inputs that are read once to a function of a step's inputs, (batch, n) each,
+            and the state.
     """
 
     op: str

@@ -17,8 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 from ostinato import scratch
 from ostinato.cells.base import KerasOption, State, Step
 from ostinato.cells.engine_layer import EngineLayer
-from ostinato.engines import choose
-from ostinato.engines import native
+from ostinato.engines import choose, native
 from ostinato.engines.product import native_product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load

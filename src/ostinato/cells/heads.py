@@ -134,7 +134,20 @@ class HeadsLayer(ElementwiseLayer):
     ) -> Any:
         if isinstance(sequences, tf.Tensor) and sequences.dtype.is_floating:
             sequences = tf.cast(sequences, self.compute_dtype)
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        if self.cell.number == self.compute_dtype:
+            return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+        # Keras' own call would round the state to half precision, before and after.
+        state = initial_state
+        if state is None:
+            state = self.states if self.stateful else self.get_initial_state(tf.shape(sequences)[0])
+        state = self._for_each_row(keras.tree.flatten(state), sequences)
+        pairs = zip(state, self.cell.state_dtypes(), strict=True)
+        given = [tf.cast(tf.convert_to_tensor(each), dtype) for each, dtype in pairs]
+        last, outputs, after = self.inner_loop(sequences, given, mask, training)
+        for variable, value in zip(self.states if self.stateful else (), after, strict=False):
+            variable.assign(value)
+        output = outputs if self.return_sequences else last
+        return (output, *after) if self.return_state else output
 
 
 def check_forget(forget: str) -> str:

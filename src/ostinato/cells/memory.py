@@ -1,7 +1,7 @@
 """What the cells with a matrix memory share: keys, queries and values for each head.
 
-A row of the memory S, (heads, width, width), belongs to a dimension of the keys, a column to one of the values.
-In a layer's state it is flat, (batch, heads × width × width).
+A row of the memory S, (heads, width, width), belongs to a dimension of the keys, a column to one of the
+values. In a layer's state it is flat, (batch, heads × width × width).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from ostinato.cells.base import HeadedOp, State
 from ostinato.cells.heads import HeadsCell
-
-import tensorflow as tf
 
 MOST_WIDTH = 128
 
@@ -25,7 +25,7 @@ class MemoryCell(HeadsCell):
     def state_sizes(self) -> list[int]:
         if self.width > MOST_WIDTH:
             raise ValueError(
-                f"heads must be wide at most {MOST_WIDTH} units, got {self.width}: {self.heads} for {self.units}"
+                f"heads must be at most {MOST_WIDTH} units wide, got {self.width} ({self.units} in {self.heads})"
             )
         return [self.units * self.width]
 

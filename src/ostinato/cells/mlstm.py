@@ -1,7 +1,7 @@
 """The matrix LSTM of the xLSTM (Beck et al. 2024, arXiv:2405.04517): a memory that keys address.
 
     q = x W_q + b_q     k = x W_k / √d + b_k     v = x W_v + b_v     for each head, of width d
-    i = x w_i + b_i     f = x w_f + b_f          one number for each head;  l = log σ(f), or f with forget="exp"
+    i = x w_i + b_i     f = x w_f + b_f          for each head one number;  l = log σ(f), or f if forget="exp"
     m' = max(l + m, i)                           the stabiliser; m begins at −∞
     S' = e^(l + m − m') S + e^(i − m') k vᵀ      the memory, which the paper calls C
     n' = e^(l + m − m') n + e^(i − m') k         the normaliser

@@ -1,4 +1,4 @@
-"""The scalar LSTM of the xLSTM (Beck et al. 2024, arXiv:2405.04517): exponential gates, normalised and kept stable.
+"""The scalar LSTM of the xLSTM (Beck et al. 2024, arXiv:2405.04517): exponential gates and a normaliser.
 
     z = tanh(x W_z + h R_z + b_z)           i = x W_i + h R_i + b_i
     o = σ(x W_o + h R_o + b_o)              f = x W_f + h R_f + b_f,  l = log σ(f), or f with forget="exp"
