@@ -48,14 +48,16 @@ def test_mlstm_is_its_quadratic_form():
 
 def test_gated_delta_is_its_quadratic_form():
     q, k, v = (drawn(TIME, WIDTH + at)[:, :WIDTH] for at in range(3))
-    k /= np.linalg.norm(k, axis=1, keepdims=True)
     log_alpha, beta = -np.abs(drawn(TIME, 9)[:, 0]) / 5, published.sigmoid(drawn(TIME, 8)[:, 0])
+    gates = np.stack([log_alpha, beta], -1)
+    found = by_op("gated-delta", *(each[None, :, None] for each in (q, k, v, gates)))[0]
+    q, k, v = (each * published.sigmoid(each) for each in (q, k, v))
+    q, k = (each / np.sqrt((each**2).sum(1, keepdims=True) + 1e-6) for each in (q, k))
+    q /= np.sqrt(WIDTH)
     kept = np.tril(np.exp(np.subtract.outer(log_alpha.cumsum(), log_alpha.cumsum())))
     # What each key writes is v less what the keys before wrote there: a triangular system.
     system = np.eye(TIME) + beta[:, None] * np.tril(kept * (k @ k.T), -1)
     wanted = (kept * (q @ k.T)) @ np.linalg.solve(system, beta[:, None] * v)
-    gates = np.stack([log_alpha, beta], -1)
-    found = by_op("gated-delta", *(each[None, :, None] for each in (q, k, v, gates)))[0]
     np.testing.assert_allclose(found[0, :, 0], wanted, rtol=2e-5, atol=2e-5)
 
 

@@ -124,7 +124,7 @@ class GatedDeltaCell(MemoryCell):
         names = ("W_q", "W_k", "W_v", "W_a", "W_b")
         products = native_product(given, tf.concat([self.value(name) for name in names], 1))
         q, k, v, of_a, of_b = tf.split(products, [self.units] * 3 + [self.heads] * 2, axis=-1)
-        parts = _addressed(*(by_heads(each, self.heads) for each in (q, k, v)))
+        parts = (by_heads(each, self.heads) for each in (q, k, v))
         return [*parts, _gates(of_a, of_b, self.value("A"), self.value("b_a"))]
 
     def read(self, y: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
@@ -159,7 +159,9 @@ CELL = GatedDelta.recurrence = Cell(
     options=("engine",),
     step=gated_delta_step,
     params=params_of,
-    native=memory_op("gated-delta", _recurrence),
+    native=memory_op(
+        "gated-delta", lambda q, k, v, gates, state: _recurrence(*_addressed(q, k, v), gates, state)
+    ),
     advice=(
         "Where facts must be kept, looked up by content and replaced, in a residual block. It keeps as many "
         "pairs as its heads are wide. One layer cannot compute parity."

@@ -24,9 +24,7 @@ class MemoryCell(HeadsCell):
 
     def state_sizes(self) -> list[int]:
         if self.width > MOST_WIDTH:
-            raise ValueError(
-                f"heads must be at most {MOST_WIDTH} units wide, got {self.width} ({self.units} in {self.heads})"
-            )
+            raise ValueError(f"heads must be at most {MOST_WIDTH} units wide, got {self.width}")
         return [self.units * self.width]
 
 

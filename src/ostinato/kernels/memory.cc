@@ -22,7 +22,7 @@ using ostinato::MemoryInputs;
 using ostinato::MemoryOutputs;
 
 constexpr double kLeastShared = 2e5;  // flops; below it, waking a thread takes longer than the work
-constexpr float kMostExponent = 87.0f;
+constexpr float kMostExponent = 87.0f, kOfLength = 1e-6f;
 
 // A head's numbers at one step, of which the gates are computed.
 struct Step {
@@ -61,13 +61,19 @@ class Head {
   int64_t kept_floats() const { return D * D + (l_.normalises() ? D + 1 : 0); }
 
   // The steps from `first` on; the normaliser n and m move on with them, and n is left for each step in `normalisers`, if given.
-  void steps(int64_t first, int64_t count, float* n, float* m, Step* steps, float* normalisers) const {
+  // `room` is for what the form makes of q, k and v: 3 × width for each step.
+  void steps(int64_t first, int64_t count, float* n, float* m, Step* steps, float* normalisers, float* room) const {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t t = first + i, place = at(t);
       Step& s = steps[i];
       s = {in_.q + place, in_.k + place, in_.v + place, 1, 0, *m, 1, 0, 0, in_.mask != nullptr && !in_.mask[b_ * l_.time + t]};
       const float* gates = in_.gates + gates_at(t);
-      if (!s.skipped && !l_.normalises()) s.alpha = std::exp(gates[0]), s.write = gates[1];
+      if (!s.skipped && !l_.normalises()) {
+        s.alpha = std::exp(gates[0]), s.write = gates[1];
+        float *const q = room + 3 * i * D, *const k = q + D, *const v = k + D;
+        activate(s.q, query_scale(), q), activate(s.k, 1, k), activate(s.v, 0, v);
+        s.q = q, s.k = k, s.v = v;
+      }
       if (!s.skipped && l_.normalises()) {
         const float carried = gates[1] + *m;
         s.m = std::max(carried, gates[0]);
@@ -79,6 +85,38 @@ class Head {
       }
       if (!s.skipped) s.q_times_k = dot(s.q, s.k, D);
       if (normalisers != nullptr) std::copy_n(n, D, normalisers + i * D);
+    }
+  }
+  float query_scale() const { return 1.0f / std::sqrt(static_cast<float>(D)); }
+  // silu(x), of the length `scale` unless that is 0.
+  void activate(const float* x, float scale, float* to) const {
+    for (int64_t d = 0; d < D; d += kVec) {
+      const int left = static_cast<int>(std::min<int64_t>(kVec, D - d));
+      const vfloat value = load_first(x + d, left);
+      store_first(to + d, value * sigmoid(value), left);
+    }
+    if (scale == 0) return;
+    const float root = scale / std::sqrt(dot(to, to, D) + kOfLength);
+    for (int64_t d = 0; d < D; ++d) to[d] *= root;
+  }
+  // Back through that: from the gradient of `made` to that of x, in place.
+  void deactivate(const float* x, float scale, const float* made, float* gradient) const {
+    float root = 1, along = 0;
+    if (scale != 0) {
+      float squares = 0;
+      for (int64_t d = 0; d < D; d += kVec) {
+        const int left = static_cast<int>(std::min<int64_t>(kVec, D - d));
+        const vfloat value = load_first(x + d, left), activated = value * sigmoid(value);
+        squares += sum_of(activated * activated);
+      }
+      root = scale / std::sqrt(squares + kOfLength);
+      along = dot(made, gradient, D) / (scale * scale);
+    }
+    for (int64_t d = 0; d < D; d += kVec) {
+      const int left = static_cast<int>(std::min<int64_t>(kVec, D - d));
+      const vfloat value = load_first(x + d, left), s = sigmoid(value), of_made = load_first(gradient + d, left);
+      const vfloat of_silu = root * (of_made - load_first(made + d, left) * along);
+      store_first(gradient + d, of_silu * s * (1.0f + value * (1.0f - s)), left);
     }
   }
   // e^−m, kept from overflowing.
@@ -208,6 +246,7 @@ void forward_head(const Head& head, const MemoryOutputs& out) {
   const Memory& l = head.l_;
   const int64_t D = head.D, stretch = out.history == nullptr ? 4 * kMemoryStretch : kMemoryStretch;
   std::vector<float> n(static_cast<size_t>(D)), rows(static_cast<size_t>(D * 4 * kVec));
+  std::vector<float> room(static_cast<size_t>(l.normalises() ? 0 : 3 * stretch * D));
   std::vector<Step> steps(static_cast<size_t>(stretch));
   std::vector<float*> y(steps.size());
   float m = 0;
@@ -221,7 +260,7 @@ void forward_head(const Head& head, const MemoryOutputs& out) {
       std::copy_n(memory, D * D, kept);
       if (l.normalises()) std::copy_n(n.data(), D, kept + D * D), kept[D * D + D] = m;
     }
-    head.steps(first, count, n.data(), &m, steps.data(), nullptr);
+    head.steps(first, count, n.data(), &m, steps.data(), nullptr, room.data());
     for (int64_t i = 0; i < count; ++i) y[i] = out.y + head.at(first + i);
     for_columns(D, [&](auto c) {
       const auto nothing = [](int64_t, const auto&, const auto&) {};
@@ -243,7 +282,8 @@ class BackwardHead {
       : h_(head), l_(head.l_), out_(out), D(head.D), steps_(kMemoryStretch), dalpha_(kMemoryStretch), dwrite_(kMemoryStretch),
         dbound_(kMemoryStretch), n_(static_cast<size_t>(D)), normalisers_(static_cast<size_t>((kMemoryStretch + 1) * D)),
         rows_(static_cast<size_t>((kMemoryStretch + 1) * D * 4 * kVec)), gradient_(static_cast<size_t>(D * 4 * kVec)),
-        lookups_(static_cast<size_t>(2 * kMemoryStretch * 4 * kVec)) {}
+        lookups_(static_cast<size_t>(2 * kMemoryStretch * 4 * kVec)),
+        room_(static_cast<size_t>(l_.normalises() ? 0 : 3 * kMemoryStretch * D)) {}
 
   void run() {
     float* const dmemory = out_.dmemory0 + h_.memory_at();
@@ -267,7 +307,7 @@ class BackwardHead {
       std::copy_n(kept + D * D, D, n_.data());
       std::copy_n(kept + D * D, D, normalisers_.data());
     }
-    h_.steps(first, count, n_.data(), &m, steps_.data(), normalisers_.data() + D);
+    h_.steps(first, count, n_.data(), &m, steps_.data(), normalisers_.data() + D, room_.data());
     for (int64_t i = 0; i < count; ++i) {
       const int64_t place = h_.at(first + i);
       std::fill_n(out_.dq + place, D, 0.0f), std::fill_n(out_.dk + place, D, 0.0f), std::fill_n(out_.dv + place, D, 0.0f);
@@ -286,8 +326,15 @@ class BackwardHead {
       const Step& s = steps_[i];
       gates[0] = gates[1] = 0;
       if (s.skipped) continue;
-      if (!l_.normalises()) gates[0] = dalpha_[i] * s.alpha, gates[1] = dwrite_[i];
-      else normaliser(first + i, i, dn, dm, gates);
+      if (l_.normalises()) {
+        normaliser(first + i, i, dn, dm, gates);
+      } else {
+        gates[0] = dalpha_[i] * s.alpha, gates[1] = dwrite_[i];
+        const int64_t place = h_.at(first + i);
+        h_.deactivate(h_.in_.q + place, h_.query_scale(), s.q, out_.dq + place);
+        h_.deactivate(h_.in_.k + place, 1, s.k, out_.dk + place);
+        h_.deactivate(h_.in_.v + place, 0, s.v, out_.dv + place);
+      }
     }
   }
 
@@ -387,6 +434,7 @@ class BackwardHead {
   std::vector<float> n_, normalisers_;           // n before the first step, and after each
   std::vector<float> rows_, gradient_;           // memories before the first step and after each; the gradient of one
   std::vector<float> lookups_;                   // of each step Sᵀ k and what is written
+  std::vector<float> room_;                      // of each step q, k and v, where the form makes them
 };
 
 }  // namespace

@@ -1,10 +1,11 @@
 // Matrix memories: recurrences whose state is a matrix for each head, which keys address and queries read.
 //
 //   gated-delta   S' = α S + k (β (v − α Sᵀ k))ᵀ                        y = S'ᵀ q
+//                 q = n(silu(q̂)) / √width,  k = n(silu(k̂)),  v = silu(v̂),  n(a) = a / √(a · a + 1e-6)
 //   mlstm         S' = α S + w k vᵀ,  n' = α n + w k                     y = S'ᵀ q / max(|n' · q|, e^−m')
 //                 m' = max(log f + m, i),  α = e^(log f + m − m'),  w = e^(i − m')
 //
-// Numbers are float32. A head has `width` keys and as many values. The backward pass is given the state before every kStretch
+// gated-delta is given q̂, k̂ and v̂, of which it makes q, k and v. Numbers are float32. A head has `width` keys and as many values. The backward pass is given the state before every kStretch
 // steps, and computes those in between again.
 #pragma once
 
