@@ -120,16 +120,16 @@ class GatedDeltaCell(MemoryCell):
             "W_o": self.matrix(self.units, self.units),
         }
 
-    def op_inputs(self, given: tf.Tensor) -> list[tf.Tensor]:
-        names = ("W_q", "W_k", "W_v", "W_a", "W_b")
+    def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        names = ("W_q", "W_k", "W_v", "W_g", "W_a", "W_b")
         products = native_product(given, tf.concat([self.value(name) for name in names], 1))
-        q, k, v, of_a, of_b = tf.split(products, [self.units] * 3 + [self.heads] * 2, axis=-1)
+        q, k, v, gate, of_a, of_b = tf.split(products, [self.units] * 4 + [self.heads] * 2, axis=-1)
         parts = (by_heads(each, self.heads) for each in (q, k, v))
-        return [*parts, _gates(of_a, of_b, self.value("A"), self.value("b_a"))]
+        return [*parts, _gates(of_a, of_b, self.value("A"), self.value("b_a"))], gate
 
-    def read(self, y: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
-        gate = tf.nn.silu(native_product(given, self.value("W_g")))
-        return native_product(side_by_side(_normalised(y, self.value("gain"))) * gate, self.value("W_o"))
+    def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
+        shown = side_by_side(_normalised(y, self.value("gain"))) * tf.nn.silu(beside)
+        return native_product(shown, self.value("W_o"))
 
 
 @keras.saving.register_keras_serializable(package="ostinato")

@@ -103,9 +103,17 @@ class HeadsCell(ElementwiseCell):
 
     # What the native engine asks.
 
-    def op_inputs(self, given: tf.Tensor) -> list[tf.Tensor]:
-        """What the op reads at every step and what it reads once, from `given`, (batch, time, features)."""
+    def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], Any]:
+        """What the op reads at every step and what it reads once; and what `outputs` reads beside y.
+
+        Args:
+            given: what `given` gives, (batch, time, features).
+        """
         raise NotImplementedError
+
+    def outputs(self, y: tf.Tensor, beside: Any) -> tf.Tensor:
+        """The outputs, (batch, time, units), from those of the op."""
+        return y
 
     def op_states(self, state: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The state as the op takes it."""

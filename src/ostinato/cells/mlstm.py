@@ -118,21 +118,20 @@ class MLSTMCell(MemoryCell):
         names = [name for name in MLSTMParams._fields if name != "forget"]
         return MLSTMParams(*map(self.value, names), forget=self.forget)
 
-    def op_inputs(self, given: tf.Tensor) -> list[tf.Tensor]:
+    def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         # The scale of k is one of its weights, so that one product gives everything.
-        matrices = [self.value(name) for name in ("W_q", "W_k", "W_v", "w_i", "w_f")]
+        matrices = [self.value(name) for name in ("W_q", "W_k", "W_v", "W_o", "w_i", "w_f")]
         matrices[1] = matrices[1] / self.width**0.5
-        sizes = [self.units] * 3 + [self.heads] * 2
         products = native_product(given, tf.concat(matrices, 1))
         if self.use_bias:
-            products += tf.concat([self.value(name) for name in ("b_q", "b_k", "b_v", "b_i", "b_f")], 0)
-        q, k, v, i, f = tf.split(products, sizes, axis=-1)
+            names = ("b_q", "b_k", "b_v", "b_o", "b_i", "b_f")
+            products += tf.concat([self.value(name) for name in names], 0)
+        q, k, v, o, i, f = tf.split(products, [self.units] * 4 + [self.heads] * 2, axis=-1)
         gates = tf.stack([i, log_forget(f, self.forget)], -1)
-        return [*(by_heads(each, self.heads) for each in (q, k, v)), gates]
+        return [*(by_heads(each, self.heads) for each in (q, k, v)), gates], o
 
-    def read(self, y: tf.Tensor, given: tf.Tensor) -> tf.Tensor:
-        sums = native_product(given, self.value("W_o")) + self.value("b_o")
-        return tf.sigmoid(sums) * side_by_side(y)
+    def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
+        return tf.sigmoid(beside) * side_by_side(y)
 
     def get_config(self) -> dict[str, KerasOption]:
         return super().get_config() | {"forget": self.forget}

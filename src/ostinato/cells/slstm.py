@@ -137,7 +137,7 @@ class SLSTMCell(HeadsCell):
         names = [name for name in SLSTMParams._fields if name != "forget"]
         return SLSTMParams(*map(self.value, names), forget=self.forget)
 
-    def op_inputs(self, given: tf.Tensor) -> list[tf.Tensor]:
+    def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], None]:
         heads, width = self.heads, self.width
 
         def joined(prefix: str, axis: int) -> tf.Tensor:
@@ -150,7 +150,8 @@ class SLSTMCell(HeadsCell):
         if self.use_bias:
             biases = [by_heads(self.value(f"b_{gate}"), heads) for gate in _GATES]
             bias = tf.reshape(tf.stack(biases, 1), (-1,))
-        return [native_product(given, kernel), bias, tf.reshape(joined("R", 2), (heads, width, 4 * width))]
+        recurrent = tf.reshape(joined("R", 2), (heads, width, 4 * width))
+        return [native_product(given, kernel), bias, recurrent], None
 
     def op_states(self, state: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         return [tf.concat(state, 1)]

@@ -64,15 +64,16 @@ def run(
         given, mask = tf.reverse(given, [1]), None if mask is None else tf.reverse(mask, [1])
     none = absent(tf.float32)
     states = cell.op_states([tf.cast(each, tf.float32) for each in state])
+    read, beside = cell.op_inputs(given)
     inputs = [
-        *cell.op_inputs(given),
+        *read,
         *states,
         *[none] * (_STATES[op.op] - len(states)),
         absent(tf.bool) if mask is None else mask,
     ]
     keeps = training or may_be_recorded(inputs)
     y, *after, _ = function(op.op)(*inputs, **op.attributes(cell), keep_history=keeps)
-    outputs = cell.read(y, given)
+    outputs = cell.outputs(y, beside)
     options = {option: getattr(layer, option) for option in ("return_sequences", "zero_output_for_mask")}
     if mask is not None:
         outputs = repeated(outputs, mask, options | {"go_backwards": False})

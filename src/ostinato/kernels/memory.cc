@@ -1,7 +1,8 @@
 // The passes of memory.h for one instruction set; CMake compiles this file once for each.
 //
-// Heads of rows are independent; whoever is free takes the next. A column of a memory, too, depends on no other: its values
-// are taken some vectors at a time, so that these columns and their gradient stay in the first cache over a stretch of steps.
+// Heads are independent; whoever is free takes some of a row. A stretch of steps is read for all of these at once, in the order
+// of memory. A column of a memory, too, depends on no other: some vectors of them at a time pass over the stretch, so that these
+// and their gradient stay in the first cache.
 #include "memory.h"
 
 #include <algorithm>
@@ -42,38 +43,81 @@ inline float dot(const float* a, const float* b, int64_t count) {
   return sum_of(sum);
 }
 
-// One head of one row.
-class Head {
+// Some heads of a row, and what they read of a stretch of steps: q, k and v, side by side.
+class Group {
  public:
-  Head(const Memory& layer, const MemoryInputs& in, int64_t b, int64_t head)
-      : l_(layer), in_(in), b_(b), head_(head), D(layer.width), state_((b * layer.heads + head) * layer.width) {}
+  Group(const Memory& layer, const MemoryInputs& in, int64_t b, int64_t first, int64_t count)
+      : l_(layer), in_(in), b_(b), first_(first), heads_(count), D(layer.width), W(count * layer.width),
+        qkv_(static_cast<size_t>(3 * kMemoryStretch * W)), roots_(static_cast<size_t>(2 * kMemoryStretch * count)) {}
 
-  int64_t at(int64_t t) const { return ((b_ * l_.time + t) * l_.heads + head_) * D; }
-  int64_t gates_at(int64_t t) const { return ((b_ * l_.time + t) * l_.heads + head_) * 2; }
-  int64_t normaliser_at() const { return state_; }
-  int64_t memory_at() const { return state_ * D; }
-  int64_t m_at() const { return b_ * l_.heads + head_; }
+  // Where things lie, of the group's first head; and where those of head `h` of the group begin.
+  int64_t at(int64_t t) const { return ((b_ * l_.time + t) * l_.heads + first_) * D; }
+  int64_t gates_at(int64_t t, int64_t h) const { return ((b_ * l_.time + t) * l_.heads + first_ + h) * 2; }
+  int64_t m_at(int64_t h) const { return b_ * l_.heads + first_ + h; }
+  int64_t normaliser_at(int64_t h) const { return m_at(h) * D; }
+  int64_t memory_at(int64_t h) const { return m_at(h) * D * D; }
   // Of the state before step t, the first of a stretch, in the history.
-  int64_t kept_at(int64_t t) const {
+  int64_t kept_at(int64_t t, int64_t h) const {
     const int64_t stretches = (l_.time + kMemoryStretch - 1) / kMemoryStretch;
-    return (m_at() * stretches + t / kMemoryStretch) * kept_floats();
+    return (m_at(h) * stretches + t / kMemoryStretch) * kept_floats(l_);
   }
-  int64_t kept_floats() const { return D * D + (l_.normalises() ? D + 1 : 0); }
+  static int64_t kept_floats(const Memory& l) { return l.width * l.width + (l.normalises() ? l.width + 1 : 0); }
 
-  // The steps from `first` on; the normaliser n and m move on with them, and n is left for each step in `normalisers`, if given.
-  // `room` is for what the form makes of q, k and v: 3 × width for each step.
-  void steps(int64_t first, int64_t count, float* n, float* m, Step* steps, float* normalisers, float* room) const {
+  // Reads the steps from `first` on, and makes q, k and v of what is given.
+  void read(int64_t first, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t t = first + i, place = at(t);
-      Step& s = steps[i];
-      s = {in_.q + place, in_.k + place, in_.v + place, 1, 0, *m, 1, 0, 0, in_.mask != nullptr && !in_.mask[b_ * l_.time + t]};
-      const float* gates = in_.gates + gates_at(t);
-      if (!s.skipped && !l_.normalises()) {
-        s.alpha = std::exp(gates[0]), s.write = gates[1];
-        float *const q = room + 3 * i * D, *const k = q + D, *const v = k + D;
-        activate(s.q, query_scale(), q), activate(s.k, 1, k), activate(s.v, 0, v);
-        s.q = q, s.k = k, s.v = v;
+      const float* const from[] = {in_.q + at(first + i), in_.k + at(first + i), in_.v + at(first + i)};
+      for (int which = 0; which < 3; ++which) {
+        float* const to = made(which, i, 0);
+        if (l_.normalises()) {
+          std::copy_n(from[which], W, to);
+          continue;
+        }
+        for (int64_t d = 0; d < W; d += kVec) {
+          const int left = static_cast<int>(std::min<int64_t>(kVec, W - d));
+          const vfloat x = load_first(from[which] + d, left);
+          store_first(to + d, x * sigmoid(x), left);
+        }
+        for (int64_t h = 0; which < 2 && h < heads_; ++h) {
+          float *const of_head = made(which, i, h), root = length(which) / std::sqrt(dot(of_head, of_head, D) + kOfLength);
+          roots_[(2 * i + which) * heads_ + h] = root;
+          for (int64_t d = 0; d < D; ++d) of_head[d] *= root;
+        }
       }
+    }
+  }
+  // q, k or v of a step.
+  float* made(int which, int64_t i, int64_t h) { return qkv_.data() + (3 * i + which) * W + h * D; }
+
+  // Of gated-delta, from the gradients of q, k and v at step first + i, which lie side by side, to those of what they are made of.
+  void back(int64_t t, int64_t i, float* gradients) {
+    const float* const from[] = {in_.q + at(t), in_.k + at(t), in_.v + at(t)};
+    for (int which = 0; which < 3; ++which) {
+      float* const gradient = gradients + which * W;
+      for (int64_t h = 0; which < 2 && h < heads_; ++h) {
+        const float *const of_head = made(which, i, h), root = roots_[(2 * i + which) * heads_ + h];
+        float* const g = gradient + h * D;
+        const float along = dot(of_head, g, D) / (length(which) * length(which));
+        for (int64_t d = 0; d < D; ++d) g[d] = root * (g[d] - along * of_head[d]);
+      }
+      for (int64_t d = 0; d < W; d += kVec) {
+        const int left = static_cast<int>(std::min<int64_t>(kVec, W - d));
+        const vfloat x = load_first(from[which] + d, left), s = sigmoid(x);
+        store_first(gradient + d, load_first(gradient + d, left) * s * (1.0f + x * (1.0f - s)), left);
+      }
+    }
+  }
+
+  // A head's steps from `first` on; the normaliser n and m move on with them, and n is left for each step in `normalisers`, if
+  // given.
+  void steps(int64_t h, int64_t first, int64_t count, float* n, float* m, Step* steps, float* normalisers) {
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t t = first + i;
+      Step& s = steps[i];
+      s = {made(0, i, h), made(1, i, h), made(2, i, h), 1, 0, l_.normalises() ? *m : 0, 1, 0, 0,
+           in_.mask != nullptr && !in_.mask[b_ * l_.time + t]};
+      const float* gates = in_.gates + gates_at(t, h);
+      if (!s.skipped && !l_.normalises()) s.alpha = std::exp(gates[0]), s.write = gates[1];
       if (!s.skipped && l_.normalises()) {
         const float carried = gates[1] + *m;
         s.m = std::max(carried, gates[0]);
@@ -84,39 +128,7 @@ class Head {
         *m = s.m;
       }
       if (!s.skipped) s.q_times_k = dot(s.q, s.k, D);
-      if (normalisers != nullptr) std::copy_n(n, D, normalisers + i * D);
-    }
-  }
-  float query_scale() const { return 1.0f / std::sqrt(static_cast<float>(D)); }
-  // silu(x), of the length `scale` unless that is 0.
-  void activate(const float* x, float scale, float* to) const {
-    for (int64_t d = 0; d < D; d += kVec) {
-      const int left = static_cast<int>(std::min<int64_t>(kVec, D - d));
-      const vfloat value = load_first(x + d, left);
-      store_first(to + d, value * sigmoid(value), left);
-    }
-    if (scale == 0) return;
-    const float root = scale / std::sqrt(dot(to, to, D) + kOfLength);
-    for (int64_t d = 0; d < D; ++d) to[d] *= root;
-  }
-  // Back through that: from the gradient of `made` to that of x, in place.
-  void deactivate(const float* x, float scale, const float* made, float* gradient) const {
-    float root = 1, along = 0;
-    if (scale != 0) {
-      float squares = 0;
-      for (int64_t d = 0; d < D; d += kVec) {
-        const int left = static_cast<int>(std::min<int64_t>(kVec, D - d));
-        const vfloat value = load_first(x + d, left), activated = value * sigmoid(value);
-        squares += sum_of(activated * activated);
-      }
-      root = scale / std::sqrt(squares + kOfLength);
-      along = dot(made, gradient, D) / (scale * scale);
-    }
-    for (int64_t d = 0; d < D; d += kVec) {
-      const int left = static_cast<int>(std::min<int64_t>(kVec, D - d));
-      const vfloat value = load_first(x + d, left), s = sigmoid(value), of_made = load_first(gradient + d, left);
-      const vfloat of_silu = root * (of_made - load_first(made + d, left) * along);
-      store_first(gradient + d, of_silu * s * (1.0f + value * (1.0f - s)), left);
+      if (normalisers != nullptr && l_.normalises()) std::copy_n(n, D, normalisers + i * D);
     }
   }
   // e^−m, kept from overflowing.
@@ -124,10 +136,12 @@ class Head {
 
   const Memory& l_;
   const MemoryInputs& in_;
-  const int64_t b_, head_, D;
+  const int64_t b_, first_, heads_, D, W;
 
  private:
-  const int64_t state_;
+  float length(int which) const { return which == 0 ? 1.0f / std::sqrt(static_cast<float>(D)) : 1.0f; }
+
+  std::vector<float> qkv_, roots_;  // of each step; roots: by what q and k were multiplied
 };
 
 // N vectors of a memory's columns, from `column` on: rows[d][N vectors], and the numbers behind the last column are zero.
@@ -155,6 +169,14 @@ struct Columns {
   }
 };
 
+// A number in all lanes, by a load.
+OSTINATO_INLINE vfloat spread_lane(const float* p) {
+#if OSTINATO_VEC == 8
+  return _mm256_broadcast_ss(p);
+#else
+  return broadcast(*p);
+#endif
+}
 template <int N>
 OSTINATO_INLINE void clear(vfloat (&values)[N]) {
   OSTINATO_UNROLL for (int n = 0; n < N; ++n) values[n] = vfloat{};
@@ -173,6 +195,32 @@ OSTINATO_INLINE void look_up(const float* rows, const Step& s, int64_t D, vfloat
     }
   }
 }
+// The memory after a step, α S + k uᵀ, and what the next step's key and query find in it. Two vectors at a time: more would not
+// stay in registers.
+template <int N, bool delta>
+OSTINATO_INLINE void move_on(const float* rows, float* after, int64_t D, float alpha, const float* key, const float* next_key,
+                             const float* next_query, const vfloat (&u)[N], vfloat (&of_k)[N], vfloat (&of_q)[N]) {
+  constexpr int kPart = kRegisters == 32 ? 4 : 2;
+  const vfloat kept = broadcast(alpha);
+  OSTINATO_UNROLL for (int first = 0; first < N; first += kPart) {
+    vfloat found_k[kPart] = {}, found_q[kPart] = {}, written[kPart];
+    OSTINATO_UNROLL for (int n = 0; n < kPart; ++n) written[n] = first + n < N ? u[first + n] : vfloat{};
+    for (int64_t d = 0; d < D; ++d) {
+      const vfloat k = spread_lane(key + d), next_k = spread_lane(next_key + d), next_q = spread_lane(next_query + d);
+      OSTINATO_UNROLL for (int n = 0; n < kPart; ++n) {
+        if (first + n >= N) continue;
+        const int64_t place = (d * N + first + n) * kVec;
+        const vfloat row = kept * load(rows + place) + k * written[n];
+        store(after + place, row);
+        if (delta) found_k[n] += next_k * row;
+        found_q[n] += next_q * row;
+      }
+    }
+    OSTINATO_UNROLL for (int n = 0; n < kPart; ++n)
+      if (first + n < N) of_k[first + n] = found_k[n], of_q[first + n] = found_q[n];
+  }
+}
+
 // Runs steps over some columns. The memory after each goes from `rows` to rows + apart, so that with 0 it is overwritten.
 // left(i, p, u) is told Sᵀ k of the memory before step i and what is written by its key.
 template <int N, bool delta, class Left>
@@ -206,28 +254,26 @@ void over_steps(const Columns<N>& c, const Step* steps, int64_t count, int64_t D
     // The new memory, and what the next step looks up in it.
     known = i + 1 < count && !steps[i + 1].skipped;
     const Step& next = known ? steps[i + 1] : s;
-    clear(of_k), clear(of_q);
-    for (int64_t d = 0; d < D; ++d) {
-      const vfloat k = broadcast(s.k[d]), next_k = broadcast(next.k[d]), next_q = broadcast(next.q[d]);
-      OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
-        const int64_t place = d * N * kVec + n * kVec;
-        const vfloat row = s.alpha * load(rows + place) + k * u[n];
-        store(after + place, row);
-        if (delta) of_k[n] += next_k * row;
-        of_q[n] += next_q * row;
-      }
-    }
+    move_on<N, delta>(rows, after, D, s.alpha, s.k, next.k, next.q, u, of_k, of_q);
     rows = after;
   }
 }
 
+// Calls f with groups of heads. How many there are in a group makes no difference to any bit.
 template <class F>
-void for_heads(const Memory& layer, double flops, const F& f) {
-  const int64_t pieces = layer.batch * layer.heads;
-  ostinato::Team team(flops < kLeastShared ? 1 : static_cast<int>(std::min<int64_t>(layer.threads, pieces)), flops);
+void for_groups(const Memory& layer, const MemoryInputs& in, double flops, const F& f) {
+  const int threads = flops < kLeastShared ? 1 : layer.threads;
+  const int64_t wanted = threads == 1 ? layer.batch : std::max<int64_t>(layer.batch, 2 * threads);
+  const int64_t each = std::max<int64_t>(1, layer.heads * layer.batch / wanted), groups = (layer.heads + each - 1) / each;
+  const int64_t pieces = layer.batch * groups;
+  ostinato::Team team(static_cast<int>(std::min<int64_t>(threads, pieces)), flops);
   std::atomic<int64_t> next{0};
   team.run([&](int) {
-    for (int64_t piece = next++; piece < pieces; piece = next++) f(piece / layer.heads, piece % layer.heads);
+    for (int64_t piece = next++; piece < pieces; piece = next++) {
+      const int64_t first = piece % groups * each;
+      Group group(layer, in, piece / groups, first, std::min(each, layer.heads - first));
+      f(group);
+    }
   });
 }
 double flops_of(const Memory& l) { return 8.0 * l.batch * l.time * l.heads * l.width * l.width; }
@@ -242,107 +288,123 @@ void for_columns(int64_t D, const F& f) {
   });
 }
 
-void forward_head(const Head& head, const MemoryOutputs& out) {
-  const Memory& l = head.l_;
-  const int64_t D = head.D, stretch = out.history == nullptr ? 4 * kMemoryStretch : kMemoryStretch;
-  std::vector<float> n(static_cast<size_t>(D)), rows(static_cast<size_t>(D * 4 * kVec));
-  std::vector<float> room(static_cast<size_t>(l.normalises() ? 0 : 3 * stretch * D));
-  std::vector<Step> steps(static_cast<size_t>(stretch));
-  std::vector<float*> y(steps.size());
-  float m = 0;
-  float* const memory = out.memory + head.memory_at();
-  std::copy_n(head.in_.memory + head.memory_at(), D * D, memory);
-  if (l.normalises()) std::copy_n(head.in_.normaliser + head.normaliser_at(), D, n.data()), m = head.in_.m[head.m_at()];
-  for (int64_t first = 0; first < l.time; first += stretch) {
-    const int64_t count = std::min(stretch, l.time - first);
-    if (out.history != nullptr) {
-      float* const kept = out.history + head.kept_at(first);
-      std::copy_n(memory, D * D, kept);
-      if (l.normalises()) std::copy_n(n.data(), D, kept + D * D), kept[D * D + D] = m;
-    }
-    head.steps(first, count, n.data(), &m, steps.data(), nullptr, room.data());
-    for (int64_t i = 0; i < count; ++i) y[i] = out.y + head.at(first + i);
-    for_columns(D, [&](auto c) {
-      const auto nothing = [](int64_t, const auto&, const auto&) {};
-      c.load_from(memory, D, rows.data());
-      if (l.normalises())
-        over_steps<decltype(c)::kWide / kVec, false>(c, steps.data(), count, D, rows.data(), 0, y.data(), nothing);
-      else
-        over_steps<decltype(c)::kWide / kVec, true>(c, steps.data(), count, D, rows.data(), 0, y.data(), nothing);
-      c.store_to(rows.data(), D, memory);
-    });
+void forward_group(Group& group, const MemoryOutputs& out) {
+  const Memory& l = group.l_;
+  const MemoryInputs& in = group.in_;
+  const int64_t D = group.D, W = group.W;
+  std::vector<float> rows(static_cast<size_t>(D * 4 * kVec)), y(static_cast<size_t>(kMemoryStretch * W));
+  Step steps[kMemoryStretch];
+  float* of_head[kMemoryStretch];
+  for (int64_t h = 0; h < group.heads_; ++h) {
+    std::copy_n(in.memory + group.memory_at(h), D * D, out.memory + group.memory_at(h));
+    if (!l.normalises()) continue;
+    std::copy_n(in.normaliser + group.normaliser_at(h), D, out.normaliser + group.normaliser_at(h));
+    out.m[group.m_at(h)] = in.m[group.m_at(h)];
   }
-  if (l.normalises()) std::copy_n(n.data(), D, out.normaliser + head.normaliser_at()), out.m[head.m_at()] = m;
+  for (int64_t first = 0; first < l.time; first += kMemoryStretch) {
+    const int64_t count = std::min(kMemoryStretch, l.time - first);
+    group.read(first, count);
+    for (int64_t h = 0; h < group.heads_; ++h) {
+      float* const memory = out.memory + group.memory_at(h);
+      float *const n = l.normalises() ? out.normaliser + group.normaliser_at(h) : nullptr, *const m = n == nullptr ? nullptr : out.m + group.m_at(h);
+      if (out.history != nullptr) {
+        float* const kept = out.history + group.kept_at(first, h);
+        std::copy_n(memory, D * D, kept);
+        if (n != nullptr) std::copy_n(n, D, kept + D * D), kept[D * D + D] = *m;
+      }
+      group.steps(h, first, count, n, m, steps, nullptr);
+      for (int64_t i = 0; i < count; ++i) of_head[i] = y.data() + i * W + h * D;
+      for_columns(D, [&](auto c) {
+        constexpr int N = decltype(c)::kWide / kVec;
+        const auto nothing = [](int64_t, const auto&, const auto&) {};
+        c.load_from(memory, D, rows.data());
+        if (l.normalises()) over_steps<N, false>(c, steps, count, D, rows.data(), 0, of_head, nothing);
+        else over_steps<N, true>(c, steps, count, D, rows.data(), 0, of_head, nothing);
+        c.store_to(rows.data(), D, memory);
+      });
+    }
+    for (int64_t i = 0; i < count; ++i) std::copy_n(y.data() + i * W, W, out.y + group.at(first + i));
+  }
 }
 
-// The gradients of a head, stretch by stretch from the last.
-class BackwardHead {
+// The gradients of a group, stretch by stretch from the last.
+class BackwardGroup {
  public:
-  BackwardHead(const Head& head, const MemoryGradients& out)
-      : h_(head), l_(head.l_), out_(out), D(head.D), steps_(kMemoryStretch), dalpha_(kMemoryStretch), dwrite_(kMemoryStretch),
-        dbound_(kMemoryStretch), n_(static_cast<size_t>(D)), normalisers_(static_cast<size_t>((kMemoryStretch + 1) * D)),
-        rows_(static_cast<size_t>((kMemoryStretch + 1) * D * 4 * kVec)), gradient_(static_cast<size_t>(D * 4 * kVec)),
-        lookups_(static_cast<size_t>(2 * kMemoryStretch * 4 * kVec)),
-        room_(static_cast<size_t>(l_.normalises() ? 0 : 3 * kMemoryStretch * D)) {}
+  BackwardGroup(Group& group, const MemoryGradients& out)
+      : g_(group), l_(group.l_), out_(out), D(group.D), W(group.W), n_(static_cast<size_t>(D)),
+        normalisers_(static_cast<size_t>((kMemoryStretch + 1) * D)), rows_(static_cast<size_t>((kMemoryStretch + 1) * D * 4 * kVec)),
+        gradient_(static_cast<size_t>(D * 4 * kVec)), lookups_(static_cast<size_t>(2 * kMemoryStretch * 4 * kVec)),
+        gradients_(static_cast<size_t>(3 * kMemoryStretch * W)), dy_(static_cast<size_t>(kMemoryStretch * W)),
+        along_(static_cast<size_t>(kMemoryStretch * group.heads_)) {}
 
   void run() {
-    float* const dmemory = out_.dmemory0 + h_.memory_at();
-    std::copy_n(out_.dmemory + h_.memory_at(), D * D, dmemory);
-    float dm = 0, *dn = nullptr;
-    if (l_.normalises()) {
-      dm = out_.dm[h_.m_at()], dn = out_.dnormaliser0 + h_.normaliser_at();
-      std::copy_n(out_.dnormaliser + h_.normaliser_at(), D, dn);
+    for (int64_t h = 0; h < g_.heads_; ++h) {
+      std::copy_n(out_.dmemory + g_.memory_at(h), D * D, out_.dmemory0 + g_.memory_at(h));
+      if (!l_.normalises()) continue;
+      std::copy_n(out_.dnormaliser + g_.normaliser_at(h), D, out_.dnormaliser0 + g_.normaliser_at(h));
+      out_.dm0[g_.m_at(h)] = out_.dm[g_.m_at(h)];
     }
     for (int64_t first = (l_.time - 1) / kMemoryStretch * kMemoryStretch; first >= 0; first -= kMemoryStretch)
-      stretch(first, std::min(kMemoryStretch, l_.time - first), dmemory, dn, &dm);
-    if (l_.normalises()) out_.dm0[h_.m_at()] = dm;
+      stretch(first, std::min(kMemoryStretch, l_.time - first));
   }
 
  private:
-  void stretch(int64_t first, int64_t count, float* dmemory, float* dn, float* dm) {
-    const float* const kept = out_.history + h_.kept_at(first);
-    float m = 0;
+  void stretch(int64_t first, int64_t count) {
+    g_.read(first, count);
+    std::fill(gradients_.begin(), gradients_.end(), 0.0f);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t place = g_.at(first + i);
+      std::copy_n(out_.dy + place, W, dy_.data() + i * W);
+      for (int64_t h = 0; l_.normalises() && h < g_.heads_; ++h)
+        along_[i * g_.heads_ + h] = dot(out_.dy + place + h * D, out_.y + place + h * D, D);
+    }
+    for (int64_t h = 0; h < g_.heads_; ++h) one_head(h, first, count);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t place = g_.at(first + i);
+      float* const made = gradients_.data() + 3 * i * W;
+      if (!l_.normalises()) g_.back(first + i, i, made);
+      std::copy_n(made, W, out_.dq + place), std::copy_n(made + W, W, out_.dk + place), std::copy_n(made + 2 * W, W, out_.dv + place);
+    }
+  }
+
+  void one_head(int64_t h, int64_t first, int64_t count) {
+    h_ = h;
+    const float* const kept = out_.history + g_.kept_at(first, h);
+    float m = 0, *const dmemory = out_.dmemory0 + g_.memory_at(h);
     if (l_.normalises()) {
       m = kept[D * D + D];
       std::copy_n(kept + D * D, D, n_.data());
       std::copy_n(kept + D * D, D, normalisers_.data());
     }
-    h_.steps(first, count, n_.data(), &m, steps_.data(), normalisers_.data() + D, room_.data());
+    g_.steps(h, first, count, n_.data(), &m, steps_, normalisers_.data() + D);
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t place = h_.at(first + i);
-      std::fill_n(out_.dq + place, D, 0.0f), std::fill_n(out_.dk + place, D, 0.0f), std::fill_n(out_.dv + place, D, 0.0f);
       dalpha_[i] = dwrite_[i] = 0;
-      if (l_.normalises()) dbound_[i] = -dot(out_.dy + place, out_.y + place, D) / steps_[i].bound;
+      dbound_[i] = l_.normalises() ? -along_[i * g_.heads_ + h] / steps_[i].bound : 0;
     }
     for_columns(D, [&](auto c) {
+      constexpr int N = decltype(c)::kWide / kVec;
       c.load_from(kept, D, rows_.data());
       c.load_from(dmemory, D, gradient_.data());
-      if (l_.normalises()) columns<decltype(c)::kWide / kVec, false>(c, first, count);
-      else columns<decltype(c)::kWide / kVec, true>(c, first, count);
+      if (l_.normalises()) columns<N, false>(c, count);
+      else columns<N, true>(c, count);
       c.store_to(gradient_.data(), D, dmemory);
     });
     for (int64_t i = count - 1; i >= 0; --i) {
-      float* const gates = out_.dgates + h_.gates_at(first + i);
-      const Step& s = steps_[i];
+      float* const gates = out_.dgates + g_.gates_at(first + i, h);
       gates[0] = gates[1] = 0;
-      if (s.skipped) continue;
-      if (l_.normalises()) {
-        normaliser(first + i, i, dn, dm, gates);
-      } else {
-        gates[0] = dalpha_[i] * s.alpha, gates[1] = dwrite_[i];
-        const int64_t place = h_.at(first + i);
-        h_.deactivate(h_.in_.q + place, h_.query_scale(), s.q, out_.dq + place);
-        h_.deactivate(h_.in_.k + place, 1, s.k, out_.dk + place);
-        h_.deactivate(h_.in_.v + place, 0, s.v, out_.dv + place);
-      }
+      if (steps_[i].skipped) continue;
+      if (l_.normalises()) normaliser(i, out_.dnormaliser0 + g_.normaliser_at(h), out_.dm0 + g_.m_at(h), gates);
+      else gates[0] = dalpha_[i] * steps_[i].alpha, gates[1] = dwrite_[i];
     }
   }
+  // The gradient of q, k or v of the present head at a step.
+  float* of(int which, int64_t i) { return gradients_.data() + (3 * i + which) * W + h_ * D; }
 
   // Some columns over a stretch: the memories forward, then the gradients backward.
   template <int N, bool delta>
-  void columns(const Columns<N>& c, int64_t first, int64_t count) {
+  void columns(const Columns<N>& c, int64_t count) {
     constexpr int64_t kWide = N * kVec;
-    over_steps<N, delta>(c, steps_.data(), count, D, rows_.data(), D * kWide, nullptr,
+    over_steps<N, delta>(c, steps_, count, D, rows_.data(), D * kWide, nullptr,
                          [&](int64_t i, const vfloat(&of_k)[N], const vfloat(&u)[N]) {
                            for (int n = 0; n < N; ++n) store(lookups_.data() + (2 * i * N + n) * kVec, of_k[n]);
                            for (int n = 0; n < N; ++n) store(lookups_.data() + ((2 * i + 1) * N + n) * kVec, u[n]);
@@ -351,11 +413,10 @@ class BackwardHead {
     for (int64_t i = count - 1; i >= 0; --i) {
       const Step& s = steps_[i];
       if (s.skipped) continue;
-      const int64_t place = h_.at(first + i);
       const float *before = rows_.data() + i * D * kWide, *after = before + D * kWide;
-      float *dq = out_.dq + place, *dk = out_.dk + place;
+      float *dq = of(0, i), *dk = of(1, i);
       vfloat dy[N], of_k[N], u[N], du[N], dalpha[N], v[N];
-      c.read(out_.dy + place, dy), c.read(s.v, v);
+      c.read(dy_.data() + i * W + h_ * D, dy), c.read(s.v, v);
       clear(du), clear(dalpha);
       OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
         of_k[n] = load(lookups_.data() + (2 * i * N + n) * kVec), u[n] = load(lookups_.data() + ((2 * i + 1) * N + n) * kVec);
@@ -382,7 +443,7 @@ class BackwardHead {
         du[n] *= s.write;  // now of v, or of what the key finds
         of_alpha += delta ? dalpha[n] - du[n] * of_k[n] : dalpha[n];
       }
-      c.write(out_.dv + place, du);
+      c.write(of(2, i), du);
       dalpha_[i] += sum_of(of_alpha);
       dwrite_[i] += sum_of(of_write);
       if (!delta) continue;
@@ -400,11 +461,10 @@ class BackwardHead {
   }
 
   // Back through the normaliser, the bound, m and the gates of a step.
-  void normaliser(int64_t t, int64_t i, float* dn, float* dm, float* gates) {
+  void normaliser(int64_t i, float* dn, float* dm, float* gates) {
     const Step& s = steps_[i];
-    const int64_t place = h_.at(t);
-    const float *n = normalisers_.data() + (i + 1) * D, *before = n - D, floor = Head::floor_of(s.m);
-    float *dq = out_.dq + place, *dk = out_.dk + place;
+    const float *n = normalisers_.data() + (i + 1) * D, *before = n - D, floor = Group::floor_of(s.m);
+    float *dq = of(0, i), *dk = of(1, i);
     float dalong = 0, of_alpha = dalpha_[i], of_write = dwrite_[i];
     if (std::fabs(s.along) >= floor) dalong = s.along < 0 ? -dbound_[i] : dbound_[i];
     else if (-s.m < kMostExponent) *dm -= dbound_[i] * floor;
@@ -425,33 +485,31 @@ class BackwardHead {
     *dm = gates[1];
   }
 
-  const Head& h_;
+  Group& g_;
   const Memory& l_;
   const MemoryGradients& out_;
-  const int64_t D;
-  std::vector<Step> steps_;
-  std::vector<float> dalpha_, dwrite_, dbound_;  // of each step
-  std::vector<float> n_, normalisers_;           // n before the first step, and after each
-  std::vector<float> rows_, gradient_;           // memories before the first step and after each; the gradient of one
-  std::vector<float> lookups_;                   // of each step Sᵀ k and what is written
-  std::vector<float> room_;                      // of each step q, k and v, where the form makes them
+  const int64_t D, W;
+  int64_t h_ = 0;  // the present head
+  Step steps_[kMemoryStretch];
+  float dalpha_[kMemoryStretch], dwrite_[kMemoryStretch], dbound_[kMemoryStretch];
+  std::vector<float> n_, normalisers_;  // n before the first step, and after each
+  std::vector<float> rows_, gradient_;  // memories before the first step and after each; the gradient of one
+  std::vector<float> lookups_;          // of each step Sᵀ k and what is written
+  std::vector<float> gradients_, dy_;   // of all heads: of q, k and v side by side; of y
+  std::vector<float> along_;            // dy · y
 };
 
 }  // namespace
 
 int64_t memory_history(const Memory& layer) {
-  const MemoryInputs none;
   const int64_t stretches = (layer.time + kMemoryStretch - 1) / kMemoryStretch;
-  return layer.batch * layer.heads * stretches * Head(layer, none, 0, 0).kept_floats();
+  return layer.batch * layer.heads * stretches * Group::kept_floats(layer);
 }
 void memory_forward(const Memory& layer, const MemoryInputs& in, const MemoryOutputs& out) {
-  for_heads(layer, flops_of(layer), [&](int64_t b, int64_t head) { forward_head(Head(layer, in, b, head), out); });
+  for_groups(layer, in, flops_of(layer), [&](Group& group) { forward_group(group, out); });
 }
 void memory_backward(const Memory& layer, const MemoryInputs& in, const MemoryGradients& out) {
-  for_heads(layer, 4 * flops_of(layer), [&](int64_t b, int64_t head) {
-    const Head of(layer, in, b, head);
-    BackwardHead(of, out).run();
-  });
+  for_groups(layer, in, 4 * flops_of(layer), [&](Group& group) { BackwardGroup(group, out).run(); });
 }
 
 }  // namespace OSTINATO_ISA
