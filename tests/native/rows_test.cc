@@ -171,11 +171,10 @@ void memory(MemoryForm form, int64_t batch, int64_t time, int64_t heads, int64_t
   Memory l;
   l.form = form, l.batch = batch, l.time = time, l.heads = heads, l.width = width;
   const int64_t rows = batch * time * heads, states = batch * heads, n_size = l.normalises() ? width : 0;
-  Floats q = normal(rows * width, 0.3f), k = normal(rows * width, 0.3f), v = normal(rows * width, 1), gates = normal(rows * 2, 0.5f);
+  Floats qkv = normal(3 * rows * width, 0.5f), gates = normal(rows * 2, 0.5f);
   Floats s = normal(states * width * width, 0.3f), n = normal(states * n_size, 0.3f), m = normal(l.normalises() ? states : 0, 0.5f);
-  // Queries and keys of one sign: a normaliser near 0 has no difference that is worth its name.
-  for (float& value : q) value = 0.3f + std::fabs(value);
-  for (float& value : k) value = (0.3f + std::fabs(value)) / std::sqrt(static_cast<float>(width));
+  // Numbers of one sign: a normaliser near 0 has no difference that is worth its name.
+  for (float& value : qkv) value = 0.3f + std::fabs(value);
   for (float& value : n) value = 1 + std::fabs(value);
   for (size_t i = 0; i < gates.size(); ++i)
     if (form == MemoryForm::kGatedDelta) gates[i] = i % 2 ? 0.5f + 0.1f * gates[i] : -std::fabs(gates[i]);
@@ -184,22 +183,22 @@ void memory(MemoryForm form, int64_t batch, int64_t time, int64_t heads, int64_t
   const Floats dy = normal(rows * width, 1), ds = normal(s.size(), 1), dn = normal(n.size(), 1), dm = normal(m.size(), 1);
   Floats y(dy.size()), after(s.size()), n_after(n.size()), m_after(m.size()), history(static_cast<size_t>(memory_history(l)));
   const auto inputs = [&] {
-    return MemoryInputs{q.data(), k.data(), v.data(), gates.data(), s.data(), n.data(), m.data(), mask.get()};
+    return MemoryInputs{qkv.data(), gates.data(), s.data(), n.data(), m.data(), mask.get()};
   };
   const auto run = [&](int threads, bool keeps) {
     l.threads = threads;
     forward(l, inputs(), {y.data(), after.data(), n_after.data(), m_after.data(), keeps ? history.data() : nullptr});
   };
   check("memory " + std::to_string(static_cast<int>(form)) + " " + std::to_string(time) + " " + std::to_string(width),
-        {{&q, &k, &v, &gates, &s, &n, &m},
+        {{&qkv, &gates, &s, &n, &m},
          [&] { run(2, false); return dot(y, dy) + dot(after, ds) + dot(n_after, dn) + dot(m_after, dm); },
          [&](int threads) {
            run(threads, true);
            std::vector<Floats> g;
-           for (const Floats* each : {&q, &k, &v, &gates, &s, &n, &m}) g.emplace_back(each->size());
+           for (const Floats* each : {&qkv, &gates, &s, &n, &m}) g.emplace_back(each->size());
            MemoryGradients out{history.data(), y.data(), dy.data(), ds.data(), dn.data(), dm.data()};
-           out.dq = g[0].data(), out.dk = g[1].data(), out.dv = g[2].data(), out.dgates = g[3].data();
-           out.dmemory0 = g[4].data(), out.dnormaliser0 = g[5].data(), out.dm0 = g[6].data();
+           out.dqkv = g[0].data(), out.dgates = g[1].data();
+           out.dmemory0 = g[2].data(), out.dnormaliser0 = g[3].data(), out.dm0 = g[4].data();
            backward(l, inputs(), out);
            g.push_back(y), g.push_back(after), g.push_back(n_after), g.push_back(m_after);
            return g;

@@ -27,7 +27,7 @@ import numpy as np
 from ostinato.cells.base import Cell, State, StateSpec
 from ostinato.cells.elementwise import Weight, params_of
 from ostinato.cells.heads import HeadsLayer, by_heads, fixed, side_by_side
-from ostinato.cells.memory import MemoryCell, folded, memory_op, outer, read, unfolded
+from ostinato.cells.memory import MemoryCell, as_read, folded, memory_op, outer, read, unfolded
 from ostinato.engines.product import native_product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -87,7 +87,15 @@ def _recurrence(
     return read(memory, q), (folded(memory),)
 
 
-def _normalised(found: tf.Tensor, gain: tf.Tensor) -> tf.Tensor:
+def _of_op(
+    q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, gates: tf.Tensor, state: State
+) -> tuple[tf.Tensor, State]:
+    """A step of the op, which also makes q, k and v, and normalises the output."""
+    found, after = _recurrence(*_addressed(q, k, v), gates, state)
+    return _normalised(found, 1.0), after
+
+
+def _normalised(found: tf.Tensor, gain: Any) -> tf.Tensor:
     with tf.name_scope("n"):
         return found * tf.math.rsqrt(tf.reduce_mean(found * found, -1, keepdims=True) + _OF_MEAN) * gain
 
@@ -121,15 +129,18 @@ class GatedDeltaCell(MemoryCell):
         }
 
     def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        names = ("W_q", "W_k", "W_v", "W_g", "W_a", "W_b")
-        products = native_product(given, tf.concat([self.value(name) for name in names], 1))
-        q, k, v, gate, of_a, of_b = tf.split(products, [self.units] * 4 + [self.heads] * 2, axis=-1)
-        parts = (by_heads(each, self.heads) for each in (q, k, v))
-        return [*parts, _gates(of_a, of_b, self.value("A"), self.value("b_a"))], gate
+        products, others = (
+            native_product(given, tf.concat([self.value(name) for name in names], 1))
+            for names in (("W_q", "W_k", "W_v"), ("W_g", "W_a", "W_b"))
+        )
+        gate, of_a, of_b = tf.split(others, [self.units, self.heads, self.heads], axis=-1)
+        gates = _gates(of_a, of_b, self.value("A"), self.value("b_a"))
+        return [as_read(products, self.heads), gates], gate
 
     def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
-        shown = side_by_side(_normalised(y, self.value("gain"))) * tf.nn.silu(beside)
-        return native_product(shown, self.value("W_o"))
+        # The gain is one of the weights' scales.
+        gains = tf.tile(self.value("gain"), [self.heads])[:, tf.newaxis]
+        return native_product(side_by_side(y) * tf.nn.silu(beside), gains * self.value("W_o"))
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
@@ -159,9 +170,7 @@ CELL = GatedDelta.recurrence = Cell(
     options=("engine",),
     step=gated_delta_step,
     params=params_of,
-    native=memory_op(
-        "gated-delta", lambda q, k, v, gates, state: _recurrence(*_addressed(q, k, v), gates, state)
-    ),
+    native=memory_op("gated-delta", _of_op),
     advice=(
         "Where facts must be kept, looked up by content and replaced, in a residual block. It keeps as many "
         "pairs as its heads are wide. One layer cannot compute parity."

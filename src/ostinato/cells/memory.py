@@ -33,20 +33,27 @@ def memory_op(name: str, recurrence: Callable[..., tuple[tf.Tensor, State]]) -> 
 
     Args:
         name: of the cell.
-        recurrence: maps q, k, v, each (batch, heads, width), the gates (batch, heads, 2) and the state to the
-            output (batch, heads, width) and the next state.
+        recurrence: maps what the op reads as q, k and v, each (batch, heads, width), the gates
+            (batch, heads, 2) and the state to the output (batch, heads, width) and the next state.
     """
 
     def step_of_op(attributes: Mapping[str, Any], fixed: Sequence[tf.Tensor]) -> Any:
-        def step(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, gates: tf.Tensor, *state: tf.Tensor) -> Any:
+        def step(qkv: tf.Tensor, gates: tf.Tensor, *state: tf.Tensor) -> Any:
             heads = int(gates.shape[-1] or 0) // 2
-            parts = [tf.reshape(each, (-1, heads, int(each.shape[-1] or 0) // heads)) for each in (q, k, v)]
+            units = int(qkv.shape[-1] or 0) // 3
+            parts = tf.unstack(tf.reshape(qkv, (-1, 3, heads, units // heads)), axis=1)
             y, after = recurrence(*parts, tf.reshape(gates, (-1, heads, 2)), state)
-            return tf.reshape(y, tf.shape(q)), after
+            return tf.reshape(y, (-1, units)), after
 
         return step
 
-    return HeadedOp("OstinatoMemoryV1", lambda cell: {"cell": name}, sequences=4, step=step_of_op)
+    return HeadedOp("OstinatoMemoryV1", lambda cell: {"cell": name}, sequences=2, step=step_of_op)
+
+
+def as_read(products: tf.Tensor, heads: int) -> tf.Tensor:
+    """Products for q, k and v, (batch, time, 3 × units), as (batch, time, 3, heads, width)."""
+    width = int(products.shape[-1] or 0) // (3 * heads)
+    return tf.reshape(products, tf.concat([tf.shape(products)[:2], tf.stack([3, heads, width])], 0))
 
 
 def unfolded(memory: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

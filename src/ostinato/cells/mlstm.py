@@ -27,7 +27,7 @@ import numpy as np
 from ostinato.cells.base import Cell, KerasOption, State, StateSpec
 from ostinato.cells.elementwise import Weight, params_of
 from ostinato.cells.heads import HeadsLayer, by_heads, check_forget, fixed, log_forget, side_by_side
-from ostinato.cells.memory import MemoryCell, folded, memory_op, outer, read, unfolded
+from ostinato.cells.memory import MemoryCell, as_read, folded, memory_op, outer, read, unfolded
 from ostinato.engines.product import native_product
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -119,16 +119,17 @@ class MLSTMCell(MemoryCell):
         return MLSTMParams(*map(self.value, names), forget=self.forget)
 
     def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        # The scale of k is one of its weights, so that one product gives everything.
-        matrices = [self.value(name) for name in ("W_q", "W_k", "W_v", "W_o", "w_i", "w_f")]
-        matrices[1] = matrices[1] / self.width**0.5
+        # The scale of k is one of its weights.
+        root = self.width**0.5
+        matrices = [self.value("W_q"), self.value("W_k") / root, self.value("W_v")]
         products = native_product(given, tf.concat(matrices, 1))
+        others = native_product(given, tf.concat([self.value(name) for name in ("W_o", "w_i", "w_f")], 1))
         if self.use_bias:
-            names = ("b_q", "b_k", "b_v", "b_o", "b_i", "b_f")
-            products += tf.concat([self.value(name) for name in names], 0)
-        q, k, v, o, i, f = tf.split(products, [self.units] * 4 + [self.heads] * 2, axis=-1)
+            products += tf.concat([self.value(name) for name in ("b_q", "b_k", "b_v")], 0)
+            others += tf.concat([self.value(name) for name in ("b_o", "b_i", "b_f")], 0)
+        o, i, f = tf.split(others, [self.units, self.heads, self.heads], axis=-1)
         gates = tf.stack([i, log_forget(f, self.forget)], -1)
-        return [*(by_heads(each, self.heads) for each in (q, k, v)), gates], o
+        return [as_read(products, self.heads), gates], o
 
     def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(beside) * side_by_side(y)

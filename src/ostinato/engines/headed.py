@@ -114,7 +114,7 @@ def _second_gradient(name: str, op: tf.Operation, *upstream: tf.Tensor | None) -
     in_python = tf.executing_eagerly() or not tf.is_symbolic_tensor(op.inputs[0])
     inputs = [tf.identity(each) for each in op.inputs]
     states = _STATES[name]
-    count = {MEMORY: 8, HEADWISE: 5}[name]
+    count = {MEMORY: 6, HEADWISE: 5}[name]
     given, of_outputs = inputs[: count - 1], inputs[-1 - states :]
     sequences, fixed = given[: headed.sequences], given[headed.sequences : count - 1 - states]
     state = [each for each in given[count - 1 - states :] if _given(each)]

@@ -23,7 +23,7 @@ using ostinato::MemoryInputs;
 using ostinato::MemoryOutputs;
 
 constexpr double kLeastShared = 2e5;  // flops; below it, waking a thread takes longer than the work
-constexpr float kMostExponent = 87.0f, kOfLength = 1e-6f;
+constexpr float kMostExponent = 87.0f, kOfLength = 1e-6f, kOfMean = 1e-5f;
 
 // A head's numbers at one step, of which the gates are computed.
 struct Step {
@@ -43,6 +43,11 @@ inline float dot(const float* a, const float* b, int64_t count) {
   return sum_of(sum);
 }
 
+// 1 / √(mean of a² + 1e-5)
+inline float root_of_mean(const float* a, int64_t count) {
+  return 1.0f / std::sqrt(dot(a, a, count) / static_cast<float>(count) + kOfMean);
+}
+
 // Some heads of a row, and what they read of a stretch of steps: q, k and v, side by side.
 class Group {
  public:
@@ -52,6 +57,7 @@ class Group {
 
   // Where things lie, of the group's first head; and where those of head `h` of the group begin.
   int64_t at(int64_t t) const { return ((b_ * l_.time + t) * l_.heads + first_) * D; }
+  int64_t qkv_at(int64_t t, int which) const { return (((b_ * l_.time + t) * 3 + which) * l_.heads + first_) * D; }
   int64_t gates_at(int64_t t, int64_t h) const { return ((b_ * l_.time + t) * l_.heads + first_ + h) * 2; }
   int64_t m_at(int64_t h) const { return b_ * l_.heads + first_ + h; }
   int64_t normaliser_at(int64_t h) const { return m_at(h) * D; }
@@ -61,21 +67,22 @@ class Group {
     const int64_t stretches = (l_.time + kMemoryStretch - 1) / kMemoryStretch;
     return (m_at(h) * stretches + t / kMemoryStretch) * kept_floats(l_);
   }
-  static int64_t kept_floats(const Memory& l) { return l.width * l.width + (l.normalises() ? l.width + 1 : 0); }
+  // S, and behind it n and m, or what each step of the stretch multiplied its output by.
+  static int64_t kept_floats(const Memory& l) { return l.width * l.width + (l.normalises() ? l.width + 1 : kMemoryStretch); }
 
   // Reads the steps from `first` on, and makes q, k and v of what is given.
   void read(int64_t first, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
-      const float* const from[] = {in_.q + at(first + i), in_.k + at(first + i), in_.v + at(first + i)};
       for (int which = 0; which < 3; ++which) {
+        const float* const from = in_.qkv + qkv_at(first + i, which);
         float* const to = made(which, i, 0);
         if (l_.normalises()) {
-          std::copy_n(from[which], W, to);
+          std::copy_n(from, W, to);
           continue;
         }
         for (int64_t d = 0; d < W; d += kVec) {
           const int left = static_cast<int>(std::min<int64_t>(kVec, W - d));
-          const vfloat x = load_first(from[which] + d, left);
+          const vfloat x = load_first(from + d, left);
           store_first(to + d, x * sigmoid(x), left);
         }
         for (int64_t h = 0; which < 2 && h < heads_; ++h) {
@@ -91,8 +98,8 @@ class Group {
 
   // Of gated-delta, from the gradients of q, k and v at step first + i, which lie side by side, to those of what they are made of.
   void back(int64_t t, int64_t i, float* gradients) {
-    const float* const from[] = {in_.q + at(t), in_.k + at(t), in_.v + at(t)};
     for (int which = 0; which < 3; ++which) {
+      const float* const from = in_.qkv + qkv_at(t, which);
       float* const gradient = gradients + which * W;
       for (int64_t h = 0; which < 2 && h < heads_; ++h) {
         const float *const of_head = made(which, i, h), root = roots_[(2 * i + which) * heads_ + h];
@@ -102,7 +109,7 @@ class Group {
       }
       for (int64_t d = 0; d < W; d += kVec) {
         const int left = static_cast<int>(std::min<int64_t>(kVec, W - d));
-        const vfloat x = load_first(from[which] + d, left), s = sigmoid(x);
+        const vfloat x = load_first(from + d, left), s = sigmoid(x);
         store_first(gradient + d, load_first(gradient + d, left) * s * (1.0f + x * (1.0f - s)), left);
       }
     }
@@ -142,6 +149,27 @@ class Group {
   float length(int which) const { return which == 0 ? 1.0f / std::sqrt(static_cast<float>(D)) : 1.0f; }
 
   std::vector<float> qkv_, roots_;  // of each step; roots: by what q and k were multiplied
+};
+
+// Adds the sums of vectors' lanes, times a factor, to the entries of an array in turn: kVec vectors are added up together.
+class Sums {
+ public:
+  explicit Sums(float* to, float factor = 1) : to_(to), factor_(factor) {}
+  OSTINATO_INLINE void add(vfloat v) {
+    waiting_[count_++] = v;
+    if (count_ < kVec) return;
+    store(to_, load(to_) + factor_ * sums_of(waiting_));
+    to_ += kVec, count_ = 0;
+  }
+  void rest() {
+    for (int i = 0; i < count_; ++i) to_[i] += factor_ * sum_of(waiting_[i]);
+  }
+
+ private:
+  float* to_;
+  const float factor_;
+  vfloat waiting_[kVec];
+  int count_ = 0;
 };
 
 // N vectors of a memory's columns, from `column` on: rows[d][N vectors], and the numbers behind the last column are zero.
@@ -323,7 +351,15 @@ void forward_group(Group& group, const MemoryOutputs& out) {
         c.store_to(rows.data(), D, memory);
       });
     }
-    for (int64_t i = 0; i < count; ++i) std::copy_n(y.data() + i * W, W, out.y + group.at(first + i));
+    for (int64_t i = 0; i < count; ++i) {
+      float *const from = y.data() + i * W, *const to = out.y + group.at(first + i);
+      std::copy_n(from, W, to);
+      for (int64_t h = 0; !l.normalises() && h < group.heads_; ++h) {
+        const float root = root_of_mean(from + h * D, D);
+        if (out.history != nullptr) out.history[group.kept_at(first, h) + D * D + i] = root;
+        for (int64_t d = 0; d < D; ++d) to[h * D + d] *= root;
+      }
+    }
   }
 }
 
@@ -355,15 +391,20 @@ class BackwardGroup {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t place = g_.at(first + i);
       std::copy_n(out_.dy + place, W, dy_.data() + i * W);
-      for (int64_t h = 0; l_.normalises() && h < g_.heads_; ++h)
-        along_[i * g_.heads_ + h] = dot(out_.dy + place + h * D, out_.y + place + h * D, D);
+      for (int64_t h = 0; h < g_.heads_; ++h) {
+        const float* const y = out_.y + place + h * D;
+        float* const dy = dy_.data() + i * W + h * D;
+        const float along = along_[i * g_.heads_ + h] = dot(dy, y, D), mean = along / static_cast<float>(D);
+        if (l_.normalises()) continue;
+        const float root = out_.history[g_.kept_at(first, h) + D * D + i];
+        for (int64_t d = 0; d < D; ++d) dy[d] = root * (dy[d] - y[d] * mean);
+      }
     }
     for (int64_t h = 0; h < g_.heads_; ++h) one_head(h, first, count);
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t place = g_.at(first + i);
       float* const made = gradients_.data() + 3 * i * W;
       if (!l_.normalises()) g_.back(first + i, i, made);
-      std::copy_n(made, W, out_.dq + place), std::copy_n(made + W, W, out_.dk + place), std::copy_n(made + 2 * W, W, out_.dv + place);
+      for (int which = 0; which < 3; ++which) std::copy_n(made + which * W, W, out_.dqkv + g_.qkv_at(first + i, which));
     }
   }
 
@@ -414,7 +455,7 @@ class BackwardGroup {
       const Step& s = steps_[i];
       if (s.skipped) continue;
       const float *before = rows_.data() + i * D * kWide, *after = before + D * kWide;
-      float *dq = of(0, i), *dk = of(1, i);
+      Sums dq(of(0, i)), dk(of(1, i)), dk_found(of(1, i), -s.alpha);
       vfloat dy[N], of_k[N], u[N], du[N], dalpha[N], v[N];
       c.read(dy_.data() + i * W + h_ * D, dy), c.read(s.v, v);
       clear(du), clear(dalpha);
@@ -434,9 +475,9 @@ class BackwardGroup {
           dalpha[n] += g * load(before + at);
           store(gradient + at, delta ? g : g * s.alpha);
         }
-        dq[d] += sum_of(of_q);
-        dk[d] += sum_of(of_key);
+        dq.add(of_q), dk.add(of_key);
       }
+      dq.rest(), dk.rest();
       vfloat of_alpha = {}, of_write = {};
       OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
         of_write += du[n] * (delta ? v[n] - s.alpha * of_k[n] : v[n]);
@@ -455,8 +496,9 @@ class BackwardGroup {
           found += load(before + at) * du[n];
           store(gradient + at, s.alpha * (load(gradient + at) - k * du[n]));
         }
-        dk[d] -= s.alpha * sum_of(found);
+        dk_found.add(found);
       }
+      dk_found.rest();
     }
   }
 

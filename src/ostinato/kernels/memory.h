@@ -1,7 +1,8 @@
 // Matrix memories: recurrences whose state is a matrix for each head, which keys address and queries read.
 //
-//   gated-delta   S' = α S + k (β (v − α Sᵀ k))ᵀ                        y = S'ᵀ q
+//   gated-delta   S' = α S + k (β (v − α Sᵀ k))ᵀ                        y = r(S'ᵀ q)
 //                 q = n(silu(q̂)) / √width,  k = n(silu(k̂)),  v = silu(v̂),  n(a) = a / √(a · a + 1e-6)
+//                 r(a) = a / √(mean of a² + 1e-5)
 //   mlstm         S' = α S + w k vᵀ,  n' = α n + w k                     y = S'ᵀ q / max(|n' · q|, e^−m')
 //                 m' = max(log f + m, i),  α = e^(log f + m − m'),  w = e^(i − m')
 //
@@ -24,7 +25,7 @@ struct Memory {
 };
 
 struct MemoryInputs {
-  const float *q = nullptr, *k = nullptr, *v = nullptr;  // (batch, time, heads, width)
+  const float* qkv = nullptr;         // (batch, time, 3, heads, width)
   const float* gates = nullptr;       // (batch, time, heads, 2): log α and β; of mlstm i and log f
   const float* memory = nullptr;      // (batch, heads, width, width): S, a row for each key
   const float* normaliser = nullptr;  // (batch, heads, width), mlstm: n
@@ -43,7 +44,7 @@ struct MemoryGradients {
   const float *history = nullptr, *y = nullptr, *dy = nullptr;
   const float *dmemory = nullptr, *dnormaliser = nullptr, *dm = nullptr;  // of the final state
   // Wanted:
-  float *dq = nullptr, *dk = nullptr, *dv = nullptr, *dgates = nullptr;
+  float *dqkv = nullptr, *dgates = nullptr;
   float *dmemory0 = nullptr, *dnormaliser0 = nullptr, *dm0 = nullptr;
 };
 

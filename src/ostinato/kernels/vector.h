@@ -137,6 +137,19 @@ OSTINATO_INLINE float sum_of(vfloat v) {
 #endif
 }
 
+// The sums of kVec vectors, a lane for each.
+OSTINATO_INLINE vfloat sums_of(const vfloat (&v)[kVec]) {
+#if OSTINATO_VEC == 8
+  const vfloat a = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+  const vfloat b = _mm256_hadd_ps(_mm256_hadd_ps(v[4], v[5]), _mm256_hadd_ps(v[6], v[7]));
+  return _mm256_permute2f128_ps(a, b, 0x20) + _mm256_permute2f128_ps(a, b, 0x31);
+#else
+  vfloat sums;
+  for (int lane = 0; lane < kVec; ++lane) sums[lane] = sum_of(v[lane]);
+  return sums;
+#endif
+}
+
 // 1 / x within 2 ulp, for x between 1e-4 and 1e38. With AVX-512 a division takes four times as long as an estimate of 14
 // bits and one step of Newton's method.
 OSTINATO_INLINE vfloat reciprocal(vfloat x) {

@@ -1,11 +1,11 @@
 // The op OstinatoMemoryV1: matrix memories over a whole sequence; memory.h says what it computes.
 //
-//   inputs of the op       q, k, v, gates, memory, normaliser, m, mask
+//   inputs of the op       qkv, gates, memory, normaliser, m, mask
 //   its outputs            y, new_memory, new_normaliser, new_m, history
 //   inputs of its gradient the op's inputs, then y, history, dy, dmemory, dnormaliser, dm
-//   its outputs            dq, dk, dv, dgates, dmemory0, dnormaliser0, dm0
+//   its outputs            dqkv, dgates, dmemory0, dnormaliser0, dm0
 //
-// The attribute `cell` is gated-delta or mlstm. q, k, v and y are (batch, time, heads, width), gates
+// The attribute `cell` is gated-delta or mlstm. qkv is (batch, time, 3, heads, width), y (batch, time, heads, width), gates
 // (batch, time, heads, 2), memory (batch, heads × width × width), normaliser (batch, heads × width) and m (batch, heads).
 // What is not given comes as a tensor without elements (mask; normaliser and m of gated-delta). history has no elements
 // unless keep_history.
@@ -50,6 +50,7 @@ struct MemoryArguments {
 
   bool without_steps() const { return layer.batch == 0 || layer.time == 0; }
   Shape sequence() const { return {layer.batch, layer.time, layer.heads, layer.width}; }
+  Shape read() const { return {layer.batch, layer.time, 3, layer.heads, layer.width}; }
   Shape gates() const { return {layer.batch, layer.time, layer.heads, 2}; }
   Shape memory() const { return {layer.batch, layer.heads * layer.width * layer.width}; }
   // Of a form without them these have no elements.
@@ -60,21 +61,20 @@ struct MemoryArguments {
 MemoryArguments read_memory(const MemoryKernel& kernel, InputReader& reader) {
   MemoryArguments given{kernel.layer, {}, {}};
   Memory& layer = given.layer;
-  for (const char* name : {"q", "k", "v", "gates", "memory", "normaliser", "m", "mask"}) given.held.push_back(reader.next(name));
+  for (const char* name : {"qkv", "gates", "memory", "normaliser", "m", "mask"}) given.held.push_back(reader.next(name));
   const std::vector<Input>& held = given.held;
-  held[0].needs_rank(4, "(batch, time, heads, width)");
+  held[0].needs_rank(5, "(batch, time, 3, heads, width)");
   const Shape shape = held[0].shape();
-  layer.batch = shape[0], layer.time = shape[1], layer.heads = shape[2], layer.width = shape[3];
+  layer.batch = shape[0], layer.time = shape[1], layer.heads = shape[3], layer.width = shape[4];
   layer.threads = threads();
-  if (layer.heads < 1 || layer.width < 1) refuse("q has shape " + in_words(shape) + ", but a layer has at least one head and one unit");
-  for (int i = 1; i < 3; ++i) held[i].needs_shape(given.sequence(), "(batch, time, heads, width)");
-  held[3].needs_shape(given.gates(), "(batch, time, heads, 2)");
-  held[4].needs_shape(given.memory(), "(batch, heads × width × width)");
-  held[5].needs_shape(given.normaliser(), "(batch, heads × width)");
-  held[6].needs_shape(given.m(), "(batch, heads)");
-  given.in = {held[0].data<float>(), held[1].data<float>(), held[2].data<float>(), held[3].data<float>(),
-              held[4].data<float>(), held[5].data<float>(), held[6].data<float>(),
-              held[7].optional<bool>({layer.batch, layer.time}, "(batch, time)")};
+  if (layer.heads < 1 || layer.width < 1) refuse("qkv has shape " + in_words(shape) + ", but a layer has at least one head and one unit");
+  held[0].needs_shape(given.read(), "(batch, time, 3, heads, width)");
+  held[1].needs_shape(given.gates(), "(batch, time, heads, 2)");
+  held[2].needs_shape(given.memory(), "(batch, heads × width × width)");
+  held[3].needs_shape(given.normaliser(), "(batch, heads × width)");
+  held[4].needs_shape(given.m(), "(batch, heads)");
+  given.in = {held[0].data<float>(), held[1].data<float>(), held[2].data<float>(), held[3].data<float>(), held[4].data<float>(),
+              held[5].optional<bool>({layer.batch, layer.time}, "(batch, time)")};
   return given;
 }
 
@@ -117,9 +117,7 @@ void compute_memory_gradient(void* opaque, TF_OpKernelContext* context) {
         dm.needs_shape(given.m(), "(batch, heads)");
         OutputWriter<float> writer(context);
         MemoryGradients gradients;
-        gradients.dq = writer.next(given.sequence());
-        gradients.dk = writer.next(given.sequence());
-        gradients.dv = writer.next(given.sequence());
+        gradients.dqkv = writer.next(given.read());
         gradients.dgates = writer.next(given.gates());
         gradients.dmemory0 = writer.next(given.memory());
         gradients.dnormaliser0 = writer.next(given.normaliser());
@@ -140,8 +138,10 @@ void memory_shapes(TF_ShapeInferenceContext* context, TF_Status* result) {
   guarded(
       [&] {
         const Shapes shapes(context);
-        shapes.output(0, shapes.input(0, 4));
-        for (int i = 1; i < 4; ++i) shapes.output(i, shapes.input(3 + i));
+        const Handle read = shapes.input(0, 5);
+        const auto axis = [&](int64_t at) { return shapes.axis(read, at); };
+        shapes.output(0, shapes.joined(shapes.joined(axis(0), axis(1)), shapes.joined(axis(3), axis(4))));
+        for (int i = 1; i < 4; ++i) shapes.output(i, shapes.input(1 + i));
         shapes.output(4, shapes.vector(-1));
       },
       [&](TF_Status* status) { TF_SetStatus(result, TF_GetCode(status), TF_Message(status)); });
@@ -151,7 +151,7 @@ void memory_gradient_shapes(TF_ShapeInferenceContext* context, TF_Status* result
   guarded(
       [&] {
         const Shapes shapes(context);
-        for (int i = 0; i < 7; ++i) shapes.output(i, shapes.input(i));
+        for (int i = 0; i < 5; ++i) shapes.output(i, shapes.input(i));
       },
       [&](TF_Status* status) { TF_SetStatus(result, TF_GetCode(status), TF_Message(status)); });
 }
@@ -162,16 +162,14 @@ void register_memory() {
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
   TF_OpDefinitionBuilderAddAttr(op, "cell: string");
   if (!gradient) TF_OpDefinitionBuilderAddAttr(op, "keep_history: bool = false");
-  for (const char* input : {"q: float", "k: float", "v: float", "gates: float", "memory: float", "normaliser: float", "m: float",
-                            "mask: bool"}) {
+  for (const char* input : {"qkv: float", "gates: float", "memory: float", "normaliser: float", "m: float", "mask: bool"}) {
     TF_OpDefinitionBuilderAddInput(op, input);
   }
   if (gradient) {
     for (const char* input : {"y: float", "history: float", "dy: float", "dmemory: float", "dnormaliser: float", "dm: float"}) {
       TF_OpDefinitionBuilderAddInput(op, input);
     }
-    for (const char* output : {"dq: float", "dk: float", "dv: float", "dgates: float", "dmemory0: float", "dnormaliser0: float",
-                               "dm0: float"}) {
+    for (const char* output : {"dqkv: float", "dgates: float", "dmemory0: float", "dnormaliser0: float", "dm0: float"}) {
       TF_OpDefinitionBuilderAddOutput(op, output);
     }
   } else {
