@@ -21,9 +21,11 @@ _SIGNS = {
     **{"MatMul": "·", "AddV2": "+", "Add": "+", "AddN": "+", "BiasAdd": "+", "Sub": "−", "Mul": "⊙"},
     **{"RealDiv": "÷", "Sigmoid": "σ", "Tanh": "tanh", "Relu": "relu", "Softplus": "softplus", "Exp": "exp"},
     **{"Sqrt": "√", "Expm1": "exp − 1", "Neg": "−", "Cos": "cos", "Sin": "sin", "SelectV2": "choose"},
+    **{"BatchMatMulV2": "·", "Maximum": "max", "Minimum": "min", "Abs": "| |"},
 }
-_NORM = "n"
-"""The name scope of a normalisation, which is drawn as one operation."""
+_SCOPES = ("n", "silu")
+"""Name scopes that are drawn as one operation: a normalisation, and an activation."""
+_PRODUCTS = ("MatMul", "BatchMatMulV2")
 
 
 class Node(NamedTuple):
@@ -102,7 +104,7 @@ class _Reader:
 
     def _of(self, op: Any) -> int | None:
         """The node of an operation; None where it is a parameter or a constant."""
-        scope = re.search(rf"(?:^|/)({_NORM}(?:_\d+)?)/", op.name)
+        scope = re.search(rf"(?:^|/)((?:{'|'.join(_SCOPES)})(?:_\d+)?)/", op.name)
         key = scope[1] if scope else op.name
         if key not in self._made:
             number = self._inside(op, key) if scope else self._new(op)
@@ -112,7 +114,7 @@ class _Reader:
         return self._made[key]
 
     def _inside(self, op: Any, key: str) -> int | None:
-        """The node of a normalisation: what its operations read from outside."""
+        """The node of a name scope: what its operations read from outside."""
         read, waiting, seen = [], [op], set()
         while waiting:
             each = waiting.pop()
@@ -125,7 +127,7 @@ class _Reader:
                 read.append(each)
         inputs = {self._of(each) for each in read} - {None}
         gains = [self._parameters[each.name] for each in read if each.name in self._parameters]
-        return self._add(" ".join(["n", *sorted(gains)]), inputs, "other")
+        return self._add(" ".join([key.partition("_")[0], *sorted(gains)]), inputs, "other")
 
     def _add(self, label: str, inputs: Iterable[int | None], kind: str) -> int:
         self._nodes.append(Node(label, tuple(sorted(each for each in inputs if each is not None)), kind))
@@ -137,9 +139,10 @@ class _Reader:
                 return None
             return self._add(op.name.removeprefix("state_"), (), "input")
         read = [tensor.op for tensor in op.inputs]
-        if op.type == "MatMul":
-            left, right = op.inputs
-            self._multiplications += int(left.shape[0] * right.shape[0] * right.shape[1])
+        if op.type in _PRODUCTS:
+            left = op.inputs[0].shape
+            transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
+            self._multiplications += op.outputs[0].shape.num_elements() * left[-2 if transposed else -1]
         inputs = [self._of(each) for each in read]
         known = [each for each in inputs if each is not None]
         sign = _SIGNS.get(op.type)
@@ -153,7 +156,7 @@ class _Reader:
             label = "1 −"
         kind = (
             "product"
-            if op.type == "MatMul"
+            if op.type in _PRODUCTS
             else "gate"
             if op.type in ("Sigmoid", "Tanh", "Relu")
             else "other"

@@ -26,7 +26,7 @@ import numpy as np
 
 from ostinato.cells.base import Cell, State, StateSpec
 from ostinato.cells.elementwise import Weight, params_of
-from ostinato.cells.heads import HeadsLayer, by_heads, fixed, side_by_side
+from ostinato.cells.heads import HeadsLayer, by_heads, fixed, side_by_side, silu
 from ostinato.cells.memory import MemoryCell, as_read, folded, memory_op, outer, read, unfolded
 from ostinato.engines.product import native_product
 
@@ -59,13 +59,13 @@ def gated_delta_step(x: tf.Tensor, state: State, params: GatedDeltaParams) -> tu
     heads = int(p.A.shape[0])
     q, k, v = (by_heads(x @ matrix, heads) for matrix in (p.W_q, p.W_k, p.W_v))
     found, after = _recurrence(*_addressed(q, k, v), _gates(x @ p.W_a, x @ p.W_b, p.A, p.b_a), state)
-    return side_by_side(_normalised(found, p.gain)) * tf.nn.silu(x @ p.W_g) @ p.W_o, after
+    return side_by_side(_normalised(found, p.gain)) * silu(x @ p.W_g) @ p.W_o, after
 
 
 def _addressed(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The query, the key and the value, from their products."""
     root = float(int(q.shape[-1] or 1)) ** 0.5
-    return _of_length_one(tf.nn.silu(q)) / root, _of_length_one(tf.nn.silu(k)), tf.nn.silu(v)
+    return _of_length_one(silu(q)) / root, _of_length_one(silu(k)), silu(v)
 
 
 def _of_length_one(a: tf.Tensor) -> tf.Tensor:
@@ -140,7 +140,7 @@ class GatedDeltaCell(MemoryCell):
     def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
         # The gain is one of the weights' scales.
         gains = tf.tile(self.value("gain"), [self.heads])[:, tf.newaxis]
-        return native_product(side_by_side(y) * tf.nn.silu(beside), gains * self.value("W_o"))
+        return native_product(side_by_side(y) * silu(beside), gains * self.value("W_o"))
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
