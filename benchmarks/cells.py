@@ -40,7 +40,10 @@ LINEAR = ("mingru", "minlstm", "lru", "rg-lru")
 ELEMENTWISE = ("indrnn", *LINEAR[:2], "sru", *LINEAR[2:])
 WANTED_OVER_SCAN = {"associative_scan": 20.0, "tf.scan": 5.0}
 WANTED_OF_SUM, WANTED_OF_LENGTH, WANTED_OVER_LSTM, WANTED_OVER_KERAS = 1.5, 2.05, 2.0, 5.0
-WANTED_OF_LSTM = {"ln-lstm": 1.3, "peephole": 1.1, "cifg": 1.1, "zoneout": 1.2}
+WANTED_OF_LSTM = {
+    **{"ln-lstm": 1.3, "peephole": 1.1, "cifg": 1.1, "zoneout": 1.2},
+    **{"slstm": 1.5, "mlstm": 1.0, "gated-delta": 1.0},
+}
 
 Call = Callable[[], Any]
 Tensors = Sequence[Any]

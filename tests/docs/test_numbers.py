@@ -400,8 +400,11 @@ def test_the_page_of_cells_has_the_measured_times_and_abilities():
             for cell, value in zip(shown, [alone["ostinato"], *scans], strict=True):
                 assert agrees(cell, value)
     found = {row["title"]: next(iter(row["figures"].values())) for row in ABILITIES["checks"]}
-    for name, parity, adding in tables_of(section("docs/cells.md", "What they can do"))[0][1:]:
+    for name, parity, adding, recall in tables_of(section("docs/cells.md", "What they can do"))[0][1:]:
         cell = name.strip("`")
+        if recall:
+            (right,) = [value for title, value in found.items() if re.fullmatch(f"recall .*: {cell}", title)]
+            assert agrees(recall.removesuffix(" %"), 100 * right)
         if parity:
             assert agrees(parity.removesuffix(" %"), 100 * found[f"parity at 250: {cell}"])
         if adding:

@@ -81,8 +81,8 @@ def _gates(of_a: tf.Tensor, of_b: tf.Tensor, rate: tf.Tensor, bias: Any) -> tf.T
 def _recurrence(
     q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, gates: tf.Tensor, state: State
 ) -> tuple[tf.Tensor, State]:
-    log_alpha, beta = tf.unstack(gates[..., tf.newaxis], axis=-2)
-    memory = tf.exp(log_alpha)[..., tf.newaxis] * unfolded(state[0], k)
+    log_alpha, beta = tf.unstack(tf.expand_dims(gates, -1), axis=-2)
+    memory = tf.expand_dims(tf.exp(log_alpha), -1) * unfolded(state[0], k)
     memory += outer(k, beta * (v - read(memory, k)))
     return read(memory, q), (folded(memory),)
 

@@ -158,7 +158,7 @@ class HeadsLayer(ElementwiseLayer):
         pairs = zip(state, self.cell.state_dtypes(), strict=True)
         given = [tf.cast(tf.convert_to_tensor(each), dtype) for each, dtype in pairs]
         last, outputs, after = self.inner_loop(sequences, given, mask, training)
-        for variable, value in zip(self.states if self.stateful else (), after, strict=False):
+        for variable, value in zip((self.states or ()) if self.stateful else (), after, strict=False):
             variable.assign(value)
         output = outputs if self.return_sequences else last
         return (output, *after) if self.return_state else output

@@ -75,4 +75,4 @@ def read(memory: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
 
 def outer(key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     """k vᵀ."""
-    return key[..., tf.newaxis] * value[..., tf.newaxis, :]
+    return tf.expand_dims(key, -1) * tf.expand_dims(value, -2)

@@ -62,7 +62,8 @@ def mlstm_step(x: tf.Tensor, state: State, params: MLSTMParams) -> tuple[tf.Tens
     root = (int(p.W_q.shape[-1]) // heads) ** 0.5
     q, k, v = x @ p.W_q + p.b_q, x @ p.W_k / root + p.b_k, x @ p.W_v + p.b_v
     gates = tf.stack([x @ p.w_i + p.b_i, log_forget(x @ p.w_f + p.b_f, p.forget)], -1)
-    found, after = _recurrence(*(by_heads(each, heads) for each in (q, k, v)), gates, state)
+    q, k, v = by_heads(q, heads), by_heads(k, heads), by_heads(v, heads)
+    found, after = _recurrence(q, k, v, gates, state)
     return tf.sigmoid(x @ p.W_o + p.b_o) * side_by_side(found), after
 
 
@@ -73,12 +74,12 @@ def _recurrence(
     n = by_heads(n, int(k.shape[1] or 1))
     carried = forgotten + m
     m = tf.maximum(carried, i)
-    keep, write = tf.exp(carried - m)[..., tf.newaxis], tf.exp(i - m)[..., tf.newaxis]
-    memory = keep[..., tf.newaxis] * unfolded(memory, k) + outer(write * k, v)
+    keep, write = tf.expand_dims(tf.exp(carried - m), -1), tf.expand_dims(tf.exp(i - m), -1)
+    memory = tf.expand_dims(keep, -1) * unfolded(memory, k) + outer(write * k, v)
     n = keep * n + write * k
     along = tf.reduce_sum(n * q, -1)
     bound = tf.maximum(tf.abs(along), tf.exp(tf.minimum(-m, _MOST_EXPONENT)))
-    return read(memory, q) / bound[..., tf.newaxis], (folded(memory), side_by_side(n), m)
+    return read(memory, q) / tf.expand_dims(bound, -1), (folded(memory), side_by_side(n), m)
 
 
 @keras.saving.register_keras_serializable(package="ostinato")

@@ -13,7 +13,7 @@ differentiate any number of times. The equations are those of `ostinato.scratch`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
@@ -262,8 +262,8 @@ def _step(cell: Cell, op: _Inputs, attributes: Attributes) -> Callable[..., Stat
     batch, units = tf.shape(op.x)[0], tf.shape(op.recurrent)[0]
     bias = _biases(op, attributes)
     masks = _dropout(op.recurrent_dropout, (len(cell.gates), batch, units))
-    assert cell.native is not None
-    return cell.native.step(OpInputs(op.recurrent, None if bias is None else bias[1], masks, attributes))
+    native: Any = cell.native
+    return native.step(OpInputs(op.recurrent, None if bias is None else bias[1], masks, attributes))
 
 
 def _product(rows: tf.Tensor, matrix: tf.Tensor, masks: list[tf.Tensor] | None) -> tf.Tensor:
