@@ -5,14 +5,14 @@ States and gates are float32 under half-precision policies, and c, n, m and S st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ostinato import scratch
 from ostinato.cells.base import KerasOption, State
-from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer, Weight
+from ostinato.cells.elementwise import ElementwiseCell, ElementwiseLayer
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 import tensorflow as tf
@@ -133,6 +133,29 @@ class HeadsCell(ElementwiseCell):
         return super().get_config() | {"heads": self.heads}
 
 
+class ForgettingCell(HeadsCell):
+    """One step of a cell of the xLSTM, whose forget gate is an option.
+
+    Args:
+        units: see `HeadsCell`.
+        forget: "sigmoid" or "exp", the forget gate.
+        **options: see `HeadsCell`.
+    """
+
+    def __init__(self, units: int, *, forget: str = "sigmoid", **options: KerasOption):
+        super().__init__(units, **options)
+        if forget not in FORGETTING:
+            raise ValueError(f"forget must be one of {', '.join(FORGETTING)}, got {forget!r}")
+        self.forget = forget
+
+    def params(self) -> Any:
+        names = [name for name in self.Params._fields if name != "forget"]
+        return self.Params(*map(self.value, names), forget=self.forget)
+
+    def get_config(self) -> dict[str, KerasOption]:
+        return super().get_config() | {"forget": self.forget}
+
+
 class HeadsLayer(ElementwiseLayer):
     """A recurrence with heads over sequences. Each cell's file has the layer of its own."""
 
@@ -164,18 +187,6 @@ class HeadsLayer(ElementwiseLayer):
         return (output, *after) if self.return_state else output
 
 
-def check_forget(forget: str) -> str:
-    """A forget gate's name; raises ValueError for another."""
-    if forget not in FORGETTING:
-        raise ValueError(f"forget must be one of {', '.join(FORGETTING)}, got {forget!r}")
-    return forget
-
-
 def fixed(values: np.ndarray) -> Callable[..., tf.Tensor]:
     """An initializer of given values."""
     return lambda shape, dtype=None: tf.cast(tf.reshape(values, shape), dtype or "float32")
-
-
-def vectors(names: Sequence[str], weight: Weight | None) -> Mapping[str, Weight | None]:
-    """The same beginning for several weights."""
-    return dict.fromkeys(names, weight)

@@ -24,9 +24,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ostinato.cells.base import Cell, KerasOption, State, StateSpec
+from ostinato.cells.base import Cell, State, StateSpec
 from ostinato.cells.elementwise import Weight, params_of
-from ostinato.cells.heads import HeadsLayer, by_heads, check_forget, fixed, log_forget, side_by_side
+from ostinato.cells.heads import ForgettingCell, HeadsLayer, by_heads, fixed, log_forget, side_by_side
 from ostinato.cells.memory import MemoryCell, as_read, folded, memory_op, outer, read, unfolded
 from ostinato.engines.product import native_product
 
@@ -83,23 +83,18 @@ def _recurrence(
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
-class MLSTMCell(MemoryCell):
+class MLSTMCell(ForgettingCell, MemoryCell):
     """One step of the mLSTM.
 
     Args:
         units: width of the output: heads times the width of each, at most 128.
-        forget: "sigmoid" or "exp", the forget gate.
-        **options: see `HeadsCell`.
+        **options: see `ForgettingCell`.
     """
 
     Params = MLSTMParams
     step = staticmethod(mlstm_step)
     state_names = ("S", "n", "m")
     starts: ClassVar[tuple[float, ...]] = (0.0, 0.0, -np.inf)
-
-    def __init__(self, units: int, *, forget: str = "sigmoid", **options: KerasOption):
-        super().__init__(units, **options)
-        self.forget = check_forget(forget)
 
     def state_sizes(self) -> list[int]:
         return [*super().state_sizes(), self.units, self.heads]
@@ -114,10 +109,6 @@ class MLSTMCell(MemoryCell):
             "b_i": Weight(heads, normal) if biases else None,
             "b_f": Weight(heads, fixed(np.linspace(3.0, 6.0, self.heads))) if biases else None,
         }
-
-    def params(self) -> MLSTMParams:
-        names = [name for name in MLSTMParams._fields if name != "forget"]
-        return MLSTMParams(*map(self.value, names), forget=self.forget)
 
     def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         # The scale of k is one of its weights.
@@ -134,9 +125,6 @@ class MLSTMCell(MemoryCell):
 
     def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid(beside) * side_by_side(y)
-
-    def get_config(self) -> dict[str, KerasOption]:
-        return super().get_config() | {"forget": self.forget}
 
 
 @keras.saving.register_keras_serializable(package="ostinato")

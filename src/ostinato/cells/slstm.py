@@ -26,17 +26,15 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ostinato.cells.base import Cell, HeadedOp, KerasOption, State, StateSpec
+from ostinato.cells.base import Cell, HeadedOp, State, StateSpec
 from ostinato.cells.elementwise import Weight, params_of
 from ostinato.cells.heads import (
-    HeadsCell,
+    ForgettingCell,
     HeadsLayer,
     by_heads,
-    check_forget,
     fixed,
     log_forget,
     side_by_side,
-    vectors,
 )
 from ostinato.engines.product import native_product
 
@@ -97,13 +95,12 @@ def _by_blocks(h: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
-class SLSTMCell(HeadsCell):
+class SLSTMCell(ForgettingCell):
     """One step of the sLSTM.
 
     Args:
         units: width of the states and of the output.
-        forget: "sigmoid" or "exp", the forget gate.
-        **options: see `HeadsCell`.
+        **options: see `ForgettingCell`.
     """
 
     Params = SLSTMParams
@@ -112,10 +109,6 @@ class SLSTMCell(HeadsCell):
     starts: ClassVar[tuple[float, ...]] = (0.0, 0.0, 0.0, -np.inf)
     head_width = 64
 
-    def __init__(self, units: int, *, forget: str = "sigmoid", **options: KerasOption):
-        super().__init__(units, **options)
-        self.forget = check_forget(forget)
-
     def state_sizes(self) -> list[int]:
         return [self.units] * 4
 
@@ -123,19 +116,15 @@ class SLSTMCell(HeadsCell):
         heads, width = self.heads, self.width
         falling = np.linspace(0, 1, width) ** _POWER if width > 1 else np.zeros(1)
         forgetting = np.tile(_FIRST_FORGETTING + (_LAST_FORGETTING - _FIRST_FORGETTING) * falling, heads)
-        biases = dict(vectors(("b_z", "b_i", "b_f", "b_o"), self.bias()))
+        biases = dict.fromkeys(("b_z", "b_i", "b_f", "b_o"), self.bias())
         if self.use_bias:
             biases["b_f"] = Weight((self.units,), fixed(forgetting))
         block = Weight((heads, width, width), _Orthogonal(seed=self.seed))
         return {
-            **vectors(("W_z", "W_i", "W_f", "W_o"), self.matrix(features, self.units)),
-            **vectors(("R_z", "R_i", "R_f", "R_o"), block),
+            **dict.fromkeys(("W_z", "W_i", "W_f", "W_o"), self.matrix(features, self.units)),
+            **dict.fromkeys(("R_z", "R_i", "R_f", "R_o"), block),
             **biases,
         }
-
-    def params(self) -> SLSTMParams:
-        names = [name for name in SLSTMParams._fields if name != "forget"]
-        return SLSTMParams(*map(self.value, names), forget=self.forget)
 
     def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], None]:
         heads, width = self.heads, self.width
@@ -158,9 +147,6 @@ class SLSTMCell(HeadsCell):
 
     def from_op_states(self, state: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         return tf.split(state[0], 4, axis=1)
-
-    def get_config(self) -> dict[str, KerasOption]:
-        return super().get_config() | {"forget": self.forget}
 
 
 class _Orthogonal(keras.initializers.Orthogonal):

@@ -105,7 +105,7 @@ OSTINATO_INLINE void move_on(const float* rows, float* after, int64_t D, float a
 }
 
 // Runs steps over some columns. The memory after each goes from `rows` to rows + apart, so that with 0 it is overwritten.
-// left(i, p, u) is told Sᵀ k of the memory before step i and what is written by its key.
+// At each step i it calls left(i, found, u): `found` is Sᵀ k of the memory before the step, u is what its key writes.
 template <int N, bool delta, class Left>
 void over_steps(const Columns<N>& c, const Step* steps, int64_t count, int64_t D, float* rows, int64_t apart, float* const* y,
                 const Left& left) {
