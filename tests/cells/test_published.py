@@ -170,7 +170,7 @@ def test_the_native_engine_is_the_paper_in_float32(case, features):
     wanted = with_gradients(lambda x, state: scratch(exact, x, state), *doubled, exact.trainable_variables)
     limit = 1e-5
     # Dividing by small numbers magnifies roundings, in Keras' loop, too.
-    if CASES[case][1].get("layer_norm") or case.startswith("mlstm"):
+    if CASES[case][1].get("layer_norm") or case.startswith(("mlstm", "gated-delta")):
         layer.engine = "keras"
         by_keras = with_gradients(run, x, state, layer.trainable_variables)
         limit = max(limit, 2 * farthest(by_keras, wanted))

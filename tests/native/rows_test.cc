@@ -13,6 +13,7 @@
 #include "cells/elementwise_list.h"
 #include "elementwise.h"
 #include "engine.h"
+#include "gate.h"
 #include "headwise.h"
 #include "memory.h"
 #include "product.h"
@@ -256,6 +257,22 @@ void product(int64_t rows, int64_t inputs, int64_t outputs) {
          }});
 }
 
+void gated(Activation activation, int64_t count) {
+  Gate layer{count, activation, 1};
+  Floats x = normal(count, 1), g = normal(count, 1), y(static_cast<size_t>(count));
+  const Floats dy = normal(count, 1);
+  check("gate " + std::string(kActivationNames[static_cast<int>(activation)]) + " " + std::to_string(count),
+        {{&x, &g},
+         [&] { gate(layer, x.data(), g.data(), y.data()); return dot(y, dy); },
+         [&](int threads) {
+           layer.threads = threads;
+           std::vector<Floats> found = {Floats(x.size()), Floats(g.size()), Floats(y.size())};
+           gate(layer, x.data(), g.data(), found[2].data());
+           gate_back(layer, x.data(), g.data(), dy.data(), found[0].data(), found[1].data());
+           return found;
+         }});
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -291,6 +308,8 @@ int main(int, char** arguments) {
     headwise(40, 12, 2, 40, option, option);
   }
   product(1, 1, 1), product(300, 17, 45), product(500, 40, 130);
+  for (const Activation activation : {Activation::kSigmoid, Activation::kSilu, Activation::kTanh})
+    gated(activation, 1), gated(activation, 37), gated(activation, 50001);
   std::printf("%s: %d failures\n", instruction_set(), failures);
   return failures == 0 ? 0 : 1;
 }

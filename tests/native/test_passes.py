@@ -63,7 +63,7 @@ def build(tmp_path_factory):
                     names = [f"-DOSTINATO_ISA={name}", f"-DOSTINATO_VEC={width}"]
                     translate(KERNELS / source, name, *names, *isa_flags, *checks)
                 names = [f"-DOSTINATO_ISA={isa}", f"-DOSTINATO_VEC={width}"]
-                for other in ("elementwise", "headwise", "memory", "product", "rowwise", "update"):
+                for other in ("elementwise", "gate", "headwise", "memory", "product", "rowwise", "update"):
                     translate(KERNELS / f"{other}.cc", f"{isa}_{other}", *names, *isa_flags, *checks)
             else:  # something to link, for dispatch.cc
                 (folder / f"{isa}.cc").write_text(NOTHING.format(isa))

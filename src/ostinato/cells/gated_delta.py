@@ -26,9 +26,10 @@ import numpy as np
 
 from ostinato.cells.base import Cell, State, StateSpec
 from ostinato.cells.elementwise import Weight, params_of
-from ostinato.cells.heads import HeadsLayer, by_heads, fixed, side_by_side, silu
+from ostinato.cells.heads import HeadsLayer, by_heads, fixed, side_by_side
 from ostinato.cells.memory import MemoryCell, as_read, folded, memory_op, outer, read, unfolded
-from ostinato.engines.product import native_product
+from ostinato.engines.gate import gated, silu
+from ostinato.engines.product import native_product, native_products
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 import tensorflow as tf
@@ -129,18 +130,16 @@ class GatedDeltaCell(MemoryCell):
         }
 
     def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        products, others = (
-            native_product(given, tf.concat([self.value(name) for name in names], 1))
-            for names in (("W_q", "W_k", "W_v"), ("W_g", "W_a", "W_b"))
-        )
-        gate, of_a, of_b = tf.split(others, [self.units, self.heads, self.heads], axis=-1)
-        gates = _gates(of_a, of_b, self.value("A"), self.value("b_a"))
-        return [as_read(products, self.heads), gates], gate
+        groups = (("W_q", "W_k", "W_v"), ("W_a", "W_b"), ("W_g",))
+        matrices = [tf.concat([self.value(name) for name in names], 1) for names in groups]
+        products, of_gates, beside = native_products(given, matrices)
+        gates = _gates(*tf.split(of_gates, 2, axis=-1), self.value("A"), self.value("b_a"))
+        return [as_read(products, self.heads), gates], beside
 
     def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
         # The gain is one of the weights' scales.
         gains = tf.tile(self.value("gain"), [self.heads])[:, tf.newaxis]
-        return native_product(side_by_side(y) * silu(beside), gains * self.value("W_o"))
+        return native_product(gated(side_by_side(y), beside, "silu"), gains * self.value("W_o"))
 
 
 @keras.saving.register_keras_serializable(package="ostinato")

@@ -38,12 +38,6 @@ def side_by_side(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, tf.concat([tf.shape(x)[:-2], tf.stack([units])], 0))
 
 
-def silu(x: tf.Tensor) -> tf.Tensor:
-    """x σ(x)"""
-    with tf.name_scope("silu"):  # one operation in a drawing
-        return x * tf.sigmoid(x)
-
-
 def log_forget(f: tf.Tensor, forget: str) -> tf.Tensor:
     """The logarithm of the forget gate."""
     return f if forget == "exp" else -tf.nn.softplus(-f)

@@ -28,7 +28,8 @@ from ostinato.cells.base import Cell, State, StateSpec
 from ostinato.cells.elementwise import Weight, params_of
 from ostinato.cells.heads import ForgettingCell, HeadsLayer, by_heads, fixed, log_forget, side_by_side
 from ostinato.cells.memory import MemoryCell, as_read, folded, memory_op, outer, read, unfolded
-from ostinato.engines.product import native_product
+from ostinato.engines.gate import gated
+from ostinato.engines.product import native_products
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
 import tensorflow as tf
@@ -113,18 +114,19 @@ class MLSTMCell(ForgettingCell, MemoryCell):
     def op_inputs(self, given: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         # The scale of k is one of its weights.
         root = self.width**0.5
-        matrices = [self.value("W_q"), self.value("W_k") / root, self.value("W_v")]
-        products = native_product(given, tf.concat(matrices, 1))
-        others = native_product(given, tf.concat([self.value(name) for name in ("W_o", "w_i", "w_f")], 1))
+        qkv = tf.concat([self.value("W_q"), self.value("W_k") / root, self.value("W_v")], 1)
+        gates = tf.concat([self.value("w_i"), self.value("w_f")], 1)
+        products, of_gates, beside = native_products(given, [qkv, gates, self.value("W_o")])
         if self.use_bias:
             products += tf.concat([self.value(name) for name in ("b_q", "b_k", "b_v")], 0)
-            others += tf.concat([self.value(name) for name in ("b_o", "b_i", "b_f")], 0)
-        o, i, f = tf.split(others, [self.units, self.heads, self.heads], axis=-1)
+            of_gates += tf.concat([self.value("b_i"), self.value("b_f")], 0)
+            beside += self.value("b_o")
+        i, f = tf.split(of_gates, 2, axis=-1)
         gates = tf.stack([i, log_forget(f, self.forget)], -1)
-        return [as_read(products, self.heads), gates], o
+        return [as_read(products, self.heads), gates], beside
 
     def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
-        return tf.sigmoid(beside) * side_by_side(y)
+        return gated(side_by_side(y), beside, "sigmoid")
 
 
 @keras.saving.register_keras_serializable(package="ostinato")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 import tensorflow as tf
 
-from ostinato.engines import activations, elementwise, headed, precision, rowwise
+from ostinato.engines import activations, elementwise, gate, headed, precision, product, rowwise
 from ostinato.engines.facts import cell_of, cells, has_known_cell, is_stock
 from ostinato.engines.library import absent, as_mask, found, function, may_be_recorded
 from ostinato.engines.library import available as available
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("go_backwards", "return_sequences", "zero_output_for_mask")
 # Ops whose gradients other modules register.
-_OTHERS = (elementwise.OP, rowwise.OP, headed.MEMORY, headed.HEADWISE, "OstinatoProductV1")
+_OTHERS = (elementwise.OP, gate.OP, headed.MEMORY, headed.HEADWISE, product.OP, rowwise.OP)
 # Attributes that every op has and that are not the layer's.
 _NOT_THE_LAYERS = ("T", "Tin", "keep_history", "wants_dx")
 

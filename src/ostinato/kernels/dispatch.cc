@@ -128,6 +128,11 @@ void multiply_back(const Product& p, const float* x, const float* weights, const
   chosen().kernels->product_back(p, x, weights, dy, dx, dweights);
 }
 
+void gate(const Gate& layer, const float* x, const float* g, float* y) { chosen().kernels->gate(layer, x, g, y); }
+void gate_back(const Gate& layer, const float* x, const float* g, const float* dy, float* dx, float* dg) {
+  chosen().kernels->gate_back(layer, x, g, dy, dx, dg);
+}
+
 int64_t memory_history(const Memory& layer) { return chosen().kernels->memory_history(layer); }
 void forward(const Memory& layer, const MemoryInputs& in, const MemoryOutputs& out) {
   chosen().kernels->memory_forward(layer, in, out);

@@ -18,6 +18,9 @@ void rowwise_backward(const ostinato::Rowwise&, const ostinato::RowwiseInputs&, 
 void product(const ostinato::Product&, const float* x, const float* weights, float* y);  // product.cc
 void product_back(const ostinato::Product&, const float* x, const float* weights, const float* dy, float* dx, float* dweights);
 
+void gate(const ostinato::Gate&, const float* x, const float* g, float* y);  // gate.cc
+void gate_back(const ostinato::Gate&, const float* x, const float* g, const float* dy, float* dx, float* dg);
+
 int64_t memory_history(const ostinato::Memory&);  // memory.cc
 void memory_forward(const ostinato::Memory&, const ostinato::MemoryInputs&, const ostinato::MemoryOutputs&);
 void memory_backward(const ostinato::Memory&, const ostinato::MemoryInputs&, const ostinato::MemoryGradients&);
@@ -54,6 +57,8 @@ const ostinato::Kernels kernels = {
     rowwise_backward,
     product,
     product_back,
+    gate,
+    gate_back,
     memory_history,
     memory_forward,
     memory_backward,

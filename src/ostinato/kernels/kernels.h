@@ -3,6 +3,7 @@
 
 #include "elementwise.h"
 #include "engine.h"
+#include "gate.h"
 #include "headwise.h"
 #include "memory.h"
 #include "product.h"
@@ -27,6 +28,8 @@ struct Kernels {
   void (*rowwise_backward)(const Rowwise&, const RowwiseInputs&, const RowwiseGradients&);
   void (*product)(const Product&, const float* x, const float* weights, float* y);
   void (*product_back)(const Product&, const float* x, const float* weights, const float* dy, float* dx, float* dweights);
+  void (*gate)(const Gate&, const float* x, const float* g, float* y);
+  void (*gate_back)(const Gate&, const float* x, const float* g, const float* dy, float* dx, float* dg);
   int64_t (*memory_history)(const Memory&);
   void (*memory_forward)(const Memory&, const MemoryInputs&, const MemoryOutputs&);
   void (*memory_backward)(const Memory&, const MemoryInputs&, const MemoryGradients&);

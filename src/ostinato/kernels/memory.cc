@@ -77,8 +77,8 @@ void forward_group(Group& group, const MemoryOutputs& out) {
         constexpr int N = decltype(c)::kWide / kVec;
         const auto nothing = [](int64_t, const auto&, const auto&) {};
         c.load_from(memory, D, rows.data());
-        if (l.normalises()) over_steps<N, false>(c, steps, count, D, rows.data(), 0, of_head, nothing);
-        else over_steps<N, true>(c, steps, count, D, rows.data(), 0, of_head, nothing);
+        if (l.normalises()) over_steps<N, false, true>(c, steps, count, D, rows.data(), 0, of_head, nothing);
+        else over_steps<N, true, true>(c, steps, count, D, rows.data(), 0, of_head, nothing);
         c.store_to(rows.data(), D, memory);
       });
     }
@@ -176,61 +176,72 @@ class BackwardGroup {
   template <int N, bool delta>
   void columns(const Columns<N>& c, int64_t count) {
     constexpr int64_t kWide = N * kVec;
-    over_steps<N, delta>(c, steps_, count, D, rows_.data(), D * kWide, nullptr,
+    over_steps<N, delta, false>(c, steps_, count, D, rows_.data(), D * kWide, nullptr,
                          [&](int64_t i, const vfloat(&of_k)[N], const vfloat(&u)[N]) {
                            for (int n = 0; n < N; ++n) store(lookups_.data() + (2 * i * N + n) * kVec, of_k[n]);
                            for (int n = 0; n < N; ++n) store(lookups_.data() + ((2 * i + 1) * N + n) * kVec, u[n]);
                          });
     float* const gradient = gradient_.data();
+    vfloat found[N];  // what a step's key finds in the gradient of the memory behind the step
+    bool known = false;
     for (int64_t i = count - 1; i >= 0; --i) {
       const Step& s = steps_[i];
       if (s.skipped) continue;
-      const float *before = rows_.data() + i * D * kWide, *after = before + D * kWide;
-      Sums dq(of(0, i)), dk(of(1, i)), dk_found(of(1, i), -s.alpha);
-      vfloat dy[N], of_k[N], u[N], du[N], dalpha[N], v[N];
+      const float* const before = rows_.data() + i * D * kWide;
+      vfloat dy[N], of_k[N], u[N], du[N], v[N], of_alpha = {}, of_write = {}, along = {};
       c.read(dy_.data() + i * W + h_ * D, dy), c.read(s.v, v);
-      clear(du), clear(dalpha);
+      if (!known) look_up<N, true, false>(gradient, s, D, found, found);
       OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
         of_k[n] = load(lookups_.data() + (2 * i * N + n) * kVec), u[n] = load(lookups_.data() + ((2 * i + 1) * N + n) * kVec);
         if (!delta) dy[n] /= s.bound;
-      }
-      for (int64_t d = 0; d < D; ++d) {
-        const vfloat q = broadcast(s.q[d]), k = broadcast(s.k[d]);
-        vfloat of_q = {}, of_key = {};
-        OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
-          const int64_t at = d * kWide + n * kVec;
-          const vfloat g = load(gradient + at) + q * dy[n];
-          of_q += load(after + at) * dy[n];
-          of_key += g * u[n];
-          du[n] += k * g;
-          dalpha[n] += g * load(before + at);
-          store(gradient + at, delta ? g : g * s.alpha);
-        }
-        dq.add(of_q), dk.add(of_key);
-      }
-      dq.rest(), dk.rest();
-      vfloat of_alpha = {}, of_write = {};
-      OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
+        along += u[n] * dy[n];
+        du[n] = found[n] + s.q_times_k * dy[n];
         of_write += du[n] * (delta ? v[n] - s.alpha * of_k[n] : v[n]);
         du[n] *= s.write;  // now of v, or of what the key finds
-        of_alpha += delta ? dalpha[n] - du[n] * of_k[n] : dalpha[n];
+        if (delta) of_alpha -= du[n] * of_k[n];
       }
       c.write(of(2, i), du);
-      dalpha_[i] += sum_of(of_alpha);
+      int64_t next = i - 1;
+      while (next >= 0 && steps_[next].skipped) --next;
+      known = next >= 0;
+      const vfloat of_memory = move_back<N, delta>(before, gradient, s, steps_[known ? next : i].k, dy, u, du, of(0, i), of(1, i), found);
+      add_times(sum_of(along), s.k, D, of(0, i));
+      dalpha_[i] += sum_of(of_alpha + of_memory);
       dwrite_[i] += sum_of(of_write);
-      if (!delta) continue;
-      for (int64_t d = 0; d < D; ++d) {
-        const vfloat k = broadcast(s.k[d]);
-        vfloat found = {};
-        OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
-          const int64_t at = d * kWide + n * kVec;
-          found += load(before + at) * du[n];
-          store(gradient + at, s.alpha * (load(gradient + at) - k * du[n]));
-        }
-        dk_found.add(found);
-      }
-      dk_found.rest();
     }
+  }
+  // The gradient of a memory, from behind a step to before it; dq, without what the step itself wrote, and dk are added to. It
+  // returns the gradient of alpha, but for its part in what the key finds; `found` becomes what the next key finds.
+  template <int N, bool delta>
+  OSTINATO_INLINE vfloat move_back(const float* before, float* gradient, const Step& s, const float* next_key, const vfloat (&dy)[N],
+                                   const vfloat (&u)[N], const vfloat (&du)[N], float* dq, float* dk, vfloat (&found)[N]) {
+    Sums of_query(dq, s.alpha), of_key(dk);
+    vfloat of_alpha[N], du_kept[N];
+    clear(of_alpha), clear(found);
+    OSTINATO_UNROLL for (int n = 0; n < N; ++n) du_kept[n] = s.alpha * du[n];
+    for (int64_t d = 0; d < D; ++d) {
+      const vfloat q = spread_lane(s.q + d), k = spread_lane(s.k + d), next = spread_lane(next_key + d);
+      vfloat to_query = {}, to_key = {};
+      OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
+        const int64_t place = (d * N + n) * kVec;
+        const vfloat row = load(before + place), g = load(gradient + place) + q * dy[n];
+        to_query += row * dy[n];
+        to_key += g * u[n];
+        if (delta) to_key -= row * du_kept[n];
+        of_alpha[n] += g * row;
+        const vfloat after = delta ? s.alpha * g - k * du_kept[n] : s.alpha * g;
+        store(gradient + place, after);
+        found[n] += next * after;
+      }
+      of_query.add(to_query), of_key.add(to_key);
+    }
+    of_query.rest(), of_key.rest();
+    vfloat sum = of_alpha[0];
+    OSTINATO_UNROLL for (int n = 1; n < N; ++n) sum += of_alpha[n];
+    return sum;
+  }
+  static void add_times(float factor, const float* from, int64_t count, float* to) {
+    for (int64_t d = 0; d < count; ++d) to[d] += factor * from[d];
   }
 
   // Back through the normaliser, the bound, m and the gates of a step.

@@ -65,22 +65,22 @@ OSTINATO_INLINE void clear(vfloat (&values)[N]) {
   OSTINATO_UNROLL for (int n = 0; n < N; ++n) values[n] = vfloat{};
 }
 
-// What a step makes of the memory before it: Sᵀ k, which of gated-delta is needed, and Sᵀ q.
-template <int N, bool delta>
+// What a step's key and query find in a memory: Sᵀ k and Sᵀ q, where these are wanted.
+template <int N, bool keys, bool queries>
 OSTINATO_INLINE void look_up(const float* rows, const Step& s, int64_t D, vfloat (&of_k)[N], vfloat (&of_q)[N]) {
   clear(of_k), clear(of_q);
   for (int64_t d = 0; d < D; ++d) {
     const vfloat k = broadcast(s.k[d]), q = broadcast(s.q[d]);
     OSTINATO_UNROLL for (int n = 0; n < N; ++n) {
       const vfloat row = load(rows + d * N * kVec + n * kVec);
-      if (delta) of_k[n] += k * row;
-      of_q[n] += q * row;
+      if (keys) of_k[n] += k * row;
+      if (queries) of_q[n] += q * row;
     }
   }
 }
 // The memory after a step, α S + k uᵀ, and what the next step's key and query find in it. Two vectors at a time: more would not
 // stay in registers.
-template <int N, bool delta>
+template <int N, bool keys, bool queries>
 OSTINATO_INLINE void move_on(const float* rows, float* after, int64_t D, float alpha, const float* key, const float* next_key,
                              const float* next_query, const vfloat (&u)[N], vfloat (&of_k)[N], vfloat (&of_q)[N]) {
   constexpr int kPart = kRegisters == 32 ? 4 : 2;
@@ -95,8 +95,8 @@ OSTINATO_INLINE void move_on(const float* rows, float* after, int64_t D, float a
         const int64_t place = (d * N + first + n) * kVec;
         const vfloat row = kept * load(rows + place) + k * written[n];
         store(after + place, row);
-        if (delta) found_k[n] += next_k * row;
-        found_q[n] += next_q * row;
+        if (keys) found_k[n] += next_k * row;
+        if (queries) found_q[n] += next_q * row;
       }
     }
     OSTINATO_UNROLL for (int n = 0; n < kPart; ++n)
@@ -106,7 +106,7 @@ OSTINATO_INLINE void move_on(const float* rows, float* after, int64_t D, float a
 
 // Runs steps over some columns. The memory after each goes from `rows` to rows + apart, so that with 0 it is overwritten.
 // At each step i it calls left(i, found, u): `found` is Sᵀ k of the memory before the step, u is what its key writes.
-template <int N, bool delta, class Left>
+template <int N, bool delta, bool queries, class Left>
 void over_steps(const Columns<N>& c, const Step* steps, int64_t count, int64_t D, float* rows, int64_t apart, float* const* y,
                 const Left& left) {
   vfloat of_k[N], of_q[N];
@@ -121,7 +121,7 @@ void over_steps(const Columns<N>& c, const Step* steps, int64_t count, int64_t D
       known = false;
       continue;
     }
-    if (!known) look_up<N, delta>(rows, s, D, of_k, of_q);
+    if (!known) look_up<N, delta, queries>(rows, s, D, of_k, of_q);
     vfloat u[N];
     c.read(s.v, u);
     OSTINATO_UNROLL for (int n = 0; n < N; ++n) u[n] = s.write * (delta ? u[n] - s.alpha * of_k[n] : u[n]);
@@ -137,7 +137,7 @@ void over_steps(const Columns<N>& c, const Step* steps, int64_t count, int64_t D
     // The new memory, and what the next step looks up in it.
     known = i + 1 < count && !steps[i + 1].skipped;
     const Step& next = known ? steps[i + 1] : s;
-    move_on<N, delta>(rows, after, D, s.alpha, s.k, next.k, next.q, u, of_k, of_q);
+    move_on<N, delta, queries>(rows, after, D, s.alpha, s.k, next.k, next.q, u, of_k, of_q);
     rows = after;
   }
 }

@@ -21,19 +21,22 @@ void walk(ostinato::Team& team, int64_t count, const Work& work) {
   });
 }
 
-// y (rows, packed.columns) = x (rows, packed.depth) · packed
-void multiply_rows(ostinato::Team& team, const Packed& packed, int64_t rows, const float* x, float* y) {
-  std::vector<float> sums[ostinato::kMostThreads];
+// y (rows, packed.columns) = x (rows, packed.depth) · packed, or is added to y
+void multiply_rows(ostinato::Team& team, const Packed& packed, int64_t rows, const float* x, float* y, bool adds) {
+  std::vector<float> sums[ostinato::kMostThreads], found[ostinato::kMostThreads];
   walk(team, (rows + kRowsTogether - 1) / kRowsTogether, [&](int index, int64_t piece) {
     sums[index].resize(static_cast<size_t>(kChunkRows * 4 * kVec));
+    if (adds) found[index].resize(static_cast<size_t>(kRowsTogether * packed.columns));
     const float* from[kRowsTogether];
     float* to[kRowsTogether];
     const int64_t first = piece * kRowsTogether, count = std::min(kRowsTogether, rows - first);
     for (int64_t i = 0; i < count; ++i) {
       from[i] = x + (first + i) * packed.depth;
-      to[i] = y + (first + i) * packed.columns;
+      to[i] = adds ? found[index].data() + i * packed.columns : y + (first + i) * packed.columns;
     }
     multiply({from, to, count, packed.depth, packed.columns, packed.floats.data()}, sums[index].data());
+    float* const mine = y + first * packed.columns;
+    for (int64_t i = 0; adds && i < count * packed.columns; ++i) mine[i] += found[index][static_cast<size_t>(i)];
   });
 }
 
@@ -52,7 +55,7 @@ void product(const Product& p, const float* x, const float* weights, float* y) {
   Packed packed;
   packed.make(p.inputs, p.outputs);
   pack(team, packed, weights, false);
-  multiply_rows(team, packed, p.rows, x, y);
+  multiply_rows(team, packed, p.rows, x, y, false);
 }
 
 void product_back(const Product& p, const float* x, const float* weights, const float* dy, float* dx, float* dweights) {
@@ -62,7 +65,7 @@ void product_back(const Product& p, const float* x, const float* weights, const 
     Packed packed;
     packed.make(p.outputs, p.inputs);
     pack(team, packed, weights, true);
-    multiply_rows(team, packed, p.rows, dy, dx);
+    multiply_rows(team, packed, p.rows, dy, dx, p.adds);
   }
   TransposedProduct of_thread[ostinato::kMostThreads];
   const int64_t panels = panels_of(p.outputs), wide = vectors_for(p.outputs) * kVec;

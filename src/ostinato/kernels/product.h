@@ -9,6 +9,7 @@ namespace ostinato {
 struct Product {
   int64_t rows = 0, inputs = 0, outputs = 0;
   int threads = 1;
+  bool adds = false;  // dx is added to what is there
 };
 
 // y (rows, outputs) = x (rows, inputs) · weights (inputs, outputs)

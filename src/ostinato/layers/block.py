@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
+from ostinato.engines.gate import gated
 from ostinato.engines.product import product
 from ostinato.layers.dropout import DropoutKey, dropout
 
@@ -60,8 +61,8 @@ class BlockParts(keras.layers.Layer):
     def mlp(self, x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: str) -> tf.Tensor:
         """x behind the gated MLP and its skip, (batch, time, units); dropout acts on what is added."""
         read = normalised(x, self.before_mlp)
-        inner = tf.nn.silu(product(read, tf.convert_to_tensor(self.gate)))
-        inner *= product(read, tf.convert_to_tensor(self.up))
+        gate, up = (product(read, tf.convert_to_tensor(matrix)) for matrix in (self.gate, self.up))
+        inner = gated(up, gate, "silu")
         return x + dropout(product(inner, tf.convert_to_tensor(self.down)), rate, key, site=site)
 
     def get_config(self) -> dict[str, KerasOption]:

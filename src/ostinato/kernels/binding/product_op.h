@@ -1,11 +1,12 @@
-// The op OstinatoProductV1: the product of rows and a matrix of weights; product.h has the kernels.
+// The op OstinatoProductV1: the products of rows and some matrices of weights, one after the other, for each of which all threads
+// work together; product.h has the kernels.
 //
-//   inputs of the op        x, weights
-//   its output              y
-//   inputs of its gradient  x, weights, dy
-//   its outputs             dx, dweights
+//   inputs of the op        x, weights of each
+//   its outputs             y of each
+//   inputs of its gradient  x, weights of each, dy of each
+//   its outputs             dx, dweights of each
 //
-// dx has no elements unless wants_dx.
+// The attribute N says how many there are. dx has no elements unless wants_dx.
 #pragma once
 
 #include "binding/attributes.h"
@@ -18,6 +19,7 @@ namespace ostinato {
 namespace {
 
 struct ProductKernel {
+  int count = 1;
   bool wants_dx = true;
 };
 
@@ -26,7 +28,9 @@ void* create_product(TF_OpKernelConstruction* construction) {
   auto kernel = std::make_unique<ProductKernel>();
   guarded(
       [&] {
-        if (gradient) kernel->wants_dx = Attributes(construction).boolean("wants_dx");
+        const Attributes attributes(construction);
+        kernel->count = attributes.integer("N");
+        if (gradient) kernel->wants_dx = attributes.boolean("wants_dx");
       },
       [&](TF_Status* status) { TF_OpKernelConstruction_Failure(construction, status); });
   return kernel.release();
@@ -39,27 +43,36 @@ void compute_product(void* opaque, TF_OpKernelContext* context) {
       [&] {
         const auto& kernel = *static_cast<const ProductKernel*>(opaque);
         InputReader reader(context);
-        const Input x = reader.next("x"), weights = reader.next("weights");
+        const Input x = reader.next("x");
         x.needs_rank(2, "(rows, inputs)");
-        weights.needs_rank(2, "(inputs, outputs)");
-        const Product p{x.shape()[0], x.shape()[1], weights.shape()[1], threads()};
-        weights.needs_shape({p.inputs, p.outputs}, "(inputs, outputs)");
+        std::vector<Input> weights, dy;
+        std::vector<Product> products;
+        for (int i = 0; i < kernel.count; ++i) {
+          weights.push_back(reader.next("weights"));
+          weights[i].needs_rank(2, "(inputs, outputs)");
+          products.push_back({x.shape()[0], x.shape()[1], weights[i].shape()[1], threads(), i > 0});
+          weights[i].needs_shape({products[i].inputs, products[i].outputs}, "(inputs, outputs)");
+        }
         OutputWriter<float> writer(context);
-        const Shape y_shape{p.rows, p.outputs};
-        if (!gradient) {
+        for (int i = 0; !gradient && i < kernel.count; ++i) {
+          const Shape y_shape{products[i].rows, products[i].outputs};
           float* const y = writer.next(y_shape);
-          if (x.empty() || weights.empty()) return zero(y, elements(y_shape));
-          return multiply(p, x.data<float>(), weights.data<float>(), y);
+          if (x.empty() || weights[i].empty()) zero(y, elements(y_shape));
+          else multiply(products[i], x.data<float>(), weights[i].data<float>(), y);
         }
-        const Input dy = reader.next("dy");
-        dy.needs_shape(y_shape, "(rows, outputs)");
+        if (!gradient) return;
+        for (const Product& p : products) {
+          dy.push_back(reader.next("dy"));
+          dy.back().needs_shape({p.rows, p.outputs}, "(rows, outputs)");
+        }
         const Shape dx_shape = kernel.wants_dx ? x.shape() : Shape{0};
-        float *const dx = writer.next(dx_shape), *const dweights = writer.next(weights.shape());
-        if (x.empty() || weights.empty()) {
-          zero(dx, elements(dx_shape));
-          return zero(dweights, elements(weights.shape()));
+        float* const dx = writer.next(dx_shape);
+        if (x.empty() || weights[0].empty()) zero(dx, elements(dx_shape));
+        for (int i = 0; i < kernel.count; ++i) {
+          float* const dweights = writer.next(weights[i].shape());
+          if (x.empty() || weights[i].empty()) zero(dweights, elements(weights[i].shape()));
+          else multiply_back(products[i], x.data<float>(), weights[i].data<float>(), dy[i].data<float>(), kernel.wants_dx ? dx : nullptr, dweights);
         }
-        multiply_back(p, x.data<float>(), weights.data<float>(), dy.data<float>(), kernel.wants_dx ? dx : nullptr, dweights);
       },
       [&](TF_Status* status) { TF_OpKernelContext_Failure(context, status); });
 }
@@ -69,10 +82,9 @@ void product_shapes(TF_ShapeInferenceContext* context, TF_Status* result) {
   guarded(
       [&] {
         const Shapes shapes(context);
-        const Handle x = shapes.input(0, 2), weights = shapes.input(1, 2);
-        if (!gradient) return shapes.output(0, shapes.joined(shapes.axis(x, 0), shapes.axis(weights, 1)));
-        shapes.all_unknown();  // dx may be empty: a shape function cannot see the attribute wants_dx
-        shapes.output(1, weights);
+        if (gradient) return shapes.all_unknown();  // which attributes there are a shape function cannot see
+        const Handle rows = shapes.axis(shapes.input(0, 2), 0);
+        for (int i = 0; i + 1 < shapes.inputs(); ++i) shapes.output(i, shapes.joined(rows, shapes.axis(shapes.input(1 + i, 2), 1)));
       },
       [&](TF_Status* status) { TF_SetStatus(result, TF_GetCode(status), TF_Message(status)); });
 }
@@ -82,12 +94,13 @@ void register_product() {
   constexpr const char* name = gradient ? "OstinatoProductGradV1" : "OstinatoProductV1";
   TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder(name);
   if (gradient) TF_OpDefinitionBuilderAddAttr(op, "wants_dx: bool = true");
-  for (const char* input : {"x: float", "weights: float"}) TF_OpDefinitionBuilderAddInput(op, input);
+  TF_OpDefinitionBuilderAddAttr(op, "N: int >= 1");
+  for (const char* input : {"x: float", "weights: N * float"}) TF_OpDefinitionBuilderAddInput(op, input);
   if (gradient) {
-    TF_OpDefinitionBuilderAddInput(op, "dy: float");
-    for (const char* output : {"dx: float", "dweights: float"}) TF_OpDefinitionBuilderAddOutput(op, output);
+    TF_OpDefinitionBuilderAddInput(op, "dys: N * float");
+    for (const char* output : {"dx: float", "dweights: N * float"}) TF_OpDefinitionBuilderAddOutput(op, output);
   } else {
-    TF_OpDefinitionBuilderAddOutput(op, "y: float");
+    TF_OpDefinitionBuilderAddOutput(op, "ys: N * float");
   }
   TF_OpDefinitionBuilderSetShapeInferenceFunction(op, product_shapes<gradient>);
   const Status status(TF_NewStatus());

@@ -18,6 +18,8 @@ class Shapes {
     return type == TF_INT32;
   }
 
+  int inputs() const { return static_cast<int>(TF_ShapeInferenceContextNumInputs(context_)); }
+
   Handle input(int index) const {
     Handle result(TF_NewShapeHandle());
     TF_ShapeInferenceContextGetInput(context_, index, result.get(), status_.get());

@@ -1,9 +1,9 @@
 // TensorFlow ops around the engine: OstinatoRnnV1, OstinatoGruV1, OstinatoLstmV1 and their gradients ...GradV1; and
-// OstinatoElementwiseV1, OstinatoHeadwiseV1, OstinatoMemoryV1, OstinatoProductV1, OstinatoRowwiseV1 and OstinatoUpdateV1, which
-// elementwise_op.h and so on describe.
+// OstinatoElementwiseV1, OstinatoGateV1, OstinatoHeadwiseV1, OstinatoMemoryV1, OstinatoProductV1, OstinatoRowwiseV1 and
+// OstinatoUpdateV1, which elementwise_op.h and so on describe.
 //
-// One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither ever changes, a new
-// signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h; the V3 has one
+// One op is a whole layer over a whole sequence. SavedModels keep its name and signature: neither changes once it
+// was in a release, a new signature is a V2. The V2 of an op has attributes for its activations, by their names in activations.h; the V3 has one
 // more, which lets products read numbers rounded to bfloat16. What an op is not given comes as a tensor without elements
 // (bias, mask, dropout masks). So does the state of a layer that begins with zeros; the gradient of that has no elements
 // either.
@@ -21,6 +21,7 @@
 
 #include "binding/attributes.h"
 #include "binding/elementwise_op.h"
+#include "binding/gate_op.h"
 #include "binding/headwise_op.h"
 #include "binding/memory_op.h"
 #include "binding/product_op.h"
@@ -336,6 +337,8 @@ const char* const missing = [] {
   });
   register_elementwise<false>();
   register_elementwise<true>();
+  register_gate<false>();
+  register_gate<true>();
   register_headwise<false>();
   register_headwise<true>();
   register_memory<false>();

@@ -54,6 +54,7 @@ struct TF_AllocatorAttributes {
   /* Shape functions */                                                                                                 \
   FUNCTION(TF_ShapeHandle*, TF_NewShapeHandle, void)                                                                    \
   FUNCTION(void, TF_DeleteShapeHandle, TF_ShapeHandle*)                                                                 \
+  FUNCTION(int64_t, TF_ShapeInferenceContextNumInputs, TF_ShapeInferenceContext*)                                        \
   FUNCTION(void, TF_ShapeInferenceContextGetInput, TF_ShapeInferenceContext*, int, TF_ShapeHandle*, TF_Status*)         \
   FUNCTION(void, TF_ShapeInferenceContextSetOutput, TF_ShapeInferenceContext*, int, TF_ShapeHandle*, TF_Status*)        \
   FUNCTION(void, TF_ShapeInferenceContextSetUnknownShape, TF_ShapeInferenceContext*, TF_Status*) /* every output's */   \
