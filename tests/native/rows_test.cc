@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "activations.h"
 #include "cells/elementwise_list.h"
 #include "elementwise.h"
 #include "engine.h"

@@ -49,7 +49,7 @@ def test_they_are_those_of_scikit_learn(classes):
     assert fit(layer, train, None) == STRENGTH
     model = LogisticRegression(C=STRENGTH, tol=1e-8, max_iter=10_000)
     model.fit(train.values.toarray(), train.targets, sample_weight=weights)
-    np.testing.assert_allclose(layer.kernel.numpy(), model.coef_.T, atol=2e-3)
+    np.testing.assert_allclose(layer.kernel.numpy(), model.coef_.T, atol=4e-3)
     bias = layer.bias.numpy()
     # Of several classes the sum of all biases is free.
     np.testing.assert_allclose(bias - bias.mean() * (classes > 2), model.intercept_, atol=5e-3)
@@ -76,7 +76,7 @@ def test_c_is_the_one_with_the_least_loss_on_the_validation_part():
         scores = model.decision_function(validation.values.toarray())
         losses[strength] = min(ngram_fit._nats(validation, scale * scores) for scale in (0.5, 1, 2))
         if strength == chosen:
-            np.testing.assert_allclose(layer.kernel.numpy(), model.coef_.T, atol=2e-3)
+            np.testing.assert_allclose(layer.kernel.numpy(), model.coef_.T, atol=4e-3)
     assert chosen == min(losses, key=losses.get)
 
 
