@@ -21,6 +21,7 @@ _PUBLIC = {
     "TranslatorConfig": "ostinato.tasks.translator",
     "accelerate": "ostinato.acceleration.accelerate",
     "evaluate": "ostinato.training.evaluation",
+    "export": "ostinato.exports.export",
     "fast_predict": "ostinato.runtime.predict",
     "load": "ostinato.runs.trained",
     "load_weights": "ostinato.interop.keras.loading",
@@ -34,6 +35,7 @@ _ROOMS = (
     "data",
     "decoding",
     "engines",
+    "exports",
     "heads",
     "interop",
     "layers",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from ostinato.acceleration.accelerate import to_keras as to_keras
     from ostinato.acceleration.report import report as report
     from ostinato.errors import OstinatoError as OstinatoError
+    from ostinato.exports.export import export as export
     from ostinato.interop.keras.loading import load_weights as load_weights
     from ostinato.runs.trained import load as load
     from ostinato.runtime.predict import fast_predict as fast_predict
@@ -72,6 +75,7 @@ __all__ = [
     "TranslatorConfig",
     "accelerate",
     "evaluate",
+    "export",
     "fast_predict",
     "load",
     "load_weights",

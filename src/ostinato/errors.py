@@ -26,6 +26,10 @@ class EncodingError(OstinatoError):
     """Text with symbols that an encoder does not know."""
 
 
+class ExportError(OstinatoError):
+    """A network that cannot be exported, or an exported file that does not agree with it."""
+
+
 class EngineError(OstinatoError):
     """An engine that cannot run a layer."""
 

@@ -37,7 +37,7 @@ def make_inputs(
     Raises:
         ConfigError: the shapes do not fit, or the model does not declare its inputs and none are given.
     """
-    declared = _declared_inputs(model)
+    declared = declared_inputs(model)
     if declared is None:
         if not shapes:
             raise ConfigError(
@@ -74,7 +74,7 @@ def make_batch(model: keras.layers.Layer, batch: int, time: int, *, as_built: bo
         as_built: whether a model that does not declare its inputs, but remembers for which shapes it was
             built, gets the number of rows it was built for; otherwise it gets `batch`.
     """
-    if _declared_inputs(model) is not None:
+    if declared_inputs(model) is not None:
         inputs = make_inputs(model, batch=batch, time=time)
         return Batch((pack_inputs(model, inputs),), {})
     built_for = dict(getattr(model, "_build_shapes_dict", None) or {})
@@ -127,7 +127,7 @@ class _Input(NamedTuple):
     ids: IdRange | None
 
 
-def _declared_inputs(model: keras.layers.Layer) -> list[_Input] | None:
+def declared_inputs(model: keras.layers.Layer) -> list[_Input] | None:
     """The inputs that a model declares; None when it declares nothing."""
     try:
         tensors = keras.tree.flatten(model.inputs)
@@ -217,7 +217,7 @@ def _ids_of_inputs(model: keras.layers.Layer, tensors: Sequence[keras.KerasTenso
         if isinstance(inner, keras.layers.Embedding):
             ranges = [_id_range(inner)]
         elif isinstance(layer, keras.Model):
-            ranges = [each.ids for each in _declared_inputs(layer) or []]
+            ranges = [each.ids for each in declared_inputs(layer) or []]
         else:
             continue
         for node in layer._inbound_nodes:

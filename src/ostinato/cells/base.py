@@ -162,6 +162,21 @@ class TorchForm:
 
 
 @dataclass(frozen=True)
+class OnnxForm:
+    """The operator of ONNX that computes the same.
+
+    Attributes:
+        kind: its name: "RNN", "GRU" or "LSTM".
+        gates: the cell's gates in ONNX's order.
+        activations: the layer's options in the order of the operator's attribute `activations`.
+    """
+
+    kind: str
+    gates: tuple[str, ...]
+    activations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Cell:
     """A recurrence.
 
@@ -179,6 +194,7 @@ class Cell:
         params: the parameters of `step`, from a built layer.
         native: the native engine's op; None where Keras' own loop runs it.
         torch: PyTorch's module; None where there is none.
+        onnx: ONNX's operator; None where there is none, and exports have a loop.
         advice: when to take it, and what it cannot do; for docs/cells.md.
     """
 
@@ -193,6 +209,7 @@ class Cell:
     params: Callable[[keras.layers.RNN], Any] | None = None
     native: NativeOp | ElementwiseOp | HeadedOp | RowwiseOp | None = None
     torch: TorchForm | None = None
+    onnx: OnnxForm | None = None
     advice: str = ""
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ostinato import scratch
-from ostinato.cells.base import Cell, KerasClasses, NativeOp, State, StateSpec, TorchForm, params_of
+from ostinato.cells.base import Cell, KerasClasses, NativeOp, OnnxForm, State, StateSpec, TorchForm, params_of
 from ostinato.cells.engine_layer import EngineLayer, with_signature
 from ostinato.cells.options import GRU_WITH_OPTIONS, GRUOptionsCell
 from ostinato.engines.derivatives import OpInputs
@@ -98,6 +98,7 @@ CELL = GRU.recurrence = Cell(
     params=params_of,
     native=NativeOp("OstinatoGru", _step, attributes=("reset_after",)),
     torch=TorchForm("GRU", gates=("r", "z", "h"), requires={"reset_after": True}, two_biases=True),
+    onnx=OnnxForm("GRU", ("z", "r", "h"), ("recurrent_activation", "activation")),
     advice=(
         "As good as the LSTM on much data, with three quarters of its weights. It has no counter: "
         "its state stays between −1 and 1."

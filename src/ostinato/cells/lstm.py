@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ostinato import scratch
-from ostinato.cells.base import Cell, KerasClasses, NativeOp, State, StateSpec, TorchForm, params_of
+from ostinato.cells.base import Cell, KerasClasses, NativeOp, OnnxForm, State, StateSpec, TorchForm, params_of
 from ostinato.cells.engine_layer import EngineLayer, with_signature
 from ostinato.cells.options import LSTM_WITH_OPTIONS, LSTMOptionsCell
 from ostinato.engines.derivatives import OpInputs
@@ -80,6 +80,7 @@ CELL = LSTM.recurrence = Cell(
     params=params_of,
     native=NativeOp("OstinatoLstm", _step),
     torch=TorchForm("LSTM", gates=("i", "f", "c", "o")),
+    onnx=OnnxForm("LSTM", ("i", "o", "f", "c"), ("recurrent_activation", "activation", "activation")),
     advice=(
         "The first choice where nothing else is known. It counts in its cell state and tracks "
         "states such as parity. It looks nothing up by content: all it remembers is in its units."

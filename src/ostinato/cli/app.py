@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "Measure a trained model exactly.",
     "neighbors": "Show the nearest and farthest words of a word in a classifier's embedding.",
     "bench": "Measure how much faster your Keras model runs with ostinato, on this machine.",
+    "export": "Write a trained network for ONNX, LiteRT, TensorFlow, C, or as weights alone.",
     "launch": "Train with several worker processes on this machine.",
     "recipes": "List the recipes: settings that are known to work, by task.",
     "info": "Show versions, devices, and which engine runs recurrent layers here, and why.",

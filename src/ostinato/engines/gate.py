@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -18,6 +20,19 @@ def silu(x: tf.Tensor) -> tf.Tensor:
         return x * tf.sigmoid(x)
 
 
+_plain = contextvars.ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain_gates() -> Iterator[None]:
+    """A context in which gates are TensorFlow's own operations, for functions that other programs run."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
 _ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {"sigmoid": tf.sigmoid, "silu": silu}
 
 
@@ -30,7 +45,7 @@ def gated(x: tf.Tensor, gates: tf.Tensor, activation: str) -> tf.Tensor:
         activation: f, "sigmoid" or "silu".
     """
     is_single = x.dtype == gates.dtype == tf.float32
-    if not is_single or machine_obstacle() or not has("ostinato_gate_v1"):
+    if not is_single or _plain.get() or machine_obstacle() or not has("ostinato_gate_v1"):
         return x * _ACTIVATIONS[activation](gates)
     return function(OP)(x, gates, activation=activation)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -15,6 +17,7 @@ from ostinato.decoding.sampling import Writer
 from ostinato.errors import ConfigError, OstinatoError, RunError, RunWarning, warn
 from ostinato.heads import categorical
 from ostinato.tasks.base import Json, OnBatch
+from ostinato.tasks.exported import Exported, ExportedInput
 from ostinato.tasks.language_model import lines
 from ostinato.tasks.language_model.endings import Endings
 from ostinato.tasks.language_model.network import RecurrentLanguageModel
@@ -69,6 +72,21 @@ class Answers:
         """Remembers the source of the run; see `ostinato.tasks.abilities.ReadsItsSource`."""
         self._source = source
         return self
+
+    def exported(self) -> tuple[Exported, ...]:
+        """The network for other programs; see `ostinato.tasks.exported.Exports`."""
+
+        def run(
+            given: Sequence[tf.Tensor], state: Sequence[tf.Tensor]
+        ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+            logits, after = self._model(given[0], tuple(state))
+            return [logits], list(after)
+
+        tokens = ExportedInput("tokens", (None, None), "int32", (0, self._words.size))
+        words = {**self._words.to_json(), "start": self._words.start, "end": self._words.end}
+        metadata = {"vocabulary": json.dumps(words, ensure_ascii=False)}
+        states = tuple(replace(spec, name=spec.name.replace("/", "_")) for spec in self._model.stack.states)
+        return (Exported("", (tokens,), states, ("logits",), run, metadata),)
 
     def generate(
         self,

@@ -1,0 +1,94 @@
+"""Drawn inputs for a network, and whether the results of an exported file agree with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from ostinato.acceleration.inputs import fill_shape, make_numbers
+from ostinato.errors import ExportError
+from ostinato.exports.network import Network
+
+Arrays = list[np.ndarray]
+Run = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]
+"""Runs an exported file: maps inputs and states to outputs and the next states."""
+
+TOLERANCE = 1e-5
+"""The largest difference that counts as agreement, of the largest number of an output."""
+_SIZES = ((4, 9), (1, 16))
+
+
+def draws(
+    network: Network, *, batch: int | None, time: int | None, sizes: Sequence[tuple[int, int]] = _SIZES
+) -> Iterator[tuple[Arrays, Arrays]]:
+    """Inputs and states of two batches and lengths, and where steps may be skipped, with padding everywhere.
+
+    Args:
+        network: whose inputs they are.
+        batch, time: fixed sizes; None is an open one.
+        sizes: batches and lengths where they are open.
+    """
+    random = np.random.default_rng(1)
+    for rows, steps in sizes:
+        rows, steps = batch or rows, time or steps
+        inputs = []
+        for each in network.inputs:
+            drawn = make_numbers(random, fill_shape(each.shape, rows, steps), each.dtype, each.ids).numpy()
+            inputs.append(_with_padding(drawn, each.padding, random) if each.padding is not None else drawn)
+        start = [spec.initial(len(inputs[0])) for spec in network.states]
+        # States that the network reaches: others may be without meaning, such as a negative count.
+        _, states = network.reference([tf.constant(each) for each in inputs], start) if start else (0, [])
+        yield inputs, [np.asarray(each) for each in states]
+
+
+def _with_padding(drawn: np.ndarray, padding: float, random: np.random.Generator) -> np.ndarray:
+    """Steps to skip at the end of the first row, at the begin of the second, within the third, all of the fourth;
+    of a single row within."""
+    steps = drawn.shape[1]
+    for row in range(len(drawn)):
+        pattern = np.arange(steps)
+        kinds = (pattern >= steps - 2, pattern < 3, random.random(steps) < 0.4, pattern >= 0)
+        skipped = kinds[row % 4 if len(drawn) > 1 else 2]
+        drawn[row, skipped] = padding
+    return drawn
+
+
+def difference(network: Network, run: Run, drawn: tuple[Arrays, Arrays]) -> float:
+    """The largest difference between a file's results and the network's, of the largest number of an output."""
+    inputs, states = drawn
+    reference = network.reference(*([tf.constant(each) for each in part] for part in drawn))
+    wanted = [np.asarray(each) for part in reference for each in part]
+    found = [np.asarray(each) for part in run(inputs, states) for each in part]
+    if len(found) != len(wanted):
+        raise ExportError(f"the file must have {len(wanted)} outputs, got {len(found)}")
+    largest = 0.0
+    for one, other in zip(found, wanted, strict=True):
+        if one.shape != other.shape:
+            raise ExportError(f"an output of the file must have the shape {other.shape}, got {one.shape}")
+        if not other.size:
+            continue
+        a, b = one.astype(np.float64), other.astype(np.float64)
+        if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+            return float("inf")
+        finite = np.isfinite(b)
+        if finite.any():
+            size = max(1e-3, float(np.max(np.abs(b[finite]))))
+            largest = max(largest, float(np.max(np.abs(a[finite] - b[finite]))) / size)
+    return largest
+
+
+def agreement(network: Network, run: Run, *, batch: int | None, time: int | None, tolerance: float) -> float:
+    """The largest difference over all draws.
+
+    Raises:
+        ExportError: it is larger than the tolerance.
+    """
+    found = [difference(network, run, drawn) for drawn in draws(network, batch=batch, time=time)]
+    if max(found) > tolerance:
+        raise ExportError(
+            f"the exported {network.name} must differ from the network by {tolerance:g} of its largest output at "
+            f"most, got {max(found):.1e}; nothing was written"
+        )
+    return max(found)
