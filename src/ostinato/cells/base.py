@@ -177,6 +177,24 @@ class OnnxForm:
 
 
 @dataclass(frozen=True)
+class CForm:
+    """A step in C, for one unit i: statements with names in braces.
+
+    {h} and {c} are the arrays of the state, {act} and {gate} functions, {x0}, {x1} … the sums of x and {r0},
+    {r1} … those of h, for the gates in Keras' order.
+
+    Attributes:
+        step: the statements.
+        before: those of a GRU that resets before the product; {k} is the array of its last gate's product.
+        reset: what that product is of.
+    """
+
+    step: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    reset: str = ""
+
+
+@dataclass(frozen=True)
 class Cell:
     """A recurrence.
 
@@ -195,6 +213,8 @@ class Cell:
         native: the native engine's op; None where Keras' own loop runs it.
         torch: PyTorch's module; None where there is none.
         onnx: ONNX's operator; None where there is none, and exports have a loop.
+        c: a step in C; None where exports to C lack the cell.
+        rtneural: the name of RTNeural's layer; "" where it has none.
         advice: when to take it, and what it cannot do; for docs/cells.md.
     """
 
@@ -210,6 +230,8 @@ class Cell:
     native: NativeOp | ElementwiseOp | HeadedOp | RowwiseOp | None = None
     torch: TorchForm | None = None
     onnx: OnnxForm | None = None
+    c: CForm | None = None
+    rtneural: str = ""
     advice: str = ""
 
 

@@ -133,7 +133,8 @@ class GatedDeltaCell(MemoryCell):
         groups = (("W_q", "W_k", "W_v"), ("W_a", "W_b"), ("W_g",))
         matrices = [tf.concat([self.value(name) for name in names], 1) for names in groups]
         products, of_gates, beside = native_products(given, matrices)
-        gates = _gates(*tf.split(of_gates, 2, axis=-1), self.value("A"), self.value("b_a"))
+        of_a, of_b = tf.split(of_gates, 2, axis=-1)
+        gates = _gates(of_a, of_b, self.value("A"), self.value("b_a"))
         return [as_read(products, self.heads), gates], beside
 
     def outputs(self, y: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:

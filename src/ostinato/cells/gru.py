@@ -16,7 +16,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ostinato import scratch
-from ostinato.cells.base import Cell, KerasClasses, NativeOp, OnnxForm, State, StateSpec, TorchForm, params_of
+from ostinato.cells.base import (
+    Cell,
+    CForm,
+    KerasClasses,
+    NativeOp,
+    OnnxForm,
+    State,
+    StateSpec,
+    TorchForm,
+    params_of,
+)
 from ostinato.cells.engine_layer import EngineLayer, with_signature
 from ostinato.cells.options import GRU_WITH_OPTIONS, GRUOptionsCell
 from ostinato.engines.derivatives import OpInputs
@@ -99,6 +109,18 @@ CELL = GRU.recurrence = Cell(
     native=NativeOp("OstinatoGru", _step, attributes=("reset_after",)),
     torch=TorchForm("GRU", gates=("r", "z", "h"), requires={"reset_after": True}, two_biases=True),
     onnx=OnnxForm("GRU", ("z", "r", "h"), ("recurrent_activation", "activation")),
+    c=CForm(
+        (
+            "const float z = {gate}({x0} + {r0});",
+            "{h}[i] = z * {h}[i] + (1.0f - z) * {act}({x2} + {gate}({x1} + {r1}) * {r2});",
+        ),
+        before=(
+            "const float z = {gate}({x0} + {r0});",
+            "{h}[i] = z * {h}[i] + (1.0f - z) * {act}({x2} + {k}[i]);",
+        ),
+        reset="{gate}({x1} + {r1}) * {h}[i]",
+    ),
+    rtneural="gru",
     advice=(
         "As good as the LSTM on much data, with three quarters of its weights. It has no counter: "
         "its state stays between −1 and 1."

@@ -16,7 +16,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ostinato import scratch
-from ostinato.cells.base import Cell, KerasClasses, NativeOp, OnnxForm, State, StateSpec, TorchForm, params_of
+from ostinato.cells.base import (
+    Cell,
+    CForm,
+    KerasClasses,
+    NativeOp,
+    OnnxForm,
+    State,
+    StateSpec,
+    TorchForm,
+    params_of,
+)
 from ostinato.cells.engine_layer import EngineLayer, with_signature
 from ostinato.cells.options import LSTM_WITH_OPTIONS, LSTMOptionsCell
 from ostinato.engines.derivatives import OpInputs
@@ -81,6 +91,13 @@ CELL = LSTM.recurrence = Cell(
     native=NativeOp("OstinatoLstm", _step),
     torch=TorchForm("LSTM", gates=("i", "f", "c", "o")),
     onnx=OnnxForm("LSTM", ("i", "o", "f", "c"), ("recurrent_activation", "activation", "activation")),
+    c=CForm(
+        (
+            "{c}[i] = {gate}({x1} + {r1}) * {c}[i] + {gate}({x0} + {r0}) * {act}({x2} + {r2});",
+            "{h}[i] = {gate}({x3} + {r3}) * {act}({c}[i]);",
+        )
+    ),
+    rtneural="lstm",
     advice=(
         "The first choice where nothing else is known. It counts in its cell state and tracks "
         "states such as parity. It looks nothing up by content: all it remembers is in its units."

@@ -12,7 +12,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ostinato import scratch
-from ostinato.cells.base import Cell, KerasClasses, NativeOp, OnnxForm, State, StateSpec, TorchForm, params_of
+from ostinato.cells.base import (
+    Cell,
+    CForm,
+    KerasClasses,
+    NativeOp,
+    OnnxForm,
+    State,
+    StateSpec,
+    TorchForm,
+    params_of,
+)
 from ostinato.cells.engine_layer import EngineLayer, with_signature
 from ostinato.cells.options import RNN_WITH_OPTIONS, SimpleRNNOptionsCell
 from ostinato.engines.derivatives import OpInputs
@@ -91,6 +101,7 @@ CELL = SimpleRNN.recurrence = Cell(
     ),
     torch=TorchForm("RNN", gates=("h",), nonlinearities=("tanh", "relu")),
     onnx=OnnxForm("RNN", ("h",), ("activation",)),
+    c=CForm(("{h}[i] = {act}({x0} + {r0});",)),
     advice=(
         "For teaching, and for short dependencies. It can compute parity, but gradients over many "
         "steps vanish or explode."

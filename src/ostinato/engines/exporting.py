@@ -35,7 +35,8 @@ def _is_called_from(package: str) -> bool:
 def _refusal() -> EngineError:
     error = EngineError(
         "a model that runs on the native engine cannot be exported, since no other program has the engine's "
-        "ops; export its copy with Keras' own layers: ostinato.to_keras(model).export(path)"
+        "ops; use ostinato.export(model, path), or export a copy with Keras' own layers: "
+        "ostinato.to_keras(model).export(path)"
     )
     # Without these, Keras and TensorFlow wrap the sentence in many lines about the calls that led to it.
     error._keras_call_info_injected = error.ag_pass_through = True

@@ -58,12 +58,13 @@ def _second_gradient(op: tf.Operation, of_dx: tf.Tensor | None, of_dg: tf.Tensor
     """Of dx = dy ⊙ f(g) and dg = dy ⊙ x ⊙ f'(g)."""
     x, gates, dy = op.inputs
     value, slope, bend = _derivatives(tf.compat.as_str(op.get_attr("activation")), gates)
-    if of_dg is None:
-        return [None, of_dx * dy * slope, of_dx * value]
-    to_gates, to_dy = of_dg * dy * x * bend, of_dg * x * slope
+    to_x, to_gates, to_dy = None, [], []
     if of_dx is not None:
-        to_gates, to_dy = to_gates + of_dx * dy * slope, to_dy + of_dx * value
-    return [of_dg * dy * slope, to_gates, to_dy]
+        to_gates, to_dy = [of_dx * dy * slope], [of_dx * value]
+    if of_dg is not None:
+        to_x = of_dg * dy * slope
+        to_gates, to_dy = [*to_gates, of_dg * dy * x * bend], [*to_dy, of_dg * x * slope]
+    return [to_x, *(tf.add_n(terms) if terms else None for terms in (to_gates, to_dy))]
 
 
 def _derivatives(activation: str, gates: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

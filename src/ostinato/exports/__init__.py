@@ -1,1 +1,1 @@
-"""Trained networks for other programs: ONNX, SavedModel, C, safetensors. `ostinato.export` is all that users need."""
+"""Trained networks for other programs; `ostinato.export` is all that users need."""

@@ -44,8 +44,8 @@ def draws(
 
 
 def _with_padding(drawn: np.ndarray, padding: float, random: np.random.Generator) -> np.ndarray:
-    """Steps to skip at the end of the first row, at the begin of the second, within the third, all of the fourth;
-    of a single row within."""
+    """Steps to skip: at the end of the first row, at the beginning of the second, within the third or a
+    single row, and all of the fourth."""
     steps = drawn.shape[1]
     for row in range(len(drawn)):
         pattern = np.arange(steps)
@@ -56,7 +56,7 @@ def _with_padding(drawn: np.ndarray, padding: float, random: np.random.Generator
 
 
 def difference(network: Network, run: Run, drawn: tuple[Arrays, Arrays]) -> float:
-    """The largest difference between a file's results and the network's, of the largest number of an output."""
+    """The largest difference between a file's results and the network's, of an output's largest number."""
     inputs, states = drawn
     reference = network.reference(*([tf.constant(each) for each in part] for part in drawn))
     wanted = [np.asarray(each) for part in reference for each in part]
@@ -88,7 +88,7 @@ def agreement(network: Network, run: Run, *, batch: int | None, time: int | None
     found = [difference(network, run, drawn) for drawn in draws(network, batch=batch, time=time)]
     if max(found) > tolerance:
         raise ExportError(
-            f"the exported {network.name} must differ from the network by {tolerance:g} of its largest output at "
-            f"most, got {max(found):.1e}; nothing was written"
+            f"the exported {network.name} must differ from the network by at most {tolerance:g} of its "
+            f"largest output, got {max(found):.1e}; nothing was written"
         )
     return max(found)

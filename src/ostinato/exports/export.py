@@ -11,14 +11,13 @@ from typing import Any
 
 import keras
 
-from ostinato.errors import ConfigError
+from ostinato.errors import ConfigError, ExportError
 from ostinato.exports.network import Network, network_of
 from ostinato.exports.report import Report
 from ostinato.exports.requirements import need
 from ostinato.exports.runs import networks_of
 from ostinato.files.atomic import write_synced, writing
 from ostinato.interop.keras.loading import load_source
-
 from ostinato.runs.trained import TrainedRun, load
 from ostinato.wording import hint_after
 
@@ -48,29 +47,30 @@ def export(
 ) -> Report:
     """Writes a trained network for another program, and checks the file where it will run.
 
-    A file is written aside, run on drawn inputs in its own runtime, and placed only if its results are those of
-    the network, to 1e-5 of the largest number of an output.
+    A file is written aside, run on drawn inputs in its own runtime, and placed only if its results are those
+    of the network, to 1e-5 of the largest number of an output.
 
     Args:
         model_or_run: a Keras model, its file, a run from `ostinato.load`, or the folder of one.
         path: where to write; its ending tells the format.
         format: "onnx", "litert", "saved_model", "c", "rtneural", "safetensors" (Keras' names) or
             "safetensors-torch" (PyTorch's). None asks the path.
-        states: "inputs" makes the recurrent layers' states inputs and outputs; with "none" each call begins anew. A
-            language model has them in any case, and so have layers with `stateful=True`.
-        quantize: "int8-weights" stores weights as whole numbers with a scale for each row; "int8" lets ONNX Runtime
-            compute with whole numbers where it can.
+        states: "inputs" makes the recurrent layers' states inputs and outputs; with "none" each call begins
+            anew. A language model has them in any case, and so have layers with `stateful=True`.
+        quantize: "int8-weights" stores weights as whole numbers with a scale for each row; "int8" lets ONNX
+            Runtime compute with whole numbers where it can.
         target: "micro", a microcontroller; LiteRT alone has it.
         batch, time: fixed sizes of the first two axes of the inputs. None leaves them open.
         opset: the version of ONNX's operators, 13 to 18.
-        check: False writes without running the file. Where the runtime is not installed, that is the only way.
+        check: False writes without running the file, the only way where the runtime is not installed.
 
     Returns:
         What was written, as a report; `print` shows it.
 
     Raises:
         ConfigError: the format is not known, or does not have an option.
-        ExportError: something in the network cannot be exported, the file does not agree, or its runtime is missing.
+        ExportError: something in the network cannot be exported, the file does not agree with it, or its
+            runtime is missing.
         RunError: the path cannot be written.
 
     Example:
@@ -91,11 +91,26 @@ def export(
         "opset": opset,
         "check": check,
     }
-    network, *_ = _networks(source, chosen, states == "inputs")
-    write = _WRITERS[chosen]
-    return _placed(
-        path, lambda aside: write(source, network, aside, options), is_folder=chosen == "saved_model"
+    main, *others = _networks(source, chosen, states == "inputs")
+    if others and chosen not in ("onnx", "litert"):
+        raise ExportError(
+            f"{main.name} has several parts, which ONNX and LiteRT alone can have, got {chosen}"
+        )
+    write, is_folder = _WRITERS[chosen], chosen == "saved_model"
+    names = [path, *(path.with_suffix(f".{each.part}{path.suffix}") for each in others)]
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".ostinato-export-") as folder:
+        asides = [Path(folder) / name.name for name in names]
+        reports = [
+            write(source, network, aside, options)
+            for network, aside in zip((main, *others), asides, strict=True)
+        ]
+        for aside, name in zip(asides, names, strict=True):
+            _place(aside, name, is_folder=is_folder)
+    first, *rest = (
+        replace(report, path=str(name), bytes=_size(name))
+        for report, name in zip(reports, names, strict=True)
     )
+    return replace(first, parts=tuple(rest))
 
 
 def _format(path: Path, format: str | None) -> str:
@@ -107,8 +122,8 @@ def _format(path: Path, format: str | None) -> str:
     found = FORMATS.get(path.suffix.lower()) or ("saved_model" if not path.suffix else None)
     if format is None and found is None:
         raise ConfigError(
-            f"the path must end in {', '.join(FORMATS)}, or be a folder without an ending, got '{path}'; or give a "
-            "format"
+            f"the path must end in {', '.join(FORMATS)}, or be a folder without an ending, got '{path}'; or "
+            "give a format"
         )
     if not path.parent.is_dir():
         raise ConfigError(f"the path must be in a folder that exists, got '{path}'")
@@ -195,7 +210,7 @@ def _saved_model(_: Source, network: Network, path: Path, options: dict[str, Any
 
 
 def _c(source: Source, network: Network, path: Path, options: dict[str, Any]) -> Report:
-    from ostinato.exports.c_header import write
+    from ostinato.exports.c.write import write
 
     return write(_model_of(source), network, path, options)
 
@@ -233,22 +248,17 @@ def _model_of(source: Source) -> keras.Model:
     return source.model if isinstance(source, TrainedRun) else source
 
 
-def _placed(path: Path, write: Callable[[Path], Report], *, is_folder: bool) -> Report:
-    """Calls `write` with a path aside, and moves what it wrote to its place."""
-    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".ostinato-export-") as folder:
-        aside = Path(folder) / path.name
-        report = write(aside)
-        if is_folder:
-            _replace_folder(aside, path)
-            size = sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
-        else:
-            write_synced(Path(folder) / "synced", aside.read_bytes())
-            os.replace(Path(folder) / "synced", path)
-            size = path.stat().st_size
-    return replace(report, path=str(path), bytes=size)
-
-
-def _replace_folder(aside: Path, path: Path) -> None:
-    if path.exists():
+def _place(aside: Path, path: Path, *, is_folder: bool) -> None:
+    """Moves what was written aside to its place."""
+    if is_folder and path.exists():
         os.replace(path, aside.with_name("before"))
+    if not is_folder:
+        synced = aside.with_name("synced")
+        write_synced(synced, aside.read_bytes())
+        aside = synced
     os.replace(aside, path)
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in files if each.is_file())

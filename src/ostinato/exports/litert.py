@@ -21,7 +21,6 @@ from ostinato.exports.network import Network
 from ostinato.exports.report import Report
 from ostinato.exports.specs import described, input_specs, state_specs
 
-
 _NOTES = (
     "each recurrent layer is one loop over time",
     "a runtime resizes the inputs to other batches and lengths before it runs them",

@@ -1,7 +1,7 @@
 """Recurrent layers as one loop over time, for converters that have no operator for them.
 
-The outputs are written into one array by dynamic-update-slice. Keras' own loop keeps lists of tensors, which LiteRT
-runs more slowly.
+The outputs are written into one array by dynamic-update-slice. Keras' own loop keeps lists of tensors, which
+LiteRT runs more slowly.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def one_loop(model: keras.layers.Layer) -> Iterator[None]:
     """A context in which the recurrent layers of a model are traced as such loops."""
     layers = [layer for _, layer in recurrent_layers(model)]
     for layer in layers:
-        vars(layer)["inner_loop"] = _loop_of(layer)
+        layer.__dict__["inner_loop"] = _loop_of(layer)
     try:
         yield
     finally:
         for layer in layers:
-            vars(layer).pop("inner_loop", None)
+            layer.__dict__.pop("inner_loop", None)
 
 
 def _loop_of(layer: keras.layers.RNN) -> Any:

@@ -59,6 +59,7 @@ class Network:
         metadata: JSON by its name in the file, for example the vocabulary.
         notes: sentences for the user.
         tracked: what holds the variables of `run`.
+        part: its name in the network, "" for the main one.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Network:
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     tracked: Any = None
+    part: str = ""
 
 
 def network_of(model: keras.Model, *, states: bool, operators: bool) -> Network:
@@ -79,8 +81,8 @@ def network_of(model: keras.Model, *, states: bool, operators: bool) -> Network:
     Args:
         model: any model whose inputs are known; it is not changed.
         states: whether states are inputs and outputs. Those of stateful layers are in any case.
-        operators: whether recurrent layers are ops of the engine, for which the format has operators; otherwise
-            they are loops.
+        operators: whether recurrent layers are ops of the engine, for which the format has operators;
+            otherwise they are loops.
 
     Raises:
         ConfigError: it does not say what its inputs are, or its states cannot be taken apart.
@@ -257,7 +259,7 @@ class _Tap:
         finally:
             layer.stateful = stateful
             for name in _PATCHED:
-                del vars(layer)[name]
+                del layer.__dict__[name]
             vars(layer).update(before)
 
 
@@ -265,8 +267,8 @@ def _inputs_of(model: keras.Model) -> tuple[Input, ...]:
     declared = declared_inputs(model)
     if declared is None:
         raise ConfigError(
-            f"the model {model.name} must say what its inputs are, as functional and Sequential models do; wrap "
-            "it: keras.Model(x, model(x)) with x = keras.Input(…)"
+            f"the model {model.name} must say what its inputs are, as functional and Sequential models do; "
+            "wrap it: keras.Model(x, model(x)) with x = keras.Input(…)"
         )
     masks = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Masking)]
     embeddings = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
@@ -291,9 +293,8 @@ def _trial(run: Function, inputs: Sequence[Input]) -> int:
     """How many outputs there are."""
     count: list[int] = []
 
-    @tf.function
     def trial(*given: tf.Tensor) -> None:
         count.append(len(run(given, [])[0]))
 
-    trial.get_concrete_function(*[tf.TensorSpec(each.shape, each.dtype) for each in inputs])
+    tf.function(trial).get_concrete_function(*[tf.TensorSpec(each.shape, each.dtype) for each in inputs])
     return count[-1]

@@ -42,6 +42,7 @@ class Report:
             None where nothing was compared.
         checked: whether the file ran in its own runtime and agreed.
         unchecked: why it was not checked; empty if it was.
+        parts: what was written beside it: a translator has a file for the step of its decoder.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Report:
     largest_difference: float | None = None
     checked: bool = False
     unchecked: str = ""
+    parts: tuple[Report, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """As JSON has it."""
@@ -78,3 +80,5 @@ class Report:
             yield f"  checked: it differs from the network by {self.largest_difference:.1e} at most"
         else:
             yield f"  unchecked: {self.unchecked}"
+        for part in self.parts:
+            yield from part._lines()

@@ -24,7 +24,10 @@ def networks_of(run: TrainedRun, *, operators: bool) -> list[Network]:
         ExportError: runs of this task cannot be exported.
     """
     if not isinstance(run.use, Exports):
-        raise ExportError(f"a {run.directory.task} run cannot be exported yet, but language models can")
+        raise ExportError(
+            f"a {run.directory.task} run cannot be exported yet; language models, classifiers and "
+            "translators can"
+        )
     loops = prepare(run.model, operators=operators)
     return [_network(run, part, loops) for part in run.use.exported()]
 
@@ -40,6 +43,7 @@ def _network(run: TrainedRun, part: Exported, loops: dict[str, str]) -> Network:
         loops=loops,
         metadata=part.metadata,
         tracked=run.model,
+        part=part.part,
     )
 
 

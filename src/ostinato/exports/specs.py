@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from ostinato.exports.network import Network
@@ -27,7 +29,7 @@ def state_specs(network: Network, batch: int | None) -> list[tf.TensorSpec]:
     return [tf.TensorSpec((rows, *state.shape), state.dtype, name=state.name) for state in network.states]
 
 
-def described(network: Network, batch: int | None, time: int | None) -> dict[str, tuple]:
+def described(network: Network, batch: int | None, time: int | None) -> dict[str, Any]:
     """The inputs, outputs and states of a report."""
     states = [_tensor(spec) for spec in state_specs(network, batch)]
     return {
@@ -42,4 +44,4 @@ def _tensor(spec: tf.TensorSpec) -> Tensor:
     sizes = (
         size if size is not None else words[at] if at < 2 else "any" for at, size in enumerate(spec.shape)
     )
-    return Tensor(spec.name, spec.dtype.name, tuple(sizes))
+    return Tensor(spec.name or "", spec.dtype.name, tuple(sizes))

@@ -10,7 +10,10 @@ import keras
 import numpy as np
 import safetensors.numpy
 
+from ostinato import scratch
 from ostinato.acceleration.accelerate import recurrent_layers
+from ostinato.cells.registry import find
+from ostinato.engines.facts import cells
 from ostinato.errors import ConfigError, ExportError
 from ostinato.exports.network import Network
 from ostinato.exports.report import Report
@@ -26,7 +29,7 @@ def write_keras(model: keras.Model, path: Path) -> Report:
 
 
 def write_torch(model: keras.Model, path: Path) -> Report:
-    """The recurrent layers as `torch.nn.RNN`, `GRU` and `LSTM` have them, each under the path of the layer."""
+    """The recurrent layers as `torch.nn.RNN`, `GRU` and `LSTM` have them, under the path of each layer."""
     arrays: dict[str, np.ndarray] = {}
     left = []
     inside: set[int] = set()
@@ -97,15 +100,18 @@ def _rtneural(stage: program.Stage) -> dict[str, Any]:
     if isinstance(stage, program.Dense):
         bias = np.zeros(stage.kernel.shape[1], np.float32) if stage.bias is None else stage.bias
         return _layer("dense", "", stage.kernel.shape[1], [stage.kernel, bias])
-    if isinstance(stage, program.Recurrent) and stage.cell in ("gru", "lstm") and not stage.go_backwards:
-        usual = stage.activation == "tanh" and stage.recurrent_activation == "sigmoid" and stage.reset_after
-        if usual and stage.bias is not None:
-            weights = [stage.kernel, stage.recurrent, stage.bias]
-            return _layer(stage.cell, "tanh" if stage.cell == "lstm" else "", stage.units, weights)
+    if not isinstance(stage, program.Recurrent) or stage.go_backwards or not find(stage.cell).rtneural:
         raise ExportError(
-            f"RTNeural has GRU and LSTM with tanh, sigmoid, a bias and reset_after, and '{stage.name}' is another"
+            f"RTNeural has dense layers, GRU and LSTM in one direction, got {type(stage).__name__}"
         )
-    raise ExportError(f"RTNeural has dense layers, GRU and LSTM in one direction, got {type(stage).__name__}")
+    usual = stage.activation == "tanh" and stage.recurrent_activation == "sigmoid" and stage.reset_after
+    if not usual or stage.bias is None:
+        raise ExportError(
+            "RTNeural has GRU and LSTM with tanh, sigmoid, a bias and reset_after, and "
+            f"'{stage.name}' is another"
+        )
+    weights = [stage.kernel, stage.recurrent, stage.bias]
+    return _layer(find(stage.cell).rtneural, "tanh", stage.units, weights)
 
 
 def _layer(kind: str, activation: str, units: int, weights: list[np.ndarray]) -> dict[str, Any]:
@@ -151,20 +157,14 @@ def _run(kind: str, activation: str, weights: list[np.ndarray], x: np.ndarray) -
         functions = {"": y, "tanh": np.tanh(y), "relu": np.maximum(y, 0), "sigmoid": expit(y)}
         functions |= {"softmax": softmax(y, -1), "elu": np.where(y > 0, y, np.expm1(np.minimum(y, 0)))}
         return functions[activation]
-    kernel, recurrent, bias = weights
-    units, found = len(recurrent), []
-    h, c = np.zeros(units), np.zeros(units)
+    import tensorflow as tf
+
+    cell = next(each for each in cells() if each.rtneural == kind)
+    assert cell.step is not None
+    params = scratch.from_keras([tf.constant(each) for each in weights], reset_after=True)
+    state = tuple(tf.zeros((1, len(weights[1])), tf.float64) for _ in cell.states)
+    found = []
     for row in x:
-        if kind == "lstm":
-            i, f, g, o = np.split(row @ kernel + h @ recurrent + bias, 4)
-            c = expit(f) * c + expit(i) * np.tanh(g)
-            h = expit(o) * np.tanh(c)
-        else:
-            (xz, xr, xh), (hz, hr, hh) = (
-                np.split(row @ kernel + bias[0], 3),
-                np.split(h @ recurrent + bias[1], 3),
-            )
-            z = expit(xz + hz)
-            h = z * h + (1 - z) * np.tanh(xh + expit(xr + hr) * hh)
-        found.append(h)
+        y, state = cell.step(tf.constant(row[None]), state, params)
+        found.append(y[0].numpy())
     return np.array(found)

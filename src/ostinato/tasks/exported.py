@@ -11,7 +11,14 @@ from ostinato.cells.base import StateSpec
 
 
 class ExportedInput(NamedTuple):
-    """An input: its shape has the batch first, None is an open size; `ids` is the half-open range that it holds."""
+    """An input.
+
+    Attributes:
+        name: its name.
+        shape: with the batch first; None is an open size.
+        dtype: its dtype.
+        ids: the half-open range of ids that it holds; None when it holds none.
+    """
 
     name: str
     shape: tuple[int | None, ...]

@@ -24,7 +24,8 @@ def export(
     out: Annotated[
         Path,
         typer.Argument(
-            help="Where to write: .onnx, .tflite, .h (C), .safetensors, .json (RTNeural), or a folder (SavedModel)."
+            help="Where to write: .onnx, .tflite, .h (C), .safetensors, .json (RTNeural), or a folder "
+            "(SavedModel)."
         ),
     ],
     format: Annotated[

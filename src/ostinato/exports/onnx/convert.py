@@ -38,10 +38,11 @@ def to_onnx(network: Network, *, batch: int | None, time: int | None, opset: int
     specs = [*input_specs(network, batch, time), *state_specs(network, batch)]
     count = len(network.inputs)
 
-    @tf.function
-    def run(*given: tf.Tensor) -> list[tf.Tensor]:
+    def trace(*given: tf.Tensor) -> list[tf.Tensor]:
         outputs, after = network.run(given[:count], given[count:])
         return [tf.identity(each) for each in (*outputs, *after)]
+
+    run: Any = tf.function(trace)
 
     # Traced here: the engine refuses to be traced by tf2onnx itself.
     concrete = run.get_concrete_function(*specs)
@@ -107,7 +108,7 @@ def run_with_onnxruntime(path: str, network: Network) -> Any:
 
     def run(inputs: list[np.ndarray], states: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         given = {name: value for name, value in zip(names, (*inputs, *states), strict=True) if name in has}
-        found = session.run(None, given)
+        found = [np.asarray(each) for each in session.run(None, given)]
         return found[: len(network.outputs)], found[len(network.outputs) :]
 
     return run

@@ -1,8 +1,8 @@
 """ONNX's LSTM, GRU and RNN in place of the native engine's ops, for tf2onnx.
 
-An op of the engine reads x (batch, time, features), or token ids; ONNX's operators read (time, batch, features). A
-masked step is one that ONNX does not have: the steps that count are moved to the front of each row, the operator
-is told how many there are, and its outputs are moved back. A row without any keeps its state.
+An op of the engine reads x (batch, time, features), or token ids; ONNX's operators read (time, batch,
+features). They have no mask: the steps that count are moved to the front of each row, the operator is told
+how many there are, and its outputs are moved back. A row without any keeps its state.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tf2onnx.handler import tf_op
 
-from ostinato.cells.base import OnnxForm
+from ostinato.cells.base import Cell, OnnxForm
 from ostinato.engines.facts import cells
 
 _NAMES = {
@@ -26,7 +26,6 @@ _NAMES = {
     "tanh": ("Tanh", None, None),
 }
 """ONNX's names of activations, with alpha and beta where they have one."""
-_STATES = {"LSTM": 2, "GRU": 1, "RNN": 1}
 _DEFAULTS = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
 
@@ -120,21 +119,20 @@ class Recurrence:
         kind = node.type.removeprefix("Ostinato")[:-2]
         cell = next(cell for cell in cells() if getattr(cell.native, "name", None) == f"Ostinato{kind}")
         assert cell.onnx is not None
-        _convert(_Graph(ctx), node, cell.gates, cell.onnx)
+        _convert(_Graph(ctx), node, cell, cell.onnx)
 
 
-def _convert(g: _Graph, node: Any, gates: tuple[str, ...], form: OnnxForm) -> None:
-    count = _STATES[form.kind]
+def _convert(g: _Graph, node: Any, cell: Cell, form: OnnxForm) -> None:
+    count, gates = len(cell.states), cell.gates
     x, *rest = node.input
     starts, (kernel, recurrent, bias, mask) = rest[:count], rest[count : count + 4]
     option = {name: bool(_attribute(node, name, 0)) for name in ("go_backwards", "return_sequences")}
     zeros = bool(_attribute(node, "zero_output_for_mask", 0))
-    resets_after = bool(_attribute(node, "reset_after", 1))
     if any(_array(g, each).size for each in rest[count + 4 :]):
         raise ValueError("dropout is not exported")
-    weights, attributes = _weights(
-        g, form, gates, (_array(g, kernel), _array(g, recurrent), _array(g, bias)), resets_after
-    )
+    weights = _weights(g, form, gates, (_array(g, kernel), _array(g, recurrent), _array(g, bias)))
+    resets_after = node.get_attr("reset_after")
+    attributes = {} if resets_after is None else {"linear_before_reset": resets_after.i}
     attributes |= _activations(node, form)
     given = [None if _is_absent(g, start) else start for start in starts]
     is_masked = not _is_absent(g, mask)
@@ -196,13 +194,9 @@ def _activations(node: Any, form: OnnxForm) -> dict[str, Any]:
 
 
 def _weights(
-    g: _Graph,
-    form: OnnxForm,
-    gates: tuple[str, ...],
-    arrays: tuple[np.ndarray, np.ndarray, np.ndarray],
-    resets_after: bool,
-) -> tuple[list[str], dict[str, Any]]:
-    """W, R and B of the operator, and the attributes that follow from their form."""
+    g: _Graph, form: OnnxForm, gates: tuple[str, ...], arrays: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> list[str]:
+    """W, R and B of the operator."""
     kernel, recurrent, bias = arrays
     units = recurrent.shape[0]
     order = [gates.index(gate) for gate in form.gates]
@@ -218,7 +212,7 @@ def _weights(
         names.append(g.constant(np.concatenate([in_order(of_x), in_order(of_h)])[None], np.float32))
     else:
         names.append("")
-    return names, {"linear_before_reset": int(resets_after)} if form.kind == "GRU" else {}
+    return names
 
 
 def _array(g: _Graph, name: str) -> np.ndarray:

@@ -11,16 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ostinato.engines.facts import cells
+from ostinato.exports.rows import rows_of_int8
+
 _LEAST_SIZE = 64
 """Weights with fewer numbers stay as they are: their scales would take as much."""
-_AXES = {
-    "LSTM": {1: 1, 2: 1},
-    "GRU": {1: 1, 2: 1},
-    "RNN": {1: 1, 2: 1},
-    "MatMul": {1: 1},
-    "Gemm": {1: 1},
-    "Gather": {0: 0},
-}
+_RECURRENT = tuple(cell.onnx.kind for cell in cells() if cell.onnx is not None)
+_AXES = {**{kind: {1: 1, 2: 1} for kind in _RECURRENT}, "MatMul": {1: 1}, "Gemm": {1: 1}, "Gather": {0: 0}}
 """By operator: which inputs are weights, and the axis along which each row has its scale."""
 
 
@@ -45,7 +42,7 @@ def quantize_file(path: Path, how: str) -> list[str]:
 
 
 def _store_rows(model: Any) -> int:
-    """Stores weights as int8 behind DequantizeLinear nodes, of which ONNX Runtime makes float32 when it loads them."""
+    """Stores weights as int8 behind DequantizeLinear nodes; returns how many."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
@@ -80,20 +77,6 @@ def _store_rows(model: Any) -> int:
     return len(done)
 
 
-def rows_of_int8(array: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Whole numbers from −127 to 127, and the scale of each row: array ≈ whole × scale.
-
-    Args:
-        array: weights.
-        axis: whose entries have a scale each.
-    """
-    others = tuple(at for at in range(array.ndim) if at != axis)
-    scales = np.maximum(np.max(np.abs(array), axis=others), 1e-30) / 127
-    shape = [-1 if at == axis else 1 for at in range(array.ndim)]
-    whole = np.rint(array / scales.reshape(shape)).astype(np.int8)
-    return whole, scales.astype(np.float32)
-
-
 def _by_onnxruntime(path: Path) -> list[str]:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -101,12 +84,13 @@ def _by_onnxruntime(path: Path) -> list[str]:
     with _quiet():
         quantize_dynamic(path, path.with_suffix(".int8"), weight_type=QuantType.QInt8, per_channel=False)
     path.with_suffix(".int8").replace(path)
-    left = [node.op_type for node in onnx.load(path).graph.node if node.op_type in ("GRU", "RNN", "LSTM")]
+    left = [node.op_type for node in onnx.load(path).graph.node if node.op_type in _RECURRENT]
     if not left:
         return []
     names = ", ".join(sorted(set(left)))
     return [
-        f"ONNX Runtime has no {names} of eight bits: {len(left)} stayed float32; int8-weights stores them smaller"
+        f"ONNX Runtime has no {names} of eight bits: {len(left)} stayed float32; int8-weights stores them "
+        "smaller"
     ]
 
 

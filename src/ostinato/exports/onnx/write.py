@@ -6,13 +6,13 @@ from pathlib import Path
 
 from ostinato.errors import ExportError
 from ostinato.exports.draws import TOLERANCE, agreement
-from ostinato.exports.requirements import need
 from ostinato.exports.network import Network
 from ostinato.exports.onnx.convert import operators_of, run_with_onnxruntime, tensors_of, to_onnx
 from ostinato.exports.report import Report
+from ostinato.exports.requirements import need
 
 INT8_TOLERANCE = 0.1
-"""The largest difference that counts as agreement with weights of eight bits, of the largest number of an output."""
+"""The same as `TOLERANCE` with weights of eight bits."""
 _LOOPS = ("Loop", "Scan", "If")
 
 

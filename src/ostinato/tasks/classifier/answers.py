@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from ostinato.data.examples.labels import UNSEEN
 from ostinato.data.store.encoded_texts import encode_text, read_text
@@ -34,6 +36,7 @@ from ostinato.tasks.classifier.predictions import Prediction, Scorer
 from ostinato.tasks.classifier.shares import best_shares
 from ostinato.tasks.classifier.thresholds import USUAL, best_thresholds
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
+from ostinato.tasks.exported import Exported, ExportedInput
 
 _PREDICTED_TOGETHER = 4096
 _PREDICTION_BATCH = 256
@@ -225,6 +228,35 @@ class Answers:
                 size == 0,
                 labels.named(chosen[number]),
             )
+
+    def exported(self) -> tuple[Exported, ...]:
+        """The network for other programs, from ids to probabilities; see `ostinato.tasks.exported`."""
+        model, config, words = self._model, self._config, self._words
+        inputs = [ExportedInput("tokens", (None, None), "int32", (0, 1 + words.encoder.size))]
+        if config.masked:
+            inputs.append(ExportedInput("lengths", (None,), "int32", (1, 9)))
+        if words.ngrams is not None:
+            inputs.append(ExportedInput("grams", (None, None), "int32", (0, 1 + len(words.ngrams))))
+
+        def run(
+            given: Sequence[tf.Tensor], state: Sequence[tf.Tensor]
+        ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+            scores = model.read(given[0], given[1] if config.masked else None)
+            if words.ngrams is not None:
+                scores = words.shares[0] * scores + words.shares[1] * model.of_ngrams(given[-1])
+            if words.labels.several:
+                return [tf.sigmoid(scores)], []
+            if model.outputs == 1:
+                return [tf.concat([tf.sigmoid(-scores), tf.sigmoid(scores)], 1)], []
+            return [tf.nn.softmax(scores)], []
+
+        settings = {name: getattr(config, name) for name in ("padding", "truncation", "masked")}
+        vocabulary = words.to_json() | settings
+        metadata = {
+            "vocabulary": json.dumps(vocabulary, ensure_ascii=False),
+            "labels": json.dumps(list(words.labels.names), ensure_ascii=False),
+        }
+        return (Exported("", tuple(inputs), (), ("probabilities",), run, metadata),)
 
     def _grams(self, texts: list[str]) -> np.ndarray | None:
         """The ids of the texts' n-grams, shape (texts, n-grams); None for a network without them."""

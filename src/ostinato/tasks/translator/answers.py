@@ -16,8 +16,10 @@ from ostinato.decoding.beam import Beam, search
 from ostinato.errors import ConfigError
 from ostinato.layers.tracing import traced
 from ostinato.tasks.base import Loss, OnBatch, as_figures
+from ostinato.tasks.exported import Exported
 from ostinato.tasks.translator.data import FREE_TOKENS, TranslatorData, TranslatorVocabulary, signature
 from ostinato.tasks.translator.evaluation import Evaluation, compared
+from ostinato.tasks.translator.exported import exported
 from ostinato.tasks.translator.network import RecurrentTranslator
 from ostinato.tasks.translator.translations import Alignment, Candidate, Translation
 
@@ -99,6 +101,10 @@ class Answers:
         from ostinato.tasks.translator import pictures
 
         return pictures.draw(evaluation, folder)
+
+    def exported(self) -> tuple[Exported, ...]:
+        """The network for other programs; see `ostinato.tasks.exported.Exports`."""
+        return exported(self._model, self._words, self._config.max_tokens)
 
     def _translate(self, texts: list[str], beam: Beam) -> list[Translation]:
         """A translation of each text, in their order.
