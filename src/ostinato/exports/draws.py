@@ -31,16 +31,31 @@ def draws(
         sizes: batches and lengths where they are open.
     """
     random = np.random.default_rng(1)
-    for rows, steps in sizes:
+    axes = list(dict.fromkeys(each.axis for each in network.inputs))
+    for number, (rows, steps) in enumerate((*sizes, *(sizes[:1] if len(axes) > 1 else ()))):
         rows, steps = batch or rows, time or steps
+        # In a draw of its own inputs have different lengths, if the network takes that.
+        apart = 3 if number == len(sizes) and time is None else 0
         inputs = []
         for each in network.inputs:
-            drawn = make_numbers(random, fill_shape(each.shape, rows, steps), each.dtype, each.ids).numpy()
+            length = steps + apart * axes.index(each.axis)
+            drawn = make_numbers(random, fill_shape(each.shape, rows, length), each.dtype, each.ids).numpy()
             inputs.append(_with_padding(drawn, each.padding, random) if each.padding is not None else drawn)
+        if apart and not _takes(network, inputs):
+            continue
         start = [spec.initial(len(inputs[0])) for spec in network.states]
         # States that the network reaches: others may be without meaning, such as a negative count.
         _, states = network.reference([tf.constant(each) for each in inputs], start) if start else (0, [])
         yield inputs, [np.asarray(each) for each in states]
+
+
+def _takes(network: Network, inputs: Arrays) -> bool:
+    try:
+        start = [spec.initial(len(inputs[0])) for spec in network.states]
+        network.reference([tf.constant(each) for each in inputs], start)
+    except Exception:  # a network may say in any way that its inputs must be equally long
+        return False
+    return True
 
 
 def _with_padding(drawn: np.ndarray, padding: float, random: np.random.Generator) -> np.ndarray:

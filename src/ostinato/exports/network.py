@@ -35,6 +35,7 @@ class Input:
         dtype: its dtype.
         ids: the half-open range of the ids that it holds; None when it holds none.
         padding: what a step holds that a mask skips; None where nothing is skipped.
+        axis: a word for the size of its second axis; inputs with the same word have the same size.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Input:
     dtype: str
     ids: IdRange | None = None
     padding: float | None = None
+    axis: str = "time"
 
 
 @dataclass(frozen=True)
@@ -275,8 +277,15 @@ def _inputs_of(model: keras.Model) -> tuple[Input, ...]:
     zero = 0.0 if any(layer.mask_zero for layer in embeddings) else None
     skipped = float(masks[0].mask_value) if masks else None
     return tuple(
-        Input(each.name, each.shape, each.dtype, each.ids, skipped if each.ids is None else zero)
-        for each in declared
+        Input(
+            each.name,
+            each.shape,
+            each.dtype,
+            each.ids,
+            padding=skipped if each.ids is None else zero,
+            axis="time" if number == 0 else f"{each.name}_time",
+        )
+        for number, each in enumerate(declared)
     )
 
 

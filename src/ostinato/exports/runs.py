@@ -35,7 +35,9 @@ def networks_of(run: TrainedRun, *, operators: bool) -> list[Network]:
 def _network(run: TrainedRun, part: Exported, loops: dict[str, str]) -> Network:
     return Network(
         name="_".join(filter(None, (run.directory.task.replace("-", "_"), part.part))),
-        inputs=tuple(Input(each.name, each.shape, each.dtype, each.ids) for each in part.inputs),
+        inputs=tuple(
+            Input(each.name, each.shape, each.dtype, each.ids, axis=each.axis) for each in part.inputs
+        ),
         states=part.states,
         outputs=part.outputs,
         run=_plainly(part.run),

@@ -33,14 +33,17 @@ def described(network: Network, batch: int | None, time: int | None) -> dict[str
     """The inputs, outputs and states of a report."""
     states = [_tensor(spec) for spec in state_specs(network, batch)]
     return {
-        "inputs": tuple(map(_tensor, input_specs(network, batch, time))),
+        "inputs": tuple(
+            _tensor(spec, each.axis)
+            for spec, each in zip(input_specs(network, batch, time), network.inputs, strict=True)
+        ),
         "outputs": tuple(Tensor(name, "float32", ()) for name in network.outputs),
         "states": tuple((state, Tensor(f"{state.name}_out", state.dtype, state.shape)) for state in states),
     }
 
 
-def _tensor(spec: tf.TensorSpec) -> Tensor:
-    words = ("batch", "time")
+def _tensor(spec: tf.TensorSpec, axis: str = "time") -> Tensor:
+    words = ("batch", axis)
     sizes = (
         size if size is not None else words[at] if at < 2 else "any" for at, size in enumerate(spec.shape)
     )

@@ -73,7 +73,7 @@ class _Attention(keras.layers.Layer):
         if mask is None:
             weights = tf.nn.softmax(scores)
         else:
-            present = mask[:, tf.newaxis, :]
+            present = tf.expand_dims(mask, 1)
             weights = tf.nn.softmax(tf.where(present, scores, _FAR_BELOW)) * tf.cast(present, scores.dtype)
         return tf.matmul(weights, memory), weights
 
@@ -107,7 +107,9 @@ class AdditiveAttention(_Attention):
         super().build(queries_shape, keys_shape, memory_shape)
 
     def scores(self, queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-        hidden = tf.tanh(self.project_query(queries)[:, :, tf.newaxis] + keys[:, tf.newaxis])
+        # LiteRT has no slices with new axes where sizes are open.
+        each, all_keys = tf.expand_dims(self.project_query(queries), 2), tf.expand_dims(keys, 1)
+        hidden = tf.tanh(each + all_keys)
         return self.score(hidden)[..., 0]
 
 

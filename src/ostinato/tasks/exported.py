@@ -18,12 +18,14 @@ class ExportedInput(NamedTuple):
         shape: with the batch first; None is an open size.
         dtype: its dtype.
         ids: the half-open range of ids that it holds; None when it holds none.
+        axis: a word for the size of its second axis; inputs with the same word have the same size.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     ids: tuple[int, int] | None = None
+    axis: str = "time"
 
 
 class Exported(NamedTuple):

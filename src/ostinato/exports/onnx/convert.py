@@ -55,8 +55,10 @@ def to_onnx(network: Network, *, batch: int | None, time: int | None, opset: int
     inputs = [*(each.name for each in network.inputs), *(state.name for state in network.states)]
     outputs = [*network.outputs, *(f"{state.name}_out" for state in network.states)]
     _rename(model, {**_pairs(model.graph.input, inputs), **_pairs(model.graph.output, outputs)})
-    _name_sizes(model.graph.input, [tuple(spec.shape) for spec in specs])
-    _name_sizes(model.graph.output, sizes)
+    axes = [*(each.axis for each in network.inputs), *["time"] * len(network.states)]
+    _name_sizes(model.graph.input, [tuple(spec.shape) for spec in specs], axes)
+    own = axes[0] if len({each.axis for each in network.inputs}) == 1 else ""
+    _name_sizes(model.graph.output, sizes, [own or f"{name}_time" for name in outputs])
     model.producer_name = "ostinato"
     from ostinato import __version__
 
@@ -142,9 +144,9 @@ def _rename(model: Any, names: dict[str, str]) -> None:
     of_graph(model.graph)
 
 
-def _name_sizes(values: Any, shapes: list[tuple[int | None, ...]]) -> None:
-    """Words for open sizes: batch and time."""
-    for value, shape in zip(values, shapes, strict=True):
+def _name_sizes(values: Any, shapes: list[tuple[int | None, ...]], axes: list[str]) -> None:
+    """Words for open sizes: batch and, of the second axis, those that are given."""
+    for value, shape, second in zip(values, shapes, axes, strict=True):
         sizes = value.type.tensor_type.shape
         if len(sizes.dim) != len(shape):
             del sizes.dim[:]
@@ -154,7 +156,7 @@ def _name_sizes(values: Any, shapes: list[tuple[int | None, ...]]) -> None:
             if size is not None:
                 dim.dim_value = size
             else:
-                dim.dim_param = ("batch", "time")[axis] if axis < 2 else f"{value.name}_{axis}"
+                dim.dim_param = ("batch", second)[axis] if axis < 2 else f"{value.name}_{axis}"
 
 
 @contextlib.contextmanager

@@ -236,7 +236,7 @@ class Answers:
         if config.masked:
             inputs.append(ExportedInput("lengths", (None,), "int32", (1, 9)))
         if words.ngrams is not None:
-            inputs.append(ExportedInput("grams", (None, None), "int32", (0, 1 + len(words.ngrams))))
+            inputs.append(ExportedInput("grams", (None, None), "int32", (0, 1 + len(words.ngrams)), "ngrams"))
 
         def run(
             given: Sequence[tf.Tensor], state: Sequence[tf.Tensor]

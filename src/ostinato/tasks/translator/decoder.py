@@ -149,7 +149,7 @@ class Decoder(keras.layers.Layer):
         if not self.attends:
             rows, time = tf.shape(x)[0], tf.shape(x)[1]
             summary = tf.repeat(memory.summary, rows // tf.maximum(tf.shape(memory.mask)[0], 1), axis=0)
-            summary = tf.repeat(summary[:, tf.newaxis], time, axis=1)
+            summary = tf.repeat(tf.expand_dims(summary, 1), time, axis=1)
             features, state = self.stack(tf.concat([x, summary], axis=-1), state, key)
             weights = tf.zeros((rows, time, tf.shape(memory.mask)[1]))
         elif config.attention == "multiplicative" and not config.input_feeding:
@@ -205,11 +205,11 @@ class Decoder(keras.layers.Layer):
         if self.config.attention == "additive":
             top_state = keras.tree.flatten(self.stack.layers[-1].get_initial_state(1))
             top = flat_rows(state[-len(top_state)])
-            context, weights = self._find(top[:, tf.newaxis], memory)
+            context, weights = self._find(tf.expand_dims(top, 1), memory)
             y, state = self.stack(tf.concat([x, context], axis=-1), state, key)
             return self.combine(tf.concat([context, y], axis=-1)), state, weights
         *layers_state, fed = state
-        y, new_state = self.stack(tf.concat([x, fed[:, tf.newaxis]], axis=-1), tuple(layers_state), key)
+        y, new_state = self.stack(tf.concat([x, tf.expand_dims(fed, 1)], axis=-1), tuple(layers_state), key)
         context, weights = self._find(y, memory)
         features = self.combine(tf.concat([context, y], axis=-1))
         return features, (*new_state, features[:, 0]), weights

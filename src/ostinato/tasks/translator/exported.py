@@ -55,10 +55,10 @@ def exported(
     lengths = ExportedInput("lengths", (None,), "int32", (1, 9))
     read = (
         ExportedInput("token", (None, 1), "int32", (0, model.target_size)),
-        ExportedInput("memory", (None, None, width), "float32"),
-        ExportedInput("keys", (None, None, keys), "float32"),
+        ExportedInput("memory", (None, None, width), "float32", axis="source"),
+        ExportedInput("keys", (None, None, keys), "float32", axis="source"),
         ExportedInput("summary", (None, width), "float32"),
-        ExportedInput("mask", (None, None), "bool"),
+        ExportedInput("mask", (None, None), "bool", axis="source"),
     )
     names = (*_MEMORY, *(state.name for state in states))
     return (
