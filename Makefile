@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo
 
-.PHONY: help demo check test test-thorough test-durability test-compat test-torch format benchmarks bench wheel clean
+.PHONY: help demo check test test-thorough test-durability test-compat test-export test-torch format benchmarks bench wheel clean
 
 help:
 	@echo "make demo        train a language model for two minutes, evaluate it, and let it write"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-thorough  the same tests in every variant, with more drawn examples"
 	@echo "make test-durability  kill trainings many times, and resume them"
 	@echo "make test-compat the engine's tests, one wheel, under the oldest and the newest TensorFlow"
+	@echo "make test-export  every exported file in its runtime, C on an emulated Cortex-M"
 	@echo "make test-torch  PyTorch's and ONNX Runtime's layers beside ours with their weights"
 	@echo "make format      format the code"
 	@echo "make wheel       a wheel for every Python, in dist/"
@@ -105,5 +106,16 @@ test-torch: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python -m pytest -q tests/interop tests/cells/test_against_torch.py \
 		tests/cells/test_against_onnx.py
 
+# The runtimes of all formats. A Cortex-M4 needs Debian's packages gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm.
+$(VENV)-export/.installed: pyproject.toml $(KERNELS)
+	$(PYTHON) -m venv $(VENV)-export
+	$(VENV)-export/bin/python -m pip --quiet install --editable '.[cpu,test,micro]'
+	@touch $@
+
+test-export: $(VENV)-export/.installed
+	command -v arm-none-eabi-gcc qemu-system-arm || { apt-get update && apt-get install -y \
+		gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm; }
+	$(VENV)-export/bin/python -m pytest -q -n 2 --dist worksteal --thorough tests/exports
+
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-compat $(DEMO) build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-export $(VENV)-bench $(VENV)-compat $(DEMO) build dist .pytest_cache .hypothesis .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""From texts to ids and back, with the vocabulary in an exported file. It needs NumPy; for BPE tokenizers, too."""
+"""Texts to ids and back, by the vocabulary in an exported file. Needs NumPy; for BPE tokenizers, too."""
 
 import json
 import re

@@ -197,7 +197,7 @@ def _litert(_: Source, network: Network, path: Path, options: dict[str, Any]) ->
     if options["check"]:
         need("ai_edge_litert", "litert", "checking LiteRT")
         if options["target"] == "micro":
-            need("tflite_micro", "litert", "checking for microcontrollers")
+            need("tflite_micro", "micro", "checking for microcontrollers")
     from ostinato.exports.litert import write
 
     return write(network, path, options)

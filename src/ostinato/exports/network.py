@@ -119,7 +119,7 @@ def network_of(model: keras.Model, *, states: bool, operators: bool) -> Network:
     used = [tap.begins for tap in taps]
     taps = [tap for tap, use in zip(taps, used, strict=True) if use]
     of_model = [tap for tap, use in zip(of_model, used, strict=True) if use]
-    names = list(getattr(model, "output_names", ()) or ())
+    names = _output_names(model)
     outputs = _different(names if len(names) == count else ["output"] * count, {each.name for each in inputs})
     notes = [f"the state of {name}, which is stateful, is an input and an output" for name in stateful]
     return Network(
@@ -287,6 +287,15 @@ def _inputs_of(model: keras.Model) -> tuple[Input, ...]:
         )
         for number, each in enumerate(declared)
     )
+
+
+def _output_names(model: keras.Model) -> list[str]:
+    """The names of the layers that give the outputs; none where the model does not say."""
+    try:
+        tensors = keras.tree.flatten(model.outputs)
+        return [tensor._keras_history.operation.name for tensor in tensors]
+    except (AttributeError, ValueError):
+        return []
 
 
 def _different(names: Sequence[str], taken: set[str]) -> list[str]:

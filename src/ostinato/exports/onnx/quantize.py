@@ -82,7 +82,7 @@ def _by_onnxruntime(path: Path) -> list[str]:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _quiet():
-        quantize_dynamic(path, path.with_suffix(".int8"), weight_type=QuantType.QInt8, per_channel=False)
+        quantize_dynamic(path, path.with_suffix(".int8"), weight_type=QuantType.QInt8, per_channel=True)
     path.with_suffix(".int8").replace(path)
     left = [node.op_type for node in onnx.load(path).graph.node if node.op_type in _RECURRENT]
     if not left:
