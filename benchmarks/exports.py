@@ -73,9 +73,8 @@ def speed(rounds: int) -> list[dict[str, Any]]:
             "ratio": ms["keras"] / ms["ostinato"],
         }
         rows.append(row)
-        print(
-            f"{row['layer']:28} ostinato {ms['ostinato']:7.2f} ms  keras {ms['keras']:7.2f} ms  {row['ratio']:.1f} x"
-        )
+        times = "  ".join(f"{name} {value:7.2f} ms" for name, value in ms.items())
+        print(f"{row['layer']:28} {times}  {row['ratio']:.1f} x")
     return rows
 
 

@@ -404,3 +404,10 @@ def test_damaged_files_and_lambdas_in_files_are_said_in_a_sentence(tmp_path):
         with pytest.raises(ConfigError, match=sentence) as raised:
             ostinato.accelerate(tmp_path / name)
         assert "\n" not in str(raised.value)
+
+
+def test_going_back_and_forth_leaves_nothing_of_ostinatos(recwarn):
+    stock = keras.Sequential([keras.Input((None, 3)), keras.layers.LSTM(4)])
+    ostinato.to_keras(keras.Sequential([keras.Input((None, 3)), ostinato.layers.LSTM(4)]))
+    ostinato.to_keras(ostinato.accelerate(stock))
+    assert not [each for each in recwarn if "ostinato is installed" in str(each.message)]

@@ -336,7 +336,9 @@ def _warn_of_ostinato_parts(model: keras.layers.Layer) -> None:
     left = {}
     for layer in [*model._flatten_layers(), *(getattr(model, "operations", None) or ())]:
         functions = (getattr(layer, name, None) for name in ("activation", "recurrent_activation"))
-        for thing in (type(layer), *functions, *vars(layer).values()):
+        # Keras puts its own function around each layer's `build`; no file holds it.
+        own = (value for name, value in vars(layer).items() if name != "build")
+        for thing in (type(layer), *functions, *own):
             if getattr(thing, "__module__", "").startswith("ostinato."):
                 left.setdefault(getattr(thing, "__name__", ""), layer.name)
     if left:
