@@ -10,7 +10,7 @@ import argparse
 import sys
 
 import numpy as np
-from texts import Encoder, grams, opened
+from texts import Encoder, grams, opened, run
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
         text = f" {text.strip()}" if encoder.spaced and text.strip() else text
         ids = [1 + each for each in encoder.encode(text)]  # 0 is padding
         read = ids[-most:] if words["truncation"] == "pre" else ids[:most]
-        given = {"tokens": read}
+        given: dict[str, object] = {"tokens": read}
         if words["masked"]:
             given["lengths"] = len(read)
         else:
@@ -33,7 +33,7 @@ def main() -> None:
         if "ngrams" in words:
             given["grams"] = grams(text, words["ngrams"]) or [0]
         arrays = {name: np.array([value], np.int32) for name, value in given.items()}
-        found = np.array(words["prior"]) if not ids else session.run(None, arrays)[0][0]
+        found = np.array(words["prior"]) if not ids else run(session, arrays)[0][0]
         if words["several"]:
             limits = words["thresholds"] or [0.5] * len(labels)
             chosen = np.flatnonzero(found >= limits)

@@ -10,7 +10,7 @@ import argparse
 import sys
 
 import numpy as np
-from texts import Encoder, opened
+from texts import Encoder, opened, run
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
         state = {each.name: np.zeros((1, *each.shape[1:]), np.float32) for each in states}
         written = []
         while len(written) < options.length and (not written or written[-1] != vocabulary["end"]):
-            logits, *after = session.run(None, {"tokens": np.array([read], np.int32), **state})
+            logits, *after = run(session, {"tokens": np.array([read], np.int32), **state})
             state = dict(zip(state, after, strict=True))
             written.append(int(logits[0, -1].argmax()))
             read = written[-1:]

@@ -2,10 +2,13 @@
 
 import json
 import re
+import unicodedata
 import zlib
 
+import numpy as np
 import onnxruntime
 
+BOS, EOS, UNK = 1, 2, 3
 PIECES = re.compile(r" ?\w+| ?[^\w\s]|\s")
 
 
@@ -15,6 +18,11 @@ def opened(path):
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return session, json.loads(session.get_modelmeta().custom_metadata_map["ostinato.vocabulary"])
+
+
+def run(session, given) -> list[np.ndarray]:
+    """The outputs of a session, in their order."""
+    return [np.asarray(each) for each in session.run(None, given)]
 
 
 class Encoder:
@@ -48,6 +56,23 @@ class Encoder:
         if self.kind == "byte":
             return bytes(ids).decode(errors="replace")
         return self.bpe.decode(ids) if self.kind == "bpe" else "".join(self.names[each] for each in ids)
+
+
+class Side:
+    """One side of a translator: sentences to ids from 3 or 4 on, and back."""
+
+    def __init__(self, data):
+        self.encoder, self.form, self.lower = Encoder(data["encoder"]), data["unicode"], data["lowercase"]
+        self.first = UNK if self.encoder.kind == "word" else UNK + 1
+
+    def encode(self, text):
+        text = text if self.form == "none" else unicodedata.normalize(self.form.upper(), text)
+        text = " ".join((text.lower() if self.lower else text).split())
+        text = f" {text}" if self.encoder.spaced and text else text
+        return [self.first + each for each in self.encoder.encode(text, unknown=-1)]
+
+    def decode(self, ids):
+        return self.encoder.decode([each - self.first for each in ids]).strip()
 
 
 def _mixed(number):

@@ -7,59 +7,37 @@ echo "I am tired." | python examples/onnx/translate.py model.onnx --beam 5
 import argparse
 import math
 import sys
-import unicodedata
 
 import numpy as np
-from texts import Encoder, opened
-
-BOS, EOS, UNK = 1, 2, 3
-
-
-def encoded(side, text):
-    encoder, form = Encoder(side["encoder"]), side["unicode"]
-    text = text if form == "none" else unicodedata.normalize(form.upper(), text)
-    text = " ".join((text.lower() if side["lowercase"] else text).split())
-    first = UNK if encoder.kind == "word" else UNK + 1
-    return [
-        first + each for each in encoder.encode(f" {text}" if encoder.spaced and text else text, unknown=-1)
-    ]
-
-
-def decoded(side, ids):
-    encoder = Encoder(side["encoder"])
-    first = UNK if encoder.kind == "word" else UNK + 1
-    return encoder.decode([each - first for each in ids]).strip()
+from texts import BOS, EOS, UNK, Side, opened, run
 
 
 def search(step, memory, state, beam, limit):
     """The likeliest translation: finished ones stay in the beam, and all are compared by score."""
     held = [(0.0, [], False)]  # log-probability, ids, whether it has ended
-    score = lambda log, ids: log / ((5 + len(ids)) / 6)  # noqa: E731
-    for at in range(limit):
+    for at in range(1, limit + 1):
         last = np.array([[ids[-1] if ids else BOS] for _, ids, _ in held], np.int32)
-        (logits, _, *after) = step.run(None, {"token": last, **repeated(memory, len(held)), **state})
-        logits = logits - logits.max(-1, keepdims=True)
+        read = {name: np.repeat(part, len(held), axis=0) for name, part in memory.items()}
+        logits, _, *after = run(step, {"token": last, **read, **state})
         logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         logs[:, [0, BOS, UNK]] = -np.inf
-        if at + 1 == limit:
-            logs[:, np.arange(logs.shape[1]) != EOS] = -np.inf
-        found = [(log, ids, True, row) for row, (log, ids, ended) in enumerate(held) if ended]
-        for row in (row for row, (_, _, ended) in enumerate(held) if not ended):
-            for token in np.argsort(-logs[row], kind="stable")[:beam]:
-                log = held[row][0] + float(logs[row, token])
-                found.append((log, [*held[row][1], int(token)], token == EOS, row))
-        best = sorted(found, key=lambda each: -score(*each[:2]))[:beam]
-        held = [each[:3] for each in best]
-        state = dict(zip(state, (part[[each[3] for each in best]] for part in after), strict=True))
-        if held[0][2] and all(
-            ended or score(log, [0] * limit) <= score(*held[0][:2]) for log, _, ended in held
-        ):
+        found = [(*each, row) for row, each in enumerate(held) if each[2]]
+        for row, (log, ids, ended) in enumerate(held):
+            for token in (
+                [] if ended else np.argsort(-logs[row], kind="stable")[:beam] if at < limit else [EOS]
+            ):
+                found.append((log + float(logs[row, token]), [*ids, int(token)], token == EOS, row))
+        found = sorted(found, key=lambda each: -score(*each[:2]))[:beam]
+        held = [each[:3] for each in found]
+        state = {name: part[[each[3] for each in found]] for name, part in zip(state, after, strict=True)}
+        best = score(*held[0][:2])
+        if held[0][2] and all(ended or score(log, [0] * limit) <= best for log, _, ended in held):
             break
-    return [token for token in max(held, key=lambda each: score(*each[:2]))[1] if token != EOS]
+    return [token for token in held[0][1] if token != EOS]
 
 
-def repeated(memory, rows):
-    return {name: np.repeat(part, rows, axis=0) for name, part in memory.items()}
+def score(log, ids):
+    return log / ((5 + len(ids)) / 6)
 
 
 def main() -> None:
@@ -68,22 +46,22 @@ def main() -> None:
     )
     parser.add_argument("model", help="a file that ostinato exported")
     parser.add_argument(
-        "--beam", type=int, default=5, help="size of the beam; 1 takes the likeliest at each step"
+        "--beam", type=int, default=5, help="size of the beam; 1 takes the likeliest each time"
     )
     options = parser.parse_args()
-    encoder, words = opened(options.model)
-    step, _ = opened(options.model.removesuffix(".onnx") + ".step.onnx")
-    names = [each.name for each in encoder.get_outputs()]
+    (encoder, words), (step, _) = opened(options.model), opened(options.model[:-5] + ".step.onnx")
+    source, target = Side(words["source"]), Side(words["target"])
     for text in sys.stdin.read().splitlines():
-        ids = encoded(words["source"], text)[: words["max_tokens"]]
-        if not any(each != UNK for each in ids):
+        ids = source.encode(text)[: words["max_tokens"]]
+        if all(each == UNK for each in ids):
             print(text if ids else "")
             continue
         given = {"tokens": np.array([ids], np.int32), "lengths": np.array([len(ids)], np.int32)}
-        read = dict(zip(names, encoder.run(None, given), strict=True))
-        memory = {name: read.pop(name) for name in ("memory", "keys", "summary", "mask")}
+        names = [each.name for each in encoder.get_outputs()]
+        state = dict(zip(names, run(encoder, given), strict=True))
+        memory = {name: state.pop(name) for name in ("memory", "keys", "summary", "mask")}
         limit = math.ceil(len(ids) * words["growth"]) + 11
-        print(decoded(words["target"], search(step, memory, read, options.beam, limit)))
+        print(target.decode(search(step, memory, state, options.beam, limit)))
 
 
 if __name__ == "__main__":

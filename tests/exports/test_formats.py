@@ -13,7 +13,7 @@ import ostinato
 from ostinato.errors import ExportError
 
 from .. import forks
-from .models import AS_PEOPLE_BUILD_THEM, CELLS, recurrent, stirred
+from .models import AS_PEOPLE_BUILD_THEM, CELLS, DIRECTIONS, recurrent, stirred
 
 K = keras.layers
 
@@ -69,6 +69,29 @@ def test_litert_has_built_in_operators_alone(name, tmp_path):
     assert report.checked
     assert report.largest_difference < 1e-5
     assert not [operator for operator in report.operators if "TENSOR" in operator or "LSTM" in operator]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("results", ["last", "sequence", "states"])
+@pytest.mark.parametrize("ids", [False, True])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_litert_equals_keras(cell, direction, ids, results, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    model = recurrent(cell, direction, ids=ids, results=results)
+    report = ostinato.export(model, tmp_path / "model.tflite")
+    assert report.checked
+    assert report.largest_difference < 1e-5
+
+
+def test_litert_with_weights_of_eight_bits(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    layers = [K.Embedding(500, 64), K.GRU(128, return_sequences=True), K.LSTM(128), K.Dense(50)]
+    model = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
+    whole = ostinato.export(model, tmp_path / "whole.tflite")
+    report = ostinato.export(model, tmp_path / "small.tflite", quantize="int8")
+    assert report.checked
+    assert report.bytes <= 0.3 * whole.bytes
 
 
 @pytest.mark.parametrize("cell", CELLS)

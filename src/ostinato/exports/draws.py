@@ -17,6 +17,8 @@ Run = Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]
 
 TOLERANCE = 1e-5
 """The largest difference that counts as agreement, of the largest number of an output."""
+INT8_TOLERANCE = 0.1
+"""The same with weights of eight bits."""
 _SIZES = ((4, 9), (1, 16))
 
 

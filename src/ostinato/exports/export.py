@@ -58,7 +58,7 @@ def export(
         states: "inputs" makes the recurrent layers' states inputs and outputs; with "none" each call begins
             anew. A language model has them in any case, and so have layers with `stateful=True`.
         quantize: "int8-weights" stores weights as whole numbers with a scale for each row; "int8" lets ONNX
-            Runtime compute with whole numbers where it can.
+            Runtime and LiteRT compute with whole numbers where they can.
         target: "micro", a microcontroller; LiteRT alone has it.
         batch, time: fixed sizes of the first two axes of the inputs. None leaves them open.
         opset: the version of ONNX's operators, 13 to 18.
@@ -150,7 +150,7 @@ def _check_options(
         raise ConfigError(f"states must be 'none' or 'inputs', got {states!r}")
     if quantize not in (None, *QUANTIZED):
         raise ConfigError(f"quantize must be one of {', '.join(QUANTIZED)}, or None, got {quantize!r}")
-    allowed = {"onnx": QUANTIZED, "c": ("int8-weights",)}.get(chosen, ())
+    allowed = {"onnx": QUANTIZED, "c": ("int8-weights",), "litert": ("int8",)}.get(chosen, ())
     if quantize is not None and quantize not in allowed:
         raise ConfigError(
             f"quantize must be {' or '.join((*allowed, 'None'))} for {chosen}, got {quantize!r}"

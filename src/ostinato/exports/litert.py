@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.errors import ConfigError, ExportError
-from ostinato.exports.draws import TOLERANCE, agreement
+from ostinato.exports.draws import INT8_TOLERANCE, TOLERANCE, agreement
 from ostinato.exports.looping import one_loop
 from ostinato.exports.network import Network
 from ostinato.exports.report import Report
@@ -33,7 +33,8 @@ def write(network: Network, path: Path, options: dict[str, Any]) -> Report:
     target = options["target"]
     if target == "micro" and (batch is None or time is None):
         raise ConfigError("batch and time must be given for a microcontroller, which has fixed sizes")
-    path.write_bytes(_converted(network, batch, time, target))
+    quantize = options["quantize"]
+    path.write_bytes(_converted(network, batch, time, target, quantize))
     largest = None
     if options["check"]:
         run, operators = _runner(network, path)
@@ -42,7 +43,13 @@ def write(network: Network, path: Path, options: dict[str, Any]) -> Report:
         flexible = [name for name in operators if name.startswith("Flex")]
         if flexible:
             raise ExportError(f"LiteRT has no operator of its own for {', '.join(flexible)}")
-        largest = agreement(network, run, batch=batch, time=time, tolerance=TOLERANCE)
+        largest = agreement(
+            network,
+            run,
+            batch=batch,
+            time=time,
+            tolerance=TOLERANCE if quantize is None else INT8_TOLERANCE,
+        )
     else:
         operators = {}
     return Report(
@@ -57,7 +64,9 @@ def write(network: Network, path: Path, options: dict[str, Any]) -> Report:
     )
 
 
-def _converted(network: Network, batch: int | None, time: int | None, target: str | None) -> bytes:
+def _converted(
+    network: Network, batch: int | None, time: int | None, target: str | None, quantize: str | None
+) -> bytes:
     """The file's bytes."""
     inputs, states = input_specs(network, batch, time), state_specs(network, batch)
     count = len(inputs)
@@ -83,7 +92,8 @@ def _converted(network: Network, batch: int | None, time: int | None, target: st
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=signatures)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter._experimental_lower_tensor_list_ops = True
+        if quantize is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
         try:
             return converter.convert()
         except Exception as error:

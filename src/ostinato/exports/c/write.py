@@ -15,13 +15,13 @@ import numpy as np
 
 from ostinato.errors import ConfigError, ExportError
 from ostinato.exports.c.header import FUNCTIONS, Header
+from ostinato.exports.draws import INT8_TOLERANCE
 from ostinato.exports.network import Network
 from ostinato.exports.report import Report, Tensor
 from ostinato.runtime import program
 from ostinato.runtime.reading import read
 
 _TOLERANCE = 2e-5  # the C library's tanhf and expf are not those of the engine
-_INT8_TOLERANCE = 0.1
 _TESTED = 24  # steps of the self-test
 
 
@@ -45,7 +45,7 @@ def write(model: Any, network: Network, path: Path, options: dict[str, Any]) -> 
         for count, expected in zip((len(given) // 3, len(given)), wanted, strict=True):
             size = max(1e-3, float(np.max(np.abs(expected))))
             largest = max(largest, float(np.max(np.abs(run(given[:count]) - expected))) / size)
-        limit = _INT8_TOLERANCE if small else _TOLERANCE
+        limit = INT8_TOLERANCE if small else _TOLERANCE
         if not largest <= limit:
             raise ExportError(
                 f"the C header must differ from the network by {limit:g} of its largest output at most, got "

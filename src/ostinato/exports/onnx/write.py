@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ostinato.errors import ExportError
-from ostinato.exports.draws import TOLERANCE, agreement
+from ostinato.exports.draws import INT8_TOLERANCE, TOLERANCE, agreement
 from ostinato.exports.network import Network
 from ostinato.exports.onnx.convert import operators_of, run_with_onnxruntime, tensors_of, to_onnx
 from ostinato.exports.report import Report
 from ostinato.exports.requirements import need
 
-INT8_TOLERANCE = 0.1
-"""The same as `TOLERANCE` with weights of eight bits."""
 _LOOPS = ("Loop", "Scan", "If")
 
 
