@@ -35,7 +35,7 @@ def write(network: Network, path: Path, options: dict[str, Any]) -> Report:
         raise ConfigError("batch and time must be given for a microcontroller, which has fixed sizes")
     quantize = options["quantize"]
     path.write_bytes(_converted(network, batch, time, target, quantize))
-    largest = None
+    largest, more = None, ()
     if options["check"]:
         run, operators = _runner(network, path)
         if target == "micro":
@@ -43,7 +43,7 @@ def write(network: Network, path: Path, options: dict[str, Any]) -> Report:
         flexible = [name for name in operators if name.startswith("Flex")]
         if flexible:
             raise ExportError(f"LiteRT has no operator of its own for {', '.join(flexible)}")
-        largest = agreement(
+        largest, more = agreement(
             network,
             run,
             batch=batch,
@@ -57,7 +57,7 @@ def write(network: Network, path: Path, options: dict[str, Any]) -> Report:
         format="litert",
         **described(network, batch, time),
         operators=operators,
-        notes=(*network.notes, *_NOTES),
+        notes=(*network.notes, *more, *_NOTES),
         largest_difference=largest,
         checked=options["check"],
         unchecked="" if options["check"] else "check=False",

@@ -62,6 +62,7 @@ class Network:
         notes: sentences for the user.
         tracked: what holds the variables of `run`.
         part: its name in the network, "" for the main one.
+        variables: the floating-point weights of `reference`.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Network:
     notes: tuple[str, ...] = ()
     tracked: Any = None
     part: str = ""
+    variables: Sequence[tf.Variable] = ()
 
 
 def network_of(model: keras.Model, *, states: bool, operators: bool) -> Network:
@@ -132,7 +134,13 @@ def network_of(model: keras.Model, *, states: bool, operators: bool) -> Network:
         loops=loops,
         notes=tuple(notes),
         tracked=copy,
+        variables=floating(model),
     )
+
+
+def floating(model: keras.Model) -> list[tf.Variable]:
+    """The floating-point weights of a model."""
+    return [variable.value for variable in model.weights if "float" in variable.dtype]
 
 
 def prepare(model: keras.layers.Layer, *, operators: bool) -> dict[str, str]:

@@ -8,7 +8,7 @@ from ostinato.acceleration.accelerate import recurrent_layers
 from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines.gate import plain_gates
 from ostinato.errors import ExportError
-from ostinato.exports.network import Function, Input, Network, Tensors, prepare
+from ostinato.exports.network import Function, Input, Network, Tensors, floating, prepare
 from ostinato.runs.trained import TrainedRun
 from ostinato.tasks.exported import Exported, Exports
 
@@ -46,6 +46,7 @@ def _network(run: TrainedRun, part: Exported, loops: dict[str, str]) -> Network:
         metadata=part.metadata,
         tracked=run.model,
         part=part.part,
+        variables=floating(run.model),
     )
 
 

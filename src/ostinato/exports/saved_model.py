@@ -19,15 +19,17 @@ def write(network: Network, path: Path, options: dict[str, Any]) -> Report:
     batch, time = options["batch"], options["time"]
     module, signatures = traced(network, batch=batch, time=time)
     tf.saved_model.save(module, str(path), signatures=signatures)
-    largest = None
+    largest, more = None, ()
     if options["check"]:
         loaded = tf.saved_model.load(str(path))
-        largest = agreement(network, runner(network, loaded), batch=batch, time=time, tolerance=TOLERANCE)
+        largest, more = agreement(
+            network, runner(network, loaded), batch=batch, time=time, tolerance=TOLERANCE
+        )
     return Report(
         path=str(path),
         format="saved_model",
         **described(network, batch, time),
-        notes=(*network.notes, f"signatures: {', '.join(signatures)}"),
+        notes=(*network.notes, *more, f"signatures: {', '.join(signatures)}"),
         largest_difference=largest,
         checked=options["check"],
         unchecked="" if options["check"] else "check=False",

@@ -40,7 +40,8 @@ def write(
     if check:
         run = run_with_onnxruntime(str(path), network)
         tolerance = TOLERANCE if quantize is None else INT8_TOLERANCE
-        largest = agreement(network, run, batch=batch, time=time, tolerance=tolerance)
+        largest, more = agreement(network, run, batch=batch, time=time, tolerance=tolerance)
+        notes += more
     operators = operators_of(model)
     loops = dict(network.loops) if any(name in operators for name in _LOOPS) else {}
     count, results = len(network.inputs), len(network.outputs)
