@@ -112,7 +112,23 @@ def test_activations_that_the_operators_have(activation, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "layer", [ostinato.layers.MinGRU(4), ostinato.layers.LSTM(4, peephole=True), K.GRU(4, activation="silu")]
+    "options", [{"peephole": True}, {"coupled": True}, {"peephole": True, "coupled": True}]
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_peepholes_and_coupled_gates_are_the_operators_own(options, masked, tmp_path):
+    layer = ostinato.layers.LSTM(6, return_sequences=True, return_state=True, **options)
+    x = keras.Input((None,), name="x", dtype="int32") if masked else keras.Input((None, 5), name="x")
+    model = stirred(keras.Model(x, layer(K.Embedding(11, 5, mask_zero=True)(x) if masked else x)))
+    report = ostinato.export(model, tmp_path / "model.onnx")
+    assert not report.loops
+    assert report.operators["LSTM"] == 1
+    given = IDS if masked else np.random.default_rng(7).normal(size=(3, 11, 5)).astype(np.float32)
+    assert farthest(run(tmp_path / "model.onnx", given), model, given) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [ostinato.layers.MinGRU(4), ostinato.layers.LSTM(4, layer_norm=True), K.GRU(4, activation="silu")],
 )
 def test_other_recurrences_are_loops_and_the_report_says_so(layer, tmp_path):
     model = keras.Sequential([keras.Input((None, 3)), layer])

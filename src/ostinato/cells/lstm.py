@@ -21,14 +21,13 @@ from ostinato.cells.base import (
     CForm,
     KerasClasses,
     NativeOp,
-    OnnxForm,
     State,
     StateSpec,
     TorchForm,
     params_of,
 )
 from ostinato.cells.engine_layer import EngineLayer, with_signature
-from ostinato.cells.options import LSTM_WITH_OPTIONS, LSTMOptionsCell
+from ostinato.cells.options import LSTM_IN_ONNX, LSTM_WITH_OPTIONS, LSTMOptionsCell
 from ostinato.engines.derivatives import OpInputs
 
 import keras  # isort: skip - engine_layer explains in one sentence when Keras does not load
@@ -90,7 +89,7 @@ CELL = LSTM.recurrence = Cell(
     params=params_of,
     native=NativeOp("OstinatoLstm", _step),
     torch=TorchForm("LSTM", gates=("i", "f", "c", "o")),
-    onnx=OnnxForm("LSTM", ("i", "o", "f", "c"), ("recurrent_activation", "activation", "activation")),
+    onnx=LSTM_IN_ONNX,
     c=CForm(
         (
             "{c}[i] = {gate}({x1} + {r1}) * {c}[i] + {gate}({x0} + {r0}) * {act}({x2} + {r2});",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
-from ostinato.cells.base import Cell, KerasOption, RowwiseOp, State, StateSpec
+from ostinato.cells.base import Cell, KerasOption, OnnxForm, RowwiseOp, State, StateSpec
 from ostinato.cells.rowwise import (
     NOTHING_KEPT,
     Kept,
@@ -259,7 +260,10 @@ def params_of(layer: keras.layers.RNN) -> RowwiseParams:
     return layer.cell.params()
 
 
-LSTM_WITH_OPTIONS = _with_options("lstm", LSTMOptionsCell, ("i", "f", "c", "o"), lstm_step)
+LSTM_IN_ONNX = OnnxForm("LSTM", ("i", "o", "f", "c"), ("recurrent_activation", "activation", "activation"))
+LSTM_WITH_OPTIONS = replace(
+    _with_options("lstm", LSTMOptionsCell, ("i", "f", "c", "o"), lstm_step), onnx=LSTM_IN_ONNX
+)
 GRU_WITH_OPTIONS = _with_options("gru", GRUOptionsCell, ("z", "r", "h"), gru_step)
 RNN_WITH_OPTIONS = _with_options("rnn", SimpleRNNOptionsCell, ("h",), rnn_step)
 """What layers with options run; the named cells (`peephole`, `ln-lstm`, …) are of these."""

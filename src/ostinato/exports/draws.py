@@ -104,8 +104,8 @@ def agreement(
 ) -> tuple[float, tuple[str, ...]]:
     """The largest difference over all draws, and sentences about it.
 
-    A network may magnify roundings: one that a change of its weights by a millionth moves further than a file's
-    difference agrees with the file, too.
+    A network may magnify roundings. One that a change of its weights by a millionth moves further than a file
+    differs agrees with the file, too.
 
     Raises:
         ExportError: the difference is larger.
@@ -121,7 +121,7 @@ def agreement(
                 f"the exported {network.name} must differ from the network by at most {tolerance:g} of its "
                 f"largest output, got {found[-1]:.1e}; nothing was written"
             )
-        notes = (f"the network magnifies roundings: a millionth more of its weights moves it by {moved:.1e}",)
+        notes = (f"it magnifies roundings: a millionth more of its weights moves it by {moved:.1e}",)
     return max(found), notes
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ostinato.acceleration.accelerate import accelerate, recurrent_layers
@@ -187,12 +188,17 @@ def _no_operator(layer: keras.layers.RNN) -> str:
         cell = cell_of(part)
         if cell is None or cell.onnx is None:
             return f"there is no operator for {getattr(cell, 'name', 'its cell')} with its options"
+        options = getattr(part.cell, "own", {})
+        lacking = [name for name in _WITHOUT_OPERATOR if np.any(options.get(name) or 0)]
+        if lacking:
+            return f"no operator has {lacking[0]}"
         unknown = [name for name in names_of(part).values() if name not in OPERATORS_KNOW]
         if unknown:
             return f"no operator has the activation {unknown[0]}"
     return ""
 
 
+_WITHOUT_OPERATOR = ("layer_norm", "zoneout", "projection")
 OPERATORS_KNOW = (
     "elu",
     "hard_sigmoid",

@@ -7,12 +7,12 @@ how many there are, and its outputs are moved back. A row without any keeps its 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tf2onnx.handler import tf_op
 
-from ostinato.cells.base import Cell, OnnxForm
+from ostinato.cells.base import OnnxForm
 from ostinato.engines.facts import cells
 
 _NAMES = {
@@ -119,44 +119,97 @@ class Recurrence:
         kind = node.type.removeprefix("Ostinato")[:-2]
         cell = next(cell for cell in cells() if getattr(cell.native, "name", None) == f"Ostinato{kind}")
         assert cell.onnx is not None
-        _convert(_Graph(ctx), node, cell, cell.onnx)
+        g, count = _Graph(ctx), len(cell.states)
+        x, *rest = node.input
+        starts, (kernel, recurrent, bias, mask) = rest[:count], rest[count : count + 4]
+        if any(_array(g, each).size for each in rest[count + 4 :]):
+            raise ValueError("dropout is not exported")
+        resets_after = node.get_attr("reset_after")
+        attributes = {} if resets_after is None else {"linear_before_reset": resets_after.i}
+        arrays = (_array(g, kernel), _array(g, recurrent), _array(g, bias))
+        weights = _weights(g, cell.onnx, cell.gates, arrays)
+        _convert(g, node, cell.onnx, _Read(x, starts, mask, len(arrays[0])), weights, [], attributes)
 
 
-def _convert(g: _Graph, node: Any, cell: Cell, form: OnnxForm) -> None:
-    count, gates = len(cell.states), cell.gates
-    x, *rest = node.input
-    starts, (kernel, recurrent, bias, mask) = rest[:count], rest[count : count + 4]
+@tf_op("OstinatoRowwiseV1")
+class WithOptions:
+    """The same for the LSTM's options that ONNX's operator has: peepholes and coupled gates.
+
+    ONNX's coupled gates are f = 1 − i, ours i = 1 − f: its gate i has our weights of f, negated.
+    """
+
+    @classmethod
+    def version_13(cls, ctx: Any, node: Any, **_: Any) -> None:
+        g = _Graph(ctx)
+        cell = next(cell for cell in cells() if cell.name.encode() == node.get_attr("cell").s)
+        assert cell.onnx is not None
+        x, h, c, kernel, recurrent, _, bias, vectors, _, mask = node.input
+        arrays = [_array(g, each) for each in (kernel, recurrent, bias)]
+        units, coupled = len(arrays[1]), bool(_attribute(node, "coupled", 0))
+        peepholes = _array(g, vectors)
+        if coupled:
+            arrays = [_uncoupled(each, units) for each in arrays]
+            peepholes = _uncoupled(peepholes, units)
+        kernel, recurrent, bias = arrays
+        weights = _weights(g, cell.onnx, cell.gates, (kernel, recurrent, bias))
+        last = []
+        if peepholes.size:
+            of_i, of_f, of_o = np.split(peepholes, 3)
+            last = [g.constant(np.concatenate([of_i, of_o, of_f])[None], np.float32)]
+        read = _Read(x, [h, c], mask, len(kernel))
+        _convert(g, node, cell.onnx, read, weights, last, {"input_forget": 1} if coupled else {})
+
+
+def _uncoupled(weights: np.ndarray, units: int) -> np.ndarray:
+    """The weights of the gates f, …, over the last axis, as those of i, f, … with i = −f and no f."""
+    of_f = weights[..., :units]
+    return np.concatenate([-of_f, np.zeros_like(of_f), weights[..., units:]], -1)
+
+
+class _Read(NamedTuple):
+    """What an op reads at every step and first: x, its states and its mask, and how many features x has."""
+
+    x: str
+    starts: list[str]
+    mask: str
+    features: int
+
+
+def _convert(
+    g: _Graph,
+    node: Any,
+    form: OnnxForm,
+    read: _Read,
+    weights: list[str],
+    last: list[str],
+    attributes: dict[str, Any],
+) -> None:
+    """Replaces a node: `weights` are W, R and B of the operator, `last` is P."""
+    (x, starts, mask, features), count = read, len(read.starts)
     option = {name: bool(_attribute(node, name, 0)) for name in ("go_backwards", "return_sequences")}
-    zeros = bool(_attribute(node, "zero_output_for_mask", 0))
-    if any(_array(g, each).size for each in rest[count + 4 :]):
-        raise ValueError("dropout is not exported")
-    weights = _weights(g, form, gates, (_array(g, kernel), _array(g, recurrent), _array(g, bias)))
-    resets_after = node.get_attr("reset_after")
-    attributes = {} if resets_after is None else {"linear_before_reset": resets_after.i}
-    attributes |= _activations(node, form)
     given = [None if _is_absent(g, start) else start for start in starts]
     is_masked = not _is_absent(g, mask)
     if g.graph.get_dtype(x) in (6, 7):  # ids
-        depth = g.constant(_array(g, kernel).shape[0])
-        x = g.one("OneHot", g.one("Cast", x, to=7), depth, g.constant([0, 1], np.float32), axis=-1)
+        numbers = g.constant([0, 1], np.float32)
+        x = g.one("OneHot", g.one("Cast", x, to=7), g.constant(features), numbers, axis=-1)
     if option["go_backwards"]:
         x, mask = g.reversed(x), g.reversed(mask) if is_masked else mask
-    masked = _Mask(g, mask, zeros=zeros) if is_masked else None
-    if masked is not None:
+    masked = None
+    if is_masked:
+        masked = _Mask(g, mask, zeros=bool(_attribute(node, "zero_output_for_mask", 0)))
         x = g.chosen(x, masked.order)
-    shapes = [g.graph.get_shape(each) for each in node.output[: 1 + count]]
-    dtypes = [g.graph.get_dtype(each) for each in node.output[: 1 + count]]
     inputs = [
         g.one("Transpose", x, perm=[1, 0, 2]),
         *weights,
         masked.lengths() if masked is not None else "",
         *["" if start is None else g.axis("Unsqueeze", start, 0) for start in given],
+        *last,
     ]
     while inputs[-1] == "":
         inputs.pop()
-    y, *after = g.make(
-        form.kind, *inputs, count=1 + count, hidden_size=_array(g, recurrent).shape[0], **attributes
-    )
+    units = g.graph.get_shape(weights[1])[-1]
+    attributes = attributes | _activations(node, form) | {"hidden_size": units}
+    y, *after = g.make(form.kind, *inputs, count=1 + count, **attributes)
     after = [g.axis("Squeeze", state, 0) for state in after]
     if option["return_sequences"]:
         outputs = g.one("Transpose", g.axis("Squeeze", y, 1), perm=[1, 0, 2])
@@ -165,9 +218,15 @@ def _convert(g: _Graph, node: Any, cell: Cell, form: OnnxForm) -> None:
         outputs = masked.last(after[0]) if masked is not None else g.axis("Unsqueeze", after[0], 1)
     if masked is not None:
         after = [masked.kept(state, start) for state, start in zip(after, given, strict=True)]
-    names = list(node.output)
+    _replace(g, node, [outputs, *after])
+
+
+def _replace(g: _Graph, node: Any, results: list[str]) -> None:
+    """Puts the results in the place of a node's first outputs."""
+    names = list(node.output)[: len(results)]
+    shapes, dtypes = ([ask(each) for each in names] for ask in (g.graph.get_shape, g.graph.get_dtype))
     g.graph.remove_node(node.name)
-    for name, found, shape, dtype in zip(names, [outputs, *after], shapes, dtypes, strict=False):
+    for name, found, shape, dtype in zip(names, results, shapes, dtypes, strict=True):
         g.graph.make_node("Identity", [found], outputs=[name], shapes=[shape], dtypes=[dtype])
 
 
