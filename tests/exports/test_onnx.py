@@ -184,6 +184,38 @@ def test_a_layer_that_is_called_twice_has_no_state_of_its_own(tmp_path):
         ostinato.export(model, tmp_path / "model.onnx", states="inputs")
 
 
+def test_outputs_by_name_have_their_names(tmp_path):
+    x = keras.Input((None, 3))
+    model = keras.Model(x, {"price": K.Dense(1)(K.GRU(3)(x)), "kind": K.Dense(2)(K.LSTM(3)(x))})
+    report = ostinato.export(model, tmp_path / "model.onnx")
+    assert [str(each) for each in report.outputs] == ["kind float32 (batch, 2)", "price float32 (batch, 1)"]
+
+
+def test_text_is_not_read(tmp_path):
+    vectorization = K.TextVectorization(max_tokens=20)
+    vectorization.adapt(["a b c", "d e f"])
+    layers = [vectorization, K.Embedding(20, 4), K.GRU(4)]
+    model = keras.Sequential([keras.Input((), dtype="string", name="texts"), *layers])
+    with pytest.raises(ConfigError, match="must be numbers, and texts is text; leave the layer"):
+        ostinato.export(model, tmp_path / "model.onnx")
+
+
+def test_what_a_runtime_says_becomes_a_sentence(tmp_path):
+    model = keras.Sequential([keras.Input((None, 3)), K.GRU(64, dtype="mixed_bfloat16")])
+    with pytest.raises(ExportError, match=r"cannot be exported: .*nothing was written"):
+        ostinato.export(model, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_must_say_what_it_reads(tmp_path):
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(ConfigError, match="must say what its inputs are"):
+        ostinato.export(Own(), tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize(
     ("path", "options", "sentence"),
     [

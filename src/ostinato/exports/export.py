@@ -11,13 +11,14 @@ from typing import Any
 
 import keras
 
-from ostinato.errors import ConfigError, ExportError
+from ostinato.errors import ConfigError, ExportError, OstinatoError
 from ostinato.exports.network import Network, network_of
 from ostinato.exports.report import Report
 from ostinato.exports.requirements import need
 from ostinato.exports.runs import networks_of
 from ostinato.files.atomic import write_synced, writing
 from ostinato.interop.keras.loading import load_source
+from ostinato.interop.keras.sentences import describe_error
 from ostinato.runs.trained import TrainedRun, load
 from ostinato.wording import hint_after
 
@@ -101,7 +102,7 @@ def export(
     with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".ostinato-export-") as folder:
         asides = [Path(folder) / name.name for name in names]
         reports = [
-            write(source, network, aside, options)
+            _written(write, source, network, aside, options)
             for network, aside in zip((main, *others), asides, strict=True)
         ]
         for aside, name in zip(asides, names, strict=True):
@@ -246,6 +247,17 @@ _WRITERS: dict[str, Writer] = {
 
 def _model_of(source: Source) -> keras.Model:
     return source.model if isinstance(source, TrainedRun) else source
+
+
+def _written(write: Writer, source: Source, network: Network, aside: Path, options: dict[str, Any]) -> Report:
+    """What `write` reports; whatever a converter or a runtime raises becomes a sentence."""
+    try:
+        return write(source, network, aside, options)
+    except (OstinatoError, OSError):
+        raise
+    except Exception as error:
+        why = describe_error(error)
+        raise ExportError(f"{network.name} cannot be exported: {why}; nothing was written") from error
 
 
 def _place(aside: Path, path: Path, *, is_folder: bool) -> None:

@@ -184,6 +184,8 @@ def _no_operator(layer: keras.layers.RNN) -> str:
         choose("native", layer)
     except EngineError as error:
         return str(error).removeprefix("the native engine cannot run this layer: ").partition(";")[0]
+    if layer.compute_dtype != "float32":
+        return f"exports have its operator in float32, and its dtype is {layer.compute_dtype}"
     for part in parts(layer):
         cell = cell_of(part)
         if cell is None or cell.onnx is None:
@@ -286,6 +288,11 @@ def _inputs_of(model: keras.Model) -> tuple[Input, ...]:
             f"the model {model.name} must say what its inputs are, as functional and Sequential models do; "
             "wrap it: keras.Model(x, model(x)) with x = keras.Input(…)"
         )
+    if texts := [each.name for each in declared if each.dtype == "string"]:
+        raise ConfigError(
+            f"the inputs of an exported model must be numbers, and {texts[0]} is text; leave the layer that "
+            "reads it, such as TextVectorization, out of the model"
+        )
     masks = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Masking)]
     embeddings = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
     zero = 0.0 if any(layer.mask_zero for layer in embeddings) else None
@@ -305,6 +312,9 @@ def _inputs_of(model: keras.Model) -> tuple[Input, ...]:
 
 def _output_names(model: keras.Model) -> list[str]:
     """The names of the layers that give the outputs; none where the model does not say."""
+    structure = getattr(getattr(model, "_functional", None) or model, "_outputs_struct", None)
+    if isinstance(structure, dict):
+        return sorted(structure)  # as `keras.tree` flattens it
     try:
         tensors = keras.tree.flatten(model.outputs)
         return [tensor._keras_history.operation.name for tensor in tensors]

@@ -162,10 +162,12 @@ def _name_sizes(values: Any, shapes: list[tuple[int | None, ...]], axes: list[st
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without tf2onnx's log, but for errors."""
-    log = logging.getLogger("tf2onnx")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
+    logs = [logging.getLogger(name) for name in ("tf2onnx", None)]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
