@@ -28,7 +28,7 @@ def chain(cell, *, ids=False):
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("quantize", [None, "int8-weights"])
-@pytest.mark.parametrize("ids", [False, True])
+@pytest.mark.parametrize("ids", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_a_c_header_compiles_without_a_warning_and_passes_its_own_test(cell, quantize, ids, tmp_path):
     report = ostinato.export(chain(cell, ids=ids), tmp_path / "net.h", quantize=quantize)
     assert report.checked
@@ -60,8 +60,16 @@ def test_what_c_does_not_have_is_refused(layers, sentence, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+SOME = ("tagger", "encoder and decoder")
+
+
 @pytest.mark.parametrize(
-    "name", ["text classifier", "tagger", "encoder and decoder", "normalized inputs", "masking"]
+    "name",
+    [
+        pytest.param(name, marks=() if name in SOME else pytest.mark.thorough)
+        for name in AS_PEOPLE_BUILD_THEM
+        if name != "ConvLSTM beside an LSTM"
+    ],
 )
 def test_litert_has_built_in_operators_alone(name, tmp_path):
     pytest.importorskip("ai_edge_litert")
@@ -84,6 +92,7 @@ def test_litert_equals_keras(cell, direction, ids, results, tmp_path):
     assert report.largest_difference < 1e-5
 
 
+@pytest.mark.thorough
 def test_litert_with_weights_of_eight_bits(tmp_path):
     pytest.importorskip("ai_edge_litert")
     layers = [K.Embedding(500, 64), K.GRU(128, return_sequences=True), K.LSTM(128), K.Dense(50)]
@@ -94,7 +103,7 @@ def test_litert_with_weights_of_eight_bits(tmp_path):
     assert report.bytes <= 0.3 * whole.bytes
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.thorough)])
 def test_litert_with_states_goes_on_where_it_was(cell, tmp_path):
     interpreters = pytest.importorskip("ai_edge_litert.interpreter")
     model = recurrent(cell, "forward", ids=False, results="sequence")
@@ -132,7 +141,7 @@ print({name: value.numpy().tolist() for name, value in loaded.signatures["serve"
 """
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["gru", pytest.param("lstm", marks=pytest.mark.thorough)])
 def test_a_saved_model_loads_where_ostinato_is_not(cell, tmp_path):
     model = recurrent(cell, "bidirectional", ids=True, results="last")
     report = ostinato.export(ostinato.accelerate(model), tmp_path / "saved", states="inputs")

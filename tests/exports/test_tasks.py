@@ -153,7 +153,10 @@ def test_labels_of_a_classifier(options, tmp_path):
         assert abs(float(probability) - wanted.probability) < 2e-4
 
 
-@pytest.mark.parametrize("attention", ["multiplicative", "additive", "none"])
+@pytest.mark.parametrize(
+    "attention",
+    ["multiplicative", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("additive", "none"))],
+)
 def test_translations(attention, tmp_path):
     random = np.random.default_rng(6)
     sources = [" ".join(random.choice(WORDS, size=random.integers(1, 9))) for _ in range(200)]
