@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import tempfile
@@ -127,8 +128,8 @@ def _runner(network: Network, path: Path) -> tuple[Any, dict[str, int]]:
 def _micro_runner(network: Network, path: Path) -> Any:
     """A function that runs a file in TFLite Micro."""
     from ai_edge_litert.interpreter import Interpreter
-    from tflite_micro import runtime
 
+    runtime = importlib.import_module("tflite_micro.runtime")  # only the extra `micro` brings it
     reader = Interpreter(model_path=str(path))
     signature = next(iter(reader._get_full_signature_list().values()))
     places = [each["index"] for each in reader.get_input_details()]
