@@ -129,7 +129,7 @@ def _micro_runner(network: Network, path: Path) -> Any:
     """A function that runs a file in TFLite Micro."""
     from ai_edge_litert.interpreter import Interpreter
 
-    runtime = importlib.import_module("tflite_micro.runtime")  # only the extra `micro` brings it
+    runtime = importlib.import_module("tflite_micro").runtime  # only the extra `micro` brings it
     reader = Interpreter(model_path=str(path))
     signature = next(iter(reader._get_full_signature_list().values()))
     places = [each["index"] for each in reader.get_input_details()]
