@@ -250,7 +250,8 @@ std::atomic<int> told{0};
 void Barrier::wait(Clock::duration patience) {
   const unsigned round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_.load(std::memory_order_relaxed)) {
-    if (stalled_.load(std::memory_order_relaxed)) {
+    // Once: a helper that wakes up late reads it while the caller goes on alone.
+    if (!dismissed_ && stalled_.load(std::memory_order_relaxed)) {
       dismissed_ = true;
       count_.store(1, std::memory_order_relaxed);
     }
