@@ -158,6 +158,8 @@ def _check_options(
         )
     if target is not None and (target != "micro" or chosen != "litert"):
         raise ConfigError(f"target must be None for {chosen}, got {target!r}")
+    if target == "micro" and (batch is None or time is None):
+        raise ConfigError("batch and time must be given for a microcontroller, which has fixed sizes")
     for name, size in (("batch", batch), ("time", time)):
         if size is not None and size < 1:
             raise ConfigError(f"{name} must be at least 1, or None, got {size}")

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ostinato.errors import ConfigError, ExportError
+from ostinato.errors import ExportError
 from ostinato.exports.draws import INT8_TOLERANCE, TOLERANCE, agreement
 from ostinato.exports.looping import one_loop
 from ostinato.exports.network import Network
@@ -32,8 +32,6 @@ def write(network: Network, path: Path, options: dict[str, Any]) -> Report:
     """Writes a LiteRT file and runs it; see `export`."""
     batch, time = options["batch"], options["time"]
     target = options["target"]
-    if target == "micro" and (batch is None or time is None):
-        raise ConfigError("batch and time must be given for a microcontroller, which has fixed sizes")
     quantize = options["quantize"]
     path.write_bytes(_converted(network, batch, time, target, quantize))
     largest, more = None, ()
