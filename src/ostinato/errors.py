@@ -54,6 +54,12 @@ class TrainingError(OstinatoError):
     """A training that cannot continue, for example because its loss is no longer finite."""
 
 
+def unwrapped(error: OstinatoError) -> OstinatoError:
+    """The error, whose sentence Keras and TensorFlow now leave alone: they wrap others in many lines."""
+    error._keras_call_info_injected = error.ag_pass_through = True
+    return error
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warns, and points to the line of the user's code, however deep in Keras or ostinato this is called."""
     level, frame = 1, sys._getframe()

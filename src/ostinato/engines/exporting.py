@@ -10,7 +10,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from ostinato.errors import EngineError
+from ostinato.errors import EngineError, OstinatoError, unwrapped
 
 
 def refuse_tf2onnx() -> None:
@@ -32,15 +32,14 @@ def _is_called_from(package: str) -> bool:
     return False
 
 
-def _refusal() -> EngineError:
-    error = EngineError(
-        "a model that runs on the native engine cannot be exported, since no other program has the engine's "
-        "ops; use ostinato.export(model, path), or export a copy with Keras' own layers: "
-        "ostinato.to_keras(model).export(path)"
+def _refusal() -> OstinatoError:
+    return unwrapped(
+        EngineError(
+            "a model that runs on the native engine cannot be exported, since no other program has the "
+            "engine's ops; use ostinato.export(model, path), or export a copy with Keras' own layers: "
+            "ostinato.to_keras(model).export(path)"
+        )
     )
-    # Without these, Keras and TensorFlow wrap the sentence in many lines about the calls that led to it.
-    error._keras_call_info_injected = error.ag_pass_through = True
-    return error
 
 
 def _check(archive: keras.export.ExportArchive) -> None:

@@ -75,6 +75,12 @@ def _with_padding(drawn: np.ndarray, padding: float, random: np.random.Generator
     return drawn
 
 
+def relative(found: np.ndarray, wanted: np.ndarray, least: float) -> float:
+    """The largest difference, of the largest number that is wanted, or of `least` where that is smaller."""
+    size = max(least, float(np.max(np.abs(wanted))))
+    return float(np.max(np.abs(found - wanted))) / size
+
+
 def difference(network: Network, run: Run, drawn: tuple[Arrays, Arrays]) -> float:
     """The largest difference between a file's results and the network's, of an output's largest number."""
     inputs, states = drawn
@@ -94,8 +100,7 @@ def difference(network: Network, run: Run, drawn: tuple[Arrays, Arrays]) -> floa
             return float("inf")
         finite = np.isfinite(b)
         if finite.any():
-            size = max(_LEAST_SIZE, float(np.max(np.abs(b[finite]))))
-            largest = max(largest, float(np.max(np.abs(a[finite] - b[finite]))) / size)
+            largest = max(largest, relative(a[finite], b[finite], _LEAST_SIZE))
     return largest
 
 

@@ -69,7 +69,7 @@ def _converted(
     """The file's bytes."""
     inputs, states = input_specs(network, batch, time), state_specs(network, batch)
     count = len(inputs)
-    names = [*network.outputs, *(f"{state.name}_out" for state in network.states)]
+    names = network.results
 
     def forward(*given: tf.Tensor) -> dict[str, tf.Tensor]:
         found, after = network.run(given[:count], given[count:])
@@ -107,7 +107,7 @@ def _runner(network: Network, path: Path) -> tuple[Any, dict[str, int]]:
     interpreter = Interpreter(model_path=str(path))
     signature = interpreter.get_signature_runner("forward")
     operators = Counter(each["op_name"] for each in interpreter._get_ops_details())
-    names = [*(each.name for each in network.inputs), *(state.name for state in network.states)]
+    names = network.given
 
     def run(inputs: list, states: list) -> tuple[list, list]:
         given = dict(zip(names, (*inputs, *states), strict=True))
@@ -132,8 +132,8 @@ def _micro_runner(network: Network, path: Path) -> Any:
     signature = next(iter(reader._get_full_signature_list().values()))
     places = [each["index"] for each in reader.get_input_details()]
     of_outputs = [each["index"] for each in reader.get_output_details()]
-    names = [*(each.name for each in network.inputs), *(state.name for state in network.states)]
-    results = [*network.outputs, *(f"{state.name}_out" for state in network.states)]
+    names = network.given
+    results = network.results
 
     def run(inputs: list, states: list) -> tuple[list, list]:
         micro = runtime.Interpreter.from_file(str(path))

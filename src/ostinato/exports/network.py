@@ -19,7 +19,7 @@ from ostinato.cells.engine_layer import EngineLayer
 from ostinato.engines import choose
 from ostinato.engines.activations import names_of
 from ostinato.engines.facts import cell_of, parts
-from ostinato.errors import ConfigError, EngineError
+from ostinato.errors import ConfigError, EngineError, unwrapped
 
 Tensors = Sequence[tf.Tensor]
 Function = Callable[[Tensors, Tensors], tuple[list[tf.Tensor], list[tf.Tensor]]]
@@ -78,6 +78,16 @@ class Network:
     tracked: Any = None
     part: str = ""
     variables: Sequence[tf.Variable] = ()
+
+    @property
+    def given(self) -> list[str]:
+        """The names of all that a file reads: inputs and states."""
+        return [*(each.name for each in self.inputs), *(state.name for state in self.states)]
+
+    @property
+    def results(self) -> list[str]:
+        """The names of all that a file gives: outputs and the next states."""
+        return [*self.outputs, *(f"{state.name}_out" for state in self.states)]
 
 
 def network_of(model: keras.Model, *, states: bool, operators: bool) -> Network:
@@ -263,9 +273,9 @@ class _Tap:
         def inner_loop(sequences: tf.Tensor, initial_state: Any, mask: Any, training: bool = False) -> Any:
             calls.append(1)
             if len(calls) > 1:
-                error = ConfigError(f"a layer that is called twice has no single state, got '{layer.name}'")
-                error._keras_call_info_injected = error.ag_pass_through = True  # no one wraps its sentence
-                raise error
+                raise unwrapped(
+                    ConfigError(f"a layer that is called twice has no single state, got '{layer.name}'")
+                )
             last, outputs, after = loop(sequences, initial_state, mask, training)
             self.after = keras.tree.flatten(after)
             return last, outputs, after

@@ -51,7 +51,7 @@ def traced(network: Network, *, batch: int | None, time: int | None) -> tuple[tf
 
     def step(*given: tf.Tensor) -> dict[str, tf.Tensor]:
         found, after = network.run(given[:count], given[count:])
-        names = [*network.outputs, *(f"{state.name}_out" for state in network.states)]
+        names = network.results
         return dict(zip(names, map(tf.identity, (*found, *after)), strict=True))
 
     module = tf.Module()
@@ -70,7 +70,7 @@ def traced(network: Network, *, batch: int | None, time: int | None) -> tuple[tf
 def runner(network: Network, loaded: Any) -> Any:
     """A function that runs a loaded SavedModel."""
     function = loaded.signatures["step" if network.states else "serve"]
-    names = [*(each.name for each in network.inputs), *(state.name for state in network.states)]
+    names = network.given
 
     def run(inputs: list, states: list) -> tuple[list, list]:
         given = dict(zip(names, map(tf.constant, (*inputs, *states)), strict=True))

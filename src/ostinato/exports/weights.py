@@ -15,6 +15,7 @@ from ostinato.acceleration.accelerate import recurrent_layers
 from ostinato.cells.registry import find
 from ostinato.engines.facts import cells
 from ostinato.errors import ConfigError, ExportError
+from ostinato.exports.draws import relative
 from ostinato.exports.network import Network
 from ostinato.exports.report import Report
 from ostinato.interop.torch.convert import to_torch
@@ -76,10 +77,10 @@ def write_rtneural(model: Any, network: Network, path: Path) -> Report:
 
     Source of the format: the script `model_utils.py` of RTNeural (Chowdhury 2021, arXiv:2106.03037).
     """
-    layers = [_rtneural(stage) for stage in read(model).stages if not isinstance(stage, program.Activation)]
-    _name_activations(layers, read(model).stages)
-    first = read(model).stages[0]
-    kernel = getattr(first, "kernel", None)
+    stages = read(model).stages
+    layers = [_rtneural(stage) for stage in stages if not isinstance(stage, program.Activation)]
+    _name_activations(layers, stages)
+    kernel = getattr(stages[0], "kernel", None)
     if kernel is None:
         raise ExportError("RTNeural reads numbers: the first layer must be recurrent or dense")
     shape = [None, None, len(kernel)]
@@ -146,7 +147,7 @@ def _compared(written: dict[str, Any], network: Network, features: int) -> float
     for layer in written["layers"]:
         weights = [np.array(each) for each in layer["weights"]]
         y = _run(layer["type"], layer["activation"], weights, y)
-    return float(np.max(np.abs(y[-1] - wanted[0])) / max(1e-3, np.max(np.abs(wanted))))
+    return relative(y[-1], wanted[0], 1e-3)
 
 
 def _run(kind: str, activation: str, weights: list[np.ndarray], x: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ostinato.errors import ConfigError, ExportError
 from ostinato.exports.c.header import FUNCTIONS, Header
-from ostinato.exports.draws import INT8_TOLERANCE
+from ostinato.exports.draws import INT8_TOLERANCE, relative
 from ostinato.exports.network import Network
 from ostinato.exports.report import Report, Tensor
 from ostinato.runtime import program
@@ -43,8 +43,7 @@ def write(model: Any, network: Network, path: Path, options: dict[str, Any]) -> 
         run = _compiled(path, header)
         largest = 0.0
         for count, expected in zip((len(given) // 3, len(given)), wanted, strict=True):
-            size = max(1e-3, float(np.max(np.abs(expected))))
-            largest = max(largest, float(np.max(np.abs(run(given[:count]) - expected))) / size)
+            largest = max(largest, relative(run(given[:count]), expected, 1e-3))
         limit = INT8_TOLERANCE if small else _TOLERANCE
         if not largest <= limit:
             raise ExportError(

@@ -52,8 +52,8 @@ def to_onnx(network: Network, *, batch: int | None, time: int | None, opset: int
     left = sorted({node.op_type for node in model.graph.node if node.op_type.startswith("Ostinato")})
     if left:
         raise ExportError(f"ONNX has no operator for {', '.join(left)}")
-    inputs = [*(each.name for each in network.inputs), *(state.name for state in network.states)]
-    outputs = [*network.outputs, *(f"{state.name}_out" for state in network.states)]
+    inputs = network.given
+    outputs = network.results
     _rename(model, {**_pairs(model.graph.input, inputs), **_pairs(model.graph.output, outputs)})
     axes = [*(each.axis for each in network.inputs), *["time"] * len(network.states)]
     _name_sizes(model.graph.input, [tuple(spec.shape) for spec in specs], axes)
@@ -105,7 +105,7 @@ def run_with_onnxruntime(path: str, network: Network) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [*(each.name for each in network.inputs), *(state.name for state in network.states)]
+    names = network.given
     has = {each.name for each in session.get_inputs()}
 
     def run(inputs: list[np.ndarray], states: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
