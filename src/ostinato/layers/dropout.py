@@ -41,22 +41,28 @@ class DropoutKey(NamedTuple):
     time: tf.Tensor | None = None
 
 
-def dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: str) -> tf.Tensor:
+def dropout(
+    x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: str, variational: bool = False
+) -> tf.Tensor:
     """Zeroes a fraction of the entries and scales the rest up (Srivastava et al. 2014).
 
     Args:
-        x: shape (batch, ...), float.
+        x: shape (batch, ...), float; of variational dropout (batch, time, ...).
         rate: fraction to drop, in [0, 1).
         key: determines the mask; None (evaluation, generation) returns x unchanged.
         site: names this dropout in the network, for example `encoder/layer_0/recurrent`; each site draws its
             own masks.
+        variational: draw one mask for all time steps (Gal & Ghahramani 2016, arXiv:1512.05287).
 
     Returns:
         A tensor of x's shape and dtype.
     """
     if key is None or rate == 0.0:
         return x
-    return tf.where(uniform(tf.shape(x), key, site=site) >= rate, x / (1.0 - rate), tf.zeros_like(x))
+    shape = tf.shape(x)
+    if variational:
+        shape = tf.concat([shape[:1], [1], shape[2:]], axis=0)
+    return tf.where(uniform(shape, key, site=site) >= rate, x / (1.0 - rate), tf.zeros_like(x))
 
 
 def uniform(shape: tf.Tensor, key: DropoutKey, *, site: str) -> tf.Tensor:
@@ -98,6 +104,29 @@ def _drawn(
 def site_number(site: str) -> int:
     """A number below 2**31 that follows from the name of a site: from its SHA-256."""
     return int.from_bytes(hashlib.sha256(site.encode()).digest()[:4], "big") >> 1
+
+
+@contextmanager
+def weight_drop(layer: keras.layers.RNN, rate: float, key: DropoutKey | None, *, site: str) -> Iterator[None]:
+    """A context in which a layer lacks a fraction of its recurrent weights, the same ones for all rows and
+    time steps (weight drop: Merity et al. 2017, arXiv:1708.02182, section 2; Wan et al. 2013).
+
+    Args:
+        layer: from `ostinato.layers.recurrent`, built, of a cell with a `recurrent_kernel`.
+        rate: fraction to drop.
+        key: determines the mask; None (evaluation, generation) drops nothing.
+        site: as for `dropout`.
+    """
+    if key is None or rate == 0.0:
+        yield
+        return
+    cell = vars(layer.cell)
+    whole, of_all = cell["recurrent_kernel"], key._replace(first_row=tf.constant(0))
+    cell["recurrent_kernel"] = dropout(tf.convert_to_tensor(whole), rate, of_all, site=f"{site}/weights")
+    try:
+        yield
+    finally:
+        cell["recurrent_kernel"] = whole
 
 
 @contextmanager

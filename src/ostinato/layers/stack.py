@@ -13,11 +13,15 @@ from ostinato.cells.registry import output_width, pack_state, recurrent, states
 from ostinato.engines.product import product
 from ostinato.errors import ConfigError
 from ostinato.layers.block import BlockParts, normalised
-from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
+from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks, weight_drop
 
 # Limit of the initial weights on a one-hot input. Glorot's rule would make them ten to forty times smaller,
 # and the network would ignore its input for the first hundreds of steps.
 _ONE_HOT_LIMIT = 2.0
+_CONFIG = (
+    *("cell", "units", "dropout", "recurrent_dropout", "weight_drop", "variational"),
+    *("seed", "symbols", "options", "block"),
+)
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
@@ -29,6 +33,8 @@ class RecurrentStack(keras.layers.Layer):
         units: hidden units of each layer, from the bottom up.
         dropout: fraction of the outputs to drop between two layers.
         recurrent_dropout: fraction of its own past state that each layer drops.
+        weight_drop: fraction of its recurrent weights that each layer drops in a step.
+        variational: whether `dropout` draws one mask for all time steps.
         seed: seed of the initial weights; each layer derives its own.
         symbols: number of token ids, for a stack that reads ids; 0 for one that reads vectors.
         options: passed to every layer, for example `reset_after` or `engine`.
@@ -38,7 +44,8 @@ class RecurrentStack(keras.layers.Layer):
     Source: Dive into Deep Learning, section 10.3 (deep recurrent neural networks).
 
     Raises:
-        ConfigError: the layers of blocks have different numbers of units or of outputs.
+        ConfigError: the layers of blocks have different numbers of units or of outputs; or, when it is built,
+            weight drop is asked of a cell without one recurrent matrix.
     """
 
     def __init__(
@@ -48,6 +55,8 @@ class RecurrentStack(keras.layers.Layer):
         *,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        variational: bool = False,
         seed: int = 0,
         symbols: int = 0,
         options: Mapping[str, KerasOption] | None = None,
@@ -56,7 +65,7 @@ class RecurrentStack(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.cell, self.units, self.dropout, self.seed = cell, tuple(units), dropout, seed
-        self.block = block
+        self.block, self.weight_drop, self.variational = block, weight_drop, variational
         self.recurrent_dropout, self.symbols = recurrent_dropout, symbols
         self.options = dict(options or {})
         self.layers = [
@@ -137,24 +146,34 @@ class RecurrentStack(keras.layers.Layer):
             x = product(x, tf.convert_to_tensor(self.entrance))
         for depth, layer in enumerate(self.layers):
             if depth > 0 and not self.block:
-                x = dropout(x, self.dropout, key, site=f"{path}/{layer.name}/input")
+                x = self._dropped(x, key, f"{path}/{layer.name}/input")
             start, rest = pack_state(layer, rest)
             read = self.blocks[depth].read(x) if self.block else x
             y, parts = self._run(layer, read, start, key, f"{path}/{layer.name}")
             new_state += parts
             if self.block:
-                x += dropout(y, self.dropout, key, site=f"{path}/{layer.name}/output")
+                x += self._dropped(y, key, f"{path}/{layer.name}/output")
                 x = self.blocks[depth].mlp(x, self.dropout, key, site=f"{path}/{layer.name}/mlp")
             else:
                 x = y
         return normalised(x, self.exit) if self.block else x, tuple(new_state)
 
+    def _dropped(self, x: tf.Tensor, key: DropoutKey | None, site: str) -> tf.Tensor:
+        return dropout(x, self.dropout, key, site=site, variational=self.variational)
+
     def _run(
         self, layer: keras.layers.RNN, x: tf.Tensor, start: KerasOption, key: DropoutKey | None, site: str
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The outputs of a layer and its new state, flat."""
-        training = key is not None
-        with recurrent_masks(layer, x, key, site=f"{site}/recurrent"):
+        training, dropped = key is not None, self.weight_drop
+        if dropped and layer.built and not hasattr(layer.cell, "recurrent_kernel"):
+            raise ConfigError(
+                f"weight_drop needs a cell with one matrix of recurrent weights, got {self.cell!r}"
+            )
+        with (
+            recurrent_masks(layer, x, key, site=f"{site}/recurrent"),
+            weight_drop(layer, dropped, key, site=f"{site}/recurrent"),
+        ):
             if x.dtype.is_integer and hasattr(layer, "over_ids"):
                 y, *parts = layer.over_ids(x, self.symbols, initial_state=start, training=training)
             else:
@@ -163,5 +182,4 @@ class RecurrentStack(keras.layers.Layer):
         return y, keras.tree.flatten(parts)
 
     def get_config(self) -> dict[str, KerasOption]:
-        own = ("cell", "units", "dropout", "recurrent_dropout", "seed", "symbols", "options", "block")
-        return super().get_config() | {name: getattr(self, name) for name in own}
+        return super().get_config() | {name: getattr(self, name) for name in _CONFIG}

@@ -35,7 +35,9 @@ _GROUP = re.compile(r"[a-z_]+")
 _VERSION = 1
 _KINDS = {int: "a whole number", dict: "an object"}
 GROUPS = ("weights", "optimizer", "state")
-"""The groups of arrays of a checkpoint."""
+"""The groups of arrays of every checkpoint."""
+AVERAGE = "average"
+"""The group of the averaged weights, where a training keeps an average."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Checkpoint:
     Attributes:
         step: the number of training steps done.
         position: the position of the training, JSON-able.
-        groups: arrays by name, by group (weights, optimizer, state).
+        groups: arrays by name, by group (weights, optimizer, state and, with an average, average).
     """
 
     step: int
@@ -113,13 +115,13 @@ def _write_manifest(folder: Path, checkpoint: Checkpoint, digests: SavedJson) ->
     files.write_synced(folder / "manifest.json", files.to_json(manifest))
 
 
-def load(folder: Path, step: int, groups: tuple[str, ...] = GROUPS) -> Checkpoint:
+def load(folder: Path, step: int, groups: tuple[str, ...] | None = None) -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
         folder: the run's `checkpoints` folder.
         step: the step of the checkpoint.
-        groups: the groups of arrays to read.
+        groups: the groups of arrays to read; None reads all that it has.
 
     Raises:
         RunError: it is damaged or was written by a newer version.
@@ -128,6 +130,8 @@ def load(folder: Path, step: int, groups: tuple[str, ...] = GROUPS) -> Checkpoin
     manifest = _read_manifest(path)
     if manifest.step != step:
         raise RunError(f"{path / 'manifest.json'} is damaged: step must be {step}, got {manifest.step}")
+    if groups is None:
+        groups = (*GROUPS, AVERAGE) if f"{AVERAGE}.safetensors" in manifest.digests else GROUPS
     read = {group: _read_group(path, group, manifest.digests) for group in groups}
     return Checkpoint(step, manifest.position, read)
 

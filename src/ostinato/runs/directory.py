@@ -26,7 +26,7 @@ from ostinato.errors import RunError, RunWarning, warn
 from ostinato.files import atomic as files
 from ostinato.files.plain import open_plain
 from ostinato.runs import checkpoints, reading
-from ostinato.runs.checkpoints import GROUPS, Checkpoint, SavedJson
+from ostinato.runs.checkpoints import AVERAGE, Checkpoint, SavedJson
 from ostinato.wording import either, option, shown
 
 _FORMAT, _VERSION = "ostinato run", 1
@@ -76,6 +76,10 @@ class RunDirectory:
     @property
     def report(self) -> Path:
         return self.path / "report"
+
+    @property
+    def _lacks_checkpoints(self) -> str:
+        return f"{self.path} has no checkpoint; the run directory is damaged"
 
     def create(self, first: Checkpoint, *, overwrite: bool = False) -> None:
         """Writes the directory, whole or not at all.
@@ -174,11 +178,11 @@ class RunDirectory:
             raise RunError(f"could not read {self.metrics}: {error.strerror or error}") from None
         return rows
 
-    def newest_checkpoint(self, groups: tuple[str, ...] = GROUPS) -> tuple[Checkpoint, list[str]]:
+    def newest_checkpoint(self, groups: tuple[str, ...] | None = None) -> tuple[Checkpoint, list[str]]:
         """The newest intact checkpoint, and the errors of newer ones.
 
         Args:
-            groups: the groups of arrays to read; they must be intact.
+            groups: the groups of arrays to read, which must be intact; None reads all.
 
         Raises:
             RunError: there is none.
@@ -189,12 +193,12 @@ class RunDirectory:
                 return checkpoints.load(self.checkpoints, step, groups), problems
             except RunError as error:
                 problems.append(str(error))
-        raise RunError(
-            problems[0] if problems else f"{self.path} has no checkpoint; the run directory is damaged"
-        )
+        raise RunError(problems[0] if problems else self._lacks_checkpoints)
 
     def weights(self, which: str = "best") -> Checkpoint:
         """The weights of the "best" checkpoint (by validation loss) or of the "last"; nothing else is read.
+
+        They are the averaged weights where the evaluation of that checkpoint found these better.
 
         A `RunWarning` says when a newer checkpoint is damaged and an older one is used instead.
 
@@ -202,7 +206,7 @@ class RunDirectory:
             RunError: there is none, or the best one is damaged.
         """
         if which == "last":
-            last, problems = self.newest_checkpoint(("weights",))
+            last, problems = self._newest_weights()
             self._warn(problems, f"step {last.step} is used instead")
             return last
         problems: list[str] = []
@@ -211,16 +215,14 @@ class RunDirectory:
                 best = checkpoints.load(self.checkpoints, step, ()).position.get("best_step")
                 # Without a validation part the last checkpoint is the best.
                 is_best = best is None or best == step
-                loaded = checkpoints.load(self.checkpoints, step, ("weights",)) if is_best else None
+                loaded = self._load_weights(step, "best_averaged") if is_best else None
             except RunError as error:
                 problems.append(str(error))
                 continue
             found = loaded or self._weights_of(best)
             self._warn(problems, f"the best of the older ones, step {found.step}, is used instead")
             return found
-        raise RunError(
-            problems[0] if problems else f"{self.path} has no checkpoint; the run directory is damaged"
-        )
+        raise RunError(problems[0] if problems else self._lacks_checkpoints)
 
     def _weights_of(self, best: object) -> Checkpoint:
         if type(best) is not int or best not in checkpoints.steps(self.checkpoints):
@@ -228,7 +230,24 @@ class RunDirectory:
                 f"the checkpoints of {self.path} are damaged: best_step is {shown(repr(best))}, which has "
                 "no checkpoint"
             )
-        return checkpoints.load(self.checkpoints, best, ("weights",))
+        return self._load_weights(best, "best_averaged")
+
+    def _newest_weights(self) -> tuple[Checkpoint, list[str]]:
+        """The newest checkpoint with intact weights, and the errors of newer ones. Raises RunError."""
+        problems = []
+        for step in reversed(checkpoints.steps(self.checkpoints)):
+            try:
+                return self._load_weights(step, "averaged"), problems
+            except RunError as error:
+                problems.append(str(error))
+        raise RunError(problems[0] if problems else self._lacks_checkpoints)
+
+    def _load_weights(self, step: int, averaged: str) -> Checkpoint:
+        """The weights of a checkpoint, or their averages where this field of its position is true."""
+        position = checkpoints.load(self.checkpoints, step, ()).position
+        group = AVERAGE if position.get(averaged) is True else "weights"
+        found = checkpoints.load(self.checkpoints, step, (group,))
+        return Checkpoint(step, found.position, {"weights": found.groups[group]})
 
     def _warn(self, problems: list[str], remedy: str) -> None:
         for problem in problems:

@@ -71,6 +71,17 @@ class MeasuresLines(Protocol):
 
 
 @runtime_checkable
+class AdaptsWhileReading(Protocol):
+    """Can be evaluated dynamically, too: with weights that adapt to the text."""
+
+    def dynamic(
+        self, data: Data, name: str, on_batch: OnBatch | None = None, **options: object
+    ) -> dict[str, float]:
+        """The figures of a part of the data, named so that they are not taken for those of fixed weights."""
+        ...
+
+
+@runtime_checkable
 class Chooses(Protocol):
     """Chooses how it decides, such as thresholds, on the validation part at the end of a training.
 

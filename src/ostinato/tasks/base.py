@@ -50,12 +50,14 @@ class Loss(NamedTuple):
         weight: the number of summed losses, a scalar; total / weight is the mean.
         sums: further sums by name, scalars, for the metrics.
         state: the recurrent state after the batch; empty if no state is carried.
+        penalty: what a training adds to the total, and no figure does, such as a regularisation.
     """
 
     total: tf.Tensor | float
     weight: tf.Tensor | float
     sums: Mapping[str, tf.Tensor | float] = {}
     state: State = ()
+    penalty: tf.Tensor | float = 0.0
 
 
 class Metric(NamedTuple):

@@ -32,6 +32,8 @@ class Position:
         best_loss: the best value so far of the task's first validation metric, which is the loss in our
             tasks.
         best_step: the step of `best_loss`.
+        best_averaged: whether `best_loss` is that of the averaged weights.
+        averaged: whether the averaged weights were better at the last evaluation.
         evaluations_since_best: evaluations in a row without a better one.
         sums: training loss, weight and further sums since the last row of training metrics.
         step_seconds: time spent on the steps in `sums`.
@@ -50,6 +52,8 @@ class Position:
     all_evaluations_seconds: float = 0.0
     best_loss: float | None = None
     best_step: int | None = None
+    best_averaged: bool = False
+    averaged: bool = False
     evaluations_since_best: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     step_seconds: float = 0.0
@@ -99,6 +103,7 @@ def _is_amount(value: object) -> bool:
 # The valid values of a position's fields, by type, for files from strangers.
 _IS: dict[str, Callable[[object], bool]] = {
     "int": _is_count,
+    "bool": lambda value: isinstance(value, bool),
     "float": _is_amount,
     "int | None": lambda value: value is None or _is_count(value),
     "float | None": lambda value: value is None or _is_amount(value),

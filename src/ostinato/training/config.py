@@ -57,6 +57,10 @@ class TrainingConfig(Config):
     """Largest global norm of the gradient; larger gradients are scaled down to it. 0 never clips."""
     weight_decay: Annotated[float, TRAINING] = Field(default=0.01, ge=0, le=100)
     """Weight decay of `adamw`, multiplied by the learning rate; it applies to matrices and not to biases."""
+    averaging: Annotated[float, TRAINING] = Field(default=0.0, ge=0, lt=0.5)
+    """Keep an average of the weights, evaluated beside them; the better of the two is kept as the best. The
+    value is the mean age of the averaged weights as a fraction of the training so far, for example 0.05.
+    0 keeps no average."""
     evaluations: Annotated[int, TRAINING] = Field(default=10, ge=1, le=100_000)
     """Number of evaluations on the validation part, spread evenly over the training; the last is at its
     end."""

@@ -12,13 +12,13 @@ import numpy as np
 
 from ostinato.cells.base import initial_state
 from ostinato.data.batches.shards import rows_of
-from ostinato.errors import RunError, SourceError
+from ostinato.errors import ConfigError, RunError, SourceError
 from ostinato.files import atomic
 from ostinato.layers.tracing import traced
 from ostinato.runs.directory import RunDirectory
 from ostinato.runs.trained import TrainedRun, load
 from ostinato.tasks import registry
-from ostinato.tasks.abilities import Chooses, MeasuresLines
+from ostinato.tasks.abilities import AdaptsWhileReading, Chooses, MeasuresLines
 from ostinato.tasks.base import (
     Answer,
     Data,
@@ -39,6 +39,9 @@ from ostinato.wording import option
 
 if TYPE_CHECKING:
     import keras
+
+
+_OF_DYNAMIC = ("dynamic_rate", "dynamic_decay")
 
 
 class Evaluator:
@@ -91,7 +94,7 @@ class Evaluator:
                 break
             if any(np.ndim(value) and len(value) == 0 for value in batch.values()):
                 continue  # fewer rows than workers, and no row for this one
-            loss, weight, further, state = loss_of(as_tensors(batch), state)
+            loss, weight, further, state, _ = loss_of(as_tensors(batch), state)
             for name, value in {"loss": loss, "weight": weight, **further}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
             if on_batch is not None:
@@ -133,7 +136,9 @@ def evaluate(
             classifier or translator that kept one, otherwise the validation part.
         checkpoint: `best` or `last`; ignored for a loaded run.
         on_batch: called with (batches done, total batches).
-        **options: for a translator `beam`, an `ostinato.decoding.beam.Beam`.
+        **options: for a translator `beam`, an `ostinato.decoding.beam.Beam`; for a language model `dynamic`,
+            true to evaluate it with weights that adapt to the text, too, with `dynamic_rate` and
+            `dynamic_decay`.
 
     Returns:
         The task's metrics, and the number of tokens, texts or sentences.
@@ -220,7 +225,12 @@ def _evaluation(
     if isinstance(run.use, Evaluates):
         return run.use.evaluate(data, name, on_batch, **options)
     metrics, weight = Evaluator(run.task, run.model)(part, on_batch)
-    return Figures(name, {**as_figures(metrics), run.task.unit: int(weight)})
+    figures = {**as_figures(metrics), run.task.unit: int(weight)}
+    if options.get("dynamic"):
+        how = {key.removeprefix("dynamic_"): options[key] for key in _OF_DYNAMIC if key in options}
+        adapts = run.use_that(AdaptsWhileReading, "adapt while it reads")
+        figures |= adapts.dynamic(data, name, on_batch, **how)
+    return Figures(name, figures)
 
 
 def evaluate_at_end(run: TrainedRun, data: Data, on_batch: OnBatch | None = None) -> None:
@@ -256,7 +266,13 @@ def _run_and_data(
 ) -> tuple[TrainedRun, Data, str, Part]:
     """The run, the data to evaluate on, and the part of it, as it is read exactly."""
     run = path if isinstance(path, TrainedRun) else load(path, checkpoint=checkpoint)
-    run.check_options(run.use.evaluate if isinstance(run.use, Evaluates) else Evaluator.__call__, options)
+    if isinstance(run.use, Evaluates) or not isinstance(run.use, AdaptsWhileReading):
+        run.check_options(run.use.evaluate if isinstance(run.use, Evaluates) else Evaluator.__call__, options)
+    elif unknown := sorted({*options} - {"dynamic", *_OF_DYNAMIC}):
+        raise ConfigError(
+            f"{run.directory.path} is a {run.directory.task} run, to which the option {unknown[0]!r} means "
+            "nothing"
+        )
     vocabulary = run.directory.vocabulary
     if source is not None:
         opened = registry.spec(run.directory.task).open(source, vocabulary)

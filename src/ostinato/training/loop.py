@@ -183,6 +183,7 @@ class Trainer:
             raise snapshot.diverged("the loss", position.step + 1)
         position.step += 1
         position.batch += 1
+        snapshot.average.follow(position.step)
         for name, value in {"loss": loss, "weight": weight, **learned.sums}.items():
             position.sums[name] = position.sums.get(name, 0.0) + float(value)
         signals = learned.signals.numpy() if self._workers.count > 1 else self._signals.to_send()

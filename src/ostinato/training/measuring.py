@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ostinato.tasks.base import Data, Loss, Metrics, Part, Task, as_figures
 from ostinato.training.budget import Budget
@@ -17,6 +17,12 @@ from ostinato.training.workers import Workers
 
 if TYPE_CHECKING:
     import keras
+
+
+class _Evaluated(NamedTuple):
+    metrics: Metrics
+    weight: float
+    seconds: float
 
 
 class Measuring:
@@ -109,28 +115,43 @@ class Measuring:
             position.ended = "stopped early"
 
     def _validated(self, part: Part, evaluator: Evaluator) -> bool:
-        """Logs the validation metrics, and notes whether they are the best; False if interrupted."""
-        position = self._snapshot.position
+        """Logs the validation metrics of the weights and of their average, and notes whether they are the
+        best; False if interrupted."""
+        position, average = self._snapshot.position, self._snapshot.average
+        raw = self._evaluated(part, evaluator)
+        averaged = None
+        if raw is not None and average.has_begun(position.step):
+            with average.in_place():
+                averaged = self._evaluated(part, evaluator)
+            raw = None if averaged is None else raw
+        position.seconds = self._signals.receive(self._workers.sum(self._signals.to_send()))
+        if raw is None:
+            return False
+        first = raw.metrics[0]
+        if not math.isfinite(first.value):
+            raise self._snapshot.diverged(f"the validation {first.name.replace('_', ' ')}", position.step)
+        self._row("validation", raw.metrics, raw.weight / raw.seconds)
+        position.evaluation_seconds, position.averaged = raw.seconds, False
+        if averaged is not None:
+            self._row("average", averaged.metrics, averaged.weight / averaged.seconds)
+            position.evaluation_seconds += averaged.seconds
+            position.averaged = averaged.metrics[0].beats(first.value)
+            first = averaged.metrics[0] if position.averaged else first
+        position.all_evaluations_seconds += position.evaluation_seconds
+        position.evaluations_since_best += 1
+        if first.beats(position.best_loss):
+            position.best_loss, position.best_step = first.value, position.step
+            position.best_averaged, position.evaluations_since_best = position.averaged, 0
+        return True
+
+    def _evaluated(self, part: Part, evaluator: Evaluator) -> _Evaluated | None:
+        """The metrics of the network as it is; None if the evaluation was interrupted."""
         found = evaluator.unless_stopped(
             part,
             lambda: self._signals.interrupt.requested,
             lambda done, batches: self._emit(Evaluating(done, batches)),
         )
-        position.seconds = self._signals.receive(self._workers.sum(self._signals.to_send()))
-        if found is None:
-            return False
-        metrics, weight = found
-        first = metrics[0]
-        position.evaluation_seconds = evaluator.seconds
-        position.all_evaluations_seconds += evaluator.seconds
-        if not math.isfinite(first.value):
-            raise self._snapshot.diverged(f"the validation {first.name.replace('_', ' ')}", position.step)
-        self._row("validation", metrics, weight / evaluator.seconds)
-        position.evaluations_since_best += 1
-        if first.beats(position.best_loss):
-            position.best_loss, position.best_step = first.value, position.step
-            position.evaluations_since_best = 0
-        return True
+        return None if found is None else _Evaluated(*found, evaluator.seconds)
 
     def _row(self, split: str, metrics: Metrics, per_second: float) -> None:
         position = self._snapshot.position

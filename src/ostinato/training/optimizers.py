@@ -43,7 +43,7 @@ class Optimizer:
         # A Keras variable wraps TensorFlow's, which has the handle that the fused ops need.
         self._weights = [weight.value for weight in weights]
         self._decays = [
-            weight.shape.rank > 1 and "bias" not in name
+            weight.shape.rank > 1 and "bias" not in name and "embedding" not in name
             for name, weight in zip(names, self._weights, strict=True)
         ]
         decay = config.weight_decay if config.optimizer == "adamw" else 0.0

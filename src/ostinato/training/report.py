@@ -28,7 +28,7 @@ def _draw(rows: list[Row], path: Path, figure_name: str, axis: str) -> None:
 
     figure = Figure(figsize=(7.0, 4.2), dpi=120, layout="constrained")
     axes = figure.subplots()
-    for split, style in (("train", "-"), ("validation", ".-")):
+    for split, style in (("train", "-"), ("validation", ".-"), ("average", ".-")):
         chosen = [row for row in rows if row.get("split") == split and {"step", figure_name} <= row.keys()]
         if chosen:
             axes.plot(

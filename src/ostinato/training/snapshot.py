@@ -1,8 +1,8 @@
 """Everything that a training must remember between two steps, and its checkpoints.
 
-This is the position, the weights, the optimizer's slots, the seeds of cells with random numbers of their own,
-and the recurrent state. A checkpoint has all of it, so a training that was killed resumes as if it had never
-stopped.
+This is the position, the weights, their average, the optimizer's slots, the seeds of cells with random
+numbers of their own, and the recurrent state. A checkpoint has all of it, so a training that was killed
+resumes as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ostinato.runs import checkpoints, weights
 from ostinato.runs.checkpoints import Checkpoint
 from ostinato.runs.directory import RunDirectory
 from ostinato.tasks.base import Part, Task
+from ostinato.training.averaging import WeightAverage
 from ostinato.training.budget import Position
 from ostinato.training.config import TrainingConfig
 from ostinato.training.events import Saved
@@ -43,6 +44,7 @@ class Snapshot:
         position: the progress of the training.
         states: the recurrent state of each of this worker's replicas.
         optimizer: the optimizer with its slots.
+        average: the average of the weights.
         part: the training part.
     """
 
@@ -59,6 +61,7 @@ class Snapshot:
         names = weights.names(model, model.trainable_variables)
         with workers.strategy.scope():
             self.optimizer = Optimizer(config, names, model.trainable_variables)
+        self.average = WeightAverage(config.averaging, names, model.trainable_variables, workers)
         self._specs = task.states(model)
         self.position = Position()
         self.states: tuple[State, ...] = ()
@@ -82,6 +85,8 @@ class Snapshot:
             "optimizer": {name: slot.numpy() for name, slot in self.optimizer.slots.items()},
             "state": {**dict(zip(names, self._whole_state(), strict=True)), **seeds},
         }
+        if self._config.averaging:
+            groups[checkpoints.AVERAGE] = self.average.to_arrays(groups["weights"])
         if not all(np.isfinite(array).all() for array in groups["weights"].values()):
             raise self.diverged("a weight", self.position.step)
         return Checkpoint(self.position.step, self.position.to_json(), groups)
@@ -128,6 +133,9 @@ class Snapshot:
             if saved is None or (saved.shape, saved.dtype) != (tuple(slot.shape), slot.dtype.as_numpy_dtype):
                 raise self._damaged(f"the optimizer's {name} does not fit")
             slot.assign(saved)
+        unfit = self.average.restore(groups.get(checkpoints.AVERAGE, {}))
+        if unfit is not None:
+            raise self._damaged(f"the average of {unfit} does not fit")
         for name, seed in weights.seeds(self._model).items():
             saved = groups["state"].get(name)
             if saved is None or saved.shape != tuple(seed.shape):

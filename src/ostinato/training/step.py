@@ -89,7 +89,8 @@ def make_train_step(
             found = task.loss(model, batches[replica], states[replica], step=step)
             loss, weight = tf.convert_to_tensor(found.total), tf.convert_to_tensor(found.weight)
             sums = {name: tf.convert_to_tensor(value) for name, value in found.sums.items()}
-        gradients = tape.gradient(loss, weights)
+            learned_from = loss if isinstance(found.penalty, float) else loss + found.penalty
+        gradients = tape.gradient(learned_from, weights)
         if workers.replica_count > 1:
             # In one message all gradients are dense.
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]

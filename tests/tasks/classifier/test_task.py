@@ -21,7 +21,7 @@ def test_the_loss_and_the_accuracy_are_those_of_an_evaluation(kind):
     loss = weight = 0.0
     totals = {"right": 0.0, "texts": 0.0}
     for batch in ready.batches("validation"):
-        some, much, sums, state = ready.task.loss(model, as_tensors(batch), ())
+        some, much, sums, state, _ = ready.task.loss(model, as_tensors(batch), ())
         assert state == ()
         loss, weight = loss + float(some), weight + float(much)
         totals = {name: totals[name] + float(sums[name]) for name in totals}

@@ -89,7 +89,7 @@ def test_the_characters_of_a_whole_text_add_up_to_its_length(encoder, min_count)
     state = initial_state(ready.task.states(model), whole.rows)
     for batch in whole.batches():
         first = batch["tokens"][0, 0] if first is None else first
-        _, _, sums, state = ready.task.loss(model, as_tensors(batch), state)
+        _, _, sums, state, _ = ready.task.loss(model, as_tensors(batch), state)
         characters += float(sums["characters"])
     characters += float(ready.data.encoder.characters[first])
     assert characters == pytest.approx(len(TEXT), rel=1e-5)

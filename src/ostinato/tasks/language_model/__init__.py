@@ -35,7 +35,7 @@ SPEC = TaskSpec(
     config=LanguageModelConfig,
     task="ostinato.tasks.language_model.task:LanguageModel",
     source=open_source,
-    output={"generate": output.generate},
+    output={"generate": output.generate, "evaluate": output.evaluate},
 )
 
 

@@ -16,9 +16,11 @@ from ostinato.decoding.choices import Beam, Sampling
 from ostinato.decoding.sampling import Writer
 from ostinato.errors import ConfigError, OstinatoError, RunError, RunWarning, warn
 from ostinato.heads import categorical
-from ostinato.tasks.base import Json, OnBatch
+from ostinato.tasks.base import Json, OnBatch, as_figures
 from ostinato.tasks.exported import Exported, ExportedInput
 from ostinato.tasks.language_model import lines
+from ostinato.tasks.language_model.data import LanguageData, read
+from ostinato.tasks.language_model.dynamic import WINDOW, Adaptation, dynamic_metrics
 from ostinato.tasks.language_model.endings import Endings
 from ostinato.tasks.language_model.network import RecurrentLanguageModel
 from ostinato.tasks.language_model.source import lenient, open_source
@@ -277,6 +279,58 @@ class Answers:
                 on_batch(number + 1, part.steps)
         for text, place in zip(data.texts(name), np.argsort(order, kind="stable").tolist(), strict=True):
             yield LineLoss(text, *found[place])
+
+    def dynamic(
+        self,
+        data: LanguageData | lines.LinesData,
+        name: str,
+        on_batch: OnBatch | None = None,
+        *,
+        rate: float | None = None,
+        decay: float | None = None,
+    ) -> dict[str, float]:
+        """The figures of a part under dynamic evaluation, each called `dynamic_` and its name.
+
+        Args:
+            data: the text.
+            name: the part.
+            on_batch: called with (windows done, total windows).
+            rate, decay: see `ostinato.tasks.language_model.dynamic.Adaptation`, whose defaults None takes.
+
+        Raises:
+            ConfigError: when the model is one of lines, or a value is out of range.
+            RunError: when the run's source, whose gradients the weights are measured by, has changed.
+        """
+        from ostinato.tasks.language_model.task import LanguageModel
+
+        if isinstance(data, lines.LinesData):
+            raise ConfigError(
+                "dynamic evaluation reads one long text; this model reads lines, each of which begins from "
+                "nothing"
+            )
+        usual = Adaptation()
+        how = Adaptation(usual.rate if rate is None else rate, usual.decay if decay is None else decay)
+        task = LanguageModel(self._model.config)
+        part, train = data.in_order(name, WINDOW), self._trained_on(data).in_order("train", WINDOW)
+        found = dynamic_metrics(task, self._model, part, train, how, on_batch)
+        return {f"dynamic_{name}": value for name, value in as_figures(found).items()}
+
+    def _trained_on(self, data: LanguageData) -> LanguageData:
+        """The data that the run was trained on, if these are others. Raises RunError."""
+        if self._source is None or data.source["sha256"] == self._source.get("sha256"):
+            return data
+        try:
+            texts = open_source(self._source.get("description"))
+            own = read(self._model.config, texts, self._words.encoder, False, None)
+        except OstinatoError as error:
+            raise RunError(
+                f"dynamic evaluation needs the text that the run was trained on: {error}"
+            ) from None
+        if own.source["sha256"] != self._source.get("sha256"):
+            raise RunError(
+                "dynamic evaluation needs the text that the run was trained on, and it has changed since"
+            )
+        return own
 
     def _line_nats(self, tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> Any:
         """The loss in nats and the number of tokens of every row, each (rows,)."""

@@ -61,6 +61,21 @@ class LanguageModelConfig(config.RecurrentConfig):
     dropout: config.Dropout = 0.0
     recurrent_dropout: config.RecurrentDropout = 0.0
     output_dropout: config.OutputDropout = None
+    variational: Annotated[bool, NETWORK] = False
+    """Whether dropout of inputs, between layers and of outputs draws one mask for all time steps of a window
+    (Gal & Ghahramani 2016, arXiv:1512.05287), not a new one at each."""
+    embedding_dropout: Annotated[Fraction, NETWORK] = 0.0
+    """Fraction of the vocabulary whose inputs are dropped in a step, wherever they occur in the batch (Gal &
+    Ghahramani 2016)."""
+    weight_drop: Annotated[Fraction, NETWORK] = 0.0
+    """Fraction of the recurrent weights that are dropped in a step (AWD-LSTM: Merity et al. 2017,
+    arXiv:1708.02182)."""
+    activation_regularization: Annotated[float, NETWORK] = Field(default=0.0, ge=0, le=1000)
+    """Factor of the mean square of the dropped outputs of the top layer, which training adds to the loss
+    (Merity et al. 2017, arXiv:1708.01009)."""
+    temporal_regularization: Annotated[float, NETWORK] = Field(default=0.0, ge=0, le=1000)
+    """Factor of the mean square of the change of the top layer's outputs from one time step to the next,
+    which training adds to the loss (Merity et al. 2017, arXiv:1708.01009)."""
     init_stddev: Annotated[float | None, NETWORK] = Field(default=None, gt=0, le=10)
     """Standard deviation of the normal distribution that initial weights are drawn from, with zero biases. By
     default the Keras initializers are used (Glorot uniform, orthogonal, forget bias 1)."""

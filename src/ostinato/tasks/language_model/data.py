@@ -124,9 +124,9 @@ class LanguageData:
             ids, self.encoder.characters, config, shape.rows, config.seq_len, shape.steps_per_epoch
         )
 
-    def in_order(self, name: str) -> LanguagePart | None:
+    def in_order(self, name: str, window: int = _EVALUATION_WINDOW) -> LanguagePart | None:
         """The whole part as one row: every token has everything before it as context."""
-        return self._in_order(self._ids[name], 1, _EVALUATION_WINDOW)
+        return self._in_order(self._ids[name], 1, window)
 
     def _in_order(self, ids: np.ndarray, batch: int, seq_len: int) -> LanguagePart | None:
         """Ids that are read once, with at most `batch` rows and windows of at most `seq_len` tokens."""

@@ -41,6 +41,8 @@ class RecurrentLanguageModel(keras.Model):
             config.units,
             dropout=config.dropout,
             recurrent_dropout=config.recurrent_dropout,
+            weight_drop=config.weight_drop,
+            variational=config.variational,
             seed=seed + 1,
             symbols=0 if config.embedding else vocabulary_size,
             options={"reset_after": config.reset_after, "engine": config.engine},
@@ -69,18 +71,34 @@ class RecurrentLanguageModel(keras.Model):
         Returns:
             Logits, shape (batch, time, vocabulary), and the new state.
         """
+        _, dropped, state = self.read(tokens, state, key)
+        return self.scores(dropped), state
+
+    def read(
+        self, tokens: tf.Tensor, state: State, key: DropoutKey | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, State]:
+        """The outputs of the top layer before and after dropout, (batch, time, units), and the new state."""
         config = self.config
         x = self.embedding(tokens) if config.embedding else tokens
-        if config.input_dropout:
+        if key is not None and (config.input_dropout or config.embedding_dropout):
             x = x if config.embedding else tf.one_hot(tokens, self.vocabulary_size)
-            x = dropout(x, config.input_dropout, key, site="input")
+            x = dropout(x, config.input_dropout, key, site="input", variational=config.variational)
+            if config.embedding_dropout:
+                of_all = key._replace(first_row=tf.constant(0))
+                kept = dropout(
+                    tf.ones((self.vocabulary_size, 1)), config.embedding_dropout, of_all, site="embedding"
+                )
+                x *= tf.gather(kept, tokens)
         y, state = self.stack(x, state, key)
         rate = config.dropout if config.output_dropout is None else config.output_dropout
-        y = dropout(y, rate, key, site="output")
-        if config.tied:
+        return y, dropout(y, rate, key, site="output", variational=config.variational), state
+
+    def scores(self, y: tf.Tensor) -> tf.Tensor:
+        """Logits, (batch, time, vocabulary), from the outputs of the top layer."""
+        if self.config.tied:
             scores = product(y, self.embedding.embeddings, transpose=True)
-            return scores + self.output_bias, state
-        return self.output_layer(y), state
+            return scores + self.output_bias
+        return self.output_layer(y)
 
     def chain(self) -> list[object]:
         """The layers that a token passes, for `ostinato.fast_predict`."""

@@ -1,4 +1,4 @@
-"""What `ostinato generate` asks of a language model, and how it prints texts."""
+"""What `ostinato generate` and `ostinato evaluate` ask of a language model, and how it prints texts."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ostinato.tasks.language_model.answers import Answers
 
 _TEXTS, _DRAWING, _SEARCHING = Flag("Texts"), Flag("Sampling"), Flag("Beam search")
+_READING = Flag("Dynamic evaluation")
 _Prompt = Annotated[str, _TEXTS, "What the text begins with."]
 _Prompts = Annotated[
     Path | None, _TEXTS, "A file with a prompt on each line; each is continued, in their order."
@@ -158,6 +159,39 @@ def generate(
             print(f"wrote {len(texts):,} text{'' if len(texts) == 1 else 's'} to {path}", file=sys.stderr)
 
     return write
+
+
+def evaluate(
+    facts: RunFacts,
+    *,
+    dynamic: Annotated[
+        bool,
+        _READING,
+        "Also evaluate with weights that adapt to the text while they read it (Krause et al. 2017); these "
+        "figures stand apart, named dynamic.",
+    ] = False,
+    dynamic_rate: Annotated[
+        float | None, _READING, "How far a weight moves for a gradient of its usual size, by default 0.001."
+    ] = None,
+    dynamic_decay: Annotated[
+        float | None,
+        _READING,
+        "The share of its way that a weight goes back after each window, by default 0.02.",
+    ] = None,
+) -> tuple[dict[str, Any], None]:
+    """Checks the options of an evaluation. Raises ConfigError when one has no effect or is out of range."""
+    given = {"dynamic_rate": dynamic_rate, "dynamic_decay": dynamic_decay}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not dynamic:
+        raise ConfigError(f"--{next(iter(given)).replace('_', '-')} needs --dynamic")
+    for name, value in given.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(f"--{name.replace('_', '-')} must be 0 to 1, got {value:g}")
+    if dynamic and LanguageVocabulary.from_json(facts.vocabulary).lines:
+        raise ConfigError(
+            "--dynamic reads one long text; this model reads lines, each of which begins from nothing"
+        )
+    return ({"dynamic": True, **given} if dynamic else {}), None
 
 
 def _check_alone(*others: object) -> None:

@@ -92,13 +92,26 @@ class LanguageModel(Task):
             key = DropoutKey(tf.constant(self.config.seed), step, batch["first_row"])
         tokens, of_lines = batch["tokens"], self.config.lines
         begin = initial_state(model.stack.states, tf.shape(tokens)[0]) if of_lines else state
-        logits, after = model(tokens, begin, key)
-        nats = categorical.loss(batch["targets"], logits)
+        outputs, dropped, after = model.read(tokens, begin, key)
+        nats = categorical.loss(batch["targets"], model.scores(dropped))
         weights = batch["weights"]
         sums = {"characters": tf.reduce_sum(weights * batch["characters"])}
         if of_lines:
             sums["lines"] = tf.cast(tf.shape(tokens)[0], tf.float32)
-        return Loss(tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, state if of_lines else after)
+        penalty = 0.0 if key is None else self._penalty(outputs, dropped, weights)
+        after = state if of_lines else after
+        return Loss(tf.reduce_sum(weights * nats), tf.reduce_sum(weights), sums, after, penalty)
+
+    def _penalty(self, outputs: tf.Tensor, dropped: tf.Tensor, weights: tf.Tensor) -> tf.Tensor | float:
+        """The activation regularisation, summed as the loss is (Merity et al. 2017, arXiv:1708.01009)."""
+        of_size, of_change = self.config.activation_regularization, self.config.temporal_regularization
+        penalty = 0.0
+        if of_size:
+            penalty += of_size * tf.reduce_sum(weights * tf.reduce_mean(tf.square(dropped), axis=-1))
+        if of_change:
+            change = tf.reduce_mean(tf.square(outputs[:, 1:] - outputs[:, :-1]), axis=-1)
+            penalty += of_change * tf.reduce_sum(weights[:, 1:] * change)
+        return penalty
 
     def metrics(self, sums: Loss) -> Metrics:
         """The mean loss in nats per token, the perplexity, and the bits per character.

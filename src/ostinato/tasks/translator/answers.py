@@ -79,7 +79,7 @@ class Answers:
         nats, tokens = 0.0, 0.0
         measure = traced(lambda batch: task.loss(model, batch, ()), input_signature=[signature()])
         for number, batch in enumerate(chosen.batches()):
-            _, weight, sums, _ = measure({name: tf.constant(value) for name, value in batch.items()})
+            _, weight, sums, *_ = measure({name: tf.constant(value) for name, value in batch.items()})
             nats, tokens = nats + float(sums["nats"]), tokens + float(weight)
             mine = order[number * chosen.batch : (number + 1) * chosen.batch]
             texts = [examples.texts(int(n))[0] for n in mine]
