@@ -120,9 +120,10 @@ def evaluate(
         return
     what = " and ".join(source) if source else f"the {evaluation.part} part"
     print(f"{run} on {what}, {checkpoint} checkpoint")
+    width = max(20, *(2 + len(name) for name in figures))
     for name, value in figures.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-        print(f"  {name.replace('_', ' '):<20}{shown}")
+        print(f"  {name.replace('_', ' '):<{width}}{shown}")
     if show:
         show(evaluation)
 

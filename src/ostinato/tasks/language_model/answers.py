@@ -323,13 +323,9 @@ class Answers:
             texts = open_source(self._source.get("description"))
             own = read(self._model.config, texts, self._words.encoder, False, None)
         except OstinatoError as error:
-            raise RunError(
-                f"dynamic evaluation needs the text that the run was trained on: {error}"
-            ) from None
+            raise RunError(f"dynamic evaluation needs the text of the run's training: {error}") from None
         if own.source["sha256"] != self._source.get("sha256"):
-            raise RunError(
-                "dynamic evaluation needs the text that the run was trained on, and it has changed since"
-            )
+            raise RunError("dynamic evaluation needs the text of the run's training, which has changed since")
         return own
 
     def _line_nats(self, tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> Any:
