@@ -48,6 +48,7 @@ class RunDirectory:
         vocabulary: the encoder.
         packages: the packages that the network needs, by the part of it that they define.
         masks: how dropout masks are drawn: 1 by the numbers of sites, as in older versions, 2 by their names.
+        chosen: the settings that a rule chose for the data and the budget, and why.
         budgets: the budgets that were added after the one in `training`; see `ostinato.training.continuing`.
     """
 
@@ -60,6 +61,7 @@ class RunDirectory:
     packages: SavedJson = field(default_factory=dict)
     masks: int = _MASKS
     budgets: list[SavedJson] = field(default_factory=list)
+    chosen: SavedJson = field(default_factory=dict)
 
     @property
     def checkpoints(self) -> Path:
@@ -103,6 +105,7 @@ class RunDirectory:
             "packages": self.packages,
             "masks": self.masks,
             "budgets": self.budgets,
+            "chosen": self.chosen,
         }
         aside = self.path.with_name(f".{self.path.name}.writing-{os.getpid()}")
         with files.writing(self.path):
@@ -341,6 +344,7 @@ def open_run(path: str | os.PathLike[str] | RunDirectory) -> RunDirectory:
         packages if isinstance(packages, dict) else {},
         _MASKS if config.get("masks", 1) == _MASKS else 1,
         budgets,
+        chosen if isinstance(chosen := config.get("chosen"), dict) else {},
     )
 
 

@@ -350,6 +350,8 @@ class TaskSpec:
             reading it: `source(given, …, *, option=…)`. Its parameters are the arguments and flags of the
             command line. It also takes the "description" of `Data.source` and, in the optional keyword
             `vocabulary`, the vocabulary of a run to evaluate.
+        rule: the rule for default settings, "module:function"; see `ostinato.tasks.fitting`. None where the
+            defaults are the same for all data and budgets.
         output: the flags and the output of the command line, by command. A function checks its flags against
             the `RunFacts` before TensorFlow is imported, and returns a function of the result of `Task.use`:
 
@@ -369,6 +371,7 @@ class TaskSpec:
     task: str | type[Task]
     source: Callable[..., Source]
     output: Mapping[str, Callable[..., Answer]] = field(default_factory=dict)
+    rule: str | None = None
 
     def open(self, given: object, vocabulary: Json | None = None) -> Source:
         """The opened source, for `Task.read`.

@@ -250,6 +250,8 @@ class RecurrentConfig(TaskConfig):
     def _repeat_units(cls, settings: Settings) -> Settings:
         settings = dict(settings)
         depth = settings.pop("layers", None)
+        if depth is None and "units" not in settings:
+            return settings
         units = settings.get("units", cls.model_fields["units"].default)
         units = tuple(units) if isinstance(units, list | tuple) else (units,)
         if depth is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ostinato.errors import ConfigError, RunError
 from ostinato.wording import hint_after
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ostinato.tasks.base import Task, TaskSpec
     from ostinato.tasks.config import TaskConfig
+    from ostinato.tasks.fitting import Fitted
 
 _OWN = ("language_model", "classifier", "translator", "music")
 GROUP = "ostinato.tasks"
@@ -86,11 +87,22 @@ def make(config: TaskConfig) -> Task:
 
     kind = spec_of(config).task
     if isinstance(kind, str):
-        module, _, name = kind.partition(":")
-        kind = vars(importlib.import_module(module))[name]
+        kind = _at(kind)
     if Task not in kind.__mro__:  # adds the defaults of missing members
         kind = type(kind.__name__, (kind, Task), {})
     return cast("Callable[[TaskConfig], Task]", kind)(config)
+
+
+def rule_of(config: TaskConfig) -> Callable[..., Fitted] | None:
+    """The rule for the default settings of a config's task; None if it has none. Imports TensorFlow."""
+    rule = spec_of(config).rule
+    return None if rule is None else _at(rule)
+
+
+def _at(place: str) -> Any:
+    """What stands at "module:name"."""
+    module, _, name = place.partition(":")
+    return vars(importlib.import_module(module))[name]
 
 
 def package_of(config: TaskConfig) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load
 from ostinato.tasks import registry
 from ostinato.tasks.base import Data, OnProgress, Task
 from ostinato.tasks.config import RecurrentConfig, TaskConfig
+from ostinato.training import fitting
 from ostinato.training.broadcast import broadcast_run
 from ostinato.training.budget import Budget, Position
 from ostinato.training.cluster import join
@@ -55,7 +56,9 @@ def train(
     overwrite: bool = False,
     init_from: str | os.PathLike[str] | None = None,
     extend_vocabulary: bool = False,
+    choose: bool | Collection[str] = False,
     devices: int | None = None,
+    on_settings: Callable[[TaskConfig, TrainingConfig], None] | None = None,
     on_event: Listener | None = None,
     on_progress: OnProgress | None = None,
 ) -> TrainedRun:
@@ -73,8 +76,11 @@ def train(
         init_from: start from the weights of this run, and keep its vocabulary.
         extend_vocabulary: with `init_from`, add the symbols of the source that the vocabulary lacks: what the
             network knows of the others stays, and the new ones begin as in a new network.
+        choose: the names of settings that the task's rule chooses for the data and the budget, as the command
+            line does (docs/recipes.md); True are all that neither config was given.
         devices: how many devices share each batch: GPUs or, without any, parts of the CPU. None is one or,
             with several workers, all their GPUs.
+        on_settings: called with all settings, those that were chosen included, on the chief only.
         on_event: called with every event of `ostinato.training.events`, on the chief only.
         on_progress: called with (bytes read, total bytes or None) while a long source is read.
 
@@ -102,6 +108,11 @@ def train(
             base = None if init_from is None else load(check_start(init_from, type(config)))
             start = Start(base, extend_vocabulary)
             data = start.read(task, spec.open(source), on_progress)
+        choice = fitting.choose(config, training, data, _free(choose, config, training), workers)
+        config, training, data = choice.config, choice.training, choice.data
+        task = registry.make(config)
+        if on_settings is not None and workers.chief:
+            on_settings(config, training)
         with workers.all_or_none(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
             # Keras warns with advice when a layer cannot be built; the error says enough.
             warnings.simplefilter("ignore", UserWarning)
@@ -109,7 +120,8 @@ def train(
             model = task.build(vocabulary)
         with workers.all_or_none():
             start.assign(model)
-        notes = (*data.notes, *start.notes, *start.prepare(task, model, data, workers))
+        chosen = (choice.note,) if choice.note else ()
+        notes = (*data.notes, *chosen, *start.notes, *start.prepare(task, model, data, workers))
         run = RunDirectory(
             path,
             config.task,
@@ -118,6 +130,7 @@ def train(
             data.source,
             vocabulary,
             _packages(config),
+            chosen=choice.chosen,
         )
         workers.check_same("the settings, source or first weights", _fingerprint(run, model))
         trainer = Trainer(task, data, model, training, run, _emitter(run, task, on_event), workers)
@@ -213,6 +226,14 @@ def resume(
         with _enough_memory():
             ended = trainer.train((*notes, *_workers_note(workers)))
         return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)
+
+
+def _free(choose: bool | Collection[str], config: TaskConfig, training: TrainingConfig) -> Collection[str]:
+    """The names of the settings that a rule may choose."""
+    if not isinstance(choose, bool):
+        return choose
+    known = {*type(config).model_fields, *TrainingConfig.model_fields}
+    return known - config.model_fields_set - training.model_fields_set if choose else ()
 
 
 def _to_resume(

@@ -14,6 +14,7 @@ from ostinato import engines, layers
 from ostinato.cli.quiet import import_tensorflow
 from ostinato.cli.usage import Command, click_command
 from ostinato.errors import ConfigError
+from ostinato.runs.directory import RunDirectory
 from ostinato.runs.opened import open_to_use
 from ostinato.wording import printable
 
@@ -96,8 +97,16 @@ def _of_run(path: Path) -> dict[str, object]:
         "run": str(path),
         "task": directory.task,
         "best step": opened.saved.step,
+        **({"chosen": _chosen(directory)} if directory.chosen else {}),
         **(opened.spec.output["info"](opened.facts) if "info" in opened.spec.output else {}),
     }
+
+
+def _chosen(directory: RunDirectory) -> dict[str, object]:
+    """The settings that a rule chose, with their values, and why."""
+    settings = directory.task_config | directory.training
+    names = [name for name in directory.chosen.get("settings", ()) if name in settings]
+    return {name: settings[name] for name in names} | {"because": directory.chosen.get("because", "")}
 
 
 def _of_machine() -> dict[str, object]:

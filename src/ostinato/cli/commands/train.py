@@ -237,7 +237,7 @@ def train_task(
         given: the values by name; None for those that were not given.
     """
     _check_choices(given)
-    config, training = _settings(spec, settings, given)
+    config, training, free = _settings(spec, settings, given)
     config.check_given({name for name, value in given.items() if value is not None})
     if not in_cluster():
         _check_places(given, config)
@@ -247,11 +247,16 @@ def train_task(
     source: Given | Opened = Given(tuple(positional), flags.values(of_source, given))
     if not in_cluster():
         source = Opened(spec.open(source))
-    if given["save_recipe"] is not None:
-        _save_recipe(given["save_recipe"], config, training, overwrite=given["overwrite"])
+    path = given["save_recipe"]
+    if path is not None:
+        _check_recipe(path, overwrite=given["overwrite"])
     if not ready():
         return
     from ostinato.training import run
+
+    def keep(config: TaskConfig, training: TrainingConfig) -> None:
+        if path is not None:
+            _save_recipe(path, config, training)
 
     with progress() as view:
         trained = run.train(
@@ -262,6 +267,8 @@ def train_task(
             overwrite=given["overwrite"],
             init_from=given["init_from"],
             extend_vocabulary=given["extend_vocabulary"],
+            choose=free,
+            on_settings=keep,
             devices=given["devices"],
             on_event=view,
             on_progress=view.reading,
@@ -282,8 +289,9 @@ def _check_choices(given: Settings) -> None:
 
 def _settings(
     spec: TaskSpec, parameters: list[Parameter], given: Settings
-) -> tuple[TaskConfig, TrainingConfig]:
-    """The settings of a recipe or of the run to start from, overridden by flags.
+) -> tuple[TaskConfig, TrainingConfig, set[str]]:
+    """The settings of a recipe or of the run to start from, overridden by flags; and the names of those that
+    the task's rule may choose, which are all others where nothing but flags is given.
 
     Raises:
         ConfigError: a setting is unknown, out of range or contradictory.
@@ -310,7 +318,11 @@ def _settings(
         training = {name: value for name, value in training.items() if name not in (*BUDGETS, *LIMITS)}
     task |= {name: chosen[name] for name in spec.config.model_fields if name in chosen}
     training |= {name: chosen[name] for name in TrainingConfig.model_fields if name in chosen}
-    return spec.config(**task), TrainingConfig(**training)
+    fitted = set[str]()
+    if free and not base and recipe.name == "default":
+        fitted = {*spec.config.model_fields, *TrainingConfig.model_fields} - chosen.keys()
+        fitted -= {"units"} if "layers" in chosen else set()
+    return spec.config(**task), TrainingConfig(**training), fitted
 
 
 def _check_places(given: Settings, config: TaskConfig) -> None:
@@ -335,13 +347,19 @@ def _check_writable(path: Path) -> None:
         raise RunError(f"could not write {path}: {reason}")
 
 
-def _save_recipe(path: Path, config: TaskConfig, training: TrainingConfig, *, overwrite: bool) -> None:
-    from ostinato.files.atomic import check_place, replace
-    from ostinato.training.recipes import to_toml
+def _check_recipe(path: Path, *, overwrite: bool) -> None:
+    """Refuses a place where no recipe can be saved."""
+    from ostinato.files.atomic import check_place
 
     check_place("--save-recipe", path)
     if path.exists() and not overwrite:
         raise ConfigError(f"--save-recipe {path}: the file exists; take another name, or --overwrite")
+
+
+def _save_recipe(path: Path, config: TaskConfig, training: TrainingConfig) -> None:
+    from ostinato.files.atomic import replace
+    from ostinato.training.recipes import to_toml
+
     replace(path, to_toml(f"the settings of a training, kept as {path.name}", config, training).encode())
 
 

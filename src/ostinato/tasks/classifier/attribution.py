@@ -246,7 +246,7 @@ def _path(model: RecurrentClassifier) -> Callable[..., tuple[tf.Tensor, tf.Tenso
     """
 
     def path(tokens, direction, points):
-        embedded = model.embedding(tokens)
+        embedded = model.embed(tokens)
         moving = tf.where(tokens[:, tf.newaxis] == PADDING, 0.0, embedded)
         x = embedded - moving + points[:, tf.newaxis, tf.newaxis] * moving
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -7,7 +7,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ostinato.tasks import config
-from ostinato.tasks.config import COMMON_DATA, COMMON_TRAINING, DATA, NETWORK, TRAINING, Flag, Fraction
+from ostinato.tasks.config import (
+    COMMON_DATA,
+    COMMON_NETWORK,
+    COMMON_TRAINING,
+    DATA,
+    NETWORK,
+    TRAINING,
+    Flag,
+    Fraction,
+)
 
 
 class ClassifierConfig(config.RecurrentConfig):
@@ -55,11 +64,15 @@ class ClassifierConfig(config.RecurrentConfig):
     reset_after: config.ResetAfter = True
     bidirectional: config.Bidirectional = False
     """Whether each layer also reads the text backwards; the outputs of both directions are concatenated."""
-    pooling: Annotated[Literal["last", "mean", "max", "attention"], NETWORK] = "last"
-    """What the label is predicted from: the `last` state, the `mean` or `max` of all outputs, or their mean
-    weighted by `attention` (Yang et al. 2016, "Hierarchical attention networks")."""
+    pooling: Annotated[Literal["last", "mean", "max", "max_mean", "attention"], NETWORK] = "last"
+    """What the label is predicted from: the `last` state, the `mean` or `max` of all outputs, both of them
+    (`max_mean`: Howard & Ruder 2018, arXiv:1801.06146), or their mean weighted by `attention` (Yang et al.
+    2016, "Hierarchical attention networks")."""
     embedding: Annotated[int, NETWORK] = Field(default=64, ge=1, le=65536)
     """Size of the token embedding."""
+    vectors: Annotated[str | None, COMMON_NETWORK] = Field(default=None, min_length=1)
+    """A file of pretrained word vectors, as of GloVe, word2vec or fastText in text form, to begin the
+    embedding with. Tokens are words then, and the embedding is as large as the vectors."""
     ngrams: Annotated[int, NETWORK] = Field(default=0, ge=0, le=10_000_000)
     """Beside the recurrent layers, a linear model of the text's n-grams, found before the first step: words,
     pairs of words, up to five characters of a word. So many are known at most; fewer with many labels. 0
@@ -70,6 +83,9 @@ class ClassifierConfig(config.RecurrentConfig):
     recurrent_dropout: config.RecurrentDropout = 0.0
     output_dropout: config.OutputDropout = None
     engine: config.Engine = "auto"
+    seeds: Annotated[int, COMMON_TRAINING] = Field(default=1, ge=1, le=32)
+    """Number of networks with seeds of their own that are trained side by side; their scores are averaged.
+    Each takes as long as one."""
     class_weights: Annotated[Literal["none", "balanced"], TRAINING] = "none"
     """The weight of a text in the training loss: `balanced` gives every label the same total weight, `none`
     gives every text the same weight."""
@@ -95,6 +111,8 @@ class ClassifierConfig(config.RecurrentConfig):
             raise ValueError(
                 "engine = 'scratch' cannot skip padding; set masked to false, or choose another engine"
             )
+        if self.vectors is not None and self.encoder not in ("auto", "word"):
+            raise ValueError(f"vectors are of words; encoder must be word or auto, got {self.encoder!r}")
         if self.class_weights != "none" and self.label_separator is not None:
             raise ValueError("class_weights need one label for each text; leave out label_separator")
         return self

@@ -174,6 +174,10 @@ class ClassifierData:
         }
         return {"description": description, "sha256": self.examples.hash}
 
+    def with_config(self, config: ClassifierConfig) -> ClassifierData:
+        """See `ostinato.tasks.fitting.TakesConfig`."""
+        return replace(self, config=config)
+
     @property
     def table_notes(self) -> tuple[str, ...]:
         """Sentences about rows that were left out, and about rows with labels that were not in training."""
@@ -262,7 +266,7 @@ def read(
     cut = not whole and source.validation is None
     examples = prepare_examples(
         source.table,
-        config.encoder if known is None else known.encoder,
+        ("word" if config.vectors else config.encoder) if known is None else known.encoder,
         validation_fraction=config.validation_fraction if cut else 0.0,
         test_fraction=0.0 if whole else config.test_fraction,
         seed=config.seed,

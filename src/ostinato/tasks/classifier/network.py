@@ -17,11 +17,33 @@ from ostinato.tasks.config import Settings
 _FAR_BELOW = -1e9
 
 
+def _mean(scores: list[tf.Tensor]) -> tf.Tensor:
+    return scores[0] if len(scores) == 1 else tf.add_n(scores) / len(scores)
+
+
+def _of_network(key: DropoutKey | None, number: int) -> DropoutKey | None:
+    """The key of one of several networks: each draws masks of its own."""
+    return key if key is None or not number else key._replace(seed=key.seed + number)
+
+
+def _greatest(x: tf.Tensor, read: tf.Tensor) -> tf.Tensor:
+    """The greatest output over time, (batch, features); zero for a text without tokens."""
+    greatest = tf.reduce_max(tf.where(read > 0, x, _FAR_BELOW), axis=1)
+    return tf.where(tf.reduce_any(read > 0, axis=1), greatest, 0.0)
+
+
+def _weighted(x: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+    """The weighted mean of the outputs over time, (batch, features); zero for a text without tokens."""
+    total = tf.reduce_sum(shares, axis=1)
+    return tf.reduce_sum(x * shares, axis=1) / tf.where(total > 0, total, 1.0)
+
+
 @keras.saving.register_keras_serializable(package="ostinato")
 class RecurrentClassifier(keras.Model):
     """An embedding, a stack of recurrent layers, a pooling over time and an output layer.
 
-    Beside them there may be weights of n-grams, whose scores are added.
+    There may be several of these networks, whose scores are averaged. Beside them there may be weights of
+    n-grams, whose scores are added.
 
     Args:
         config: the settings of the network.
@@ -85,6 +107,15 @@ class RecurrentClassifier(keras.Model):
         )
         if config.ngrams:
             self.of_ngrams = NGramLayer(outputs, *ngrams)
+        self.others = [
+            RecurrentClassifier(
+                config.model_copy(update={"seed": config.seed + number, "seeds": 1, "ngrams": 0}),
+                vocabulary_size,
+                outputs,
+                name=f"seed_{number}",
+            )
+            for number in range(1, config.seeds)
+        ]
 
     def call(
         self,
@@ -113,31 +144,68 @@ class RecurrentClassifier(keras.Model):
         self, tokens: tf.Tensor, lengths: tf.Tensor | None = None, key: DropoutKey | None = None
     ) -> tf.Tensor:
         """The scores of the recurrent layers alone; arguments and result are those of `call`."""
-        mask = None if lengths is None else tf.sequence_mask(lengths, tf.shape(tokens)[1])
-        return self.decide(self.embedding(tokens), mask, key)
+        return _mean(self.read_each(tokens, lengths, key))
 
-    def after_padding(self, steps: tf.Tensor) -> list[State]:
-        """The states of one row after this many steps of padding: tensors (1, units)."""
-        return self.reader(self.embedding(tf.fill([1, steps], PADDING)))[1]
+    def read_each(
+        self, tokens: tf.Tensor, lengths: tf.Tensor | None = None, key: DropoutKey | None = None
+    ) -> list[tf.Tensor]:
+        """The scores of the recurrent layers of each network; the arguments are those of `call`."""
+        mask = None if lengths is None else tf.sequence_mask(lengths, tf.shape(tokens)[1])
+        return [
+            network._decide(network.embedding(tokens), mask, _of_network(key, number), None)
+            for number, network in enumerate(self.networks)
+        ]
+
+    @property
+    def networks(self) -> list[RecurrentClassifier]:
+        """The networks whose scores are averaged, this one first."""
+        return [self, *self.others]
+
+    def embed(self, tokens: tf.Tensor) -> tf.Tensor:
+        """Tokens as `decide` reads them, (batch, time, embedding): the embeddings of all networks in turn."""
+        return tf.concat([network.embedding(tokens) for network in self.networks], axis=-1)
+
+    def after_padding(self, steps: tf.Tensor) -> list[list[State]]:
+        """For each network the states of one row after this many steps of padding: tensors (1, units)."""
+        padding = tf.fill([1, steps], PADDING)
+        return [network.reader(network.embedding(padding))[1] for network in self.networks]
 
     def decide(
         self,
         x: tf.Tensor,
         mask: tf.Tensor | None = None,
         key: DropoutKey | None = None,
-        state: list[State] | None = None,
+        states: list[list[State]] | None = None,
     ) -> tf.Tensor:
         """Scores embedded tokens: `call` without the embedding.
 
         Args:
-            x: embedded tokens, shape (batch, time, embedding).
+            x: embedded tokens, as from `embed`.
             mask: False for padding that is skipped, shape (batch, time); None reads everything.
             key: as for `call`.
-            state: the initial state of each layer; None means zeros.
+            states: for each network the initial state of each layer; None means zeros.
 
         Returns:
             Logits, shape (batch, outputs).
         """
+        pieces = tf.split(x, len(self.networks), axis=-1)
+        return _mean(
+            [
+                network._decide(
+                    piece, mask, _of_network(key, number), None if states is None else states[number]
+                )
+                for number, (network, piece) in enumerate(zip(self.networks, pieces, strict=True))
+            ]
+        )
+
+    def _decide(
+        self,
+        x: tf.Tensor,
+        mask: tf.Tensor | None,
+        key: DropoutKey | None,
+        state: list[State] | None,
+    ) -> tf.Tensor:
+        """The scores of this network alone."""
         config = self.config
         if config.word_dropout:
             x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site="embedding/words")
@@ -152,17 +220,16 @@ class RecurrentClassifier(keras.Model):
         if pooling == "last":
             return x
         read = tf.ones_like(x[:, :, :1]) if mask is None else tf.expand_dims(tf.cast(mask, x.dtype), -1)
+        if pooling == "max_mean":
+            return tf.concat([_greatest(x, read), _weighted(x, read)], axis=-1)
         if pooling == "max":
-            greatest = tf.reduce_max(tf.where(read > 0, x, _FAR_BELOW), axis=1)
-            return tf.where(tf.reduce_any(read > 0, axis=1), greatest, 0.0)
-        if pooling == "mean":
-            shares = read
-        else:
+            return _greatest(x, read)
+        shares = read
+        if pooling == "attention":
             scores = self.attention_query(self.attention_hidden(x))
             scores = tf.where(read > 0, scores, _FAR_BELOW)
             shares = read * tf.exp(scores - tf.reduce_max(scores, axis=1, keepdims=True))
-        total = tf.reduce_sum(shares, axis=1)
-        return tf.reduce_sum(x * shares, axis=1) / tf.where(total > 0, total, 1.0)
+        return _weighted(x, shares)
 
     def make_weights(self) -> None:
         """Makes all weights by reading two tokens."""

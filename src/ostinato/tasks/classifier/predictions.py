@@ -96,7 +96,7 @@ class Scorer:
         def after_padding(tokens, before):
             rows = tf.shape(tokens)[0]
             state = tf.nest.map_structure(lambda x: tf.repeat(x, rows, axis=0), model.after_padding(before))
-            return model.decide(model.embedding(tokens), state=state)
+            return model.decide(model.embed(tokens), states=state)
 
         return (
             traced(after_none, input_signature=[ids, sizes]),

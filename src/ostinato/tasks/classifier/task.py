@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from ostinato.cells.base import State
+from ostinato.data.sources import vectors
+from ostinato.errors import ConfigError
 from ostinato.layers.dropout import DropoutKey
 from ostinato.tasks.base import Batch, Json, Loss, Metric, Metrics, OnProgress, Task
 from ostinato.tasks.classifier import data
@@ -15,8 +17,10 @@ from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.decision import Decision, decision_of
 from ostinato.tasks.classifier.network import RecurrentClassifier
 from ostinato.tasks.classifier.ngram_fit import fit, gathered
+from ostinato.tasks.classifier.padding import PADDING
 from ostinato.tasks.classifier.shares import PAIRS, best_shares
 from ostinato.tasks.classifier.vocabulary import ClassifierVocabulary
+from ostinato.wording import option
 
 _NATS, _RIGHT = "nats_", "right_"
 
@@ -50,7 +54,40 @@ class Classifier(Task):
         return model
 
     def prepare(self, model: RecurrentClassifier, data: data.ClassifierData) -> tuple[str, ...]:
-        """Finds the weights of the n-grams; the steps of training change those of the recurrent layers."""
+        """Finds the weights of the n-grams, and takes embeddings from a file of vectors.
+
+        The steps of training change the recurrent layers and the embeddings.
+        """
+        return (*self._take_vectors(model, data), *self._find_weights(model, data))
+
+    def _take_vectors(self, model: RecurrentClassifier, data: data.ClassifierData) -> tuple[str, ...]:
+        """Begins the embeddings with the vectors of a file.
+
+        Raises:
+            ConfigError: when its vectors have another size than the embedding.
+            SourceError: when it cannot be read, or is no file of vectors.
+        """
+        path, encoder = self.config.vectors, data.words.encoder
+        if path is None:
+            return ()
+        width = vectors.width_of(path)
+        if width != self.config.embedding:
+            raise ConfigError(
+                f"{option('embedding')} must be {width}, the size of the vectors of {path}, got "
+                f"{self.config.embedding}"
+            )
+        places: dict[str, list[int]] = {}
+        for number, symbol in enumerate(encoder.symbols):
+            # A piece of text has the space before it; vectors are mostly of lower-case words.
+            for word in {symbol.strip(), symbol.strip().lower()}:
+                places.setdefault(word, []).append(number)
+        for network in model.networks:
+            rows = network.embedding.get_weights()[0]
+            found = vectors.read_vectors(path, places, rows[1 + PADDING :])
+            network.embedding.set_weights([rows])
+        return (f"{path} has the vectors of {found.sum():,} of {encoder.size:,} tokens",)
+
+    def _find_weights(self, model: RecurrentClassifier, data: data.ClassifierData) -> tuple[str, ...]:
         if not self.config.ngrams:
             return ()
         part, other = data.part("train"), data.part("validation")
@@ -77,8 +114,12 @@ class Classifier(Task):
         lengths = batch["lengths"] if self.config.masked else None
         targets, weights = batch["targets"], batch["weights"]
         decision = decision_of(len(targets.shape) == 2, model.outputs)
-        logits = model.read(batch["tokens"], lengths, key)
-        nats, right = decision.loss(targets, logits), decision.right(targets, logits)
+        scores = model.read_each(batch["tokens"], lengths, key)
+        logits = tf.add_n(scores) / len(scores)
+        right = decision.right(targets, logits)
+        # Each network learns by itself; together they are measured.
+        learned = [logits] if key is None else scores
+        nats = tf.add_n([decision.loss(targets, each) for each in learned]) / len(learned)
         sums = {
             "right": tf.reduce_sum(tf.cast(right, tf.float32)),
             "texts": tf.cast(tf.size(weights), tf.float32),

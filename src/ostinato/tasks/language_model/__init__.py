@@ -35,6 +35,7 @@ SPEC = TaskSpec(
     config=LanguageModelConfig,
     task="ostinato.tasks.language_model.task:LanguageModel",
     source=open_source,
+    rule="ostinato.tasks.language_model.fitting:fit",
     output={"generate": output.generate, "evaluate": output.evaluate},
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -113,6 +113,15 @@ class LanguageData:
         """The description of the source, and the hash of the text."""
         return {"description": self._texts.describe(), "sha256": self._content}
 
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of the training part."""
+        return len(self._ids["train"])
+
+    def with_config(self, config: LanguageModelConfig) -> LanguageData:
+        """See `ostinato.tasks.fitting.TakesConfig`."""
+        return replace(self, config=config)
+
     def part(self, name: str) -> LanguagePart | None:
         """A part as training reads it; only the first `validation_tokens` of validation."""
         ids, config = self._ids[name], self.config
@@ -182,7 +191,9 @@ def read(
         for name, part in cut.items():
             part = part[: config.validation_tokens] if name == "validation" else part
             if len(part) or name == "train":
-                _plan(part, config, name)
+                # A short part other than that of training is read in a shorter window.
+                longest = config.seq_len if name == "train" else min(config.seq_len, max(1, len(part) - 1))
+                _plan(part, config.model_copy(update={"seq_len": longest}), name)
     content = joint_hash(tokens.content, None if other is None else other.content)
     notes += unknown_notes(source, known)
     return LanguageData(config, tokens.encoder, source, content, cut, tuple(notes))

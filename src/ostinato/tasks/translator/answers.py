@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,10 @@ from ostinato.data.examples.sentences import BOS, EOS, PAD, UNK, marked, padded
 from ostinato.decoding.beam import Beam, search
 from ostinato.errors import ConfigError
 from ostinato.layers.tracing import traced
-from ostinato.tasks.base import Loss, OnBatch, as_figures
+from ostinato.tasks.base import Json, Loss, OnBatch, as_figures
 from ostinato.tasks.exported import Exported
 from ostinato.tasks.translator.data import FREE_TOKENS, TranslatorData, TranslatorVocabulary, signature
-from ostinato.tasks.translator.evaluation import Evaluation, compared
+from ostinato.tasks.translator.evaluation import Evaluation, bleu_of, compared, exact_match
 from ostinato.tasks.translator.exported import exported
 from ostinato.tasks.translator.network import RecurrentTranslator
 from ostinato.tasks.translator.translations import Alignment, Candidate, Translation
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 _TRANSLATED_TOGETHER = 2048
 _BATCH = 64
+_CHOSEN_ON = 300
+"""So many pairs, spread over a part, decide on the penalties of a beam search."""
+_LENGTHS, _COVERAGES = (0.6, 1.0, 1.4, 1.8), (0.0, 0.1, 0.3)
 
 
 class Answers:
@@ -42,13 +46,19 @@ class Answers:
     def __init__(self, model: RecurrentTranslator, task: Translator, words: TranslatorVocabulary):
         self._model, self._task, self._config, self._words = model, task, task.config, words
         self._searches: dict[Beam, Callable[..., tuple[tf.Tensor, ...]]] = {}
+        self._usual = (
+            Beam()
+            if words.penalties is None
+            else Beam()._replace(length_penalty=words.penalties[0], coverage_penalty=words.penalties[1])
+        )
 
     def predictions(self, texts: Iterable[str], *, beam: Beam | None = None) -> Iterator[Translation]:
         """A translation of each text, in their order, some thousand at a time.
 
         Args:
             texts: sentences; a single string is an error.
-            beam: the options of the search; None is `Beam()`.
+            beam: the options of the search; None is `Beam()` with the penalties that were chosen on the
+                validation part.
 
         Raises:
             ConfigError: when `texts` is a string, or something in it is not; a setting of the beam is out of
@@ -58,7 +68,7 @@ class Answers:
             raise ConfigError("texts must be a list of texts, got a string; give [text] for one")
         texts = iter(texts)
         while some := list(islice(texts, _TRANSLATED_TOGETHER)):
-            yield from self._translate(some, beam or Beam())
+            yield from self._translate(some, beam or self._usual)
 
     def evaluate(
         self, data: TranslatorData, part: str, on_batch: OnBatch | None = None, *, beam: Beam | None = None
@@ -69,7 +79,7 @@ class Answers:
             data: the pairs.
             part: `train`, `validation` or `test`; the data must have it.
             on_batch: called with (batches done, total batches).
-            beam: the options of the search; None is `Beam()`.
+            beam: the options of the search; None as for `predictions`.
         """
         chosen, examples, model, task = data.part(part), data.examples, self._model, self._task
         if chosen is None:
@@ -89,6 +99,29 @@ class Answers:
         pairs = [(*examples.texts(n), found[n].text) for n in chosen.numbers.tolist()]
         figures = as_figures(task.metrics(Loss(nats, tokens, {"nats": nats})))
         return compared(part, pairs, figures, self._words.target)
+
+    def with_choices(self, data: TranslatorData, part: str) -> Json | None:
+        """The vocabulary with the penalties of a beam search that are best on a part.
+
+        See `ostinato.tasks.abilities.Chooses`. The measure is BLEU or, where both sides are single words,
+        the share of exact matches.
+        """
+        numbers = data.examples.part(part)
+        places = np.unique(np.linspace(0, len(numbers) - 1, _CHOSEN_ON).astype(int))
+        pairs = [data.examples.texts(int(numbers[place])) for place in places]
+
+        def quality(length: float, coverage: float) -> float:
+            beam = Beam(length_penalty=length, coverage_penalty=coverage)
+            written = [found.text for found in self.predictions([pair[0] for pair in pairs], beam=beam)]
+            wanted = [pair[1] for pair in pairs]
+            if data.examples.single_words:
+                return exact_match(wanted, written, self._words.target)
+            return bleu_of(wanted, written)
+
+        length = max(_LENGTHS, key=lambda length: (quality(length, 0.0), -abs(length - 1.0)))
+        coverages = _COVERAGES if self._config.attention != "none" else (0.0,)
+        coverage = max(coverages, key=lambda coverage: (quality(length, coverage), -coverage))
+        return replace(self._words, penalties=(length, coverage)).to_json()
 
     def evaluate_quickly(
         self, data: TranslatorData, part: str, on_batch: OnBatch | None = None

@@ -95,15 +95,20 @@ class TranslatorVocabulary:
         source, target: turn a sentence of each side into ids.
         growth: the largest number of target tokens per source token in training, after `FREE_TOKENS` target
             tokens were subtracted.
+        penalties: the penalties of a beam search that were best on the validation part, for length and for
+            coverage; None before they are chosen.
     """
 
     source: Sentences
     target: Sentences
     growth: float
+    penalties: tuple[float, float] | None = None
 
     def to_json(self) -> Json:
         """The vocabulary as JSON, for `from_json`."""
-        return {"source": self.source.to_json(), "target": self.target.to_json(), "growth": self.growth}
+        chosen = {} if self.penalties is None else {"penalties": list(self.penalties)}
+        sides = {"source": self.source.to_json(), "target": self.target.to_json()}
+        return {**sides, "growth": self.growth, **chosen}
 
     @classmethod
     def from_json(cls, vocabulary: Json) -> TranslatorVocabulary:
@@ -118,7 +123,21 @@ class TranslatorVocabulary:
             raise damaged(f"it has no {error}") from None
         if type(growth) not in (int, float) or not 1 <= growth <= _MOST_GROWTH:
             raise damaged(f"its 'growth' must be a number from 1 to {_MOST_GROWTH:,}")
-        return cls(sentences_from_json(source), sentences_from_json(target), float(growth))
+        penalties = penalties_of(vocabulary)
+        return cls(sentences_from_json(source), sentences_from_json(target), float(growth), penalties)
+
+
+def penalties_of(vocabulary: Json) -> tuple[float, float] | None:
+    """The chosen penalties for length and coverage; None if there are none. Raises RunError if damaged."""
+    saved = vocabulary.get("penalties")
+    if saved is None:
+        return None
+    numbers = isinstance(saved, list) and all(
+        type(each) in (int, float) and 0 <= each <= 10 for each in saved
+    )
+    if not numbers or len(saved) != 2:
+        raise damaged("its 'penalties' must be two numbers from 0 to 10")
+    return float(saved[0]), float(saved[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +170,10 @@ class TranslatorData:
         if validation is not None:
             description = {"pairs": description, "validation": validation.description}
         return {"description": description, "sha256": self.examples.hash}
+
+    def with_config(self, config: TranslatorConfig) -> TranslatorData:
+        """See `ostinato.tasks.fitting.TakesConfig`."""
+        return replace(self, config=config)
 
     def part(self, name: str) -> IndependentExamples | None:
         """The pairs of a part. Pairs in a batch have similar target lengths, then similar source lengths."""

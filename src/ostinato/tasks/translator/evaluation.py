@@ -121,6 +121,14 @@ def compared(
     )
 
 
+def bleu_of(references: list[str], translations: list[str]) -> float:
+    """BLEU of translations, 0 to 100, with the tokeniser of their script."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    tokenizer, _ = tokenizer_for(references)
+    return BLEU(tokenize=tokenizer, force=True).corpus_score(translations, [references]).score
+
+
 def exact_match(references: list[str], translations: list[str], target: Sentences) -> float:
     """The fraction of translations that are their references, normalised as `target` reads them."""
     normalized = partial(normalize_sentence, unicode=target.unicode, lowercase=target.lowercase)

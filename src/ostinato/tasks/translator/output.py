@@ -16,6 +16,7 @@ from ostinato.errors import ConfigError
 from ostinato.files.atomic import check_place, writing
 from ostinato.tasks.base import Printer, RunFacts
 from ostinato.tasks.config import Flag
+from ostinato.tasks.translator.data import penalties_of
 from ostinato.wording import print_table
 
 if TYPE_CHECKING:
@@ -27,11 +28,17 @@ _TRANSLATORS = Flag("Translators")
 _USUAL = Beam()
 
 BeamSize = Annotated[int, _TRANSLATORS, "Beam size: hypotheses kept at every step; 1 is greedy search."]
-LengthPenalty = Annotated[float, _TRANSLATORS, "Values above 0 favour longer translations (Wu et al. 2016)."]
-CoveragePenalty = Annotated[
-    float,
+LengthPenalty = Annotated[
+    float | None,
     _TRANSLATORS,
-    "Values above 0 favour translations that attend to the whole source (Wu et al. 2016).",
+    "Values above 0 favour longer translations (Wu et al. 2016). By default the value that training found "
+    "best on the validation part.",
+]
+CoveragePenalty = Annotated[
+    float | None,
+    _TRANSLATORS,
+    "Values above 0 favour translations that attend to the whole source (Wu et al. 2016). By default the "
+    "value that training found best.",
 ]
 NoRepeat = Annotated[
     int, _TRANSLATORS, "No sequence of so many tokens occurs twice in a translation; 0 allows repeats."
@@ -47,8 +54,8 @@ def predict(
     n_best: Annotated[
         int, _TRANSLATORS, "Print the n best translations of each text, with their scores."
     ] = _USUAL.n_best,
-    length_penalty: LengthPenalty = _USUAL.length_penalty,
-    coverage_penalty: CoveragePenalty = _USUAL.coverage_penalty,
+    length_penalty: LengthPenalty = None,
+    coverage_penalty: CoveragePenalty = None,
     no_repeat: NoRepeat = _USUAL.no_repeat,
     attention: Annotated[
         bool, _TRANSLATORS, "Show which source tokens the network attended to for each target token."
@@ -65,8 +72,8 @@ def predict(
     check_place("--attention-image", attention_image)
     if attention_image is not None and (texts is None or len(texts) != 1):
         raise ConfigError("--attention-image draws one text; give a single one")
-    chosen = Beam(beam, length_penalty, coverage_penalty, no_repeat, n_best)
-    search = _checked(facts, chosen)
+    penalties = _penalties(facts, length_penalty, coverage_penalty)
+    search = _checked(facts, Beam(beam, *penalties, no_repeat, n_best))
     if (attention or attention_image is not None) and facts.config.attention == "none":
         raise ConfigError(f"{facts.path} was trained without attention; there is none to show")
     return lambda answers: TranslationPrinter(
@@ -78,13 +85,19 @@ def evaluate(
     facts: RunFacts,
     *,
     beam: BeamSize = _USUAL.size,
-    length_penalty: LengthPenalty = _USUAL.length_penalty,
-    coverage_penalty: CoveragePenalty = _USUAL.coverage_penalty,
+    length_penalty: LengthPenalty = None,
+    coverage_penalty: CoveragePenalty = None,
     no_repeat: NoRepeat = _USUAL.no_repeat,
 ) -> tuple[dict[str, object], Callable[[Evaluation], None]]:
     """Checks the options of the search; returns them, and what prints the details. Raises ConfigError."""
-    search = _checked(facts, Beam(beam, length_penalty, coverage_penalty, no_repeat))
+    search = _checked(facts, Beam(beam, *_penalties(facts, length_penalty, coverage_penalty), no_repeat))
     return {"beam": search}, show_evaluation
+
+
+def _penalties(facts: RunFacts, length: float | None, coverage: float | None) -> tuple[float, float]:
+    """The given penalties; in place of those that are not, what the run chose."""
+    chosen = penalties_of(facts.vocabulary) or (_USUAL.length_penalty, _USUAL.coverage_penalty)
+    return chosen[0] if length is None else length, chosen[1] if coverage is None else coverage
 
 
 def _checked(facts: RunFacts, beam: Beam) -> Beam:
