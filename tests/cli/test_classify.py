@@ -241,7 +241,7 @@ def test_the_nearest_and_the_farthest_words_are_shown(ostinato, classifier):
         ),
         (
             ["train", "classify", "reviews.csv", "--pooling", "sum"],
-            "pooling must be 'last', 'mean', 'max' or 'attention', got 'sum'",
+            "pooling must be 'last', 'mean', 'max', 'max_mean' or 'attention', got 'sum'",
         ),
         (
             ["train", "classify", "reviews.csv", "--units", "8,x"],

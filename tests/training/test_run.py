@@ -153,7 +153,7 @@ def test_a_random_window_begins_from_nothing_and_a_sequential_one_where_the_last
     nothing = initial_state(task.states(model), ready.part().rows)
     state = nothing
     for batch in itertools.islice(ready.batches(epoch=0), 5):
-        loss, weight, _, after = task.loss(model, as_tensors(batch), state)
+        loss, weight, _, after, _ = task.loss(model, as_tensors(batch), state)
         losses.append(float(loss / weight))
         state = after if sampling == "sequential" else nothing
     assert [event.loss for event in told if isinstance(event, StepDone)] == pytest.approx(losses, rel=1e-5)

@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": "Measure how much faster your Keras model runs with ostinato, on this machine.",
     "export": "Write a trained network for ONNX, LiteRT, TensorFlow, C, or as weights alone.",
     "launch": "Train with several worker processes on this machine.",
+    "tune": "Search for better settings within a budget, and write them as a recipe.",
     "recipes": "List the recipes: settings that are known to work, by task.",
     "info": "Show versions, devices, and which engine runs recurrent layers here, and why.",
 }

@@ -103,6 +103,8 @@ class TaskConfig(Config):
     """
 
     task: ClassVar[str]
+    tuned_dropout: ClassVar[str] = "dropout"
+    """The name of the dropout that `ostinato tune` searches."""
 
     @classmethod
     def usual_recipe(cls, chosen: Mapping[str, Value]) -> str:

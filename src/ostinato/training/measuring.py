@@ -130,14 +130,14 @@ class Measuring:
         first = raw.metrics[0]
         if not math.isfinite(first.value):
             raise self._snapshot.diverged(f"the validation {first.name.replace('_', ' ')}", position.step)
+        position.evaluation_seconds = raw.seconds + (0.0 if averaged is None else averaged.seconds)
+        position.all_evaluations_seconds += position.evaluation_seconds
+        position.averaged = False
         self._row("validation", raw.metrics, raw.weight / raw.seconds)
-        position.evaluation_seconds, position.averaged = raw.seconds, False
         if averaged is not None:
             self._row("average", averaged.metrics, averaged.weight / averaged.seconds)
-            position.evaluation_seconds += averaged.seconds
             position.averaged = averaged.metrics[0].beats(first.value)
             first = averaged.metrics[0] if position.averaged else first
-        position.all_evaluations_seconds += position.evaluation_seconds
         position.evaluations_since_best += 1
         if first.beats(position.best_loss):
             position.best_loss, position.best_step = first.value, position.step

@@ -14,7 +14,7 @@ from ostinato.tasks.classifier import ClassifierConfig
         ({"max_tokens": True}, "max_tokens must be 1 to 1,000,000 or 'auto'"),
         ({"units": [8, 0]}, "units must be 1 to 64 layers"),
         ({"units": [8, 4], "layers": 3}, "layers = 3 contradicts"),
-        ({"pooling": "sum"}, "pooling must be 'last', 'mean', 'max' or 'attention', got 'sum'"),
+        ({"pooling": "sum"}, "pooling must be 'last', 'mean', 'max', 'max_mean' or 'attention', got 'sum'"),
         ({"cell": "grue"}, "cell must be one of .*, got 'grue'"),
         ({"engine": "scratch"}, "cannot skip padding"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),

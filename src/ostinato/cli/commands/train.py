@@ -237,7 +237,7 @@ def train_task(
         given: the values by name; None for those that were not given.
     """
     _check_choices(given)
-    config, training, free = _settings(spec, settings, given)
+    config, training, free = resolved_settings(spec, settings, given)
     config.check_given({name for name, value in given.items() if value is not None})
     if not in_cluster():
         _check_places(given, config)
@@ -250,12 +250,14 @@ def train_task(
     path = given["save_recipe"]
     if path is not None:
         _check_recipe(path, overwrite=given["overwrite"])
+        if not free:
+            _save_recipe(path, config, training)
     if not ready():
         return
     from ostinato.training import run
 
     def keep(config: TaskConfig, training: TrainingConfig) -> None:
-        if path is not None:
+        if path is not None and free:
             _save_recipe(path, config, training)
 
     with progress() as view:
@@ -287,7 +289,7 @@ def _check_choices(given: Settings) -> None:
         raise typer.BadParameter("--extend-vocabulary extends that of another run; name it with --init-from")
 
 
-def _settings(
+def resolved_settings(
     spec: TaskSpec, parameters: list[Parameter], given: Settings
 ) -> tuple[TaskConfig, TrainingConfig, set[str]]:
     """The settings of a recipe or of the run to start from, overridden by flags; and the names of those that

@@ -29,6 +29,7 @@ class ClassifierConfig(config.RecurrentConfig):
     """
 
     task: ClassVar[str] = "classifier"
+    tuned_dropout: ClassVar[str] = "output_dropout"
 
     encoder: Annotated[str, COMMON_DATA, AfterValidator(config.known_or_auto)] = "auto"
     """What a token is: `char`, `byte`, `word` or `bpe` (subwords); `auto` chooses `char` for scripts without

@@ -23,6 +23,7 @@ class LanguageModelConfig(config.RecurrentConfig):
     """
 
     task: ClassVar[str] = "language_model"
+    tuned_dropout: ClassVar[str] = "output_dropout"
 
     encoder: config.EncoderName = "char"
     normalize: Annotated[Literal["none", "letters"], DATA] = "none"
