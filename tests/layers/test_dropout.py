@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.cells.registry import recurrent
-from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks
+from ostinato.layers.dropout import DropoutKey, dropout, recurrent_masks, weight_drop
 
 from ..variants import examples
 
@@ -258,3 +258,36 @@ def test_token_ids_drop_what_their_one_hot_vectors_drop(cell):
     for part, expected_part in zip(found, expected, strict=True):
         np.testing.assert_allclose(part, expected_part, atol=1e-6)
     assert not np.allclose(found[0], run(one, one_hot, None, initial_state=state)[0])
+
+
+def test_variational_dropout_has_one_mask_for_all_time_steps():
+    found = dropout(tf.ones((6, 9, 50)), 0.5, key(), site="a", variational=True).numpy()
+    np.testing.assert_array_equal(found, np.repeat(found[:, :1], 9, axis=1))
+    assert 0.4 < np.mean(found == 0) < 0.6
+    assert np.any(found[0, 0] != found[1, 0])
+
+
+@pytest.mark.parametrize("engine", ["native", "keras"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_weight_drop_leaves_out_the_same_recurrent_weights_for_all_rows(cell, engine):
+    layer = recurrent(cell, 5, return_sequences=True, engine=engine)
+    x = tf.random.stateless_normal((3, 7, 4), (0, 1))
+    whole = layer(x)
+    kernel = layer.cell.recurrent_kernel.numpy()
+    for first_row in (0, 2):
+        with tf.GradientTape() as tape, weight_drop(layer, 0.4, key(first_row=first_row), site="a"):
+            dropped = layer(x, training=True)
+            total = tf.reduce_sum(dropped**2)
+            masked = layer.cell.recurrent_kernel.numpy()
+        kept = masked != 0
+        assert 0.2 < np.mean(~kept) < 0.6
+        np.testing.assert_allclose(masked[kept], kernel[kept] / 0.6, rtol=1e-6)
+        gradient = tape.gradient(total, layer.cell.recurrent_kernel)
+        assert np.any(gradient)
+        assert not np.any(np.where(kept, 0.0, gradient))
+        layer.cell.recurrent_kernel.assign(masked)
+        np.testing.assert_allclose(dropped, layer(x), rtol=1e-5, atol=1e-6)
+        layer.cell.recurrent_kernel.assign(kernel)
+    np.testing.assert_array_equal(layer(x), whole)
+    with weight_drop(layer, 0.4, None, site="a"):
+        np.testing.assert_array_equal(layer(x), whole)

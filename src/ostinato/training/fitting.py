@@ -37,14 +37,14 @@ class Choice:
     Attributes:
         config, training: all settings.
         data: the data, which takes its settings from the config.
-        note: a sentence for the user; empty if nothing was chosen.
+        notes: sentences for the user.
         chosen: what was chosen and why, for the run.
     """
 
     config: TaskConfig
     training: TrainingConfig
     data: Data
-    note: str
+    notes: tuple[str, ...]
     chosen: Json
 
 
@@ -61,7 +61,7 @@ def choose(
     """
     rule = registry.rule_of(config)
     if rule is None or not free or not isinstance(data, TakesConfig):
-        return Choice(config, training, data, "", {})
+        return Choice(config, training, data, (), {})
     said = b""
     with workers.all_or_none():
         if workers.chief:
@@ -70,11 +70,11 @@ def choose(
     found = json.loads(workers.broadcast_bytes(0, said) if workers.count > 1 else said)
     fitted = Fitted(found["task"], found["training"], found["because"])
     if not fitted.task and not fitted.training:
-        return Choice(config, training, data, "", {})
+        return Choice(config, training, data, (), {})
     config = type(config)(**config.model_dump() | fitted.task)
     training = TrainingConfig(**training.model_dump() | fitted.training)
     chosen = {"settings": [*fitted.task, *fitted.training], "because": fitted.because}
-    return Choice(config, training, data.with_config(config), fitted.note, chosen)
+    return Choice(config, training, data.with_config(config), (fitted.note,), chosen)
 
 
 def _facts(

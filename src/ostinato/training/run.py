@@ -26,7 +26,7 @@ from ostinato.runs.directory import RunDirectory, check_free, next_path, open_ru
 from ostinato.runs.opened import check_start, settings_of
 from ostinato.runs.trained import TrainedRun, build, from_checkpoint, load
 from ostinato.tasks import registry
-from ostinato.tasks.base import Data, OnProgress, Task
+from ostinato.tasks.base import Data, Json, OnProgress, Task
 from ostinato.tasks.config import RecurrentConfig, TaskConfig
 from ostinato.training import fitting
 from ostinato.training.broadcast import broadcast_run
@@ -113,22 +113,17 @@ def train(
         task = registry.make(config)
         if on_settings is not None and workers.chief:
             on_settings(config, training)
-        with workers.all_or_none(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
-            # Keras warns with advice when a layer cannot be built; the error says enough.
-            warnings.simplefilter("ignore", UserWarning)
-            vocabulary = data.vocabulary
-            model = task.build(vocabulary)
+        model = _built(task, data.vocabulary, workers)
         with workers.all_or_none():
             start.assign(model)
-        chosen = (choice.note,) if choice.note else ()
-        notes = (*data.notes, *chosen, *start.notes, *start.prepare(task, model, data, workers))
+        notes = (*data.notes, *choice.notes, *start.notes, *start.prepare(task, model, data, workers))
         run = RunDirectory(
             path,
             config.task,
             config.model_dump(mode="json"),
             training.model_dump(mode="json"),
             data.source,
-            vocabulary,
+            data.vocabulary,
             _packages(config),
             chosen=choice.chosen,
         )
@@ -226,6 +221,14 @@ def resume(
         with _enough_memory():
             ended = trainer.train((*notes, *_workers_note(workers)))
         return _trained(TrainedRun(run, task, model, ended.step), data, workers, on_event)
+
+
+def _built(task: Task, vocabulary: Json, workers: Workers) -> keras.Model:
+    """A new network on all devices of the workers."""
+    with workers.all_or_none(), workers.strategy.scope(), _enough_memory(), warnings.catch_warnings():
+        # Keras warns with advice when a layer cannot be built; the error says enough.
+        warnings.simplefilter("ignore", UserWarning)
+        return task.build(vocabulary)
 
 
 def _free(choose: bool | Collection[str], config: TaskConfig, training: TrainingConfig) -> Collection[str]:

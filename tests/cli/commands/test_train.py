@@ -80,7 +80,7 @@ def test_flags_alone_mean_the_language_model_on_the_default_corpus(ostinato, fol
     assert config["source"]["description"] == {"kind": "named", "path": "pydoc", "encoding": ""}
 
 
-def test_a_bare_train_is_the_default_recipe_on_the_default_corpus_and_ctrl_c_ends_it_well(folder):
+def test_a_bare_train_fits_the_default_recipe_to_the_default_corpus_and_ctrl_c_ends_it_well(folder):
     process = forks.Fork((*forks.OSTINATO, "train"))
     begun = Path("runs/lm-001/metrics.jsonl")
     while process.poll() is None and not begun.exists():
@@ -95,9 +95,18 @@ def test_a_bare_train_is_the_default_recipe_on_the_default_corpus_and_ctrl_c_end
 
     config, recipe = config_of("runs/lm-001"), read_recipe("language_model", "default")
     assert config["source"]["description"] == {"kind": "named", "path": "pydoc", "encoding": ""}
-    expected = package.LanguageModelConfig(**recipe.task)
+    chosen = config["chosen"]
+    assert {"units", "output_dropout", "learning_rate"} <= {*chosen["settings"]}
+    assert "tokens" in chosen["because"]
+    assert f"chosen {chosen['because']}: " in err
+    settings = config["task_config"] | config["training"]
+    fitted = {name: settings[name] for name in chosen["settings"]}
+    of_task = {name: fitted[name] for name in fitted if name in package.LanguageModelConfig.model_fields}
+    of_training = {name: fitted[name] for name in fitted if name not in of_task}
+    expected = package.LanguageModelConfig(**recipe.task | of_task)
     assert package.LanguageModelConfig(**config["task_config"]) == expected
-    assert package.TrainingConfig(**config["training"]) == package.TrainingConfig(**recipe.training)
+    expected = package.TrainingConfig(**recipe.training | of_training)
+    assert package.TrainingConfig(**config["training"]) == expected
     assert checkpoints.steps(Path("runs/lm-001/checkpoints"))[-1] >= 1
 
 

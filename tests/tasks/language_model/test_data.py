@@ -76,10 +76,18 @@ def test_batches_go_on_from_any_number(split):
 
 
 def test_a_part_too_short_for_a_window_is_named():
-    with pytest.raises(SourceError, match=r"the validation part has .* too few for one window of 300 steps"):
-        prepared(seq_len=300, validation_fraction=0.1)
+    with pytest.raises(
+        SourceError, match=r"the validation part has 1 token, too few for one window of 1 step"
+    ):
+        prepared(validation_fraction=1.2 / len(TEXT))
     with pytest.raises(SourceError, match="the training part has"):
         prepared(seq_len=60_000)
+
+
+def test_a_validation_part_shorter_than_a_window_is_read_in_a_shorter_one():
+    part = prepared(seq_len=300, validation_fraction=0.1).data.part("validation")
+    assert part.seq_len < 300
+    assert targets_in(part) == len(part.ids) - 1
 
 
 def test_a_vocabulary_of_before_is_kept_and_strangers_are_named():

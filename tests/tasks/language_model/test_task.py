@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostinato.cells.base import initial_state
+from ostinato.errors import ConfigError
+from ostinato.layers.dropout import DropoutKey
 from ostinato.tasks.base import Loss, as_figures
 from ostinato.tasks.language_model import LanguageModelConfig
 from ostinato.training.step import as_tensors
@@ -160,3 +162,42 @@ def test_equal_seeds_build_equal_weights(init_stddev):
     for first, second, third in zip(one, same, other, strict=True):
         np.testing.assert_array_equal(first, second)
         assert first.ndim == 1 or not np.array_equal(first, third)
+
+
+def test_activation_regularisation_is_learned_from_and_in_no_figure():
+    plain = prepared(units=(6,))
+    model, batch = plain.drawn(), plain.tensors()
+    state = initial_state(plain.task.states(model), len(batch["tokens"]))
+    step = tf.constant(3)
+    bare = plain.task.loss(model, batch, state, step=step)
+    outputs = model.stack(batch["tokens"], state)[0].numpy()
+    ready = prepared(units=(6,), activation_regularization=2.0, temporal_regularization=3.0)
+    found = ready.task.loss(model, batch, state, step=step)
+    assert float(found.total) == float(bare.total)
+    count = outputs.shape[0] * outputs.shape[1]
+    size = count * np.mean(outputs**2)
+    change = np.sum(np.mean(np.diff(outputs, axis=1) ** 2, axis=-1))
+    assert float(found.penalty) == pytest.approx(2.0 * size + 3.0 * change, rel=1e-5)
+    assert bare.penalty == ready.task.loss(model, batch, state).penalty == 0.0
+
+
+@pytest.mark.parametrize("embedding", [0, 5])
+def test_a_dropped_token_of_the_vocabulary_is_dropped_wherever_it_occurs(embedding):
+    ready = prepared(units=(6,), embedding=embedding, embedding_dropout=0.5)
+    model = ready.drawn()
+    state = initial_state(ready.task.states(model), 4)
+    key = DropoutKey(tf.constant(0), tf.constant(1), tf.constant(0))
+    outputs = {}
+    for token in range(model.vocabulary_size):
+        y, _, _ = model.read(tf.fill((4, 1), token), state, key)
+        np.testing.assert_allclose(y, np.repeat(y[:1], 4, axis=0), atol=1e-6)  # in every row alike
+        outputs[token] = y[0].numpy()
+    # Tokens that are dropped are all alike, the others differ.
+    alike = [sum(np.allclose(y, other, atol=1e-6) for other in outputs.values()) for y in outputs.values()]
+    assert 0.2 < max(alike) / len(alike) < 0.8
+    assert alike.count(1) == len(alike) - max(alike)
+
+
+def test_weight_drop_of_a_cell_without_one_recurrent_matrix_is_refused():
+    with pytest.raises(ConfigError, match="weight_drop needs a cell with one matrix of recurrent weights"):
+        prepared(cell="mingru", weight_drop=0.3).build()

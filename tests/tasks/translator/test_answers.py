@@ -19,6 +19,7 @@ from ostinato.training.events import StepDone
 
 from ...ready import Ready
 from ...tiny import made_once
+from .numbers import prepared
 
 LINES = """
 Go.|Va.
@@ -309,3 +310,41 @@ def test_what_cannot_be_aligned_is_refused(learned):
     ready, model = untrained(attention="none")
     with pytest.raises(ConfigError, match="this translator has no attention"):
         ready.use(model).align("Go.", "Va.")
+
+
+def test_the_penalties_of_a_search_are_chosen_on_the_validation_part(monkeypatch):
+    ready = prepared()
+    use = ready.use(ready.drawn())
+    asked = []
+
+    def bleu(wanted, written):
+        return {(1.4, 0.0): 30.0, (1.4, 0.1): 31.0}.get(asked[-1], 20.0)
+
+    real = type(use).predictions
+
+    def predictions(self, texts, *, beam=None):
+        asked.append((beam.length_penalty, beam.coverage_penalty))
+        return real(self, texts, beam=beam)
+
+    monkeypatch.setattr("ostinato.tasks.translator.answers.bleu_of", bleu)
+    monkeypatch.setattr(type(use), "predictions", predictions)
+    vocabulary = use.with_choices(ready.data, "validation")
+    assert vocabulary == ready.data.vocabulary | {"penalties": [1.4, 0.1]}
+    assert {length for length, _ in asked} == {0.6, 1.0, 1.4, 1.8}
+    assert {coverage for length, coverage in asked if length == 1.4} == {0.0, 0.1, 0.3}
+    assert TranslatorVocabulary.from_json(vocabulary).penalties == (1.4, 0.1)
+
+
+@pytest.mark.parametrize("penalties", [[1.0], [1.0, -1.0], "ab", [1.0, 11.0], [True, 1.0]])
+def test_damaged_penalties_are_refused(penalties):
+    with pytest.raises(RunError, match="its 'penalties' must be two numbers from 0 to 10"):
+        TranslatorVocabulary.from_json(prepared().data.vocabulary | {"penalties": penalties})
+
+
+def test_a_search_without_options_has_the_chosen_penalties(monkeypatch):
+    ready = prepared()
+    model = ready.drawn()
+    words = ready.data.vocabulary | {"penalties": [0.6, 0.3]}
+    use, texts = ready.task.use(model, words), ["one two", "three"]
+    beam = Beam(length_penalty=0.6, coverage_penalty=0.3)
+    assert list(use.predictions(texts)) == list(use.predictions(texts, beam=beam))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ostinato.cli import flags, usage
 from ostinato.cli.flags import Parameter, own
+from ostinato.cli.recipe_help import show_recipes
 from ostinato.cli.resuming import MORE, resume_run
 from ostinato.cli.training import in_cluster, print_trained, progress, ready
 from ostinato.cli.usage import Command
@@ -363,43 +363,3 @@ def _save_recipe(path: Path, config: TaskConfig, training: TrainingConfig) -> No
     from ostinato.training.recipes import to_toml
 
     replace(path, to_toml(f"the settings of a training, kept as {path.name}", config, training).encode())
-
-
-# The help.
-
-
-def show_recipes(spec: TaskSpec, settings: Iterable[Parameter], params: list[Command]) -> None:
-    """Makes the help show, as the default of each setting, its values in the recipes."""
-    from ostinato.training.recipes import names
-
-    recipes = {name: settings_of_recipe(spec, name) for name in ("default", *names(spec.config.task))}
-    usual, others = recipes.pop("default"), recipes
-    none = {setting.name: setting.flag.none for setting in settings}
-    for param in params:
-        if param.name in usual:
-            value = _shown(param, usual[param.name], none[param.name])
-            each = {name: _shown(param, read[param.name], none[param.name]) for name, read in others.items()}
-            differing = [f"{name}: {shown}" for name, shown in each.items() if shown != value]
-            param.show_default = "; ".join([value, *differing])
-
-
-def settings_of_recipe(spec: TaskSpec, recipe: str) -> Settings:
-    """The settings of a recipe by flag, with defaults for those that it leaves out."""
-    from ostinato.training.recipes import read_recipe
-
-    read = read_recipe(spec.config.task, recipe)
-    return {
-        **spec.config(**read.task).shown_settings(),
-        **TrainingConfig(**read.training).model_dump(),
-    }
-
-
-def _shown(param: Command, value: object, none: str) -> str:
-    """The value as a user types it; `none` is the text for None."""
-    if value is None:
-        return none
-    if isinstance(value, bool):
-        return (param.opts if value else param.secondary_opts)[0].lstrip("-")
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

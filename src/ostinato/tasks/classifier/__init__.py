@@ -38,6 +38,7 @@ SPEC = TaskSpec(
     config=ClassifierConfig,
     task="ostinato.tasks.classifier.task:Classifier",
     source=open_source,
+    rule="ostinato.tasks.classifier.fitting:fit",
     output={
         "predict": output.predict,
         "neighbors": output.neighbors,

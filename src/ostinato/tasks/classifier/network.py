@@ -17,6 +17,12 @@ from ostinato.tasks.config import Settings
 _FAR_BELOW = -1e9
 
 
+def _dense(units: int, seed: int, name: str, **options: KerasOption) -> keras.layers.Dense:
+    """A dense layer whose initial weights are drawn from a seed."""
+    initializer: KerasOption = keras.initializers.GlorotUniform(seed=seed)
+    return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **options)
+
+
 def _mean(scores: list[tf.Tensor]) -> tf.Tensor:
     return scores[0] if len(scores) == 1 else tf.add_n(scores) / len(scores)
 
@@ -52,6 +58,7 @@ class RecurrentClassifier(keras.Model):
         ngrams: the number of known n-grams, and how many of them are of words.
         former_names: whether the encoder has its former class name, by which Keras finds its weights in a
             `.keras` file of an older version.
+        prefix: what the names of its layers begin with, of one of several networks.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class RecurrentClassifier(keras.Model):
         ngrams: tuple[int, int] = (0, 0),
         *,
         former_names: bool = False,
+        prefix: str = "",
         **kwargs: KerasOption,
     ):
         super().__init__(**({"name": "classifier"} | kwargs))
@@ -72,7 +80,7 @@ class RecurrentClassifier(keras.Model):
             1 + vocabulary_size,
             config.embedding,
             embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
-            name="embedding",
+            name=f"{prefix}embedding",
         )
         self.former_names = former_names
         encoder = FormerEncoder if former_names else RecurrentEncoder
@@ -85,26 +93,13 @@ class RecurrentClassifier(keras.Model):
             recurrent_dropout=config.recurrent_dropout,
             seed=seed,
             options={"engine": config.engine, "reset_after": config.reset_after},
-            name="reader",
+            name=f"{prefix}reader",
         )
         if config.pooling == "attention":
-            self.attention_hidden = keras.layers.Dense(
-                self.reader.width,
-                activation="tanh",
-                kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 900),  # pyright: ignore[reportArgumentType]
-                name="attention_hidden",
-            )
-            self.attention_query = keras.layers.Dense(
-                1,
-                use_bias=False,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 901),  # pyright: ignore[reportArgumentType]
-                name="attention_query",
-            )
-        self.output_layer = keras.layers.Dense(
-            outputs,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 999),  # pyright: ignore[reportArgumentType]
-            name="output",
-        )
+            width = self.reader.width
+            self.attention_hidden = _dense(width, seed + 900, f"{prefix}attention_hidden", activation="tanh")
+            self.attention_query = _dense(1, seed + 901, f"{prefix}attention_query", use_bias=False)
+        self.output_layer = _dense(outputs, seed + 999, f"{prefix}output")
         if config.ngrams:
             self.of_ngrams = NGramLayer(outputs, *ngrams)
         self.others = [
@@ -113,6 +108,7 @@ class RecurrentClassifier(keras.Model):
                 vocabulary_size,
                 outputs,
                 name=f"seed_{number}",
+                prefix=f"seed_{number}_",
             )
             for number in range(1, config.seeds)
         ]

@@ -18,10 +18,12 @@ TOKENS_A_WEIGHT = 2.0
 WEIGHTS_A_TOKEN = 16.0
 """Of a short text, the most weights of the recurrent layers for each of its tokens."""
 NARROWEST, WIDEST, MULTIPLE = 64, 2048, 64
-RATES = {512: 8e-3, 768: 6e-3, 1024: 4.5e-3, 2048: 2.5e-3}
-"""The highest learning rate of Adam by width."""
-OUTPUT_DROPOUT = {2.0: 0.1, 4.0: 0.15, 8.0: 0.4, 20.0: 0.5}
+RATES = {512: 8e-3, 768: 5.5e-3, 1024: 4e-3, 2048: 2e-3}
+"""The highest learning rate by width."""
+OUTPUT_DROPOUT = {2.7: 0.1, 4.0: 0.3, 6.0: 0.5, 20.0: 0.6}
 """The dropout of outputs by the times that the text is read."""
+WEIGHT_DECAY = {4.0: 0.0, 6.0: 0.05, 20.0: 0.1}
+"""The weight decay by the times that the text is read."""
 MANY_SYMBOLS = 512
 """From so many tokens in the vocabulary on, tokens have an embedding, which the output layer shares."""
 MANY_EPOCHS, PATIENCE, EVALUATIONS = 50.0, 8, 20
@@ -56,6 +58,8 @@ def fit(config: LanguageModelConfig, data: LanguageData, facts: Facts) -> Fitted
     if embeds:
         task |= {"embedding": units, "tied": True}
     schedule = {"learning_rate": _rounded(between(RATES, units)), "final_factor": 0.02, "averaging": 0.05}
+    if decay := between(WEIGHT_DECAY, epochs):
+        schedule |= {"optimizer": "adamw", "weight_decay": _rounded(decay)}
     if epochs > MANY_EPOCHS and data.part("validation") is not None:
         schedule |= {"evaluations": EVALUATIONS, "patience": PATIENCE}
     times = f"{epochs:.0f}" if epochs >= 10 else f"{epochs:.1f}"

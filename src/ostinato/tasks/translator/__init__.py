@@ -34,6 +34,7 @@ SPEC = TaskSpec(
     config=TranslatorConfig,
     task="ostinato.tasks.translator.task:Translator",
     source=open_source,
+    rule="ostinato.tasks.translator.fitting:fit",
     output={"predict": output.predict, "evaluate": output.evaluate},
 )
 

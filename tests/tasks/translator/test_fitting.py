@@ -1,0 +1,46 @@
+"""The rule for the default settings of a translator."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ostinato.tasks.fitting import Facts, Fitted
+from ostinato.tasks.translator.config import TranslatorConfig
+from ostinato.tasks.translator.fitting import fit
+from ostinato.training.config import TrainingConfig
+
+FREE = {*TranslatorConfig.model_fields, *TrainingConfig.model_fields}
+
+
+def fitted(pairs, *, single_words=False, config=None, free=FREE) -> Fitted:
+    examples = SimpleNamespace(part=lambda name: np.arange(pairs), single_words=single_words)
+    facts = Facts(frozenset(free), epochs=30.0)
+    found = fit(config or TranslatorConfig(), SimpleNamespace(examples=examples), facts)  # pyright: ignore[reportArgumentType]
+    TranslatorConfig(**found.task)
+    TrainingConfig(**found.training)
+    return found
+
+
+@pytest.mark.parametrize("pairs", [10, 300, 20_000])
+def test_few_pairs_get_much_dropout(pairs):
+    assert (fitted(pairs).task["units"], fitted(pairs).task["dropout"]) == ((256,), 0.5)
+
+
+def test_many_pairs_get_width():
+    found = fitted(5_000_000).task
+    assert (found["units"], found["dropout"], found["word_dropout"]) == ((512,), 0.1, 0.0)
+
+
+def test_single_words_get_the_network_of_the_recipe_for_strings():
+    found = fitted(10_000, single_words=True)
+    assert found.task["bidirectional"]
+    assert found.task["units"] == (192,)
+    assert "10,000 pairs of single words" in found.note
+
+
+def test_what_was_given_stays():
+    found = fitted(20_000, free=FREE - {"units", "averaging"})
+    assert "units" not in found.task
+    assert found.training == {}
+    assert fitted(20_000, config=TranslatorConfig(units=(8, 8))).task["units"] == (256, 256)
