@@ -210,7 +210,7 @@ def pronunciations(minutes: float) -> Callable[..., Figures]:
             words = Path(folder) / "words.txt"
             words.write_text("".join(f"{word}\n" for word in kept))
             answers = ostinato("predict", run, "--file", words, "--json").splitlines()
-        said = [json.loads(answer)["translation"] for answer in answers]
+        said = [json.loads(answer)["text"] for answer in answers]
         wrong = [answer not in kept[word] for word, answer in zip(kept, said, strict=True)]
         return {"word errors": statistics.fmean(wrong), "words": len(wrong)}
 

@@ -172,3 +172,20 @@ def test_a_loss_that_still_falls_is_said_with_the_way_to_go_on(last, best_step, 
     )
     way = "the validation loss was still falling; go on with: ostinato train --resume runs/lm-001 --epochs 6"
     assert (text.splitlines()[-1] == way) is said
+
+
+@pytest.mark.parametrize("epochs", [9, 10, 25])
+def test_without_a_validation_part_the_last_epochs_perplexity_is_told_beside_the_mean_of_ten(epochs):
+    def row(epoch):
+        return Measured(ROW | {"split": "train", "epoch": float(epoch), "perplexity": 1.0 + epoch / 100})
+
+    events = [each for epoch in range(1, epochs + 1) for each in (row(epoch - 0.5), row(epoch))]
+    text = shown(io.StringIO(), *events, Ended(RUN, 10, "finished", 5.0, None, None))
+    last = text.splitlines()[-1]
+    if epochs < 10:
+        assert last == "finished after 10 steps in 5 s"
+    else:
+        mean = 1.0 + (epochs - 4.5) / 100
+        assert last == (
+            f"training perplexity {1.0 + epochs / 100:.4g} in the last epoch, {mean:.4g} in the mean of the last 10"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -17,6 +18,8 @@ _STILL_FALLING = 0.01
 """A validation loss that fell by this share in the last evaluation may fall further."""
 _SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.95
+_LAST_EPOCHS = 10
+"""The perplexities of so many epochs are averaged at the end of a training without a validation part."""
 
 
 def clock(seconds: float) -> str:
@@ -65,6 +68,7 @@ class ProgressView:
         self._ended = False
         self._losses: list[float] = []
         self._epochs = 0.0
+        self._perplexities: deque[float] = deque(maxlen=_LAST_EPOCHS)
 
     def reading(self, done: int, total: int | None) -> None:
         """Shows how much of a long source is read."""
@@ -176,6 +180,8 @@ class ProgressView:
         if row["split"] == "validation" and isinstance(loss := row.get("loss"), float):
             self._losses, self._epochs = [*self._losses[-1:], loss], row["epoch"]
         if row["split"] == "train":
+            if float(row["epoch"]).is_integer() and "perplexity" in row:
+                self._perplexities.append(row["perplexity"])
             # On a terminal the bar shows the training loss already; elsewhere epochs may be very short.
             if self._live or row["seconds"] - self._seconds_at_last_line < _SECONDS_BETWEEN_LINES:
                 return
@@ -204,6 +210,14 @@ class ProgressView:
             else f"; best validation loss {event.best_loss:.4f} at step {event.best_step:,}"
         )
         self._say(f"{event.reason} after {event.step:,} steps in {clock(event.seconds)}{best}")
+        if event.best_loss is None and len(self._perplexities) == _LAST_EPOCHS:
+            # What the textbook reports, and what a single epoch that jumps does not change.
+            *_, last = self._perplexities
+            mean = sum(self._perplexities) / _LAST_EPOCHS
+            self._say(
+                f"training perplexity {last:.4g} in the last epoch, {mean:.4g} in the mean of the last "
+                f"{_LAST_EPOCHS}"
+            )
         if event.best_step == event.step and len(self._losses) == 2:
             before, last = self._losses
             if last < (1 - _STILL_FALLING) * before:
