@@ -187,5 +187,6 @@ def test_without_a_validation_part_the_last_epochs_perplexity_is_told_beside_the
     else:
         mean = 1.0 + (epochs - 4.5) / 100
         assert last == (
-            f"training perplexity {1.0 + epochs / 100:.4g} in the last epoch, {mean:.4g} in the mean of the last 10"
+            f"training perplexity {1.0 + epochs / 100:.4g} in the last epoch, "
+            f"{mean:.4g} in the mean of the last 10"
         )
