@@ -35,6 +35,7 @@ TRAINING = {
     "clip": 0.2,
     "evaluations": 2,
     "log_every": 9,
+    "averaging": 0.2,
 }
 LM = {"units": 8, "seq_len": 8, "batch": 5, "validation_fraction": 0.1}
 CLASSIFIER = {"units": 8, "batch": 5, "bidirectional": True, "pooling": "attention"}
@@ -77,7 +78,7 @@ def assert_close(path: Path, expected: Path) -> None:
     (last, problems), (expected_last, _) = run.newest_checkpoint(), expected_run.newest_checkpoint()
     assert not problems
     assert last.step == expected_last.step
-    for group in ("weights", "state"):
+    for group in ("weights", "state", "average"):
         assert last.groups[group].keys() == expected_last.groups[group].keys()
         for name, array in expected_last.groups[group].items():
             np.testing.assert_allclose(last.groups[group][name], array, rtol=0, atol=1e-5, err_msg=name)

@@ -1,5 +1,6 @@
 """Several networks with seeds of their own, whose scores are averaged."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -92,3 +93,10 @@ def test_max_and_mean_stand_side_by_side(pooling):
     alone = prepared(pooling=pooling, units=4).drawn()
     half = both._pool(x, mask)[:, :4] if pooling == "max" else both._pool(x, mask)[:, 4:]
     np.testing.assert_array_equal(half, alone._pool(x, mask))
+
+
+def test_several_networks_are_in_one_keras_file(tmp_path):
+    model = prepared(seeds=2, units=4).drawn()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(IDS, LENGTHS), model(IDS, LENGTHS))

@@ -149,22 +149,24 @@ class RecurrentClassifier(keras.Model):
         mask = None if lengths is None else tf.sequence_mask(lengths, tf.shape(tokens)[1])
         return [
             network._decide(network.embedding(tokens), mask, _of_network(key, number), None)
-            for number, network in enumerate(self.networks)
+            for number, network in enumerate(self.networks())
         ]
 
-    @property
     def networks(self) -> list[RecurrentClassifier]:
-        """The networks whose scores are averaged, this one first."""
+        """The networks whose scores are averaged, this one first.
+
+        As a property Keras would take it for a part of this network, and save it again and again.
+        """
         return [self, *self.others]
 
     def embed(self, tokens: tf.Tensor) -> tf.Tensor:
         """Tokens as `decide` reads them, (batch, time, embedding): the embeddings of all networks in turn."""
-        return tf.concat([network.embedding(tokens) for network in self.networks], axis=-1)
+        return tf.concat([network.embedding(tokens) for network in self.networks()], axis=-1)
 
     def after_padding(self, steps: tf.Tensor) -> list[list[State]]:
         """For each network the states of one row after this many steps of padding: tensors (1, units)."""
         padding = tf.fill([1, steps], PADDING)
-        return [network.reader(network.embedding(padding))[1] for network in self.networks]
+        return [network.reader(network.embedding(padding))[1] for network in self.networks()]
 
     def decide(
         self,
@@ -184,13 +186,13 @@ class RecurrentClassifier(keras.Model):
         Returns:
             Logits, shape (batch, outputs).
         """
-        pieces = tf.split(x, len(self.networks), axis=-1)
+        pieces = tf.split(x, len(self.networks()), axis=-1)
         return _mean(
             [
                 network._decide(
                     piece, mask, _of_network(key, number), None if states is None else states[number]
                 )
-                for number, (network, piece) in enumerate(zip(self.networks, pieces, strict=True))
+                for number, (network, piece) in enumerate(zip(self.networks(), pieces, strict=True))
             ]
         )
 

@@ -81,7 +81,7 @@ class Classifier(Task):
             # A piece of text has the space before it; vectors are mostly of lower-case words.
             for word in {symbol.strip(), symbol.strip().lower()}:
                 places.setdefault(word, []).append(number)
-        for network in model.networks:
+        for network in model.networks():
             rows = network.embedding.get_weights()[0]
             found = vectors.read_vectors(path, places, rows[1 + PADDING :])
             network.embedding.set_weights([rows])
