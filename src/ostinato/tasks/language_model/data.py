@@ -20,6 +20,7 @@ from ostinato.tasks.language_model.config import LanguageModelConfig
 from ostinato.tasks.language_model.source import Texts, joint_hash
 from ostinato.tasks.language_model.tunes import are_tunes, begin_of_tune
 from ostinato.tasks.language_model.vocabulary import LanguageVocabulary
+from ostinato.wording import option
 
 _EVALUATION_WINDOW = 1024
 
@@ -128,7 +129,7 @@ class LanguageData:
         if name != "train":
             ids = ids[: config.validation_tokens] if name == "validation" else ids
             return self._in_order(ids, config.batch, config.seq_len)
-        shape = _plan(ids, config, name)
+        shape = _plan(ids, config)
         return LanguagePart(
             ids, self.encoder.characters, config, shape.rows, config.seq_len, shape.steps_per_epoch
         )
@@ -189,11 +190,13 @@ def read(
         cut["validation"] = other.ids
     if not whole:
         for name, part in cut.items():
-            part = part[: config.validation_tokens] if name == "validation" else part
-            if len(part) or name == "train":
-                # A short part other than that of training is read in a shorter window.
-                longest = config.seq_len if name == "train" else min(config.seq_len, max(1, len(part) - 1))
-                _plan(part, config.model_copy(update={"seq_len": longest}), name)
+            if name == "train":
+                _plan(part, config)
+            elif len(part) == 1:  # a longer one is read in a window as long as it is
+                raise SourceError(
+                    f"the {name} part has 1 token, and nothing to predict; give more text, or other "
+                    f"{option('validation_fraction')} and {option('test_fraction')}"
+                )
     content = joint_hash(tokens.content, None if other is None else other.content)
     notes += unknown_notes(source, known)
     return LanguageData(config, tokens.encoder, source, content, cut, tuple(notes))
@@ -248,12 +251,11 @@ def _unknown_characters(corpus: Corpus, encoder: Encoder) -> Counter[str]:
     return counts
 
 
-def _plan(ids: np.ndarray, config: LanguageModelConfig, part: str) -> windows.Windows:
-    """The shape of an epoch. Raises SourceError if the part is shorter than one window."""
+def _plan(ids: np.ndarray, config: LanguageModelConfig) -> windows.Windows:
+    """The shape of an epoch of training. Raises SourceError if the part is shorter than one window."""
     return windows.plan(
         len(ids),
         batch=config.batch,
         seq_len=config.seq_len,
         sampling=config.sampling,
-        part="training part" if part == "train" else f"{part} part",
     )
