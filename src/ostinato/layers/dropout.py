@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
@@ -120,7 +120,7 @@ def weight_drop(layer: keras.layers.RNN, rate: float, key: DropoutKey | None, *,
     if key is None or rate == 0.0:
         yield
         return
-    cell = vars(layer.cell)
+    cell: dict[str, Any] = layer.cell.__dict__
     whole, of_all = cell["recurrent_kernel"], key._replace(first_row=tf.constant(0))
     cell["recurrent_kernel"] = dropout(tf.convert_to_tensor(whole), rate, of_all, site=f"{site}/weights")
     try:

@@ -99,7 +99,7 @@ def time_of(units: int) -> float:
     return max(units / REFERENCE_UNITS, 0.25) ** 1.7
 
 
-def between(points: Mapping[float, float], x: float) -> float:
+def between(points: Mapping[int, float] | Mapping[float, float], x: float) -> float:
     """A value read off a line through points, by their logarithms: constant outside of them.
 
     Args:

@@ -183,7 +183,7 @@ def begin(
     searched = {"learning_rate", type(config).tuned_dropout, "units"} & {*free}
     if not searched:
         raise ConfigError("learning rate, dropout and units are all given; there is nothing to search")
-    unlimited = dict.fromkeys((*BUDGETS, *LIMITS))
+    unlimited: dict[str, Any] = dict.fromkeys((*BUDGETS, *LIMITS))
     settings = training.model_copy(update=unlimited).model_dump(mode="json")
     base = config.model_dump(mode="json")
     task = config.task
@@ -260,10 +260,11 @@ def _result(
             names = type(config).model_fields
             task = {name: value for name, value in settings.items() if name in names}
             others = {name: value for name, value in settings.items() if name not in names}
+            how: dict[str, Any] = search.training | others | {"minutes": minutes}
             run = train(
                 type(config)(**search.base | task),
                 source,
-                training=TrainingConfig(**search.training | others | {"minutes": minutes}),
+                training=TrainingConfig(**how),
                 out=path,
                 choose=() if trial else search.free,
                 on_event=on_event,

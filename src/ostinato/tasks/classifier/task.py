@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import State
@@ -81,6 +82,7 @@ class Classifier(Task):
             # A piece of text has the space before it; vectors are mostly of lower-case words.
             for word in {symbol.strip(), symbol.strip().lower()}:
                 places.setdefault(word, []).append(number)
+        found = np.zeros(encoder.size, bool)
         for network in model.networks():
             rows = network.embedding.get_weights()[0]
             found = vectors.read_vectors(path, places, rows[1 + PADDING :])

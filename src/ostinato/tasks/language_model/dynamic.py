@@ -106,7 +106,7 @@ class _Reader:
         self.weights: Sequence[tf.Variable] = model.trainable_variables
         self._first = [tf.constant(weight.numpy()) for weight in self.weights]
         self._sizes = [tf.Variable(tf.zeros_like(first), trainable=False) for first in self._first]
-        self._mean = tf.Variable(1.0, trainable=False)
+        self._mean = tf.Variable(tf.constant(1.0), trainable=False)
         self._learn, self._adapt = traced(self._gradients), traced(self._adapted)
 
     def measure(self, batches: Iterator[Batch]) -> None:
