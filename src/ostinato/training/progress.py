@@ -108,6 +108,8 @@ class ProgressView:
 
     def _start(self, event: Started) -> None:
         self._unit = event.unit
+        self._losses.clear()
+        self._perplexities.clear()
         self._say(
             f"training {event.path}: {event.parameters:,} weights, {event.steps_per_epoch:,} steps an epoch, "
             f"budget {event.budget}"
@@ -210,7 +212,7 @@ class ProgressView:
             else f"; best validation loss {event.best_loss:.4f} at step {event.best_step:,}"
         )
         self._say(f"{event.reason} after {event.step:,} steps in {clock(event.seconds)}{best}")
-        if event.best_loss is None and len(self._perplexities) == _LAST_EPOCHS:
+        if not self._losses and len(self._perplexities) == _LAST_EPOCHS:
             # What the textbook reports, and what a single epoch that jumps does not change.
             *_, last = self._perplexities
             mean = sum(self._perplexities) / _LAST_EPOCHS
