@@ -64,7 +64,6 @@ def refused(ostinato, folder, cache):
         ("latin.txt", b"caf\xc3\xa9\xe9 " * 99, "--encoder byte"),
         ("dull.txt", b"a" * 999, "dull.txt consists of one symbol: there is nothing to predict"),
         ("short.txt", b"ab", "the training part has 2 tokens, too few for one window of 30 steps"),
-        ("few.txt", b"abc" * 40, "the validation part has 12 tokens, too few for one window of 30 steps"),
         ("broken.txt.gz", b"no gzip", "is not a complete gzip file"),
     ],
 )

@@ -13,9 +13,11 @@ import pytest
 
 from ostinato.cells.registry import has_reset_gate
 from ostinato.tasks import registry
+from ostinato.tasks.abilities import AdaptsWhileReading
 from ostinato.tasks.base import ComparesWords, Evaluates, Generates, Predicts
 
-USES = {"predict": Predicts, "generate": Generates, "neighbors": ComparesWords, "evaluate": Evaluates}
+EVALUATED = (Evaluates, AdaptsWhileReading)
+USES = {"predict": Predicts, "generate": Generates, "neighbors": ComparesWords, "evaluate": EVALUATED}
 
 TRY_ALL = """
 import contextlib, io, json, os, sys

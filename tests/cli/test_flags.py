@@ -29,6 +29,8 @@ WORDS = {
     "cell": "rnn",
     "engine": "keras",
     "label_separator": ";",
+    "vectors": "glove.txt",
+    "seeds": 3,
     "grid": 8,
     "transpose": 3,
 }

@@ -250,8 +250,7 @@ def train_task(
     path = given["save_recipe"]
     if path is not None:
         _check_recipe(path, overwrite=given["overwrite"])
-        if not free:
-            _save_recipe(path, config, training)
+        _save_recipe(path, config, training)  # anew when a rule has chosen some of them
     if not ready():
         return
     from ostinato.training import run
