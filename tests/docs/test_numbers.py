@@ -36,6 +36,18 @@ CHECKS = {row["title"]: row for row in ENGINE["checks"]}
 LAYERS = {(row["title"], row["pass"]): row for row in ENGINE["layers"] if row["threads"] == 2}
 
 
+def test_the_table_of_quality_is_what_the_script_makes_of_the_results():
+    from quality import table_of
+
+    files = (REPOSITORY / "benchmarks" / "results").glob("quality-*.json")
+    for path in files:
+        for line in table_of(results(path.stem)):
+            assert line in read(BENCHMARKS).splitlines()
+    ten = results("quality-amd-epyc-zen4")["jobs"]
+    short = ten["lm-tinyshakespeare-2.3"]["0"]["figures"]["nats per character"]
+    assert f"{short:.3f} nats per character" in " ".join(read("README.md").split())
+
+
 def agrees(shown: str, value: float) -> bool:
     """Whether a number is the value, rounded to the digits that are shown; thousands to four of them."""
     number = shown.replace(",", "").replace("−", "-")
