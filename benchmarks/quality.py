@@ -94,6 +94,13 @@ def trained(run: Path, *arguments: object) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+def last_and_best(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """The validation loss at the end and the lowest one, each of the weights or their average."""
+    measured = [row for row in rows if row["split"] in ("validation", "average")]
+    at_end = (row["loss"] for row in measured if row["step"] == measured[-1]["step"])
+    return min(at_end), min(row["loss"] for row in measured)
+
+
 def language_model(text: str, minutes: float, *, dynamic: bool = False) -> Callable[..., Figures]:
     """The loss of a default language model over the validation part, read in one row."""
 
@@ -101,14 +108,12 @@ def language_model(text: str, minutes: float, *, dynamic: bool = False) -> Calla
         source = data / text if text.endswith(".txt") else text
         rows = trained(run, "lm", source, "--minutes", minutes, "--seed", seed)
         found = json.loads(ostinato("evaluate", run, "--json", *(["--dynamic"] if dynamic else [])))
-        losses = [row["loss"] for row in rows if row["split"] in ("validation", "average")]
-        of_last = {row["split"]: row["loss"] for row in rows}
-        last = min(of_last[name] for name in ("validation", "average") if name in of_last)
+        last, best = last_and_best(rows)
         extra = {"dynamic": found["dynamic_loss"]} if dynamic else {}
         return {
             "nats per character": found["loss"],
             **extra,
-            "last over best": last / min(losses),
+            "last over best": last / best,
             "steps": rows[-1]["step"],
             "epochs": rows[-1]["epoch"],
         }
@@ -220,10 +225,8 @@ def pronunciations(minutes: float) -> Callable[..., Figures]:
 def demonstration(run: Path, data: Path, seed: int) -> Figures:
     """What `make demo` trains."""
     rows = trained(run, "--seed", seed)
-    losses = [row["loss"] for row in rows if row["split"] in ("validation", "average")]
-    of_last = {row["split"]: row["loss"] for row in rows}
-    last = min(of_last[name] for name in ("validation", "average") if name in of_last)
-    return {"last over best": last / min(losses), "loss": min(losses)}
+    last, best = last_and_best(rows)
+    return {"last over best": last / best, "loss": best}
 
 
 NANOGPT = "nanoGPT, a transformer, on an A100: 1.4697 (its README)"

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -190,10 +190,14 @@ class RunDirectory:
         Raises:
             RunError: there is none.
         """
+        return self._newest(lambda step: checkpoints.load(self.checkpoints, step, groups))
+
+    def _newest(self, load: Callable[[int], Checkpoint]) -> tuple[Checkpoint, list[str]]:
+        """The newest checkpoint that can be loaded so, and the errors of newer ones. Raises RunError."""
         problems = []
         for step in reversed(checkpoints.steps(self.checkpoints)):
             try:
-                return checkpoints.load(self.checkpoints, step, groups), problems
+                return load(step), problems
             except RunError as error:
                 problems.append(str(error))
         raise RunError(problems[0] if problems else self._lacks_checkpoints)
@@ -209,7 +213,7 @@ class RunDirectory:
             RunError: there is none, or the best one is damaged.
         """
         if which == "last":
-            last, problems = self._newest_weights()
+            last, problems = self._newest(lambda step: self._load_weights(step, "averaged"))
             self._warn(problems, f"step {last.step} is used instead")
             return last
         problems: list[str] = []
@@ -234,16 +238,6 @@ class RunDirectory:
                 "no checkpoint"
             )
         return self._load_weights(best, "best_averaged")
-
-    def _newest_weights(self) -> tuple[Checkpoint, list[str]]:
-        """The newest checkpoint with intact weights, and the errors of newer ones. Raises RunError."""
-        problems = []
-        for step in reversed(checkpoints.steps(self.checkpoints)):
-            try:
-                return self._load_weights(step, "averaged"), problems
-            except RunError as error:
-                problems.append(str(error))
-        raise RunError(problems[0] if problems else self._lacks_checkpoints)
 
     def _load_weights(self, step: int, averaged: str) -> Checkpoint:
         """The weights of a checkpoint, or their averages where this field of its position is true."""

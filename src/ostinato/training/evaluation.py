@@ -12,7 +12,7 @@ import numpy as np
 
 from ostinato.cells.base import initial_state
 from ostinato.data.batches.shards import rows_of
-from ostinato.errors import ConfigError, RunError, SourceError
+from ostinato.errors import RunError, SourceError
 from ostinato.files import atomic
 from ostinato.layers.tracing import traced
 from ostinato.runs.directory import RunDirectory
@@ -41,7 +41,11 @@ if TYPE_CHECKING:
     import keras
 
 
-_OF_DYNAMIC = ("dynamic_rate", "dynamic_decay")
+def _adaptation(
+    *, dynamic: bool = False, dynamic_rate: float | None = None, dynamic_decay: float | None = None
+) -> dict[str, float | None] | None:
+    """The options of a dynamic evaluation from those of an evaluation; None if none is asked for."""
+    return {"rate": dynamic_rate, "decay": dynamic_decay} if dynamic else None
 
 
 class Evaluator:
@@ -226,8 +230,7 @@ def _evaluation(
         return run.use.evaluate(data, name, on_batch, **options)
     metrics, weight = Evaluator(run.task, run.model)(part, on_batch)
     figures = {**as_figures(metrics), run.task.unit: int(weight)}
-    if options.get("dynamic"):
-        how = {key.removeprefix("dynamic_"): options[key] for key in _OF_DYNAMIC if key in options}
+    if (how := _adaptation(**options)) is not None:  # pyright: ignore[reportArgumentType]
         adapts = run.use_that(AdaptsWhileReading, "adapt while it reads")
         figures |= adapts.dynamic(data, name, on_batch, **how)
     return Figures(name, figures)
@@ -266,13 +269,11 @@ def _run_and_data(
 ) -> tuple[TrainedRun, Data, str, Part]:
     """The run, the data to evaluate on, and the part of it, as it is read exactly."""
     run = path if isinstance(path, TrainedRun) else load(path, checkpoint=checkpoint)
-    if isinstance(run.use, Evaluates) or not isinstance(run.use, AdaptsWhileReading):
-        run.check_options(run.use.evaluate if isinstance(run.use, Evaluates) else Evaluator.__call__, options)
-    elif unknown := sorted({*options} - {"dynamic", *_OF_DYNAMIC}):
-        raise ConfigError(
-            f"{run.directory.path} is a {run.directory.task} run, to which the option {unknown[0]!r} means "
-            "nothing"
-        )
+    if isinstance(run.use, Evaluates):
+        takes = run.use.evaluate
+    else:
+        takes = _adaptation if isinstance(run.use, AdaptsWhileReading) else Evaluator.__call__
+    run.check_options(takes, options)
     vocabulary = run.directory.vocabulary
     if source is not None:
         opened = registry.spec(run.directory.task).open(source, vocabulary)

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from ostinato.cli import flags, usage
 from ostinato.cli.flags import Parameter, own
 from ostinato.cli.recipe_help import show_recipes
 from ostinato.cli.resuming import MORE, resume_run
+from ostinato.cli.task_group import TaskGroup, group_command
 from ostinato.cli.training import in_cluster, print_trained, progress, ready
 from ostinato.cli.usage import Command
 from ostinato.errors import ConfigError, RunError
-from ostinato.tasks import registry
 from ostinato.tasks.base import Given, Opened, TaskSpec
 from ostinato.tasks.config import Settings, TaskConfig
 from ostinato.training.config import BUDGETS, LIMITS, TrainingConfig
@@ -33,15 +33,12 @@ _DEVICES = typer.Option(
 )
 
 
-class Tasks(TyperGroup):
+class Tasks(TaskGroup):
     """A command for each task; `ostinato train …` without the name of a task runs the first one."""
 
-    def list_commands(self, ctx: Command) -> list[str]:
-        return [spec.command for spec in registry.specs()]
-
-    def get_command(self, ctx: Command, cmd_name: str) -> Command:
-        spec = next((spec for spec in registry.specs() if spec.command == cmd_name), None)
-        return None if spec is None else task_command(spec)
+    @staticmethod
+    def make(spec: TaskSpec) -> Command:
+        return task_command(spec)
 
     def parse_args(self, ctx: Command, args: list[str]) -> list[str]:
         tasks = self.list_commands(ctx)
@@ -78,16 +75,7 @@ class TaskCommand(TyperCommand):
 
 def command() -> Command:
     """The group of all tasks' commands."""
-    app = typer.Typer(
-        cls=Tasks,
-        invoke_without_command=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings=usage.HELP_NAMES,
-    )
-    app.callback()(train)
-    return typer.main.get_command(app)
+    return group_command(Tasks, train, bare_is_help=False)
 
 
 def train(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from ostinato.cli import flags, usage
 from ostinato.cli.commands.train import resolved_settings
 from ostinato.cli.flags import own
+from ostinato.cli.task_group import TaskGroup, group_command
 from ostinato.cli.training import progress, ready
 from ostinato.cli.usage import Command
 from ostinato.errors import RunError
@@ -24,30 +24,17 @@ from ostinato.training.config import BUDGETS, LIMITS, TrainingConfig
 _MINUTES = 60.0
 
 
-class Tasks(TyperGroup):
+class Tasks(TaskGroup):
     """A command for each task."""
 
-    def list_commands(self, ctx: Command) -> list[str]:
-        return [spec.command for spec in registry.specs()]
-
-    def get_command(self, ctx: Command, cmd_name: str) -> Command:
-        spec = next((spec for spec in registry.specs() if spec.command == cmd_name), None)
-        return None if spec is None else _task_command(spec)
+    @staticmethod
+    def make(spec: TaskSpec) -> Command:
+        return _task_command(spec)
 
 
 def command() -> Command:
     """The group of all tasks' commands."""
-    app = typer.Typer(
-        cls=Tasks,
-        invoke_without_command=True,
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
-        context_settings=usage.HELP_NAMES,
-    )
-    app.callback()(tune)
-    return typer.main.get_command(app)
+    return group_command(Tasks, tune, bare_is_help=True)
 
 
 def tune(

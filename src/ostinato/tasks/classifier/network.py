@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
+from ostinato.layers.dense import dense
 from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.encoder import FormerEncoder, RecurrentEncoder
 from ostinato.layers.stack import State
@@ -17,13 +18,8 @@ from ostinato.tasks.config import Settings
 _FAR_BELOW = -1e9
 
 
-def _dense(units: int, seed: int, name: str, **options: KerasOption) -> keras.layers.Dense:
-    """A dense layer whose initial weights are drawn from a seed."""
-    initializer: KerasOption = keras.initializers.GlorotUniform(seed=seed)
-    return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **options)
-
-
-def _mean(scores: list[tf.Tensor]) -> tf.Tensor:
+def mean_of(scores: list[tf.Tensor]) -> tf.Tensor:
+    """The mean of the scores of several networks."""
     return scores[0] if len(scores) == 1 else tf.add_n(scores) / len(scores)
 
 
@@ -97,9 +93,9 @@ class RecurrentClassifier(keras.Model):
         )
         if config.pooling == "attention":
             width = self.reader.width
-            self.attention_hidden = _dense(width, seed + 900, f"{prefix}attention_hidden", activation="tanh")
-            self.attention_query = _dense(1, seed + 901, f"{prefix}attention_query", use_bias=False)
-        self.output_layer = _dense(outputs, seed + 999, f"{prefix}output")
+            self.attention_hidden = dense(width, seed + 900, f"{prefix}attention_hidden", activation="tanh")
+            self.attention_query = dense(1, seed + 901, f"{prefix}attention_query", use_bias=False)
+        self.output_layer = dense(outputs, seed + 999, f"{prefix}output")
         if config.ngrams:
             self.of_ngrams = NGramLayer(outputs, *ngrams)
         self.others = [
@@ -140,7 +136,7 @@ class RecurrentClassifier(keras.Model):
         self, tokens: tf.Tensor, lengths: tf.Tensor | None = None, key: DropoutKey | None = None
     ) -> tf.Tensor:
         """The scores of the recurrent layers alone; arguments and result are those of `call`."""
-        return _mean(self.read_each(tokens, lengths, key))
+        return mean_of(self.read_each(tokens, lengths, key))
 
     def read_each(
         self, tokens: tf.Tensor, lengths: tf.Tensor | None = None, key: DropoutKey | None = None
@@ -187,7 +183,7 @@ class RecurrentClassifier(keras.Model):
             Logits, shape (batch, outputs).
         """
         pieces = tf.split(x, len(self.networks()), axis=-1)
-        return _mean(
+        return mean_of(
             [
                 network._decide(
                     piece, mask, _of_network(key, number), None if states is None else states[number]

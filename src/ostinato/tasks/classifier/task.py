@@ -16,7 +16,7 @@ from ostinato.tasks.classifier import data
 from ostinato.tasks.classifier.answers import Answers
 from ostinato.tasks.classifier.config import ClassifierConfig
 from ostinato.tasks.classifier.decision import Decision, decision_of
-from ostinato.tasks.classifier.network import RecurrentClassifier
+from ostinato.tasks.classifier.network import RecurrentClassifier, mean_of
 from ostinato.tasks.classifier.ngram_fit import fit, gathered
 from ostinato.tasks.classifier.padding import PADDING
 from ostinato.tasks.classifier.shares import PAIRS, best_shares
@@ -82,10 +82,11 @@ class Classifier(Task):
             # A piece of text has the space before it; vectors are mostly of lower-case words.
             for word in {symbol.strip(), symbol.strip().lower()}:
                 places.setdefault(word, []).append(number)
-        found = np.zeros(encoder.size, bool)
+        read = np.zeros((encoder.size, width), np.float32)
+        found = vectors.read_vectors(path, places, read)
         for network in model.networks():
             rows = network.embedding.get_weights()[0]
-            found = vectors.read_vectors(path, places, rows[1 + PADDING :])
+            rows[1 + PADDING :][found] = read[found]
             network.embedding.set_weights([rows])
         return (f"{path} has the vectors of {found.sum():,} of {encoder.size:,} tokens",)
 
@@ -117,11 +118,11 @@ class Classifier(Task):
         targets, weights = batch["targets"], batch["weights"]
         decision = decision_of(len(targets.shape) == 2, model.outputs)
         scores = model.read_each(batch["tokens"], lengths, key)
-        logits = tf.add_n(scores) / len(scores)
+        logits = mean_of(scores)
         right = decision.right(targets, logits)
         # Each network learns by itself; together they are measured.
         learned = [logits] if key is None else scores
-        nats = tf.add_n([decision.loss(targets, each) for each in learned]) / len(learned)
+        nats = mean_of([decision.loss(targets, each) for each in learned])
         sums = {
             "right": tf.reduce_sum(tf.cast(right, tf.float32)),
             "texts": tf.cast(tf.size(weights), tf.float32),

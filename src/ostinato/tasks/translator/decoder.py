@@ -10,6 +10,7 @@ import tensorflow as tf
 from ostinato.cells.base import KerasOption
 from ostinato.engines.product import product
 from ostinato.layers.attention import attention
+from ostinato.layers.dense import dense
 from ostinato.layers.dropout import DropoutKey, dropout
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.translator.config import TranslatorConfig
@@ -49,12 +50,6 @@ def embedded(
 def flat_rows(state: tf.Tensor) -> tf.Tensor:
     """A tensor of a state as one vector for each row, (batch, size)."""
     return tf.reshape(state, (-1, state.shape[1:].num_elements()))
-
-
-def dense(units: int, seed: int, name: str, **options: KerasOption) -> keras.layers.Dense:
-    """A dense layer whose initial weights are drawn from a seed."""
-    initializer: KerasOption = keras.initializers.GlorotUniform(seed=seed)
-    return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **options)
 
 
 class Decoder(keras.layers.Layer):

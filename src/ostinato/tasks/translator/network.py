@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
 from ostinato.data.examples.sentences import BOS
+from ostinato.layers.dense import dense
 from ostinato.layers.dropout import DropoutKey
 from ostinato.layers.encoder import RecurrentEncoder
 from ostinato.layers.stack import State
 from ostinato.tasks.config import Settings
 from ostinato.tasks.translator.config import TranslatorConfig
-from ostinato.tasks.translator.decoder import Decoder, Memory, dense, embedded, flat_rows
+from ostinato.tasks.translator.decoder import Decoder, Memory, embedded, flat_rows
 
 
 @keras.saving.register_keras_serializable(package="ostinato")
