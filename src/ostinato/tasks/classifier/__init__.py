@@ -4,6 +4,7 @@
     data.py              tables, parts and batches; vocabulary.py, what is kept of them; padding.py
     network.py           the keras.Model
     task.py              loss and metrics
+    fitting.py           the rule for default settings
     labels.py            the labels; decision.py, how scores become losses and probabilities
     predictions.py       what is said about a text
     answers.py           the use of a trained network: all of the following

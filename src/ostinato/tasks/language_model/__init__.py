@@ -7,8 +7,10 @@
     lines.py     a list of lines in parts and batches
     network.py   the keras.Model
     task.py      loss and metrics
+    fitting.py   the rule for default settings
     writing.py   how a text is to be written: settings that go together
     answers.py   the use of a trained network: texts
+    dynamic.py   an evaluation with weights that adapt to the text
     output.py    what the command line prints
 
 Source: Dive into Deep Learning, chapters 9 (recurrent neural networks) and 10 (modern recurrent neural

@@ -5,6 +5,7 @@
     network.py       the keras.Model: encoder, bridge, decoder
     decoder.py       the decoder: recurrent layers, attention, the scores of the next token
     task.py          loss and metrics
+    fitting.py       the rule for default settings
     translations.py  what is made of a sentence
     answers.py       the use of a trained network: translations, evaluations, alignments
     evaluation.py    what an evaluation finds: BLEU, chrF, by length, samples
