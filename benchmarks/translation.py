@@ -143,7 +143,7 @@ class PlainKeras(keras.Model):
             readers = [*(each.forward_layer for each in readers), *(each.backward_layer for each in readers)]
         attending = [self.project, self.combine] if self.config.attention != "none" else []
         decoder = [self.embed_target, *self.writers, *attending, self.output_layer]
-        layers = [*decoder, self.embed_source, *readers, *self.bridges]
+        layers = [*readers, *decoder, self.embed_source, *self.bridges]
         return [variable for layer in layers for variable in layer.trainable_variables]
 
 
@@ -334,6 +334,9 @@ class FeaturesGiven(NamedTuple):
 
     def __call__(self, *_: Any) -> tuple[tf.Tensor, None]:
         return self.features, None
+
+    def scores_of_each(self, features: tf.Tensor) -> list[tf.Tensor]:
+        return [self.decoder.scores(features)]
 
 
 def both_passes(forward: Callable[..., Any], layers: list[Any], given: list[Any]) -> Callable[[], float]:

@@ -130,7 +130,7 @@ def test_a_folder_without_text_is_refused(refused, folder):
         (["--engine", "nativ"], "engine must be one of auto, native, keras, scratch, got 'nativ'"),
         (
             ["--encoder", "chars"],
-            "encoder must be one of char, byte, word, bpe, got 'chars'; did you mean 'char'?",
+            "encoder must be one of char, byte, word, bpe, word_bpe, got 'chars'; did you mean 'char'?",
         ),
         (["--sampling", "sorted"], "sampling must be 'sequential' or 'random', got 'sorted'"),
         (["--optimizer", "rmsprop"], "optimizer must be 'sgd', 'adam' or 'adamw', got 'rmsprop'"),

@@ -154,15 +154,19 @@ def test_labels_of_a_classifier(options, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "attention",
-    ["multiplicative", *(pytest.param(name, marks=pytest.mark.thorough) for name in ("additive", "none"))],
+    ("attention", "seeds"),
+    [
+        ("multiplicative", 1),
+        ("multiplicative", 2),
+        *(pytest.param(name, 1, marks=pytest.mark.thorough) for name in ("additive", "none")),
+    ],
 )
-def test_translations(attention, tmp_path):
+def test_translations(attention, seeds, tmp_path):
     random = np.random.default_rng(6)
     sources = [" ".join(random.choice(WORDS, size=random.integers(1, 9))) for _ in range(200)]
     pairs = "\n".join(f"{each}\t{' '.join(word.upper() for word in each.split()[::-1])}" for each in sources)
     (tmp_path / "pairs.tsv").write_text(pairs + "\n")
-    config = TranslatorConfig(units=(16,), embedding=12, attention=attention)
+    config = TranslatorConfig(units=(16,), embedding=12, attention=attention, seeds=seeds)
     run = distinct(ostinato.train(config, tmp_path / "pairs.tsv", training=TRAINING, out=tmp_path / "run"))
     from ostinato.exports import export as exports
 

@@ -34,7 +34,7 @@ def test_the_textbooks_recipe_is_the_textbooks():
     config, training = config_class(**recipe.task), TrainingConfig(**recipe.training)
     assert (config.normalize, config.max_tokens, config.validation_fraction) == ("letters", 10_000, 0.0)
     assert (config.units, config.embedding, config.cell, config.reset_after) == ((256,), 0, "gru", False)
-    assert (config.batch, config.seq_len, config.init_stddev) == (32, 35, 0.01)
+    assert (config.batch, config.seq_len, config.init_stddev) == (32, 35, None)
     assert (training.optimizer, training.learning_rate, training.clip) == ("sgd", 1.0, 1.0)
     assert training.epochs == 500
 

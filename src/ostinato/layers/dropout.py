@@ -41,6 +41,11 @@ class DropoutKey(NamedTuple):
     time: tf.Tensor | None = None
 
 
+def of_network(key: DropoutKey | None, number: int) -> DropoutKey | None:
+    """The key of one of several networks that learn side by side: each draws masks of its own."""
+    return key if key is None or not number else key._replace(seed=key.seed + number)
+
+
 def dropout(
     x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: str, variational: bool = False
 ) -> tf.Tensor:

@@ -144,7 +144,10 @@ EncoderName = Annotated[
     str,
     COMMON_DATA,
     pydantic.AfterValidator(known_encoder),
-    Field(description="What a token is: `char`, `byte`, `word` or `bpe` (subwords)."),
+    Field(
+        description="What a token is: `char`, `byte`, `word`, `bpe` (subwords) or `word_bpe` (frequent "
+        "words, others in subwords)."
+    ),
 ]
 
 
@@ -221,6 +224,16 @@ Engine = Annotated[
     str,
     NETWORK,
     Field(description="The engine that runs recurrent layers: `auto`, `native`, `keras` or `scratch`."),
+]
+Seeds = Annotated[
+    int,
+    COMMON_TRAINING,
+    Field(
+        ge=1,
+        le=32,
+        description="Number of networks with seeds of their own that are trained side by side; what they say "
+        "is averaged. Each takes as long as one.",
+    ),
 ]
 Seed = Annotated[
     int,

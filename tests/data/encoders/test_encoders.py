@@ -61,7 +61,7 @@ def test_encoding_a_corpus_chunk_by_chunk_equals_encoding_the_whole(name, text, 
     assert fit_encoder(name, corpus, vocabulary_size=270) == encoder
 
 
-@pytest.mark.parametrize("name", ["word", "bpe"])
+@pytest.mark.parametrize("name", ["word", "bpe", "word_bpe"])
 @settings(max_examples=60)
 @given(texts, st.integers(1, 8))
 def test_encoding_segment_by_segment_equals_encoding_the_whole(name, text, length):
@@ -174,6 +174,26 @@ def test_bpe_learns_frequent_pieces_and_knows_every_text():
     assert encoder.decode(encoder.encode("Ünseen ☃ 𝄞")) == "Ünseen ☃ 𝄞"
 
 
+def test_frequent_words_are_one_id_and_others_are_spelt():
+    text = " the singer sings, the dancer dances" + " the" * 9
+    encoder = fitted("word_bpe", text, vocabulary_size=260)
+    assert encoder.words == (" the", " dancer", " dances")
+    assert len(encoder.encode(" the dancer")) == 2
+    spelt = encoder.encode(" sang")
+    assert (spelt < encoder.spelling.size).all()
+    assert encoder.unknown is None
+    assert encoder.decode(encoder.encode(" the sang ☃ the")) == " the sang ☃ the"
+
+
+def test_subwords_are_of_distinct_words_and_a_quarter_of_the_ids():
+    words = [f" {stem}{ending}" for stem in ("walk", "talk", "jump") for ending in ("", "ed", "ing")]
+    encoder = fitted("word_bpe", "".join(words) + " of" * 1000, vocabulary_size=1200, min_count=2)
+    assert encoder.words == (" of",)
+    assert 257 < encoder.spelling.size <= 300
+    assert "alk" in encoder.symbols
+    assert len(encoder.encode(" chalking")) < 8
+
+
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
@@ -181,6 +201,7 @@ def test_bpe_learns_frequent_pieces_and_knows_every_text():
         ("char", {"normalize": "letter"}, "did you mean 'letters'"),
         ("word", {"min_count": 0}, "must be 1 or more"),
         ("bpe", {"vocabulary_size": 256}, "257 or more"),
+        ("word_bpe", {"vocabulary_size": 257}, "258 or more"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(name, options, expected):
@@ -201,7 +222,7 @@ values = st.recursive(
 def test_a_damaged_vocabulary_is_refused_or_still_an_encoder(name, data):
     saved = fitted(name, vocabulary_size=258).to_json()
     part = saved
-    if name == "bpe":
+    if "bpe" in name:
         part = data.draw(st.sampled_from([saved, saved["tokenizer"], saved["tokenizer"]["model"]]))
     key = data.draw(st.sampled_from([*part, "other"]))
     part[key] = data.draw(values)
@@ -231,6 +252,9 @@ def test_what_is_no_vocabulary_is_refused(data):
         ("word", {"unknown_length": True}),
         ("byte", {"more": 1}),
         ("bpe", {"tokenizer": {"model": {"type": "WordPiece"}}}),
+        ("word_bpe", {"tokenizer": {"model": {"type": "WordPiece"}}}),
+        ("word_bpe", {"words": ["two words"]}),
+        ("word_bpe", {"words": ["a", "a"]}),
     ],
 )
 def test_vocabularies_that_contradict_themselves_are_refused(name, change):

@@ -56,14 +56,16 @@ def case(monkeypatch):
 
 
 def test_the_names_are_in_their_order():
-    assert registry.ENCODERS == ("char", "byte", "word", "bpe")
+    assert registry.ENCODERS == ("char", "byte", "word", "bpe", "word_bpe")
     assert [registry.CLASSES[name].name for name in registry.ENCODERS] == list(registry.ENCODERS)
 
 
 def test_a_name_is_checked_with_a_hint():
     for name in registry.ENCODERS:
         assert registry.check_encoder(name) == name
-    with pytest.raises(ConfigError, match=r"one of char, byte, word, bpe, got 'subword'; did you mean 'bpe'"):
+    with pytest.raises(
+        ConfigError, match=r"one of char, byte, word, bpe, word_bpe, got 'subword'; did you mean 'bpe'"
+    ):
         registry.check_encoder("subword")
 
 

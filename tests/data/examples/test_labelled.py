@@ -33,7 +33,7 @@ def message(*arguments, error: type[OstinatoError] = SourceError, **options) -> 
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["char", "byte", "word", "bpe"])
+@pytest.mark.parametrize("name", ["char", "byte", "word", "bpe", "word_bpe"])
 def test_examples_are_the_encoded_texts_and_their_classes(name):
     pairs = [("  I like it.", "good"), ("I don't\n", "bad"), ("Ünd?", "good")]
     examples = prepare_examples(table(pairs), name)
@@ -58,7 +58,7 @@ def test_a_word_is_the_same_at_the_beginning_of_a_text():
     assert 0 not in examples.ids
 
 
-@pytest.mark.parametrize("name", ["word", "bpe"])
+@pytest.mark.parametrize("name", ["word", "bpe", "word_bpe"])
 @given(text=st.text("ab \n.é", max_size=30))
 def test_the_vocabulary_counts_words_as_texts_are_encoded(name, text):
     examples = prepare_examples(table([(text, "a"), (text + " zz", "b"), ("b" + text, "a")]), name)

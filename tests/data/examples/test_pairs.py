@@ -37,7 +37,7 @@ def message(*arguments, error: type[OstinatoError] = SourceError, **options) -> 
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["char", "byte", "word", "bpe", "auto"])
+@pytest.mark.parametrize("name", ["char", "byte", "word", "bpe", "word_bpe", "auto"])
 def test_examples_are_the_encoded_sentences(name):
     pairs = [(" Good  day.", "Guten Tag"), ("I do", "Ja,\tich"), ("Ünd?", "und")]
     examples = prepared(*pairs, source_encoder=name, target_encoder=name)

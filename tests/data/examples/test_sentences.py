@@ -11,6 +11,7 @@ from ostinato.data.encoders.bpe import BpeEncoder
 from ostinato.data.encoders.byte import ByteEncoder
 from ostinato.data.encoders.char import CharEncoder
 from ostinato.data.encoders.word import WordEncoder
+from ostinato.data.encoders.word_bpe import WordBpeEncoder
 from ostinato.data.examples.sentences import (
     BOS,
     EOS,
@@ -29,6 +30,7 @@ CHAR, WORD = CharEncoder(" abé"), WordEncoder((" good", " day", "!", " we"))
 BPE = BpeEncoder.fit(
     open_text(" the good day, the better day, the best day" * 5), "none", vocabulary_size=270
 )
+SPELT = WordBpeEncoder((" the", " day"), BPE)
 
 
 def single_spaces(text: str) -> str:
@@ -91,9 +93,9 @@ def test_one_huge_sentence_is_encoded_whole():
 # Back.
 
 
-@pytest.mark.parametrize("encoder", [ByteEncoder(), BPE], ids=lambda encoder: encoder.name)
+@pytest.mark.parametrize("encoder", [ByteEncoder(), BPE, SPELT], ids=lambda encoder: encoder.name)
 @given(text=st.text())
-def test_bytes_and_bpe_give_every_sentence_back(encoder, text):
+def test_bytes_and_subwords_give_every_sentence_back(encoder, text):
     sentences = Sentences(encoder, "none")
     assert sentences.decode(sentences.encode(text)) == single_spaces(text)
 

@@ -7,7 +7,7 @@ from ostinato.data.store.lines import LONGEST, prepare_lines
 from ostinato.errors import EncodingError, SourceError
 
 NAMES = ["Anna", " Bob  K.", "New York", "Anna", "naïve", "a  b "]
-ENCODERS = ("char", "byte", "word", "bpe")
+ENCODERS = ("char", "byte", "word", "bpe", "word_bpe")
 
 
 @pytest.mark.parametrize("name", ENCODERS)

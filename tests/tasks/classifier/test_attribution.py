@@ -223,7 +223,7 @@ def test_the_function_is_traced_once_for_texts_of_every_length():
 # Words.
 
 
-@pytest.mark.parametrize("encoder", ["word", "char", "byte", "bpe"])
+@pytest.mark.parametrize("encoder", ["word", "char", "byte", "bpe", "word_bpe"])
 @pytest.mark.parametrize("normalize", ["none", "letters"])
 @pytest.mark.parametrize(
     "text",
@@ -244,7 +244,7 @@ def test_the_words_join_to_the_text_that_was_read(encoder, normalize, text):
     assert (np.diff(word_of) >= 0).all()
 
 
-@pytest.mark.parametrize("encoder", ["word", "char", "byte", "bpe"])
+@pytest.mark.parametrize("encoder", ["word", "char", "byte", "bpe", "word_bpe"])
 def test_every_token_belongs_to_its_own_word(encoder):
     ready = prepared(
         [(f"{text}, so.", label) for text, label in BINARY], encoder=encoder, vocabulary_size=300

@@ -5,14 +5,14 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
+from ostinato.heads.categorical import probabilities
 from ostinato.tasks.classifier import ClassifierConfig, ngram_fit
-from ostinato.tasks.classifier.ngram_fit import Texts, fit, gathered
+from ostinato.tasks.classifier.ngram_fit import UNCHOSEN, Texts, evidence, fit, gathered
 from ostinato.tasks.classifier.ngram_layer import NGramLayer
 
 from ...ready import Ready
 
 N_GRAMS, TEXTS = 12, 60
-STRENGTH = ngram_fit.STRENGTHS[2]
 
 
 @pytest.fixture(autouse=True)
@@ -41,18 +41,40 @@ def of_classes(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, count, TEXTS).astype(np.int32)
 
 
-@pytest.mark.parametrize("classes", [2, 4])
-def test_they_are_those_of_scikit_learn(classes):
+def test_evidence_is_the_logarithm_of_the_ratio_of_frequencies():
+    there = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
+    some = Texts(sparse.csr_array(0.3 * there.astype(np.float32)), np.array([1, 1, 0, 0, 0]), np.ones(5))
+    expected = np.abs(np.log([[4 / 3], [(3 / 3) / (1 / 4)], [(2 / 3) / (3 / 4)], [4 / 3]]))
+    np.testing.assert_allclose(evidence(some, 1), expected, rtol=1e-6)
+    both = evidence(some, 2)
+    np.testing.assert_allclose(both, np.hstack([expected, expected]), rtol=1e-6)
+    apart = evidence(some._replace(targets=np.array([[0, 1], [0, 1], [1, 0], [1, 0], [1, 0]])), 2)
+    np.testing.assert_allclose(apart, both)
+
+
+def test_they_are_those_of_scikit_learn():
     weights = np.random.default_rng(1).uniform(0.5, 2, TEXTS).astype(np.float32)
-    train = texts(of_classes(classes), weights)
-    layer = layer_of(1 if classes == 2 else classes)
-    assert fit(layer, train, None) == STRENGTH
-    model = LogisticRegression(C=STRENGTH, tol=1e-8, max_iter=10_000)
-    model.fit(train.values.toarray(), train.targets, sample_weight=weights)
-    np.testing.assert_allclose(layer.kernel.numpy(), model.coef_.T, atol=4e-3)
-    bias = layer.bias.numpy()
-    # Of several classes the sum of all biases is free.
-    np.testing.assert_allclose(bias - bias.mean() * (classes > 2), model.intercept_, atol=5e-3)
+    train, layer = texts(of_classes(2), weights), layer_of(1)
+    assert fit(layer, train, None) == UNCHOSEN
+    told = evidence(train, 1)
+    assert told.max() > 2 * told[1:].min()
+    model = LogisticRegression(C=UNCHOSEN, tol=1e-8, max_iter=10_000)
+    model.fit(train.values.toarray() * told[:, 0], train.targets, sample_weight=weights)
+    np.testing.assert_allclose(layer.kernel.numpy(), told * model.coef_.T, atol=4e-3)
+    np.testing.assert_allclose(layer.bias.numpy(), model.intercept_, atol=5e-3)
+
+
+def test_of_several_classes_nothing_is_left_to_gain():
+    """The gradient of the loss and that of the penalty cancel."""
+    weights = np.random.default_rng(1).uniform(0.5, 2, TEXTS).astype(np.float32)
+    train, layer = texts(of_classes(4), weights), layer_of(4)
+    fit(layer, train, None)
+    told, kernel = evidence(train, 4), layer.kernel.numpy()
+    values = train.values.toarray()
+    apart = probabilities(values @ kernel + layer.bias.numpy()) - np.eye(4)[train.targets]
+    of_loss = UNCHOSEN * values.T @ (weights[:, None] * apart)
+    np.testing.assert_allclose(told**2 * of_loss, -kernel, atol=0.02 * np.abs(kernel).max())
+    assert np.abs((weights[:, None] * apart).sum(axis=0)).max() < 1e-2
 
 
 def test_of_several_labels_each_is_learned_by_itself():
@@ -66,17 +88,17 @@ def test_of_several_labels_each_is_learned_by_itself():
 
 
 def test_c_is_the_one_with_the_least_loss_on_the_validation_part():
-    train, validation = texts(of_classes(4)), texts(of_classes(4, seed=5), seed=6)
-    layer = layer_of(4)
+    train, validation = texts(of_classes(2)), texts(of_classes(2, seed=5), seed=6)
+    layer, told = layer_of(1), evidence(train, 1)
     chosen = fit(layer, train, validation)
     losses = {}
     for strength in ngram_fit.STRENGTHS:
         model = LogisticRegression(C=strength, tol=1e-8, max_iter=10_000)
-        model.fit(train.values.toarray(), train.targets)
-        scores = model.decision_function(validation.values.toarray())
+        model.fit(train.values.toarray() * told[:, 0], train.targets)
+        scores = model.decision_function(validation.values.toarray() * told[:, 0])[:, None]
         losses[strength] = min(ngram_fit._nats(validation, scale * scores) for scale in (0.5, 1, 2))
         if strength == chosen:
-            np.testing.assert_allclose(layer.kernel.numpy(), model.coef_.T, atol=4e-3)
+            np.testing.assert_allclose(layer.kernel.numpy(), told * model.coef_.T, atol=4e-3)
     assert chosen == min(losses, key=losses.get)
 
 

@@ -36,6 +36,16 @@ def test_words_begin_with_their_vectors_and_a_sentence_counts_them(tmp_path):
     assert any(note.endswith(f"has the vectors of 2 of {1 + len(words)} tokens") for note in started.notes)
 
 
+def test_words_that_are_spelt_have_no_vector_of_the_file(tmp_path):
+    run = trained(tmp_path, "good 1 2\nfilm 3 4\n", embedding=2, encoder="word_bpe", vocabulary_size=259)
+    words = run.directory.vocabulary["encoder"]["words"]
+    assert " film" in words
+    assert " poor" not in words
+    rows = run.model.embedding.get_weights()[0][-len(words) :]
+    np.testing.assert_allclose(rows[words.index(" film")], [3, 4], atol=1e-4)
+    assert run.predict(["a film, unheard of"])[0].label in ("yes", "no")
+
+
 def test_an_embedding_of_another_size_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match=r"embedding.* must be 2, the size of the vectors of .*, got 64"):
         trained(tmp_path, "good 1 2\n")
@@ -48,5 +58,7 @@ def test_a_size_that_was_not_given_is_that_of_the_vectors(tmp_path):
 
 
 def test_tokens_that_are_no_words_are_refused():
-    with pytest.raises(ConfigError, match="vectors are of words; encoder must be word or auto, got 'char'"):
+    with pytest.raises(
+        ConfigError, match="vectors are of words; encoder must be word, word_bpe or auto, got 'char'"
+    ):
         ostinato.ClassifierConfig(vectors="glove.txt", encoder="char")

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ostinato.data.encoders.registry import ENCODERS
 from ostinato.errors import ConfigError, OstinatoError
 from ostinato.tasks.language_model import LanguageModelConfig
 
@@ -38,7 +39,7 @@ def test_one_number_of_units_counts_for_every_layer(settings, units):
         ({"layers": "two"}, "layers must be 1 to 64, got 'two'"),
         ({"cell": "lstn"}, "cell must be one of .*, got 'lstn'; did you mean 'lstm'"),
         ({"engine": "keres"}, "engine must be one of .*, got 'keres'; did you mean 'keras'"),
-        ({"encoder": "letters"}, "encoder must be one of char, byte, word, bpe, got 'letters'"),
+        ({"encoder": "letters"}, "encoder must be one of char, byte, word, bpe, word_bpe, got 'letters'"),
         (
             {"tied": True},
             "embedding must be 256, the units of the top layer",
@@ -64,7 +65,7 @@ def test_settings_that_do_not_work_are_refused_in_one_sentence(settings, sentenc
         LanguageModelConfig,
         cell=st.sampled_from(["rnn", "gru", "lstm"]),
         units=st.lists(st.integers(1, 9), min_size=1, max_size=3),
-        encoder=st.sampled_from(["char", "byte", "word", "bpe"]),
+        encoder=st.sampled_from(ENCODERS),
         dropout=st.floats(0, 0.9),
         output_dropout=st.none() | st.floats(0, 0.9),
         init_stddev=st.none() | st.floats(0.001, 1),

@@ -13,7 +13,7 @@ from ...ready import Ready
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "rain", "fall", "–", "over", "hills")
 LINES = np.random.default_rng(0).choice(WORDS, size=(60, 8))
 TEXT = "\n".join(map(" ".join, LINES))
-ENCODERS = ("char", "byte", "word", "bpe")
+ENCODERS = ("char", "byte", "word", "bpe", "word_bpe")
 
 
 def prepared(**changes) -> Ready:

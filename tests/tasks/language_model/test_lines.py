@@ -245,7 +245,7 @@ def limit(freedom: int) -> float:
     return freedom * (1 - 2 / (9 * freedom) + 3.09 * math.sqrt(2 / (9 * freedom))) ** 3
 
 
-@pytest.mark.parametrize("encoder", ["char", "byte", "word", "bpe"])
+@pytest.mark.parametrize("encoder", ["char", "byte", "word", "bpe", "word_bpe"])
 def test_every_text_is_one_line_that_begins_with_its_prompt(encoder):
     ready = prepared(["A b c\nAb d\nb b c\n"], encoder=encoder, vocabulary_size=257, validation_fraction=0.0)
     use = ready.use(stirred(ready.build(), 0.4))

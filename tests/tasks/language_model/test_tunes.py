@@ -23,7 +23,7 @@ def book(tmp_path):
     return tmp_path / "book.abc"
 
 
-@pytest.mark.parametrize("encoder", ["char", "word", "bpe"])
+@pytest.mark.parametrize("encoder", ["char", "word", "bpe", "word_bpe"])
 def test_the_parts_are_cut_where_a_tune_begins(book, encoder):
     config = LanguageModelConfig(encoder=encoder, vocabulary_size=300, test_fraction=0.1, batch=2, seq_len=8)
     data = Ready(config, book).data

@@ -24,7 +24,7 @@ from ostinato.tasks.translator import TranslatorConfig
         ({"engine": "scratch"}, "cannot skip padding"),
         (
             {"source_encoder": "sentence"},
-            "source_encoder must be one of char, byte, word, bpe, got 'sentence'",
+            "source_encoder must be one of char, byte, word, bpe, word_bpe, got 'sentence'",
         ),
         ({"target_vocabulary": 256}, "target_vocabulary must be at least 257, got 256"),
         ({"max_tokens": 0}, "max_tokens must be at least 1, got 0"),

@@ -90,7 +90,7 @@ class Watched:
     """A model that remembers the target tokens it was fed."""
 
     def __init__(self, model):
-        self.model, self.decoder, self.fed = model, model.decoder, []
+        self.model, self.scores, self.scores_of_each, self.fed = model, model.scores, model.scores_of_each, []
 
     def __call__(self, source, lengths, target, key=None):
         self.fed.append(target.numpy())
@@ -105,7 +105,7 @@ def fed_at(step, rate):
     loss_of(ready, model, batch, step)
     given = batch["target"].numpy()[:, :-1]
     features, _ = model.model(batch["source"], batch["source_lengths"], given)
-    own = np.argmax(model.decoder.scores(features), axis=-1)
+    own = np.argmax(model.scores(features), axis=-1)
     return model.fed[-1], given, np.concatenate([given[:, :1], own[:, :-1]], axis=1)
 
 

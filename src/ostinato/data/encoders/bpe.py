@@ -6,7 +6,7 @@ text and decode it exactly. The `tokenizers` library trains and applies it; a ru
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -58,16 +58,21 @@ class BpeEncoder(Encoder):
     @classmethod
     def fit(cls, corpus: Corpus, normalize: Normalize, *, min_count: int = 1, vocabulary_size: int) -> Self:
         """The encoder of the 256 bytes and of frequent pairs merged, at most `vocabulary_size` pieces."""
+        ByteEncoder.fit(corpus, normalize)  # raises where there is nothing to predict
+        texts = segments(normalize_chunks(corpus.chunks(), normalize), TRAINING_SEGMENT)
+        return cls.fit_texts(texts, normalize, vocabulary_size)
+
+    @classmethod
+    def fit_texts(cls, texts: Iterable[str], normalize: Normalize, vocabulary_size: int) -> Self:
+        """The encoder of the 256 bytes and of pairs that are frequent in normalised texts."""
         from tokenizers import pre_tokenizers, trainers
 
-        ByteEncoder.fit(corpus, normalize)  # raises where there is nothing to predict
         tokenizer = _tokenizer({}, [])
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary_size,
             show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
-        texts = segments(normalize_chunks(corpus.chunks(), normalize), TRAINING_SEGMENT)
         tokenizer.train_from_iterator(texts, trainer)
         model = json.loads(tokenizer.to_str())["model"]
         pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
@@ -97,23 +102,24 @@ class BpeEncoder(Encoder):
 
     @property
     def start(self) -> int:
-        return self._bytes.index(b" " if self.normalize == "letters" else b"\n")
+        return self.piece_bytes.index(b" " if self.normalize == "letters" else b"\n")
 
     @property
     def symbols(self) -> list[str]:
-        return [printable(piece.decode(errors="backslashreplace")) for piece in self._bytes]
+        return [printable(piece.decode(errors="backslashreplace")) for piece in self.piece_bytes]
 
     def decode(self, ids: ArrayLike) -> str:
-        pieces = self._bytes
+        pieces = self.piece_bytes
         return b"".join(pieces[i] for i in np.asarray(ids, np.int64).tolist()).decode(errors="replace")
 
     def encode_chunks(self, corpus: Corpus) -> Iterator[np.ndarray]:
         texts = segments(normalize_chunks(corpus.chunks(), self.normalize))
         while some := list(islice(texts, _SEGMENTS_AT_ONCE)):
-            yield self._encode_all(some)
+            yield np.concatenate(self.encode_texts(some))
 
     @cached_property
-    def _bytes(self) -> list[bytes]:
+    def piece_bytes(self) -> list[bytes]:
+        """The bytes of every id."""
         return [bytes(_BYTE_OF[character] for character in piece) for piece in self.pieces]
 
     @cached_property
@@ -121,16 +127,21 @@ class BpeEncoder(Encoder):
         return _tokenizer({piece: i for i, piece in enumerate(self.pieces)}, list(self.merges))
 
     def _encode(self, text: str, strict: bool = False) -> np.ndarray:
-        if half := _SURROGATE.search(text):
-            raise EncodingError(f"the text has {half[0]!r}, half of a surrogate pair; leave it out")
-        return self._encode_all([text])
+        return np.concatenate(self.encode_texts([text]))
 
-    def _encode_all(self, texts: list[str]) -> np.ndarray:
-        parts = self._tokenizer.encode_batch_fast(texts)
-        return np.concatenate([np.array(part.ids, self.dtype) for part in parts])
+    def encode_texts(self, texts: list[str]) -> list[np.ndarray]:
+        """The ids of each of some normalised texts, that of each of shape (ids,).
+
+        Raises:
+            EncodingError: one has half of a surrogate pair.
+        """
+        for text in texts:
+            if half := _SURROGATE.search(text):
+                raise EncodingError(f"the text has {half[0]!r}, half of a surrogate pair; leave it out")
+        return [np.array(part.ids, self.dtype) for part in self._tokenizer.encode_batch_fast(texts)]
 
     def _lengths(self) -> list[float]:
-        return [started_characters(piece) for piece in self._bytes]
+        return [started_characters(piece) for piece in self.piece_bytes]
 
 
 def _pieces_and_merges(saved: JsonObject) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

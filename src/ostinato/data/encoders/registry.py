@@ -12,6 +12,7 @@ from ostinato.data.encoders.byte import ByteEncoder
 from ostinato.data.encoders.char import CharEncoder
 from ostinato.data.encoders.normalize import NORMALIZATIONS, Normalize
 from ostinato.data.encoders.word import WordEncoder
+from ostinato.data.encoders.word_bpe import WordBpeEncoder
 from ostinato.data.sources.corpora import Corpus
 from ostinato.errors import ConfigError
 from ostinato.files.atomic import JsonObject
@@ -29,10 +30,10 @@ __all__ = [
 ]
 
 CLASSES: dict[str, type[Encoder]] = {
-    encoder.name: encoder for encoder in (CharEncoder, ByteEncoder, WordEncoder, BpeEncoder)
+    encoder.name: encoder for encoder in (CharEncoder, ByteEncoder, WordEncoder, BpeEncoder, WordBpeEncoder)
 }
 ENCODERS = tuple(CLASSES)
-"""The names: char, byte, word, bpe."""
+"""The names: char, byte, word, bpe, word_bpe."""
 
 
 def check_encoder(name: str) -> str:
@@ -66,8 +67,8 @@ def fit_encoder(
         name: one of `ENCODERS`.
         corpus: the text.
         normalize: "none", or "letters" for lower-case letters and single spaces only.
-        min_count: how often a word must occur to be known (word only).
-        vocabulary_size: the most pieces to make, 256 of them the bytes (bpe only).
+        min_count: how often a word must occur to be known (word, word_bpe).
+        vocabulary_size: the most pieces to make, 256 of them the bytes (bpe, word_bpe).
 
     Raises:
         ConfigError: an option does not exist or is out of range.

@@ -21,6 +21,22 @@ from ostinato.wording import printable, shown
 _PIECES = re.compile(r" ?\w+| ?[^\w\s]|\s")
 
 
+def pieces_of(text: str) -> list[str]:
+    """The words, punctuation marks and white space of a text, in order; they join to exactly it."""
+    return _PIECES.findall(text)
+
+
+def checked_words(words: object) -> tuple[str, ...]:
+    """The words of a saved vocabulary. Raises RunError unless they are distinct, and each is one piece."""
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise damaged("its words are not a list of strings")
+    if strange := [word for word in words if not _PIECES.fullmatch(word) or SURROGATE.search(word)]:
+        raise damaged(f"{shown(repr(strange[0]))} is not one word")
+    if len(set(words)) < len(words):
+        raise damaged("a word occurs in it twice")
+    return tuple(words)
+
+
 @dataclass(frozen=True)
 class WordEncoder(Encoder):
     """Words, punctuation marks and white space of `words` to ids 1, 2, 3 …; all others are <unk>, id 0.
@@ -50,7 +66,7 @@ class WordEncoder(Encoder):
         """
         counts: Counter[str] = Counter()
         for text in segments(normalize_chunks(corpus.chunks(), normalize)):
-            counts.update(_PIECES.findall(text))
+            counts.update(pieces_of(text))
         if len(counts) < 2:
             raise nothing_to_predict(corpus.name, normalize, "word")
         known = sorted(
@@ -68,16 +84,12 @@ class WordEncoder(Encoder):
     @classmethod
     def from_json(cls, data: JsonObject) -> Self:
         normalize = check(data, {"name", "normalize", "unknown_length", "words"})
-        words, length = data["words"], data["unknown_length"]
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-            raise damaged("its words are not a list of strings")
-        if strange := [word for word in words if not _PIECES.fullmatch(word) or SURROGATE.search(word)]:
-            raise damaged(f"{shown(repr(strange[0]))} is not one word")
-        if len(set(words)) < len(words):
-            raise damaged("a word occurs in it twice")
+        words, length = checked_words(data["words"]), data["unknown_length"]
+        if not words:
+            raise damaged("its words are none")
         if isinstance(length, bool) or not isinstance(length, int | float) or not 0 < length < 1e9:
             raise damaged("its 'unknown_length' is not a positive number")
-        return cls(tuple(words), normalize, float(length))
+        return cls(words, normalize, float(length))
 
     def to_json(self) -> JsonObject:
         return {
@@ -119,7 +131,7 @@ class WordEncoder(Encoder):
         return {word: i for i, word in enumerate(self.words, 1)}
 
     def _encode(self, text: str, strict: bool = False) -> np.ndarray:
-        pieces, ids = _PIECES.findall(text), self._ids
+        pieces, ids = pieces_of(text), self._ids
         if strict and (strange := set(pieces) - ids.keys()):
             raise unseen("words", strange)
         return np.array([ids.get(piece, 0) for piece in pieces], self.dtype)

@@ -32,7 +32,8 @@ class ClassifierConfig(config.RecurrentConfig):
     tuned_dropout: ClassVar[str] = "output_dropout"
 
     encoder: Annotated[str, COMMON_DATA, AfterValidator(config.known_or_auto)] = "auto"
-    """What a token is: `char`, `byte`, `word` or `bpe` (subwords); `auto` chooses `char` for scripts without
+    """What a token is: `char`, `byte`, `word`, `bpe` (subwords) or `word_bpe` (frequent words,
+    others in subwords); `auto` chooses `char` for scripts without
     spaces and for single words, `bpe` where many words are rare, otherwise `word`."""
     normalize: Annotated[Literal["none", "letters", "lower"], DATA] = "none"
     """How texts are normalized: `lower` makes them lower-case, `letters` keeps only a–z in lower case and
@@ -73,7 +74,8 @@ class ClassifierConfig(config.RecurrentConfig):
     """Size of the token embedding."""
     vectors: Annotated[str | None, COMMON_NETWORK] = Field(default=None, min_length=1)
     """A file of pretrained word vectors, as of GloVe, word2vec or fastText in text form, to begin the
-    embedding with. Tokens are words then, and the embedding is as large as the vectors."""
+    embedding with. Tokens are words then (`word`, or `word_bpe` if set), and the embedding is as large as the
+    vectors."""
     ngrams: Annotated[int, NETWORK] = Field(default=0, ge=0, le=10_000_000)
     """Beside the recurrent layers, a linear model of the text's n-grams, found before the first step: words,
     pairs of words, up to five characters of a word. So many are known at most; fewer with many labels. 0
@@ -84,9 +86,7 @@ class ClassifierConfig(config.RecurrentConfig):
     recurrent_dropout: config.RecurrentDropout = 0.0
     output_dropout: config.OutputDropout = None
     engine: config.Engine = "auto"
-    seeds: Annotated[int, COMMON_TRAINING] = Field(default=1, ge=1, le=32)
-    """Number of networks with seeds of their own that are trained side by side; their scores are averaged.
-    Each takes as long as one."""
+    seeds: config.Seeds = 1
     class_weights: Annotated[Literal["none", "balanced"], TRAINING] = "none"
     """The weight of a text in the training loss: `balanced` gives every label the same total weight, `none`
     gives every text the same weight."""
@@ -112,8 +112,10 @@ class ClassifierConfig(config.RecurrentConfig):
             raise ValueError(
                 "engine = 'scratch' cannot skip padding; set masked to false, or choose another engine"
             )
-        if self.vectors is not None and self.encoder not in ("auto", "word"):
-            raise ValueError(f"vectors are of words; encoder must be word or auto, got {self.encoder!r}")
+        if self.vectors is not None and self.encoder not in ("auto", "word", "word_bpe"):
+            raise ValueError(
+                f"vectors are of words; encoder must be word, word_bpe or auto, got {self.encoder!r}"
+            )
         if self.class_weights != "none" and self.label_separator is not None:
             raise ValueError("class_weights need one label for each text; leave out label_separator")
         return self

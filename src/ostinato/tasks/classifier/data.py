@@ -266,7 +266,7 @@ def read(
     cut = not whole and source.validation is None
     examples = prepare_examples(
         source.table,
-        ("word" if config.vectors else config.encoder) if known is None else known.encoder,
+        _encoder(config) if known is None else known.encoder,
         validation_fraction=config.validation_fraction if cut else 0.0,
         test_fraction=0.0 if whole else config.test_fraction,
         seed=config.seed,
@@ -285,6 +285,11 @@ def read(
     words = _vocabulary(config, source, examples, known, whole, unlabelled=unlabelled)
     notes = notes_of_rows(source, examples) if whole else reading_notes(config, source, examples, words)
     return ClassifierData(config, words, source, examples, notes)
+
+
+def _encoder(config: ClassifierConfig) -> str:
+    """The encoder of a new vocabulary; vectors are of words."""
+    return "word" if config.vectors is not None and config.encoder == "auto" else config.encoder
 
 
 def _vocabulary(

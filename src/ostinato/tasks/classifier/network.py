@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
 from ostinato.layers.dense import dense
-from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.dropout import DropoutKey, dropout, of_network
 from ostinato.layers.encoder import FormerEncoder, RecurrentEncoder
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
@@ -21,11 +21,6 @@ _FAR_BELOW = -1e9
 def mean_of(scores: list[tf.Tensor]) -> tf.Tensor:
     """The mean of the scores of several networks."""
     return scores[0] if len(scores) == 1 else tf.add_n(scores) / len(scores)
-
-
-def _of_network(key: DropoutKey | None, number: int) -> DropoutKey | None:
-    """The key of one of several networks: each draws masks of its own."""
-    return key if key is None or not number else key._replace(seed=key.seed + number)
 
 
 def _greatest(x: tf.Tensor, read: tf.Tensor) -> tf.Tensor:
@@ -144,7 +139,7 @@ class RecurrentClassifier(keras.Model):
         """The scores of the recurrent layers of each network; the arguments are those of `call`."""
         mask = None if lengths is None else tf.sequence_mask(lengths, tf.shape(tokens)[1])
         return [
-            network._decide(network.embedding(tokens), mask, _of_network(key, number), None)
+            network._decide(network.embedding(tokens), mask, of_network(key, number), None)
             for number, network in enumerate(self.networks())
         ]
 
@@ -186,7 +181,7 @@ class RecurrentClassifier(keras.Model):
         return mean_of(
             [
                 network._decide(
-                    piece, mask, _of_network(key, number), None if states is None else states[number]
+                    piece, mask, of_network(key, number), None if states is None else states[number]
                 )
                 for number, (network, piece) in enumerate(zip(self.networks(), pieces, strict=True))
             ]

@@ -3,7 +3,12 @@
 The problem is convex, so it has one solution, and a quasi-Newton method finds it in some dozen passes over
 sparse arrays. Steps of gradient descent would not reach it in the same time: most n-grams occur in few texts.
 
-Source: Nocedal & Wright 2006, "Numerical optimization", algorithm 7.5 (L-BFGS), as in `scipy.optimize`.
+An n-gram that is as frequent with a label as without tells nothing of it, so its weight is kept small: the
+penalty of a weight is divided by the square of the logarithm of the two frequencies' ratio.
+
+Sources: Wang & Manning 2012, "Baselines and bigrams: simple, good sentiment and topic classification",
+equation 1, whose values times ratios are the same model; Nocedal & Wright 2006, "Numerical optimization",
+algorithm 7.5 (L-BFGS), as in `scipy.optimize`.
 """
 
 from __future__ import annotations
@@ -20,8 +25,11 @@ from ostinato.tasks.base import Batch
 from ostinato.tasks.classifier.decision import decision_of
 from ostinato.tasks.classifier.ngram_layer import NGramLayer
 
-STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
-"""The values of C that are tried: the loss times C is as heavy as half the squared change of the weights."""
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+"""The values of C that are tried: the loss times C is as heavy as half the squared changes of the weights,
+each divided by its evidence."""
+UNCHOSEN = 10.0
+"""C where there is no validation part to choose it on."""
 MOST_VALUES = 40_000_000
 """So many values of n-grams are learned from, and no more texts than have them: 480 MB."""
 _SCALES = (0.5, 1.0, 2.0)
@@ -76,30 +84,61 @@ def fit(layer: NGramLayer, train: Texts, validation: Texts | None) -> float:
         layer: its weights are set.
         train: the texts to learn from.
         validation: the texts on which C is chosen: that with the least loss, if the scores are scaled as well
-            as `shares` can. None takes the middle one.
+            as `shares` can. None takes `UNCHOSEN`.
     """
+    told = evidence(train, layer.outputs)
     if validation is None:
-        strength = STRENGTHS[len(STRENGTHS) // 2]
-        kernel, bias = _solved(layer, train, strength, np.zeros(layer.kernel.shape), np.zeros(layer.outputs))
+        strength, (changes, bias) = UNCHOSEN, _solved(layer, train, UNCHOSEN, told, _nothing(layer))
     else:
-        strength, kernel, bias = _best(layer, train, validation)
-    layer.kernel.assign_add(kernel)
+        strength, (changes, bias) = _best(layer, train, validation, told)
+    layer.kernel.assign_add(told * changes)
     layer.bias.assign_add(bias)
     return strength
 
 
-def _best(layer: NGramLayer, train: Texts, validation: Texts) -> tuple[float, np.ndarray, np.ndarray]:
-    """The best C, and its changes of kernel and bias. The search stops when a larger C is not better."""
+def evidence(texts: Texts, outputs: int) -> np.ndarray:
+    """How much each n-gram tells of each label, in nats.
+
+    |ln(((a + 1) / (A + 1)) / ((b + 1) / (B + 1)))|, where a of the A texts with the label have the n-gram,
+    and b of the B texts without it.
+
+    Returns:
+        Float32, shape (1 + n-grams, outputs).
+    """
+    there = sparse.csr_array(texts.values.astype(bool), dtype=np.float32)
+    every = len(texts.targets)
+    if texts.several or outputs == 1:
+        labels = sparse.csr_array(texts.targets.reshape(every, -1), dtype=np.float32)
+    else:
+        ones = np.ones(every, np.float32)
+        labels = sparse.csr_array((ones, (np.arange(every), texts.targets)), shape=(every, outputs))
+    those = labels.sum(axis=0)
+    among = (there.T @ labels).toarray()
+    others = there.sum(axis=0)[:, None] - among
+    ratio = np.log((among + 1) / (those + 1)) - np.log((others + 1) / (every - those + 1))
+    return np.abs(ratio).astype(np.float32)
+
+
+Found = tuple[np.ndarray, np.ndarray]
+"""The changes of the kernel, each divided by its evidence, and of the bias."""
+
+
+def _nothing(layer: NGramLayer) -> Found:
+    return np.zeros(layer.kernel.shape), np.zeros(layer.outputs)
+
+
+def _best(layer: NGramLayer, train: Texts, validation: Texts, told: np.ndarray) -> tuple[float, Found]:
+    """The best C, and what is found with it. The search stops when a larger C is not better."""
     first = validation.values @ layer.kernel.numpy() + layer.bias.numpy()
-    kernel, bias = np.zeros(layer.kernel.shape), np.zeros(layer.outputs)
-    best, least = (STRENGTHS[0], kernel, bias), np.inf
+    found = _nothing(layer)
+    best, least = (STRENGTHS[0], found), np.inf
     for strength in STRENGTHS:
-        kernel, bias = _solved(layer, train, strength, kernel, bias)
-        scores = first + validation.values @ kernel + bias
+        found = _solved(layer, train, strength, told, found)
+        scores = first + validation.values @ (told * found[0]) + found[1]
         loss = min(_nats(validation, scale * scores) for scale in _SCALES)
         if not loss < least:
             break
-        best, least = (strength, kernel, bias), loss
+        best, least = (strength, found), loss
     return best
 
 
@@ -108,26 +147,24 @@ def _nats(texts: Texts, scores: np.ndarray) -> float:
     return decision_of(texts.several, scores.shape[1]).nats(texts.targets[known], scores[known])
 
 
-def _solved(
-    layer: NGramLayer, train: Texts, strength: float, kernel: np.ndarray, bias: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The changes of kernel and bias with the least sum of loss and penalty, from some to begin with."""
+def _solved(layer: NGramLayer, train: Texts, strength: float, told: np.ndarray, begin: Found) -> Found:
+    """What has the least sum of loss and penalty, from something to begin with."""
     products = 2 * max(1, train.values.nnz) * layer.outputs
     passes = int(np.clip(_PRODUCTS // products, *_PASSES))
     found = optimize.minimize(
-        _objective(layer, train, strength),
-        np.concatenate([kernel.ravel(), bias]),
+        _objective(layer, train, strength, told),
+        np.concatenate([begin[0].ravel(), begin[1]]),
         method="L-BFGS-B",
         jac=True,
         options={"maxiter": passes, "maxcor": _KEPT, "ftol": _TOLERANCE},
     ).x
-    return found[: -layer.outputs].reshape(kernel.shape), found[-layer.outputs :]
+    return found[: -layer.outputs].reshape(told.shape), found[-layer.outputs :]
 
 
 def _objective(
-    layer: NGramLayer, train: Texts, strength: float
+    layer: NGramLayer, train: Texts, strength: float, told: np.ndarray
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """Changes of the weights → the loss with its penalty, and their gradient."""
+    """Changes of the weights, divided by their evidence → the loss with its penalty, and their gradient."""
     first = train.values @ layer.kernel.numpy() + layer.bias.numpy()
     outputs = layer.outputs
     softmax = not train.several and outputs > 1
@@ -136,8 +173,8 @@ def _objective(
     weights = (strength * train.weights).reshape(len(rows), -1)
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        kernel, bias = flat[:-outputs].reshape(-1, outputs), flat[-outputs:]
-        scores = first + train.values @ kernel.astype(np.float32) + bias
+        changes, bias = flat[:-outputs].reshape(-1, outputs), flat[-outputs:]
+        scores = first + train.values @ (told * changes).astype(np.float32) + bias
         if softmax:
             logarithms = special.log_softmax(scores, axis=1)
             nats = -logarithms[rows, targets[:, 0]]
@@ -147,8 +184,8 @@ def _objective(
             nats = (np.logaddexp(0, scores) - targets * scores).sum(axis=1)
             slopes = special.expit(scores) - targets
         slopes *= weights
-        penalty = 0.5 * float(np.vdot(kernel, kernel))
-        gradient = kernel + train.values.T @ slopes.astype(np.float32)
+        penalty = 0.5 * float(np.vdot(changes, changes))
+        gradient = changes + told * (train.values.T @ slopes.astype(np.float32))
         return float(weights[:, 0] @ nats) + penalty, np.concatenate([gradient.ravel(), slopes.sum(axis=0)])
 
     return evaluate

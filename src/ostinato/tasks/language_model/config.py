@@ -32,7 +32,7 @@ class LanguageModelConfig(config.RecurrentConfig):
     min_count: Annotated[int, DATA] = Field(default=1, ge=1)
     """Words that occur less often become `<unk>` (word encoder only)."""
     vocabulary_size: Annotated[int, DATA] = Field(default=2048, ge=257, le=1_000_000)
-    """Number of subwords to learn (bpe encoder only)."""
+    """Number of subwords to learn (bpe), or of words and subwords (word_bpe)."""
     lines: Annotated[bool, COMMON_DATA] = False
     """Whether every line is a text of its own, as in a list of names: lines are shuffled, and each begins
     from nothing and has an end, which the network learns, too."""

@@ -190,8 +190,8 @@ class Answers:
             memory, state = model.read(source, lengths)
 
             def step(last, state):
-                features, state, weights = model.decoder(last[:, tf.newaxis], memory, state)
-                return model.decoder.scores(features[:, 0]), state, weights[:, 0]
+                features, state, weights = model.write(last[:, tf.newaxis], memory, state)
+                return model.scores(features[:, 0]), state, weights[:, 0]
 
             start = tf.fill(tf.shape(lengths), BOS)
             found = search(

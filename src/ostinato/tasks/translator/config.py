@@ -36,12 +36,12 @@ class TranslatorConfig(config.RecurrentConfig):
     task: ClassVar[str] = "translator"
 
     source_encoder: SideEncoder = "auto"
-    """What a token of the source is: `char`, `byte`, `word` or `bpe`; `auto` chooses `char` for scripts
-    without spaces between words and for lists of single words, otherwise `word`."""
+    """What a token of the source is: `char`, `byte`, `word`, `bpe` or `word_bpe`; `auto` chooses `char` for
+    scripts without spaces between words and for lists of single words, otherwise `word`."""
     target_encoder: SideEncoder = "auto"
-    """What a token of the target is: `char`, `byte`, `word` or `bpe`; `auto` chooses `char` for scripts
-    without spaces between words and for lists of single words, `word` for the symbols of such words (`HH AH0
-    L OW1`), otherwise `bpe`."""
+    """What a token of the target is: `char`, `byte`, `word`, `bpe` or `word_bpe`; `auto` chooses `char` for
+    scripts without spaces between words and for lists of single words, `word` for the symbols of such words
+    (`HH AH0 L OW1`), otherwise `bpe`."""
     source_vocabulary: Annotated[int, DATA] = Field(default=8_000, ge=257, le=1_000_000)
     """Largest number of words or subwords in the vocabulary of the source."""
     target_vocabulary: Annotated[int, DATA] = Field(default=8_000, ge=257, le=1_000_000)
@@ -96,6 +96,7 @@ class TranslatorConfig(config.RecurrentConfig):
     2015, arXiv:1506.03099; in two passes as in Mihaylova & Martins 2019, arXiv:1906.07651)."""
     scheduled_sampling_steps: Annotated[int, TRAINING] = Field(default=1000, ge=1)
     """Number of steps over which scheduled sampling rises from 0 to its full fraction."""
+    seeds: config.Seeds = 1
     batch: Annotated[int, COMMON_TRAINING] = Field(default=64, ge=1, le=65536)
     """Number of sentence pairs in a batch."""
     seed: config.Seed = 0

@@ -32,11 +32,14 @@ def exported(
         words: its vocabulary.
         most_tokens: of a source.
     """
-    decoder = model.decoder
-    specs = [*decoder.stack.states]
+    specs = [*model.decoder.stack.states]
     if model.config.input_feeding:
         specs.append(StateSpec("fed", (model.config.features,)))
-    states = tuple(replace(spec, name=spec.name.replace("/", "_")) for spec in specs)
+    networks = len(model.networks())
+    prefixes = ["", *(f"seed_{number}_" for number in range(1, networks))]
+    states = tuple(
+        replace(spec, name=prefix + spec.name.replace("/", "_")) for prefix in prefixes for spec in specs
+    )
 
     def encoder(given: Sequence[tf.Tensor], _: Sequence[tf.Tensor]) -> Results:
         memory, state = model.read(given[0], given[1])
@@ -44,11 +47,11 @@ def exported(
 
     def step(given: Sequence[tf.Tensor], state: Sequence[tf.Tensor]) -> Results:
         tokens, *memory = given
-        features, after, weights = decoder(tokens, Memory(*memory), tuple(state))
-        return [decoder.scores(features)[:, 0], weights[:, 0]], list(after)
+        features, after, weights = model.write(tokens, Memory(*memory), tuple(state))
+        return [model.scores(features)[:, 0], weights[:, 0]], list(after)
 
-    width = model.encoder.width
-    keys = decoder.stack.width if decoder.attends else width
+    width = networks * model.encoder.width
+    keys = networks * model.decoder.stack.width if model.decoder.attends else width
     vocabulary = words.to_json() | {"max_tokens": most_tokens}
     metadata = {"vocabulary": json.dumps(vocabulary, ensure_ascii=False)}
     source = ExportedInput("tokens", (None, None), "int32", (0, model.source_size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import keras
 import tensorflow as tf
@@ -10,7 +11,7 @@ import tensorflow as tf
 from ostinato.cells.base import KerasOption
 from ostinato.data.examples.sentences import BOS
 from ostinato.layers.dense import dense
-from ostinato.layers.dropout import DropoutKey
+from ostinato.layers.dropout import DropoutKey, of_network
 from ostinato.layers.encoder import RecurrentEncoder
 from ostinato.layers.stack import State
 from ostinato.tasks.config import Settings
@@ -22,11 +23,15 @@ from ostinato.tasks.translator.decoder import Decoder, Memory, embedded, flat_ro
 class RecurrentTranslator(keras.Model):
     """An encoder, a bridge from its final state to the decoder, and the decoder.
 
+    There may be several of these networks, whose probabilities are averaged. Memories, states and features
+    then have the parts of each network, in turn.
+
     Args:
         config: the settings of the network.
         source_size: the size of the source vocabulary, with the special tokens.
         target_size: the size of the target vocabulary, with the special tokens. With a joint vocabulary both
             sides share one embedding.
+        prefix: what the names of its layers begin with, of one of several networks.
 
     Source: Sutskever et al. 2014, arXiv:1409.3215; Dive into Deep Learning, sections 10.6 and 10.7.
     """
@@ -36,6 +41,8 @@ class RecurrentTranslator(keras.Model):
         config: TranslatorConfig | Settings,
         source_size: int,
         target_size: int,
+        *,
+        prefix: str = "",
         **kwargs: KerasOption,
     ):
         super().__init__(**({"name": "translator"} | kwargs))
@@ -50,10 +57,14 @@ class RecurrentTranslator(keras.Model):
             recurrent_dropout=config.recurrent_dropout,
             seed=seed,
             options={"reset_after": config.reset_after, "engine": config.engine},
-            name="encoder",
+            name=f"{prefix}encoder",
         )
         self.decoder = Decoder(
-            config, target_size, memory_width=self.encoder.width, seed=seed + 5000, name="decoder"
+            config,
+            target_size,
+            memory_width=self.encoder.width,
+            seed=seed + 5000,
+            name=f"{prefix}decoder",
         )
         if config.joint_vocabulary:
             self.source_embedding = self.decoder.embedding
@@ -62,17 +73,35 @@ class RecurrentTranslator(keras.Model):
                 source_size,
                 config.embedding,
                 embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
-                name="source_embedding",
+                name=f"{prefix}source_embedding",
             )
         self.bridges = [
-            dense(math.prod(spec.shape), seed + 4000 + number, f"bridge_{number}", activation="tanh")
+            dense(math.prod(spec.shape), seed + 4000 + number, f"{prefix}bridge_{number}", activation="tanh")
             for number, spec in enumerate(self.decoder.stack.states)
             if config.bridged == "dense"
         ]
+        self.others = [
+            RecurrentTranslator(
+                config.model_copy(update={"seed": config.seed + number, "seeds": 1}),
+                source_size,
+                target_size,
+                name=f"seed_{number}",
+                prefix=f"seed_{number}_",
+            )
+            for number in range(1, config.seeds)
+        ]
+
+    def networks(self) -> list[RecurrentTranslator]:
+        """The networks whose probabilities are averaged, this one first.
+
+        As a property Keras would take it for a part of this network, and save it again and again.
+        """
+        return [self, *self.others]
 
     def build(self, input_shape: object = None) -> None:
         """Makes the weights of the decoder that the encoder needs; the first call makes the others."""
-        self.decoder.build()
+        for network in self.networks():
+            network.decoder.build()
         self.built = True
 
     def read(
@@ -86,8 +115,23 @@ class RecurrentTranslator(keras.Model):
             key: draws the dropout masks; None for evaluation.
 
         Returns:
-            The memory for the decoder, and its initial state.
+            The memory for `write`, and the initial state.
         """
+        read = [
+            network._read(source, lengths, of_network(key, number))
+            for number, network in enumerate(self.networks())
+        ]
+        memories = [memory for memory, _ in read]
+        if len(memories) == 1:
+            return read[0]
+        outputs, keys, summaries = (
+            tf.concat(part, axis=-1) for part in zip(*(memory[:-1] for memory in memories), strict=True)
+        )
+        state = tuple(chain.from_iterable(state for _, state in read))
+        return Memory(outputs, keys, summaries, memories[0].mask), state
+
+    def _read(self, source: tf.Tensor, lengths: tf.Tensor, key: DropoutKey | None) -> tuple[Memory, State]:
+        """`read` of this network alone."""
         config = self.config
         mask = tf.sequence_mask(lengths, tf.shape(source)[1])
         x = embedded(self.source_embedding, source, config, key, site="source_embedding")
@@ -135,18 +179,59 @@ class RecurrentTranslator(keras.Model):
             key: draws the dropout masks; None for evaluation.
 
         Returns:
-            The features for `decoder.scores`, shape (batch, target, features), and the weights of the
+            The features for `scores`, shape (batch, target, features), and the weights of the
             attention, shape (batch, target, source).
         """
         memory, state = self.read(source, lengths, key)
-        features, _, weights = self.decoder(target, memory, state, key)
+        features, _, weights = self.write(target, memory, state, key)
         return features, weights
+
+    def write(
+        self, tokens: tf.Tensor, memory: Memory, state: State, key: DropoutKey | None = None
+    ) -> tuple[tf.Tensor, State, tf.Tensor]:
+        """Reads target tokens: arguments and results are those of the decoder.
+
+        The features have those of every network in turn; the weights of the attention are their mean.
+        """
+        networks = self.networks()
+        count, size = len(networks), len(state) // len(networks)
+        if count == 1:
+            return self.decoder(tokens, memory, state, key)
+        memories = zip(*(tf.split(part, count, axis=-1) for part in memory[:-1]), strict=True)
+        written = [
+            network.decoder(
+                tokens,
+                Memory(*mine, mask=memory.mask),
+                state[number * size : (number + 1) * size],
+                of_network(key, number),
+            )
+            for number, (network, mine) in enumerate(zip(networks, memories, strict=True))
+        ]
+        features, states, weights = zip(*written, strict=True)
+        return tf.concat(features, axis=-1), tuple(chain(*states)), tf.add_n(weights) / count
+
+    def scores(self, features: tf.Tensor) -> tf.Tensor:
+        """The score of every next token: (…, features) to (…, vocabulary).
+
+        They are the logits of one network, and the logarithms of the mean probabilities of several.
+        """
+        scores = self.scores_of_each(features)
+        if len(scores) == 1:
+            return scores[0]
+        logarithms = tf.stack([tf.nn.log_softmax(each) for each in scores])
+        return tf.reduce_logsumexp(logarithms, axis=0) - math.log(len(scores))
+
+    def scores_of_each(self, features: tf.Tensor) -> list[tf.Tensor]:
+        """The logits of each network; see `scores`."""
+        networks = self.networks()
+        parts = tf.split(features, len(networks), axis=-1)
+        return [network.decoder.scores(part) for network, part in zip(networks, parts, strict=True)]
 
     def make_weights(self) -> None:
         """Makes all weights by reading two tokens on each side."""
         tokens = tf.fill((1, 2), BOS)
         features, _ = self(tokens, tf.constant([2]), tokens)
-        self.decoder.scores(features)
+        self.scores(features)
 
     def build_from_config(self, config: object) -> None:
         """Makes all weights before Keras reads them from a `.keras` file; input shapes do not suffice."""

@@ -48,7 +48,8 @@ class Translator(Task):
     ) -> Loss:
         """The cross-entropy of every target token, with the end token, given the tokens before it.
 
-        Label smoothing is part of the training loss, but not of the metrics.
+        Of several networks each learns by itself; an evaluation measures them together. Label smoothing is
+        part of the training loss, but not of the metrics.
         """
         key, smoothing = None, 0.0
         if step is not None:
@@ -60,12 +61,13 @@ class Translator(Task):
         features, _ = model(batch["source"], batch["source_lengths"], given, key)
         # Padding is left out before the largest matrix product, the one with the vocabulary.
         there = tf.where(tf.sequence_mask(batch["target_lengths"] - 1, tf.shape(nexts)[1]))
-        scores = model.decoder.scores(tf.gather_nd(features, there))
-        wanted = tf.gather_nd(nexts, there)
+        features, wanted = tf.gather_nd(features, there), tf.gather_nd(nexts, there)
+        scores = [model.scores(features)] if key is None else model.scores_of_each(features)
         if smoothing:
-            loss, nats = categorical.smoothed_loss(wanted, scores, smoothing)
+            each = [categorical.smoothed_loss(wanted, some, smoothing) for some in scores]
         else:
-            loss = nats = tf.reduce_sum(categorical.loss(wanted, scores))
+            each = [(tf.reduce_sum(categorical.loss(wanted, some)),) * 2 for some in scores]
+        loss, nats = (tf.add_n(part) / len(scores) for part in zip(*each, strict=True))
         return Loss(loss, tf.cast(tf.shape(wanted)[0], tf.float32), {"nats": nats}, state)
 
     def _sampled(
@@ -74,7 +76,7 @@ class Translator(Task):
         """Target tokens, (rows, time); some are replaced by the predictions of the network."""
         config = self.config
         features, _ = model(batch["source"], batch["source_lengths"], given, None)
-        scores = model.decoder.scores(features[:, :-1])
+        scores = model.scores(features[:, :-1])
         own = tf.argmax(scores, axis=-1, output_type=tf.int32)
         grown = tf.minimum(tf.cast(key.step, tf.float32) / config.scheduled_sampling_steps, 1.0)
         draws = uniform(tf.shape(own), key, site="scheduled_sampling")
