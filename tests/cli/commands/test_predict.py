@@ -75,7 +75,7 @@ def test_colours_that_are_not_wanted_leave_the_numbers(ostinato, classifier, mon
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     answer = ostinato("predict", classifier, "the film was great", "--attribute")
-    assert re.search(r"great\(\+\d\.\d\d\)", answer.out)
+    assert re.search(r"great\(\+\d+\.\d\d\)", answer.out)
 
 
 def test_control_characters_of_a_text_do_not_reach_the_terminal(ostinato, classifier):

@@ -18,6 +18,7 @@ N_GRAMS, TEXTS = 12, 60
 @pytest.fixture(autouse=True)
 def exact(monkeypatch):
     monkeypatch.setattr(ngram_fit, "_TOLERANCE", 1e-12)
+    monkeypatch.setattr(ngram_fit, "LEAST_GAIN", 0.0)
 
 
 def layer_of(outputs: int) -> NGramLayer:
@@ -100,6 +101,18 @@ def test_c_is_the_one_with_the_least_loss_on_the_validation_part():
         if strength == chosen:
             np.testing.assert_allclose(layer.kernel.numpy(), told * model.coef_.T, atol=4e-3)
     assert chosen == min(losses, key=losses.get)
+
+
+def test_where_no_more_is_to_be_gained_the_weights_stay_small(monkeypatch):
+    train, validation = texts(of_classes(2)), texts(of_classes(2, seed=5), seed=6)
+    for some in (train, validation):
+        some.values[:, [1]] = some.targets[:, None].astype(np.float32)  # one n-gram tells the label
+    largest = fit(layer_of(1), train, validation)
+    monkeypatch.setattr(ngram_fit, "LEAST_GAIN", 0.01)
+    layer = layer_of(1)
+    assert fit(layer, train, validation) < largest
+    scores = validation.values @ layer.kernel.numpy() + layer.bias.numpy()
+    assert ((scores[:, 0] > 0) == validation.targets).all()
 
 
 def test_the_weights_of_another_run_are_changed_no_more_than_needed():

@@ -247,7 +247,7 @@ def limit(freedom: int) -> float:
 
 @pytest.mark.parametrize("encoder", ["char", "byte", "word", "bpe", "word_bpe"])
 def test_every_text_is_one_line_that_begins_with_its_prompt(encoder):
-    ready = prepared(["A b c\nAb d\nb b c\n"], encoder=encoder, vocabulary_size=257, validation_fraction=0.0)
+    ready = prepared(["A b c\nAb d\nb b c\n"], encoder=encoder, vocabulary_size=258, validation_fraction=0.0)
     use = ready.use(stirred(ready.build(), 0.4))
     for options in ({"seed": 1, "temperature": 1.3}, {"beam": 4}):
         texts = use.generate(prompt="Ab", count=4, length=12, **options)

@@ -32,6 +32,8 @@ UNCHOSEN = 10.0
 """C where there is no validation part to choose it on."""
 MOST_VALUES = 40_000_000
 """So many values of n-grams are learned from, and no more texts than have them: 480 MB."""
+LEAST_GAIN = 1e-3
+"""A larger C must gain so many nats a text. Else texts that are easily told apart get weights without end."""
 _SCALES = (0.5, 1.0, 2.0)
 _PRODUCTS = 30_000_000_000  # multiplications for one C: about a minute
 _PASSES = 10, 200  # the fewest and the most
@@ -128,7 +130,7 @@ def _nothing(layer: NGramLayer) -> Found:
 
 
 def _best(layer: NGramLayer, train: Texts, validation: Texts, told: np.ndarray) -> tuple[float, Found]:
-    """The best C, and what is found with it. The search stops when a larger C is not better."""
+    """The best C, and what is found with it. It stops when a larger C gains less than `LEAST_GAIN`."""
     first = validation.values @ layer.kernel.numpy() + layer.bias.numpy()
     found = _nothing(layer)
     best, least = (STRENGTHS[0], found), np.inf
@@ -136,7 +138,7 @@ def _best(layer: NGramLayer, train: Texts, validation: Texts, told: np.ndarray) 
         found = _solved(layer, train, strength, told, found)
         scores = first + validation.values @ (told * found[0]) + found[1]
         loss = min(_nats(validation, scale * scores) for scale in _SCALES)
-        if not loss < least:
+        if not loss < least - LEAST_GAIN * len(validation.targets):
             break
         best, least = (strength, found), loss
     return best
