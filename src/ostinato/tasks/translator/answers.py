@@ -31,7 +31,7 @@ _TRANSLATED_TOGETHER = 2048
 _BATCH = 64
 _CHOSEN_ON = 500
 """So many pairs, spread over a part, decide on the penalties of a beam search."""
-_LENGTHS, _COVERAGES = (0.6, 1.0, 1.4, 1.8, 2.2, 2.6), (0.0, 0.1, 0.3)
+_LENGTHS, _COVERAGES = (0.6, 1.0, 1.4, 1.8), (0.0, 0.1, 0.3)
 
 
 class Answers:
