@@ -6,10 +6,9 @@
 The job is the recipe `d2l` with an LSTM of 256 units: 10,000 letters of The Time Machine as one-hot vectors,
 32 rows of 35 steps, state carried from batch to batch, SGD with learning rate 1, gradients clipped to norm 1.
 The weights are drawn as in the textbook's models from scratch: from N(0, 0.01²), with zero biases. Both read
-the same batches in the same order, and both look at the loss of every step.
-The seconds are those of training: building, tracing and checkpoints count, imports and reading the text do
-not. The perplexity is that of the training text over the last epoch. The two take turns, each time in a new
-process.
+the same batches in the same order, and both look at the loss of every step. The seconds are those of
+training: building, tracing and checkpoints count, imports and reading the text do not. The perplexity is that
+of the training text over the last epoch. The two take turns, each time in a new process.
 
 Source: Zhang et al., Dive into Deep Learning, chapters 9 and 10.
 """

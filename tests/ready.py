@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from ostinato.runs import weights
 from ostinato.tasks import registry
 from ostinato.tasks.base import Batch, Part
 from ostinato.tasks.config import TaskConfig
@@ -51,6 +53,17 @@ class Ready:
     def drawn(self, stddev: float = 0.5) -> Any:
         """A new model with every weight drawn from a normal distribution."""
         return stirred(self.build(), stddev)
+
+    def number_of_learning_weights(self) -> int:
+        """The number of weights of a new model; each must have a name of its own, and learn from a batch."""
+        model = self.drawn()
+        names = weights.names(model, model.weights)
+        assert len(names) == len({*names})
+        with tf.GradientTape() as tape:
+            loss = self.task.loss(model, self.tensors(), (), step=tf.constant(0)).total
+        gradients = tape.gradient(loss, model.trainable_variables)
+        assert all(np.any(tf.convert_to_tensor(gradient)) for gradient in gradients)
+        return len(names)
 
     def use(self, model: Any) -> Any:
         """What a model of the task can do."""

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ostinato.heads.categorical import probabilities
 from ostinato.tasks.classifier import ClassifierConfig, ngram_fit
-from ostinato.tasks.classifier.ngram_fit import UNCHOSEN, Texts, evidence, fit, gathered
+from ostinato.tasks.classifier.ngram_fit import UNCHOSEN, Texts, fit, gathered, log_count_ratios
 from ostinato.tasks.classifier.ngram_layer import NGramLayer
 
 from ...ready import Ready
@@ -42,14 +42,14 @@ def of_classes(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, count, TEXTS).astype(np.int32)
 
 
-def test_evidence_is_the_logarithm_of_the_ratio_of_frequencies():
+def test_a_ratio_is_the_logarithm_of_the_ratio_of_frequencies():
     there = np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
     some = Texts(sparse.csr_array(0.3 * there.astype(np.float32)), np.array([1, 1, 0, 0, 0]), np.ones(5))
     expected = np.abs(np.log([[4 / 3], [(3 / 3) / (1 / 4)], [(2 / 3) / (3 / 4)], [4 / 3]]))
-    np.testing.assert_allclose(evidence(some, 1), expected, rtol=1e-6)
-    both = evidence(some, 2)
+    np.testing.assert_allclose(log_count_ratios(some, 1), expected, rtol=1e-6)
+    both = log_count_ratios(some, 2)
     np.testing.assert_allclose(both, np.hstack([expected, expected]), rtol=1e-6)
-    apart = evidence(some._replace(targets=np.array([[0, 1], [0, 1], [1, 0], [1, 0], [1, 0]])), 2)
+    apart = log_count_ratios(some._replace(targets=np.array([[0, 1], [0, 1], [1, 0], [1, 0], [1, 0]])), 2)
     np.testing.assert_allclose(apart, both)
 
 
@@ -57,7 +57,7 @@ def test_they_are_those_of_scikit_learn():
     weights = np.random.default_rng(1).uniform(0.5, 2, TEXTS).astype(np.float32)
     train, layer = texts(of_classes(2), weights), layer_of(1)
     assert fit(layer, train, None) == UNCHOSEN
-    told = evidence(train, 1)
+    told = log_count_ratios(train, 1)
     assert told.max() > 2 * told[1:].min()
     model = LogisticRegression(C=UNCHOSEN, tol=1e-8, max_iter=10_000)
     model.fit(train.values.toarray() * told[:, 0], train.targets, sample_weight=weights)
@@ -70,7 +70,7 @@ def test_of_several_classes_nothing_is_left_to_gain():
     weights = np.random.default_rng(1).uniform(0.5, 2, TEXTS).astype(np.float32)
     train, layer = texts(of_classes(4), weights), layer_of(4)
     fit(layer, train, None)
-    told, kernel = evidence(train, 4), layer.kernel.numpy()
+    told, kernel = log_count_ratios(train, 4), layer.kernel.numpy()
     values = train.values.toarray()
     apart = probabilities(values @ kernel + layer.bias.numpy()) - np.eye(4)[train.targets]
     of_loss = UNCHOSEN * values.T @ (weights[:, None] * apart)
@@ -90,7 +90,7 @@ def test_of_several_labels_each_is_learned_by_itself():
 
 def test_c_is_the_one_with_the_least_loss_on_the_validation_part():
     train, validation = texts(of_classes(2)), texts(of_classes(2, seed=5), seed=6)
-    layer, told = layer_of(1), evidence(train, 1)
+    layer, told = layer_of(1), log_count_ratios(train, 1)
     chosen = fit(layer, train, validation)
     losses = {}
     for strength in ngram_fit.STRENGTHS:

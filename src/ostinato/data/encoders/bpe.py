@@ -109,8 +109,7 @@ class BpeEncoder(Encoder):
         return [printable(piece.decode(errors="backslashreplace")) for piece in self.piece_bytes]
 
     def decode(self, ids: ArrayLike) -> str:
-        pieces = self.piece_bytes
-        return b"".join(pieces[i] for i in np.asarray(ids, np.int64).tolist()).decode(errors="replace")
+        return text_of(self.piece_bytes, ids)
 
     def encode_chunks(self, corpus: Corpus) -> Iterator[np.ndarray]:
         texts = segments(normalize_chunks(corpus.chunks(), self.normalize))
@@ -142,6 +141,11 @@ class BpeEncoder(Encoder):
 
     def _lengths(self) -> list[float]:
         return [started_characters(piece) for piece in self.piece_bytes]
+
+
+def text_of(pieces: list[bytes], ids: ArrayLike) -> str:
+    """The text of ids of shape (ids,), whose bytes are `pieces`; � where they are not UTF-8."""
+    return b"".join(pieces[i] for i in np.asarray(ids, np.int64).tolist()).decode(errors="replace")
 
 
 def _pieces_and_merges(saved: JsonObject) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

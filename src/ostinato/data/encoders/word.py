@@ -26,6 +26,22 @@ def pieces_of(text: str) -> list[str]:
     return _PIECES.findall(text)
 
 
+def counted(corpus: Corpus, normalize: Normalize) -> Counter[str]:
+    """How often each piece of a corpus occurs. Raises SourceError when it repeats one."""
+    counts: Counter[str] = Counter()
+    for text in segments(normalize_chunks(corpus.chunks(), normalize)):
+        counts.update(pieces_of(text))
+    if len(counts) < 2:
+        raise nothing_to_predict(corpus.name, normalize, "word")
+    return counts
+
+
+def most_frequent(counts: Counter[str], min_count: int) -> list[str]:
+    """The words that occur at least `min_count` times, by falling counts, ties in alphabetical order."""
+    known = (word for word, n in counts.items() if n >= min_count)
+    return sorted(known, key=lambda word: (-counts[word], word))
+
+
 def checked_words(words: object) -> tuple[str, ...]:
     """The words of a saved vocabulary. Raises RunError unless they are distinct, and each is one piece."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
@@ -64,14 +80,8 @@ class WordEncoder(Encoder):
         Raises:
             SourceError: the corpus repeats one word, or none occurs often enough.
         """
-        counts: Counter[str] = Counter()
-        for text in segments(normalize_chunks(corpus.chunks(), normalize)):
-            counts.update(pieces_of(text))
-        if len(counts) < 2:
-            raise nothing_to_predict(corpus.name, normalize, "word")
-        known = sorted(
-            (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
-        )
+        counts = counted(corpus, normalize)
+        known = most_frequent(counts, min_count)
         if not known:
             most = max(counts.values())
             raise SourceError(
@@ -86,7 +96,7 @@ class WordEncoder(Encoder):
         normalize = check(data, {"name", "normalize", "unknown_length", "words"})
         words, length = checked_words(data["words"]), data["unknown_length"]
         if not words:
-            raise damaged("its words are none")
+            raise damaged("it has no words")
         if isinstance(length, bool) or not isinstance(length, int | float) or not 0 < length < 1e9:
             raise damaged("its 'unknown_length' is not a positive number")
         return cls(words, normalize, float(length))

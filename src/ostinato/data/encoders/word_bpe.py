@@ -5,7 +5,6 @@ word that is not known is rarely a frequent one (Sennrich et al. 2016, arXiv:150
 list of words with a way to spell the others is that of Luong & Manning 2016, arXiv:1604.00788).
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +14,10 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ostinato.data.encoders.base import Encoder, check, nothing_to_predict
-from ostinato.data.encoders.bpe import BpeEncoder
+from ostinato.data.encoders.base import Encoder, check
+from ostinato.data.encoders.bpe import BpeEncoder, text_of
 from ostinato.data.encoders.normalize import Normalize, normalize_chunks, segments
-from ostinato.data.encoders.word import checked_words, pieces_of
+from ostinato.data.encoders.word import checked_words, counted, most_frequent, pieces_of
 from ostinato.data.sources.corpora import Corpus
 from ostinato.files.atomic import JsonObject
 from ostinato.wording import printable
@@ -50,16 +49,10 @@ class WordBpeEncoder(Encoder):
         Raises:
             SourceError: the corpus repeats one word.
         """
-        counts: Counter[str] = Counter()
-        for text in segments(normalize_chunks(corpus.chunks(), normalize)):
-            counts.update(pieces_of(text))
-        if len(counts) < 2:
-            raise nothing_to_predict(corpus.name, normalize, "word")
+        counts = counted(corpus, normalize)
         size = max(257, vocabulary_size // SUBWORDS)
         spelling = BpeEncoder.fit_texts(sorted(counts), normalize, size)
-        frequent = sorted(
-            (word for word, n in counts.items() if n >= min_count), key=lambda word: (-counts[word], word)
-        )
+        frequent = most_frequent(counts, min_count)
         return cls(tuple(frequent[: vocabulary_size - spelling.size]), spelling, normalize)
 
     @classmethod
@@ -91,8 +84,7 @@ class WordBpeEncoder(Encoder):
         return [*self.spelling.symbols, *map(printable, self.words)]
 
     def decode(self, ids: ArrayLike) -> str:
-        pieces = self._bytes
-        return b"".join(pieces[i] for i in np.asarray(ids, np.int64).tolist()).decode(errors="replace")
+        return text_of(self._bytes, ids)
 
     def encode_chunks(self, corpus: Corpus) -> Iterator[np.ndarray]:
         return map(self._encode, segments(normalize_chunks(corpus.chunks(), self.normalize)))

@@ -27,13 +27,13 @@ from ostinato.tasks.classifier.ngram_layer import NGramLayer
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 """The values of C that are tried: the loss times C is as heavy as half the squared changes of the weights,
-each divided by its evidence."""
+each divided by its ratio."""
 UNCHOSEN = 10.0
-"""C where there is no validation part to choose it on."""
+"""C without a validation part."""
 MOST_VALUES = 40_000_000
 """So many values of n-grams are learned from, and no more texts than have them: 480 MB."""
 LEAST_GAIN = 1e-3
-"""A larger C must gain so many nats a text. Else texts that are easily told apart get weights without end."""
+"""What a larger C must gain, in nats per text. Else the weights of separable texts grow without bound."""
 _SCALES = (0.5, 1.0, 2.0)
 _PRODUCTS = 30_000_000_000  # multiplications for one C: about a minute
 _PASSES = 10, 200  # the fewest and the most
@@ -88,17 +88,17 @@ def fit(layer: NGramLayer, train: Texts, validation: Texts | None) -> float:
         validation: the texts on which C is chosen: that with the least loss, if the scores are scaled as well
             as `shares` can. None takes `UNCHOSEN`.
     """
-    told = evidence(train, layer.outputs)
+    ratios = log_count_ratios(train, layer.outputs)
     if validation is None:
-        strength, (changes, bias) = UNCHOSEN, _solved(layer, train, UNCHOSEN, told, _nothing(layer))
+        strength, (changes, bias) = UNCHOSEN, _solved(layer, train, UNCHOSEN, ratios, _nothing(layer))
     else:
-        strength, (changes, bias) = _best(layer, train, validation, told)
-    layer.kernel.assign_add(told * changes)
+        strength, (changes, bias) = _best(layer, train, validation, ratios)
+    layer.kernel.assign_add(ratios * changes)
     layer.bias.assign_add(bias)
     return strength
 
 
-def evidence(texts: Texts, outputs: int) -> np.ndarray:
+def log_count_ratios(texts: Texts, outputs: int) -> np.ndarray:
     """How much each n-gram tells of each label, in nats.
 
     |ln(((a + 1) / (A + 1)) / ((b + 1) / (B + 1)))|, where a of the A texts with the label have the n-gram,
@@ -122,21 +122,21 @@ def evidence(texts: Texts, outputs: int) -> np.ndarray:
 
 
 Found = tuple[np.ndarray, np.ndarray]
-"""The changes of the kernel, each divided by its evidence, and of the bias."""
+"""The changes of the kernel, each divided by its ratio, and of the bias."""
 
 
 def _nothing(layer: NGramLayer) -> Found:
     return np.zeros(layer.kernel.shape), np.zeros(layer.outputs)
 
 
-def _best(layer: NGramLayer, train: Texts, validation: Texts, told: np.ndarray) -> tuple[float, Found]:
+def _best(layer: NGramLayer, train: Texts, validation: Texts, ratios: np.ndarray) -> tuple[float, Found]:
     """The best C, and what is found with it. It stops when a larger C gains less than `LEAST_GAIN`."""
     first = validation.values @ layer.kernel.numpy() + layer.bias.numpy()
     found = _nothing(layer)
     best, least = (STRENGTHS[0], found), np.inf
     for strength in STRENGTHS:
-        found = _solved(layer, train, strength, told, found)
-        scores = first + validation.values @ (told * found[0]) + found[1]
+        found = _solved(layer, train, strength, ratios, found)
+        scores = first + validation.values @ (ratios * found[0]) + found[1]
         loss = min(_nats(validation, scale * scores) for scale in _SCALES)
         if not loss < least - LEAST_GAIN * len(validation.targets):
             break
@@ -149,24 +149,24 @@ def _nats(texts: Texts, scores: np.ndarray) -> float:
     return decision_of(texts.several, scores.shape[1]).nats(texts.targets[known], scores[known])
 
 
-def _solved(layer: NGramLayer, train: Texts, strength: float, told: np.ndarray, begin: Found) -> Found:
+def _solved(layer: NGramLayer, train: Texts, strength: float, ratios: np.ndarray, begin: Found) -> Found:
     """What has the least sum of loss and penalty, from something to begin with."""
     products = 2 * max(1, train.values.nnz) * layer.outputs
     passes = int(np.clip(_PRODUCTS // products, *_PASSES))
     found = optimize.minimize(
-        _objective(layer, train, strength, told),
+        _objective(layer, train, strength, ratios),
         np.concatenate([begin[0].ravel(), begin[1]]),
         method="L-BFGS-B",
         jac=True,
         options={"maxiter": passes, "maxcor": _KEPT, "ftol": _TOLERANCE},
     ).x
-    return found[: -layer.outputs].reshape(told.shape), found[-layer.outputs :]
+    return found[: -layer.outputs].reshape(ratios.shape), found[-layer.outputs :]
 
 
 def _objective(
-    layer: NGramLayer, train: Texts, strength: float, told: np.ndarray
+    layer: NGramLayer, train: Texts, strength: float, ratios: np.ndarray
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
-    """Changes of the weights, divided by their evidence → the loss with its penalty, and their gradient."""
+    """Changes of the weights, divided by their ratios → the loss with its penalty, and their gradient."""
     first = train.values @ layer.kernel.numpy() + layer.bias.numpy()
     outputs = layer.outputs
     softmax = not train.several and outputs > 1
@@ -176,7 +176,7 @@ def _objective(
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
         changes, bias = flat[:-outputs].reshape(-1, outputs), flat[-outputs:]
-        scores = first + train.values @ (told * changes).astype(np.float32) + bias
+        scores = first + train.values @ (ratios * changes).astype(np.float32) + bias
         if softmax:
             logarithms = special.log_softmax(scores, axis=1)
             nats = -logarithms[rows, targets[:, 0]]
@@ -187,7 +187,7 @@ def _objective(
             slopes = special.expit(scores) - targets
         slopes *= weights
         penalty = 0.5 * float(np.vdot(changes, changes))
-        gradient = changes + told * (train.values.T @ slopes.astype(np.float32))
+        gradient = changes + ratios * (train.values.T @ slopes.astype(np.float32))
         return float(weights[:, 0] @ nats) + penalty, np.concatenate([gradient.ravel(), slopes.sum(axis=0)])
 
     return evaluate

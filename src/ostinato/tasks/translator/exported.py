@@ -35,10 +35,11 @@ def exported(
     specs = [*model.decoder.stack.states]
     if model.config.input_feeding:
         specs.append(StateSpec("fed", (model.config.features,)))
-    networks = len(model.networks())
-    prefixes = ["", *(f"seed_{number}_" for number in range(1, networks))]
+    networks = model.networks()
     states = tuple(
-        replace(spec, name=prefix + spec.name.replace("/", "_")) for prefix in prefixes for spec in specs
+        replace(spec, name=network.prefix + spec.name.replace("/", "_"))
+        for network in networks
+        for spec in specs
     )
 
     def encoder(given: Sequence[tf.Tensor], _: Sequence[tf.Tensor]) -> Results:
@@ -50,8 +51,8 @@ def exported(
         features, after, weights = model.write(tokens, Memory(*memory), tuple(state))
         return [model.scores(features)[:, 0], weights[:, 0]], list(after)
 
-    width = networks * model.encoder.width
-    keys = networks * model.decoder.stack.width if model.decoder.attends else width
+    width = len(networks) * model.encoder.width
+    keys = len(networks) * model.decoder.stack.width if model.decoder.attends else width
     vocabulary = words.to_json() | {"max_tokens": most_tokens}
     metadata = {"vocabulary": json.dumps(vocabulary, ensure_ascii=False)}
     source = ExportedInput("tokens", (None, None), "int32", (0, model.source_size))

@@ -47,7 +47,7 @@ class RecurrentTranslator(keras.Model):
     ):
         super().__init__(**({"name": "translator"} | kwargs))
         self.config = config if isinstance(config, TranslatorConfig) else TranslatorConfig(**config)
-        self.source_size, self.target_size = source_size, target_size
+        self.source_size, self.target_size, self.prefix = source_size, target_size, prefix
         config, seed = self.config, 10_000 * self.config.seed
         self.encoder = RecurrentEncoder(
             config.cell,
