@@ -90,7 +90,7 @@ class Writer:
         self._first = self._allowed.copy() if not_first else None
         if self._first is not None:
             self._first[:, list(not_first)] = -np.inf
-        self._loop = traced(self._write)
+        self._loop = traced(self._write, autograph=True)
         self._read = traced(lambda tokens, state: step(tokens, state)[1], reduce_retracing=True)
 
     def write(

@@ -43,11 +43,17 @@ class TensorBoard:
         if row["split"] not in self._writers:
             folder = self._run.tensorboard / row["split"]
             self._writers[row["split"]] = tf.summary.create_file_writer(str(folder))
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.plugins.scalar.summary import scalar_pb
+
+        scalars = Summary()
+        for name, value in row.items():
+            if name not in ("step", "split"):
+                # TensorBoard stores float32; the perplexity of a diverging training may be larger.
+                scalars.MergeFrom(scalar_pb(name, min(value, float(tf.float32.max))))
+        # One call for all: epochs may be as short as a few steps.
         with self._writers[row["split"]].as_default():
-            for name, value in row.items():
-                if name not in ("step", "split"):
-                    # TensorBoard stores float32; the perplexity of a diverging training may be larger.
-                    tf.summary.scalar(name, min(value, float(tf.float32.max)), step=row["step"])
+            tf.summary.experimental.write_raw_pb(scalars.SerializeToString(), step=row["step"])
 
 
 class Report:

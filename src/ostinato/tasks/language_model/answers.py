@@ -16,6 +16,7 @@ from ostinato.decoding.choices import Beam, Sampling
 from ostinato.decoding.sampling import Writer
 from ostinato.errors import ConfigError, OstinatoError, RunError, RunWarning, warn
 from ostinato.heads import categorical
+from ostinato.layers.tracing import traced
 from ostinato.tasks.base import Json, OnBatch, as_figures
 from ostinato.tasks.exported import Exported, ExportedInput
 from ostinato.tasks.language_model import lines
@@ -68,7 +69,7 @@ class Answers:
         self._writers: dict[tuple[Sampling, bool], Writer] = {}
         self._searchers: dict[Beam, Searcher] = {}
         ids, weights = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)
-        self._nats = tf.function(self._line_nats, input_signature=(ids, ids, weights))
+        self._nats = traced(self._line_nats, input_signature=(ids, ids, weights))
 
     def reading(self, source: Json) -> Self:
         """Remembers the source of the run; see `ostinato.tasks.abilities.ReadsItsSource`."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from ostinato.cells.base import State
 from ostinato.data.events import midi
 from ostinato.errors import ConfigError, OstinatoError, RunError
+from ostinato.layers.tracing import traced
 from ostinato.tasks.base import Json, OnBatch
 from ostinato.tasks.music import data as music_data
 from ostinato.tasks.music.copied import Run, longest_shared_run
@@ -55,7 +56,7 @@ class Answers:
         chords = tf.TensorSpec((1, None, keyboard.width), tf.float32)
         state = tuple(tf.TensorSpec(each.shape, each.dtype) for each in model.stack.initial_state(1))
         signature = (chords, tf.TensorSpec((1,), tf.float32), state)
-        self._read = tf.function(self._last, input_signature=signature)
+        self._read = traced(self._last, input_signature=signature)
         self._reader = Reader(model)
         self._source: Json | None = None
 

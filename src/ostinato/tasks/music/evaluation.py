@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ostinato.cells.base import State, initial_state
+from ostinato.layers.tracing import traced
 from ostinato.tasks.base import Loss, OnBatch, as_figures
 from ostinato.tasks.music.baselines import baselines
 from ostinato.tasks.music.data import MusicData, MusicPart
@@ -50,7 +51,7 @@ class Reader:
 
     def __init__(self, model: RecurrentMusicModel):
         self._model = model
-        self._loss = tf.function(self._sums, reduce_retracing=True)
+        self._loss = traced(self._sums, reduce_retracing=True)
 
     def evaluate(self, data: MusicData, name: str, on_batch: OnBatch | None = None) -> Evaluation:
         """The evaluation of a part that the data has."""
