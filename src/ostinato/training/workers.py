@@ -56,7 +56,7 @@ class Workers:
         def add(values: tf.Tensor) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
             here = context.replica_id_in_sync_group % local == 0
-            return context.all_reduce("sum", tf.identity(values) if here else tf.zeros_like(values))
+            return context.all_reduce("sum", tf.where(here, values, tf.zeros_like(values)))
 
         self._total = traced(total, input_signature=[tf.TensorSpec([None], tf.float64)])
 
