@@ -40,12 +40,12 @@ class TensorBoard:
                 writer.close()
 
     def _write(self, row: Row) -> None:
-        if row["split"] not in self._writers:
-            folder = self._run.tensorboard / row["split"]
-            self._writers[row["split"]] = tf.summary.create_file_writer(str(folder))
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.plugins.scalar.summary import scalar_pb
 
+        if row["split"] not in self._writers:
+            folder = self._run.tensorboard / row["split"]
+            self._writers[row["split"]] = tf.summary.create_file_writer(str(folder))
         scalars = Summary()
         for name, value in row.items():
             if name not in ("step", "split"):
