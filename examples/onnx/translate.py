@@ -12,6 +12,9 @@ import numpy as np
 from beam import search
 from texts import UNK, Side, opened, run
 
+MEMORY = ("memory", "keys", "summary", "words", "mask")
+"""What every step reads of the encoder's results, where the file has it; the others are states."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -32,7 +35,7 @@ def main() -> None:
         given = {"tokens": np.array([ids], np.int32), "lengths": np.array([len(ids)], np.int32)}
         names = [each.name for each in encoder.get_outputs()]
         state = dict(zip(names, run(encoder, given), strict=True))
-        memory = {name: state.pop(name) for name in ("memory", "keys", "summary", "mask")}
+        memory = {name: state.pop(name) for name in MEMORY if name in state}
         limit = math.ceil(len(ids) * words["growth"]) + 11
         print(target.decode(search(step, memory, state, options.beam, limit)))
 

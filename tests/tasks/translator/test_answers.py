@@ -331,7 +331,7 @@ def test_the_penalties_of_a_search_are_chosen_on_the_validation_part(monkeypatch
     monkeypatch.setattr(type(use), "predictions", predictions)
     vocabulary = use.with_choices(ready.data, "validation")
     assert vocabulary == ready.data.vocabulary | {"penalties": [1.4, 0.1]}
-    assert {length for length, _ in asked} == {0.6, 1.0, 1.4, 1.8}
+    assert {length for length, _ in asked} == {0.6, 1.0, 1.4, 1.8, 2.4, 3.0}
     assert {coverage for length, coverage in asked if length == 1.4} == {0.0, 0.1, 0.3}
     assert TranslatorVocabulary.from_json(vocabulary).penalties == (1.4, 0.1)
 

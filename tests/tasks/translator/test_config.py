@@ -15,6 +15,7 @@ from ostinato.tasks.translator import TranslatorConfig
         ({"decoder_units": True}, "decoder_units must be a list, got True"),
         ({"attention": "dot"}, "attention must be 'none', 'additive' or 'multiplicative', got 'dot'"),
         ({"attention": "additive", "input_feeding": True}, "input_feeding needs attention"),
+        ({"attention": "none", "lexical": True}, "lexical needs an attention, got attention = 'none'"),
         ({"bridge": "copy", "units": 4, "decoder_units": 5}, "bridge = 'copy' needs decoder layers as wide"),
         ({"bridge": "copy", "units": 4, "bidirectional": True}, "both directions together"),
         (

@@ -82,6 +82,9 @@ NETWORKS = {
         "bidirectional": True,
         "tied": True,
     },
+    "multiplicative-lexical": {"cell": "lstm", "units": (4,), "bidirectional": True, "lexical": True},
+    "additive-lexical": {"attention": "additive", "units": (4, 3), "lexical": True},
+    "feeding-lexical": {"input_feeding": True, "units": (4,), "tied": True, "lexical": True},
     "feeding-zeros": {
         "input_feeding": True,
         "cell": "rnn",
@@ -280,9 +283,13 @@ def test_a_joint_vocabulary_has_one_embedding(name):
 
 @pytest.mark.parametrize("name", [name for name, options in NETWORKS.items() if options.get("tied")])
 def test_a_tied_output_is_the_embedding_turned_around(name):
-    model, features = network(name), tf.random.stateless_normal((2, 3, EMBEDDING), (1, 2))
+    model = network(name)
+    lexical = model.config.lexical
+    features = tf.random.stateless_normal((2, 3, (1 + lexical) * EMBEDDING), (1, 2))
     embedding = model.decoder.embedding.embeddings.numpy()
-    expected = features.numpy() @ embedding.T + model.decoder.output_bias.numpy()
+    expected = features.numpy()[..., :EMBEDDING] @ embedding.T + model.decoder.output_bias.numpy()
+    if lexical:
+        expected += features.numpy()[..., EMBEDDING:] @ model.decoder.lexical_output.numpy().T
     np.testing.assert_allclose(model.decoder.scores(features), expected, rtol=1e-4, atol=1e-5)
     assert not any("output/" in weight.path for weight in model.weights)
 
@@ -352,11 +359,13 @@ def gru_step(x, h, kernel, recurrent_kernel, bias):
     return z * h + (1 - z) * np.tanh(xh + r * hh)
 
 
+@pytest.mark.parametrize("lexical", [False, True])
 @pytest.mark.parametrize("kind", ["additive", "multiplicative", "feeding"])
-def test_a_gru_with_attention_equals_its_equations(kind):
+def test_a_gru_with_attention_equals_its_equations(kind, lexical):
     options = {
         "attention": "multiplicative" if kind == "feeding" else kind,
         "input_feeding": kind == "feeding",
+        "lexical": lexical,
     }
     model = RecurrentTranslator(
         TranslatorConfig(cell="gru", units=(3,), embedding=EMBEDDING, **options), SOURCE_SIZE, TARGET_SIZE
@@ -377,6 +386,7 @@ def test_a_gru_with_attention_equals_its_equations(kind):
         h = gru_step(weights["source_embedding/embeddings"][token], h, *encoder)
         memory.append(h)
     memory, scores, fed = np.array(memory), [], np.zeros(3)
+    words = weights["source_embedding/embeddings"][source]
 
     def look(query):
         keys = memory @ weights["decoder/attention/memory/kernel"]
@@ -385,18 +395,23 @@ def test_a_gru_with_attention_equals_its_equations(kind):
             fits = hidden @ weights["decoder/attention/score/kernel"][:, 0]
         else:
             fits = keys @ query
-        return np.exp(fits) / np.exp(fits).sum() @ memory
+        return np.exp(fits) / np.exp(fits).sum()
 
     for token in target:
         x = weights["decoder/embedding/embeddings"][token]
         if kind == "additive":
-            context = look(h)
+            seen = look(h)
+            context = seen @ memory
             h = gru_step(np.concatenate([x, context]), h, *decoder)
         else:
             h = gru_step(np.concatenate([x, fed]) if kind == "feeding" else x, h, *decoder)
-            context = look(h)
-        fed = np.tanh(np.concatenate([context, h]) @ weights["decoder/combine/kernel"])
-        scores.append(fed @ weights["decoder/output/kernel"] + weights["decoder/output/bias"])
+            seen = look(h)
+            context = seen @ memory
+        fed = features = np.tanh(np.concatenate([context, h]) @ weights["decoder/combine/kernel"])
+        if lexical:
+            word = np.tanh(seen @ words)
+            features = np.concatenate([fed, np.tanh(word @ weights["decoder/lexical/kernel"]) + word])
+        scores.append(features @ weights["decoder/output/kernel"] + weights["decoder/output/bias"])
 
     features, _ = model(source[np.newaxis], tf.constant([4]), target[np.newaxis])
     np.testing.assert_allclose(model.decoder.scores(features)[0], scores, atol=1e-5)

@@ -18,7 +18,7 @@ NETWORKS = pytest.mark.parametrize(
     [
         {"attention": "none", "cell": "lstm", "units": (5, 4)},
         {"attention": "multiplicative", "units": (4,), "bidirectional": True},
-        {"attention": "multiplicative", "units": (4,), "input_feeding": True},
+        {"attention": "multiplicative", "units": (4,), "input_feeding": True, "lexical": True},
         {"attention": "additive", "units": (4,), "joint_vocabulary": True},
     ],
     ids=lambda settings: settings["attention"],

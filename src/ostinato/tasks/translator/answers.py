@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _TRANSLATED_TOGETHER = 2048
 _BATCH = 64
-_CHOSEN_ON = 500
+_CHOSEN_ON = 1000
 """So many pairs, spread over a part, decide on the penalties of a beam search."""
-_LENGTHS, _COVERAGES = (0.6, 1.0, 1.4, 1.8), (0.0, 0.1, 0.3)
+_LENGTHS, _COVERAGES = (0.6, 1.0, 1.4, 1.8, 2.4, 3.0), (0.0, 0.1, 0.3)
 
 
 class Answers:

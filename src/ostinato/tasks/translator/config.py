@@ -77,6 +77,9 @@ class TranslatorConfig(config.RecurrentConfig):
     al. 2015)."""
     input_feeding: Annotated[bool, NETWORK] = False
     """Whether multiplicative attention also feeds its result to the next decoder step (Luong et al. 2015)."""
+    lexical: Annotated[bool, NETWORK] = False
+    """Whether the next token is also scored by the embeddings of the source tokens that the attention looks
+    at (Nguyen & Chiang 2018, arXiv:1710.01329)."""
     embedding: Annotated[int, NETWORK] = Field(default=256, ge=1, le=65536)
     """Size of the token embeddings of source and target."""
     tied: Annotated[bool, Flag("Network", names=("--tied/--untied",))] = False
@@ -108,7 +111,7 @@ class TranslatorConfig(config.RecurrentConfig):
 
     @property
     def features(self) -> int:
-        """The size of the output layer's input."""
+        """The size of the output layer's input, without the part of `lexical`."""
         return self.embedding if self.tied else self.decoder_sizes[-1]
 
     @property
@@ -146,6 +149,8 @@ class TranslatorConfig(config.RecurrentConfig):
                 "input_feeding needs attention = 'multiplicative'; additive attention feeds its context "
                 "anyway"
             )
+        if self.lexical and self.attention == "none":
+            raise ValueError("lexical needs an attention, got attention = 'none'")
         if self.bridge == "copy" and not self._copies:
             raise ValueError(
                 "bridge = 'copy' needs decoder layers as wide as the encoder's (both directions together)"

@@ -23,12 +23,14 @@ class Memory(NamedTuple):
         outputs: the outputs of its top layer at every token, shape (batch, source, width).
         keys: the attention keys, shape (batch, source, units); without attention, the outputs.
         summary: the last outputs of the top layer, shape (batch, width).
+        words: the embedded source tokens, shape (batch, source, embedding); without `lexical`, of width 0.
         mask: False for padding, bool, shape (batch, source).
     """
 
     outputs: tf.Tensor
     keys: tf.Tensor
     summary: tf.Tensor
+    words: tf.Tensor
     mask: tf.Tensor
 
 
@@ -61,6 +63,10 @@ class Decoder(keras.layers.Layer):
     With multiplicative attention, the queries are the outputs (Luong et al. 2015, arXiv:1508.04025). The
     layers then run over the whole sentence in one call, unless input feeding makes the result of a step an
     input of the next.
+
+    With `lexical`, the mean w of the source embeddings, weighted by the attention, gives more features:
+    tanh(W tanh(w)) + tanh(w) (Nguyen & Chiang 2018, arXiv:1710.01329, section 4). A rare word is then
+    translated by what it is, and not only by where it stands.
 
     Args:
         config: the settings of the network.
@@ -100,6 +106,8 @@ class Decoder(keras.layers.Layer):
         if self.attends:
             self.attention = attention(config.attention, self.stack.width, seed=seed + 200, name="attention")
             self.combine = dense(config.features, seed + 210, "combine", activation="tanh", use_bias=False)
+        if config.lexical:
+            self.lexical = dense(config.embedding, seed + 230, "lexical", activation="tanh", use_bias=False)
         if not config.tied:
             self.output_layer = dense(vocabulary_size, seed + 220, "output")
 
@@ -114,8 +122,15 @@ class Decoder(keras.layers.Layer):
             self.output_bias = self.add_weight(
                 shape=(self.vocabulary_size,), initializer="zeros", name="output_bias"
             )
+            if config.lexical:
+                self.lexical_output = self.add_weight(
+                    shape=(self.vocabulary_size, config.embedding),
+                    initializer=keras.initializers.GlorotUniform(seed=self.seed + 240),  # pyright: ignore[reportArgumentType]
+                    name="lexical_output",
+                )
         else:
-            self.output_layer.build((None, config.features if self.attends else self.stack.width))
+            width = config.features if self.attends else self.stack.width
+            self.output_layer.build((None, width + config.lexical * config.embedding))
         self.built = True
 
     @property
@@ -153,14 +168,26 @@ class Decoder(keras.layers.Layer):
             features = self.combine(tf.concat([context, y], axis=-1))
         else:
             features, state, weights = self._step_by_step(x, memory, state, key)
+        if config.lexical:
+            features = tf.concat([features, self._lexical(weights, memory)], axis=-1)
         rate = config.dropout if config.output_dropout is None else config.output_dropout
         return dropout(features, rate, key, site="output"), state, weights
 
     def scores(self, features: tf.Tensor) -> tf.Tensor:
         """The logits of every next token: (…, features) to (…, vocabulary)."""
-        if self.config.tied:
-            return product(features, self.embedding.embeddings, transpose=True) + self.output_bias
-        return self.output_layer(features)
+        if not self.config.tied:
+            return self.output_layer(features)
+        weights = self.embedding.embeddings
+        if self.config.lexical:
+            weights = tf.concat([weights, self.lexical_output], axis=1)
+        return product(features, weights, transpose=True) + self.output_bias
+
+    def _lexical(self, weights: tf.Tensor, memory: Memory) -> tf.Tensor:
+        """The features (rows, time, embedding) of the source tokens with weights (rows, time, source)."""
+        rows, sentences = tf.shape(weights)[0], tf.shape(memory.mask)[0]
+        together = tf.reshape(weights, [sentences, -1, tf.shape(weights)[-1]])
+        looked = tf.tanh(tf.matmul(together, memory.words))
+        return tf.reshape(self.lexical(looked) + looked, [rows, -1, looked.shape[-1]])
 
     def _find(self, queries: tf.Tensor, memory: Memory) -> tuple[tf.Tensor, tf.Tensor]:
         """Contexts (rows, time, width) and weights (rows, time, source) of queries (rows, time, units)."""

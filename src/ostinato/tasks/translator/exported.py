@@ -15,7 +15,6 @@ from ostinato.tasks.translator.decoder import Memory
 from ostinato.tasks.translator.network import RecurrentTranslator
 
 Results = tuple[list[tf.Tensor], list[tf.Tensor]]
-_MEMORY = ("memory", "keys", "summary", "mask")
 
 
 def exported(
@@ -35,7 +34,7 @@ def exported(
     specs = [*model.decoder.stack.states]
     if model.config.input_feeding:
         specs.append(StateSpec("fed", (model.config.features,)))
-    networks = model.networks()
+    networks, memorized = model.networks(), _memorized(model)
     states = tuple(
         replace(spec, name=network.prefix + spec.name.replace("/", "_"))
         for network in networks
@@ -44,28 +43,38 @@ def exported(
 
     def encoder(given: Sequence[tf.Tensor], _: Sequence[tf.Tensor]) -> Results:
         memory, state = model.read(given[0], given[1])
-        return [*memory, *state], []
+        return [*(getattr(memory, field) for field in memorized), *state], []
 
     def step(given: Sequence[tf.Tensor], state: Sequence[tf.Tensor]) -> Results:
-        tokens, *memory = given
-        features, after, weights = model.write(tokens, Memory(*memory), tuple(state))
+        tokens, *parts = given
+        fields = dict(zip(memorized, parts, strict=True))
+        memory = Memory(**({"words": fields["outputs"][:, :, :0]} | fields))
+        features, after, weights = model.write(tokens, memory, tuple(state))
         return [model.scores(features)[:, 0], weights[:, 0]], list(after)
 
-    width = len(networks) * model.encoder.width
-    keys = len(networks) * model.decoder.stack.width if model.decoder.attends else width
     vocabulary = words.to_json() | {"max_tokens": most_tokens}
     metadata = {"vocabulary": json.dumps(vocabulary, ensure_ascii=False)}
     source = ExportedInput("tokens", (None, None), "int32", (0, model.source_size))
     lengths = ExportedInput("lengths", (None,), "int32", (1, 9))
-    read = (
-        ExportedInput("token", (None, 1), "int32", (0, model.target_size)),
-        ExportedInput("memory", (None, None, width), "float32", axis="source"),
-        ExportedInput("keys", (None, None, keys), "float32", axis="source"),
-        ExportedInput("summary", (None, width), "float32"),
-        ExportedInput("mask", (None, None), "bool", axis="source"),
-    )
-    names = (*_MEMORY, *(state.name for state in states))
+    token = ExportedInput("token", (None, 1), "int32", (0, model.target_size))
+    names = (*(part.name for part in memorized.values()), *(state.name for state in states))
     return (
         Exported("", (source, lengths), (), names, encoder, metadata),
-        Exported("step", read, states, ("logits", "attention"), step, metadata),
+        Exported("step", (token, *memorized.values()), states, ("logits", "attention"), step, metadata),
     )
+
+
+def _memorized(model: RecurrentTranslator) -> dict[str, ExportedInput]:
+    """What a step reads of the encoder's results, by the fields of `Memory`, in their order."""
+    config, count = model.config, len(model.networks())
+    width = count * model.encoder.width
+    keys = count * model.decoder.stack.width if model.decoder.attends else width
+    read = {
+        "outputs": ExportedInput("memory", (None, None, width), "float32", axis="source"),
+        "keys": ExportedInput("keys", (None, None, keys), "float32", axis="source"),
+        "summary": ExportedInput("summary", (None, width), "float32"),
+    }
+    if config.lexical:
+        size = count * config.embedding
+        read["words"] = ExportedInput("words", (None, None, size), "float32", axis="source")
+    return read | {"mask": ExportedInput("mask", (None, None), "bool", axis="source")}

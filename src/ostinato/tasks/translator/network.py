@@ -124,11 +124,11 @@ class RecurrentTranslator(keras.Model):
         memories = [memory for memory, _ in read]
         if len(memories) == 1:
             return read[0]
-        outputs, keys, summaries = (
+        together = [
             tf.concat(part, axis=-1) for part in zip(*(memory[:-1] for memory in memories), strict=True)
-        )
+        ]
         state = tuple(chain.from_iterable(state for _, state in read))
-        return Memory(outputs, keys, summaries, memories[0].mask), state
+        return Memory(*together, mask=memories[0].mask), state
 
     def _read(self, source: tf.Tensor, lengths: tf.Tensor, key: DropoutKey | None) -> tuple[Memory, State]:
         """`read` of this network alone."""
@@ -144,7 +144,8 @@ class RecurrentTranslator(keras.Model):
         state = self._bridge(states, parts)
         if config.input_feeding:
             state = (*state, tf.zeros((tf.shape(source)[0], config.features), outputs.dtype))
-        return Memory(outputs, keys, summary, mask), state
+        words = x if config.lexical else x[:, :, :0]
+        return Memory(outputs, keys, summary, words, mask), state
 
     def _bridge(self, states: list[State], parts: int) -> State:
         """The initial state of the decoder, from the final states of the encoder.
