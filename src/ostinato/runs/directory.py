@@ -203,8 +203,9 @@ class RunDirectory:
         raise RunError(problems[0] if problems else self._lacks_checkpoints)
 
     def weights(self, which: str = "best") -> Checkpoint:
-        """The weights of the "best" checkpoint (by validation loss) or of the "last"; nothing else is read.
+        """The weights of the "best" checkpoint or of the "last"; nothing else is read.
 
+        The best is that of the lowest validation loss, unless the last one was preferred to it.
         They are the averaged weights where the evaluation of that checkpoint found these better.
 
         A `RunWarning` says when a newer checkpoint is damaged and an older one is used instead.
@@ -219,10 +220,12 @@ class RunDirectory:
         problems: list[str] = []
         for step in reversed(checkpoints.steps(self.checkpoints)):
             try:
-                best = checkpoints.load(self.checkpoints, step, ()).position.get("best_step")
+                position = checkpoints.load(self.checkpoints, step, ()).position
+                best, preferred = position.get("best_step"), position.get("preferred") is True
                 # Without a validation part the last checkpoint is the best.
-                is_best = best is None or best == step
-                loaded = self._load_weights(step, "best_averaged") if is_best else None
+                is_best = best is None or best == step or preferred
+                averaged = "averaged" if preferred else "best_averaged"
+                loaded = self._load_weights(step, averaged) if is_best else None
             except RunError as error:
                 problems.append(str(error))
                 continue
@@ -230,6 +233,11 @@ class RunDirectory:
             self._warn(problems, f"the best of the older ones, step {found.step}, is used instead")
             return found
         raise RunError(problems[0] if problems else self._lacks_checkpoints)
+
+    def prefer(self, step: int) -> None:
+        """Makes a checkpoint the best one, whatever its loss."""
+        saved = checkpoints.load(self.checkpoints, step, ())
+        checkpoints.save(self.checkpoints, Checkpoint(step, saved.position | {"preferred": True}, {}))
 
     def _weights_of(self, best: object) -> Checkpoint:
         if type(best) is not int or best not in checkpoints.steps(self.checkpoints):

@@ -168,7 +168,8 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
 
     Args:
         path: the run directory.
-        checkpoint: `best` (by the first validation metric) or `last`. If it is damaged, an older one is
+        checkpoint: `best` (by the first validation metric, or the last one if the task found its answers
+            better) or `last`. If it is damaged, an older one is
             loaded, with a `RunWarning`.
 
     Raises:

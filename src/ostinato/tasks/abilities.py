@@ -6,7 +6,7 @@ The abilities of most tasks are in `ostinato.tasks.base`. All are checked with `
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, runtime_checkable
 
 from ostinato.tasks.base import Answer, Data, Json, Network, OnBatch, OnProgress, Source
 
@@ -79,6 +79,23 @@ class AdaptsWhileReading(Protocol):
     ) -> dict[str, float]:
         """The figures of a part of the data, named so that they are not taken for those of fixed weights."""
         ...
+
+
+class Quality(NamedTuple):
+    """How good answers are: a measure, such as BLEU, of which more is better, and its value."""
+
+    measure: str
+    value: float
+
+
+@runtime_checkable
+class RanksCheckpoints(Protocol):
+    """Measures its answers on the validation part, which the loss does not foretell.
+
+    At the end of a training the last checkpoint is preferred to that of the lowest loss if it is better.
+    """
+
+    def quality(self, data: Data, part: str) -> Quality: ...
 
 
 @runtime_checkable

@@ -34,6 +34,8 @@ class Position:
         best_step: the step of `best_loss`.
         best_averaged: whether `best_loss` is that of the averaged weights.
         averaged: whether the averaged weights were better at the last evaluation.
+        preferred: whether this checkpoint was preferred to that of `best_loss` when the training ended; see
+            `ostinato.tasks.abilities.RanksCheckpoints`.
         evaluations_since_best: evaluations in a row without a better one.
         sums: training loss, weight and further sums since the last row of training metrics.
         step_seconds: time spent on the steps in `sums`.
@@ -54,6 +56,7 @@ class Position:
     best_step: int | None = None
     best_averaged: bool = False
     averaged: bool = False
+    preferred: bool = False
     evaluations_since_best: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     step_seconds: float = 0.0
@@ -65,7 +68,7 @@ class Position:
     def begin(self, part: int) -> None:
         """Begins an added budget, unless it has begun already: its evaluations and its patience are new."""
         if part > self.part:
-            self.part, self.ended = part, None
+            self.part, self.ended, self.preferred = part, None, False
             self.evaluations, self.evaluations_since_best = 0, 0
             self.all_evaluations_seconds = 0.0
 

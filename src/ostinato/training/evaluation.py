@@ -16,9 +16,9 @@ from ostinato.errors import RunError, SourceError
 from ostinato.files import atomic
 from ostinato.layers.tracing import traced
 from ostinato.runs.directory import RunDirectory
-from ostinato.runs.trained import TrainedRun, load
+from ostinato.runs.trained import TrainedRun, from_checkpoint, load
 from ostinato.tasks import registry
-from ostinato.tasks.abilities import AdaptsWhileReading, Chooses, MeasuresLines
+from ostinato.tasks.abilities import AdaptsWhileReading, Chooses, MeasuresLines, RanksCheckpoints
 from ostinato.tasks.base import (
     Answer,
     Data,
@@ -243,6 +243,31 @@ def evaluate_at_end(run: TrainedRun, data: Data, on_batch: OnBatch | None = None
     """
     if isinstance(run.use, Evaluates) and data.part("validation") is not None:
         _draw(run.directory, run.use, run.use.evaluate_quickly(data, "validation", on_batch))
+
+
+def prefer_at_end(run: TrainedRun, data: Data) -> tuple[TrainedRun, str | None]:
+    """The run with the weights of its best or its last checkpoint, whichever answers better.
+
+    Args:
+        run: the run, with the weights of the lowest validation loss.
+        data: its data.
+
+    Returns:
+        The run, and a sentence if the last checkpoint is the better one; it is then kept as the best.
+    """
+    if not isinstance(run.use, RanksCheckpoints) or data.part("validation") is None:
+        return run, None
+    best, last = run.directory.weights("best"), run.directory.weights("last")
+    if last.step == best.step:
+        return run, None
+    measure, lowest = run.use.quality(data, "validation")
+    other = from_checkpoint(run.directory, last, run.model)
+    _, value = other.use_that(RanksCheckpoints, "rank its checkpoints").quality(data, "validation")
+    if value <= lowest:
+        return from_checkpoint(run.directory, best, run.model), None
+    run.directory.prefer(last.step)
+    said = f"step {last.step:,} has a {measure} of {value:.4g}, step {best.step:,} one of {lowest:.4g}"
+    return other, f"the last checkpoint is kept as the best: on the validation part {said}"
 
 
 def choose_at_end(run: TrainedRun, data: Data) -> TrainedRun:

@@ -34,7 +34,7 @@ from ostinato.training.budget import Budget, Position
 from ostinato.training.cluster import join
 from ostinato.training.config import TrainingConfig
 from ostinato.training.continuing import Added, More, add
-from ostinato.training.evaluation import choose_at_end, evaluate_at_end
+from ostinato.training.evaluation import choose_at_end, evaluate_at_end, prefer_at_end
 from ostinato.training.events import Evaluating, Event, Listener, Notice
 from ostinato.training.listeners import MetricsFile, Report, TensorBoard
 from ostinato.training.loop import Trainer
@@ -350,8 +350,11 @@ def _trained(run: TrainedRun, data: Data, workers: Workers, on_event: Listener |
             # The variables of several replicas are tied to their strategy, so the network is built anew.
             model = run.model if workers.replica_count == 1 else None
             run = from_checkpoint(run.directory, run.directory.weights("best"), model)
-            run = choose_at_end(run, data)
             emit: Listener = on_event or (lambda event: None)
+            run, preferred = prefer_at_end(run, data)
+            if preferred is not None:
+                emit(Notice(preferred))
+            run = choose_at_end(run, data)
             evaluate_at_end(run, data, lambda done, batches: emit(Evaluating(done, batches)))
     return run
 

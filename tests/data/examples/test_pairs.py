@@ -182,12 +182,23 @@ def test_vocabularies_have_the_sizes_asked_for():
     assert "got 'wrod'" in message(open_pairs(pairs), source_encoder="wrod", error=ConfigError)
 
 
+def test_without_a_size_there_are_8000_words_and_3000_subwords_of_few_pairs():
+    syllables = [first + vowel for first in "bdfgklmnprst" for vowel in "aeiou"]
+    words = [one + two + three for one in syllables[:21] for two in syllables for three in syllables[:7]]
+    pairs = [(" ".join(words[at : at + 9]), " ".join(words[at : at + 9])) for at in range(0, len(words), 9)]
+    examples = prepared(*pairs, source_encoder="word", target_encoder="bpe")
+    assert examples.source_sentences.encoder.size == 8001  # with the unknown word
+    assert examples.target_sentences.encoder.size == 3000
+    given = prepared(*pairs, source_encoder="word", target_encoder="bpe", target_vocabulary=400)
+    assert given.target_sentences.encoder.size == 400
+
+
 def test_auto_takes_the_encoder_of_each_script():
     examples = prepared(("我喜欢狗", "I like dogs"), ("你好", "hello"))
     assert examples.source_sentences.encoder.name == "char"
     assert examples.target_sentences.encoder.name == "bpe"
     examples = prepared(("I like dogs", "我喜欢狗"), ("hello", "你好"))
-    assert examples.source_sentences.encoder.name == "word"
+    assert examples.source_sentences.encoder.name == "bpe"
     assert examples.target_sentences.encoder.name == "char"
     joint = prepared(("I like dogs", "ich mag Hunde"), ("hello", "hallo"), joint_vocabulary=True)
     assert joint.source_sentences.encoder.name == "bpe"

@@ -20,6 +20,7 @@ from ostinato.data.examples.sentences import (
     Sentences,
     marked,
     padded,
+    pieces_for,
     script_encoder,
     sentences_from_json,
 )
@@ -189,3 +190,10 @@ def test_sentences_are_marked_and_padded():
 )
 def test_scripts_without_spaces_are_read_by_characters(texts, encoder):
     assert script_encoder(texts) == encoder
+
+
+@pytest.mark.parametrize(
+    ("sentences", "pieces"), [(0, 3000), (50_000, 3000), (158_114, 5500), (500_000, 8000), (10**9, 8000)]
+)
+def test_more_sentences_get_more_subwords(sentences, pieces):
+    assert pieces_for(sentences) == pieces

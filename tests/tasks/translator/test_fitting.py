@@ -13,9 +13,9 @@ from ostinato.training.config import TrainingConfig
 FREE = {*TranslatorConfig.model_fields, *TrainingConfig.model_fields}
 
 
-def fitted(pairs, *, single_words=False, config=None, free=FREE) -> Fitted:
+def fitted(pairs, *, single_words=False, config=None, free=FREE, seconds=None) -> Fitted:
     examples = SimpleNamespace(part=lambda name: np.arange(pairs), single_words=single_words)
-    facts = Facts(frozenset(free), epochs=30.0)
+    facts = Facts(frozenset(free), seconds=seconds, epochs=30.0 if seconds is None else None)
     found = fit(config or TranslatorConfig(), SimpleNamespace(examples=examples), facts)  # pyright: ignore[reportArgumentType]
     TranslatorConfig(**found.task)
     TrainingConfig(**found.training)
@@ -37,6 +37,25 @@ def test_single_words_get_the_network_of_the_recipe_for_strings():
     assert found.task["bidirectional"]
     assert found.task["units"] == (192,)
     assert "10,000 pairs of single words" in found.note
+
+
+@pytest.mark.parametrize(
+    ("seconds", "dropout"), [(10, 0.05), (240, 0.17), (600, 0.3), (36_000, 0.3)], ids=lambda value: f"{value}"
+)
+def test_single_words_get_more_dropout_the_more_often_they_are_read(seconds, dropout):
+    assert fitted(115_475, single_words=True, seconds=seconds).task["dropout"] == dropout
+
+
+@pytest.mark.parametrize(("pairs", "batch"), [(10, 128), (50_000, 128), (115_475, 256)])
+def test_many_single_words_get_a_larger_batch(pairs, batch):
+    assert fitted(pairs, single_words=True).task["batch"] == batch
+
+
+def test_a_lexical_layer_is_for_few_pairs_and_needs_an_attention():
+    assert fitted(20_000).task["lexical"]
+    assert fitted(200_000, single_words=True).task["lexical"]
+    assert "lexical" not in fitted(200_001).task
+    assert "lexical" not in fitted(20_000, config=TranslatorConfig(attention="none")).task
 
 
 def test_what_was_given_stays():

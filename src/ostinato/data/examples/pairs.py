@@ -100,8 +100,8 @@ def prepare_pairs(
     sentences: tuple[Sentences, Sentences] | None = None,
     source_encoder: str = "auto",
     target_encoder: str = "auto",
-    source_vocabulary: int = 8_000,
-    target_vocabulary: int = 8_000,
+    source_vocabulary: int | None = None,
+    target_vocabulary: int | None = None,
     joint_vocabulary: bool = False,
     min_count: int = 1,
     unicode: Unicode = "nfkc",
@@ -121,9 +121,8 @@ def prepare_pairs(
         sentences: what turns sources and targets into ids; None to fit both to the training part with all
             options but the last four.
         source_encoder, target_encoder: the name of an encoder, or "auto": characters for a script that
-            `lacks_spaces` and for lists of single words; else words for the source, and bpe for the target
-            and for a joint vocabulary, so that no unknown words are written. What single words become is read
-            by words if it is `symbols`, such as those of a pronunciation.
+            `lacks_spaces` and for lists of single words; else bpe, so that no word is unknown. What single
+            words become is read by words if it is `symbols`, such as those of a pronunciation.
         source_vocabulary, target_vocabulary: see `fitted_sentences`.
         joint_vocabulary: one vocabulary for both sides, with the encoder and the size of the source.
         min_count: see `fitted_sentences`.
@@ -225,7 +224,7 @@ def _fitted(
     train: np.ndarray,
     sides: tuple[int, ...],
     encoder: str,
-    vocabulary: int,
+    vocabulary: int | None,
     lowercase: bool,
     *,
     fractions: list[float],
@@ -241,7 +240,6 @@ def _fitted(
         drawn_from=[stored.content, fractions, sides],
         source=f"{name} ({' and '.join(SIDES[side] for side in sides)})",
         vocabulary=vocabulary,
-        spaced="word" if sides == (0,) else "bpe",
         min_count=min_count,
         unicode=unicode,
         lowercase=lowercase,

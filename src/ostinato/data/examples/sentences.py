@@ -36,6 +36,8 @@ SAMPLE = 1000
 """The number of sentences in which `auto` looks at the script."""
 MOST_SYMBOLS, LONGEST_SYMBOL = 200, 4
 """Different symbols of a notation such as that of pronunciations, and the characters of one."""
+MOST_WORDS = 8_000
+"""The size of a vocabulary of words, and of subwords for many sentences, where none is given."""
 _BLOCK = 4096
 
 _MARKS = ("<pad>", "<bos>", "<eos>", UNKNOWN)
@@ -236,6 +238,14 @@ def symbols(texts: Sequence[str]) -> bool:
     return several and len(counts) <= MOST_SYMBOLS and max(map(len, counts), default=0) <= LONGEST_SYMBOL
 
 
+def pieces_for(sentences: int) -> int:
+    """How many subwords suit so many sentences: 3,000 up to 50,000 sentences, 8,000 from 500,000 on.
+
+    Few sentences show the rarer subwords too seldom (Sennrich & Zhang 2019, arXiv:1905.11901, section 4.2).
+    """
+    return round(float(np.interp(np.log(max(sentences, 1)), np.log([50_000, 500_000]), [3_000, MOST_WORDS])))
+
+
 def fitted_sentences(
     texts: tuple[StoredTexts, ...],
     part: np.ndarray,
@@ -243,8 +253,7 @@ def fitted_sentences(
     *,
     drawn_from: list[object],
     source: str,
-    vocabulary: int,
-    spaced: Literal["word", "bpe"] = "bpe",
+    vocabulary: int | None = None,
     min_count: int = 1,
     unicode: Unicode = "nfkc",
     lowercase: bool = False,
@@ -255,11 +264,11 @@ def fitted_sentences(
     Args:
         texts: the sentences of one side, or of both sides with a joint vocabulary.
         part: the numbers of the sentences to fit to, of each side, rising.
-        encoder: the name of an encoder, or "auto": "char" where the first side `lacks_spaces`, else `spaced`.
+        encoder: the name of an encoder, or "auto": "char" where the first side `lacks_spaces`, else "bpe".
         drawn_from: JSON-able: what determines texts and part, such as a hash and fractions.
         source: what messages call the texts.
-        spaced: the choice of "auto" for a script with spaces between words.
         vocabulary: the most words or pieces (word, bpe); 257 or more for bpe, where every byte is a piece.
+            None is 8,000 words, and as many pieces as `pieces_for` says.
         min_count: how often a word or character must occur to be known (word, char).
         unicode, lowercase: see `Sentences`.
         on_progress: called with the bytes of `texts` read so far, and in all.
@@ -271,8 +280,10 @@ def fitted_sentences(
     name = encoder
     if name == "auto":
         some = (texts[0].text(i) for i in part[:SAMPLE].tolist())
-        name = "char" if lacks_spaces(some) else spaced
+        name = "char" if lacks_spaces(some) else "bpe"
     kind = encoder_class(name)
+    if vocabulary is None:
+        vocabulary = MOST_WORDS if name == "word" else pieces_for(len(part))
     size = vocabulary + (kind.unknown is not None)
     check_vocabulary_size(name, size)
     if min_count < 1:

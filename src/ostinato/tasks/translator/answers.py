@@ -16,6 +16,7 @@ from ostinato.data.examples.sentences import BOS, EOS, PAD, UNK, marked, padded
 from ostinato.decoding.beam import Beam, search
 from ostinato.errors import ConfigError
 from ostinato.layers.tracing import traced
+from ostinato.tasks.abilities import Quality
 from ostinato.tasks.base import Json, Loss, OnBatch, as_figures
 from ostinato.tasks.exported import Exported
 from ostinato.tasks.translator.data import FREE_TOKENS, TranslatorData, TranslatorVocabulary, signature
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _TRANSLATED_TOGETHER = 2048
 _BATCH = 64
 _CHOSEN_ON = 1000
-"""So many pairs, spread over a part, decide on the penalties of a beam search."""
+"""So many pairs, spread over a part, decide on a checkpoint and on the penalties of a beam search."""
 _LENGTHS, _COVERAGES = (0.6, 1.0, 1.4, 1.8, 2.4, 3.0), (0.0, 0.1, 0.3)
 
 
@@ -101,27 +102,36 @@ class Answers:
         return compared(part, pairs, figures, self._words.target)
 
     def with_choices(self, data: TranslatorData, part: str) -> Json | None:
-        """The vocabulary with the penalties of a beam search that are best on a part.
+        """The vocabulary with the penalties of a beam search that are best on a part, by `quality`.
 
-        See `ostinato.tasks.abilities.Chooses`. The measure is BLEU or, where both sides are single words,
-        the share of exact matches.
+        See `ostinato.tasks.abilities.Chooses`.
         """
-        numbers = data.examples.part(part)
-        places = np.unique(np.linspace(0, len(numbers) - 1, _CHOSEN_ON).astype(int))
-        pairs = [data.examples.texts(int(numbers[place])) for place in places]
 
         def quality(length: float, coverage: float) -> float:
-            beam = Beam(length_penalty=length, coverage_penalty=coverage)
-            written = [found.text for found in self.predictions([pair[0] for pair in pairs], beam=beam)]
-            wanted = [pair[1] for pair in pairs]
-            if data.examples.single_words:
-                return exact_match(wanted, written, self._words.target)
-            return bleu_of(wanted, written)
+            return self._quality(data, part, Beam(length_penalty=length, coverage_penalty=coverage)).value
 
         length = max(_LENGTHS, key=lambda length: (quality(length, 0.0), -abs(length - 1.0)))
         coverages = _COVERAGES if self._config.attention != "none" else (0.0,)
         coverage = max(coverages, key=lambda coverage: (quality(length, coverage), -coverage))
         return replace(self._words, penalties=(length, coverage)).to_json()
+
+    def quality(self, data: TranslatorData, part: str) -> Quality:
+        """BLEU or, where both sides are single words, the share of exact matches, on up to 1,000 pairs.
+
+        See `ostinato.tasks.abilities.RanksCheckpoints`. Where the loss rises again, because the network knows
+        its pairs too well, its likeliest tokens are right more and more often.
+        """
+        return self._quality(data, part, Beam())
+
+    def _quality(self, data: TranslatorData, part: str, beam: Beam) -> Quality:
+        numbers = data.examples.part(part)
+        places = np.unique(np.linspace(0, len(numbers) - 1, _CHOSEN_ON).astype(int))
+        pairs = [data.examples.texts(int(numbers[place])) for place in places]
+        written = [found.text for found in self.predictions([pair[0] for pair in pairs], beam=beam)]
+        wanted = [pair[1] for pair in pairs]
+        if data.examples.single_words:
+            return Quality("share of exact matches", exact_match(wanted, written, self._words.target))
+        return Quality("BLEU", bleu_of(wanted, written))
 
     def evaluate_quickly(
         self, data: TranslatorData, part: str, on_batch: OnBatch | None = None

@@ -15,17 +15,23 @@ DROPOUT = {50_000: 0.5, 200_000: 0.3, 1_000_000: 0.2, 5_000_000: 0.1}
 WORD_DROPOUT = {50_000: 0.1, 1_000_000: 0.0}
 UNITS = {50_000: 256, 200_000: 384, 1_000_000: 512}
 """The width of the recurrent layers by the pairs of the training part."""
+LEXICAL = 200_000
+"""Up to so many pairs the output also sees the embeddings of the source; more pairs show rare words, too."""
 STRINGS = {
     "units": 192,
     "bidirectional": True,
     "embedding": 64,
     "word_dropout": 0.0,
     "embedding_dropout": 0.0,
-    "dropout": 0.05,
     "label_smoothing": 0.05,
-    "batch": 128,
 }
 """The network of the recipe `strings`, for pairs of single words."""
+STRINGS_DROPOUT = {4: 0.05, 7: 0.2, 15: 0.3}
+"""Its dropout by the epochs."""
+PAIRS_A_SECOND = 3_000
+"""So many pairs of words, of seven letters and seven sounds, are learned in a second (two cores, AMD Zen 4)."""
+STRINGS_BATCH = {50_000: 128, 100_000: 256}
+"""The batch by the pairs of the training part."""
 AVERAGING = 0.05
 _SIXTEEN = 16
 
@@ -34,7 +40,11 @@ def fit(config: TranslatorConfig, data: TranslatorData, facts: Facts) -> Fitted:
     """The settings for pairs and a budget."""
     pairs, layers = len(data.examples.part("train")), len(config.units)
     if data.examples.single_words:
-        task = STRINGS | {"units": (STRINGS["units"],) * layers}
+        task = STRINGS | {
+            "units": (STRINGS["units"],) * layers,
+            "dropout": round(between(STRINGS_DROPOUT, _epochs(pairs, facts)), 2),
+            "batch": round(between(STRINGS_BATCH, pairs)),
+        }
         training = {"learning_rate": 5e-3, "averaging": AVERAGING}
         because = f"for {pairs:,} pairs of single words"
     else:
@@ -45,4 +55,13 @@ def fit(config: TranslatorConfig, data: TranslatorData, facts: Facts) -> Fitted:
             "word_dropout": round(between(WORD_DROPOUT, pairs), 2),
         }
         training, because = {"averaging": AVERAGING}, f"for {pairs:,} pairs"
+    if config.attention != "none" and pairs <= LEXICAL:
+        task["lexical"] = True
     return Fitted(facts.only_free(task), facts.only_free(training), because)
+
+
+def _epochs(pairs: int, facts: Facts) -> float:
+    """How often pairs of words are read, about."""
+    if facts.epochs is not None:
+        return facts.epochs
+    return (facts.seconds or 0.0) * PAIRS_A_SECOND / max(pairs, 1)
