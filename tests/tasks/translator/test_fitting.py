@@ -24,12 +24,14 @@ def fitted(pairs, *, single_words=False, config=None, free=FREE, seconds=None) -
 
 @pytest.mark.parametrize("pairs", [10, 300, 20_000])
 def test_few_pairs_get_much_dropout(pairs):
-    assert (fitted(pairs).task["units"], fitted(pairs).task["dropout"]) == ((256,), 0.5)
+    found = fitted(pairs).task
+    assert (found["units"], found["decoder_units"], found["dropout"]) == ((128,), (256,), 0.5)
+    assert found["bidirectional"]
 
 
 def test_many_pairs_get_width():
     found = fitted(5_000_000).task
-    assert (found["units"], found["dropout"], found["word_dropout"]) == ((512,), 0.1, 0.0)
+    assert (found["decoder_units"], found["dropout"], found["word_dropout"]) == ((512,), 0.1, 0.0)
 
 
 def test_single_words_get_the_network_of_the_recipe_for_strings():
@@ -60,6 +62,10 @@ def test_a_lexical_layer_is_for_few_pairs_and_needs_an_attention():
 
 def test_what_was_given_stays():
     found = fitted(20_000, free=FREE - {"units", "averaging"})
-    assert "units" not in found.task
+    assert not found.task.keys() & {"units", "decoder_units", "bidirectional"}
     assert found.training == {}
-    assert fitted(20_000, config=TranslatorConfig(units=(8, 8))).task["units"] == (256, 256)
+    two = TranslatorConfig(units=(8, 8))
+    assert fitted(20_000, config=two).task["units"] == (128, 128)
+    one_way = fitted(20_000, config=two, free=FREE - {"bidirectional"}).task
+    assert one_way["units"] == (256, 256)
+    assert "decoder_units" not in one_way
