@@ -31,7 +31,7 @@ STRINGS = {
 STRINGS_DROPOUT = {4: 0.05, 7: 0.2, 15: 0.3}
 """Its dropout by the epochs."""
 PAIRS_A_SECOND = 3_000
-"""So many pairs of words, of seven letters and seven sounds, are learned in a second (two cores, AMD Zen 4)."""
+"""So many pairs of words and their sounds are learned in a second (two cores of an AMD EPYC with Zen 4)."""
 STRINGS_BATCH = {50_000: 128, 100_000: 256}
 """The batch by the pairs of the training part."""
 AVERAGING = 0.05
