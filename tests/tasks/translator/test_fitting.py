@@ -42,6 +42,25 @@ def test_single_words_get_the_network_of_the_recipe_for_strings():
 
 
 @pytest.mark.parametrize(
+    ("pairs", "seconds", "seeds"),
+    [
+        (20_000, 799, None),
+        (20_000, 800, 2),
+        (10, 10, 2),
+        (18_103, 36_000, 2),
+        (50_001, 36_000, None),
+        (20_000, None, None),
+    ],
+)
+def test_two_networks_share_a_long_budget_and_need_less_word_dropout(pairs, seconds, seeds):
+    found = fitted(pairs, seconds=seconds).task
+    assert found.get("seeds") == seeds
+    if pairs <= 50_000:
+        assert found["word_dropout"] == (0.05 if seeds else 0.1)
+    assert "seeds" not in fitted(pairs, seconds=seconds, single_words=True).task
+
+
+@pytest.mark.parametrize(
     ("seconds", "dropout"), [(10, 0.05), (240, 0.17), (600, 0.3), (36_000, 0.3)], ids=lambda value: f"{value}"
 )
 def test_single_words_get_more_dropout_the_more_often_they_are_read(seconds, dropout):

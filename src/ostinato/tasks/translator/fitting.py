@@ -15,6 +15,8 @@ DROPOUT = {50_000: 0.5, 200_000: 0.3, 1_000_000: 0.2, 5_000_000: 0.1}
 WORD_DROPOUT = {50_000: 0.1, 1_000_000: 0.0}
 UNITS = {50_000: 256, 200_000: 384, 1_000_000: 512}
 """The width of the recurrent layers by the pairs of the training part."""
+SEEDS, A_PAIR, MOST_OF_SEVERAL = 2, 0.04, 50_000
+"""So many networks, if there are so many seconds for each pair and few pairs. They need less word dropout."""
 BOTH_WAYS = {"units", "decoder_units", "bidirectional"}
 """If these are free, the encoder reads both ways, half as wide in each: as many weights, and a lower loss."""
 LEXICAL = 200_000
@@ -56,6 +58,9 @@ def fit(config: TranslatorConfig, data: TranslatorData, facts: Facts) -> Fitted:
             "dropout": round(between(DROPOUT, pairs), 2),
             "word_dropout": round(between(WORD_DROPOUT, pairs), 2),
         }
+        long = facts.seconds is not None and facts.seconds >= A_PAIR * pairs
+        if long and pairs <= MOST_OF_SEVERAL and "seeds" in facts.free:
+            task |= {"seeds": SEEDS, "word_dropout": round(task["word_dropout"] / SEEDS, 2)}
         if set(facts.free) >= BOTH_WAYS:
             both = (units // 2,) * layers
             task |= {"units": both, "decoder_units": task["units"], "bidirectional": True}
