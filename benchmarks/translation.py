@@ -71,8 +71,9 @@ class PlainKeras(keras.Model):
     def __init__(self, config: TranslatorConfig, source_size: int, target_size: int):
         super().__init__()
         lacking = ("tied", "joint_vocabulary", "input_feeding", "lexical", "scheduled_sampling")
-        if any(getattr(config, name) for name in lacking) or config.attention == "additive" or config.seeds > 1:
-            raise SystemExit(f"the plain network has no {', '.join(lacking)}, no seeds, no additive attention")
+        more = config.attention == "additive" or config.seeds > 1
+        if more or any(getattr(config, name) for name in lacking):
+            raise SystemExit(f"the plain network has no {', '.join(lacking)}, seeds or additive attention")
         layers: Any = keras.layers
         self.config, self.target_size = config, target_size
         self.embed_source = layers.Embedding(source_size, config.embedding, mask_zero=True)
