@@ -57,14 +57,15 @@ def test_two_networks_share_a_long_budget_and_need_less_word_dropout(pairs, seco
     assert found.get("seeds") == seeds
     if pairs <= 50_000:
         assert found["word_dropout"] == (0.05 if seeds else 0.1)
-    assert "seeds" not in fitted(pairs, seconds=seconds, single_words=True).task
 
 
 @pytest.mark.parametrize(
-    ("seconds", "dropout"), [(10, 0.05), (240, 0.17), (600, 0.3), (36_000, 0.3)], ids=lambda value: f"{value}"
+    ("seconds", "dropout", "seeds"),
+    [(10, 0.05, 1), (240, 0.17, 1), (530, 0.29, 1), (600, 0.21, 2), (36_000, 0.3, 2), (None, 0.3, 1)],
 )
-def test_single_words_get_more_dropout_the_more_often_they_are_read(seconds, dropout):
-    assert fitted(115_475, single_words=True, seconds=seconds).task["dropout"] == dropout
+def test_single_words_get_dropout_and_two_networks_by_how_often_they_are_read(seconds, dropout, seeds):
+    found = fitted(115_475, single_words=True, seconds=seconds).task
+    assert (found["dropout"], found["seeds"]) == (dropout, seeds)
 
 
 @pytest.mark.parametrize(("pairs", "batch"), [(10, 128), (50_000, 128), (115_475, 256)])

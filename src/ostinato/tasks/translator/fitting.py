@@ -34,6 +34,8 @@ STRINGS_DROPOUT = {4: 0.05, 7: 0.2, 15: 0.3}
 """Its dropout by the epochs."""
 PAIRS_A_SECOND = 3_000
 """So many pairs of words and their sounds are learned in a second (two cores of an AMD EPYC with Zen 4)."""
+STRINGS_EPOCHS = 14
+"""Where one network would read the pairs so often in a budget of time, two read them half as often."""
 STRINGS_BATCH = {50_000: 128, 100_000: 256}
 """The batch by the pairs of the training part."""
 AVERAGING = 0.05
@@ -44,9 +46,13 @@ def fit(config: TranslatorConfig, data: TranslatorData, facts: Facts) -> Fitted:
     """The settings for pairs and a budget."""
     pairs, layers = len(data.examples.part("train")), len(config.units)
     if data.examples.single_words:
+        epochs = _epochs(pairs, facts)
+        several = facts.seconds is not None and epochs >= STRINGS_EPOCHS and "seeds" in facts.free
+        seeds = SEEDS if several else 1
         task = STRINGS | {
             "units": (STRINGS["units"],) * layers,
-            "dropout": round(between(STRINGS_DROPOUT, _epochs(pairs, facts)), 2),
+            "seeds": seeds,
+            "dropout": round(between(STRINGS_DROPOUT, epochs / seeds), 2),
             "batch": round(between(STRINGS_BATCH, pairs)),
         }
         training = {"learning_rate": 5e-3, "averaging": AVERAGING}
