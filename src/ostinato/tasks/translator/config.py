@@ -19,7 +19,6 @@ from ostinato.tasks.config import (
     check_units,
 )
 
-VocabularySize = Annotated[int, Field(ge=257, le=1_000_000)]
 SideEncoder = Annotated[str, COMMON_DATA, AfterValidator(config.known_or_auto)]
 
 
@@ -43,10 +42,14 @@ class TranslatorConfig(config.RecurrentConfig):
     """What a token of the target is: `char`, `byte`, `word`, `bpe` or `word_bpe`; `auto` chooses `char` for
     scripts without spaces between words and for lists of single words, `word` for the symbols of such words
     (`HH AH0 L OW1`), otherwise `bpe`."""
-    source_vocabulary: Annotated[VocabularySize | None, Flag("Data", none="by the pairs")] = None
+    source_vocabulary: Annotated[int | None, Flag("Data", none="by the pairs")] = Field(
+        default=None, ge=257, le=1_000_000
+    )
     """Largest number of words or subwords in the vocabulary of the source. By default 8,000 words; or 3,000
     subwords up to 50,000 pairs, growing to 8,000 at 500,000."""
-    target_vocabulary: Annotated[VocabularySize | None, Flag("Data", none="by the pairs")] = None
+    target_vocabulary: Annotated[int | None, Flag("Data", none="by the pairs")] = Field(
+        default=None, ge=257, le=1_000_000
+    )
     """Largest number of words or subwords in the vocabulary of the target, as for the source."""
     joint_vocabulary: Annotated[bool, Flag("Data", names=("--joint-vocabulary/--own-vocabularies",))] = False
     """Whether source and target share one vocabulary, one embedding and the encoder of the source."""
