@@ -70,8 +70,7 @@ def test_an_added_budget_begins_with_the_lowest_loss_again(overfitted, monkeypat
     ranked(monkeypatch, 1.0, 2.0, 3.0, 2.0)
     prefer_at_end(run, data)
     assert run.directory.newest_checkpoint(())[0].position["preferred"]
-    events = []
-    went_on = ostinato.resume(run.directory.path, epochs=3, on_event=events.append)
+    went_on = ostinato.resume(run.directory.path, epochs=3)
     newest, _ = went_on.directory.newest_checkpoint(())
     assert newest.step > last
     assert not newest.position["preferred"]

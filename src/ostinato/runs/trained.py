@@ -169,8 +169,7 @@ def load(path: str | os.PathLike[str] | RunDirectory, *, checkpoint: str = "best
     Args:
         path: the run directory.
         checkpoint: `best` (by the first validation metric, or the last one if the task found its answers
-            better) or `last`. If it is damaged, an older one is
-            loaded, with a `RunWarning`.
+            better) or `last`. If it is damaged, an older one is loaded, with a `RunWarning`.
 
     Raises:
         RunError: when the path is not a run, or the run is damaged or of a newer version.

@@ -257,16 +257,16 @@ def prefer_at_end(run: TrainedRun, data: Data) -> tuple[TrainedRun, str | None]:
     """
     if not isinstance(run.use, RanksCheckpoints) or data.part("validation") is None:
         return run, None
-    best, last = run.directory.weights("best"), run.directory.weights("last")
-    if last.step == best.step:
+    last = run.directory.weights("last")
+    if last.step == run.step:
         return run, None
     measure, lowest = run.use.quality(data, "validation")
     other = from_checkpoint(run.directory, last, run.model)
-    _, value = other.use_that(RanksCheckpoints, "rank its checkpoints").quality(data, "validation")
+    _, value = run.use.quality(data, "validation")  # the same network, now with the last weights
     if value <= lowest:
-        return from_checkpoint(run.directory, best, run.model), None
+        return from_checkpoint(run.directory, run.directory.weights("best"), run.model), None
     run.directory.prefer(last.step)
-    said = f"step {last.step:,} has a {measure} of {value:.4g}, step {best.step:,} one of {lowest:.4g}"
+    said = f"step {last.step:,} has a {measure} of {value:.4g}, step {run.step:,} one of {lowest:.4g}"
     return other, f"the last checkpoint is kept as the best: on the validation part {said}"
 
 
