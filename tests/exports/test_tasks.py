@@ -154,20 +154,20 @@ def test_labels_of_a_classifier(options, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("attention", "lexical", "seeds"),
+    ("attention", "options"),
     [
-        ("multiplicative", True, 1),
-        ("multiplicative", False, 2),
-        pytest.param("additive", True, 2, marks=pytest.mark.thorough),
-        pytest.param("none", False, 1, marks=pytest.mark.thorough),
+        ("multiplicative", {"lexical": True, "source_ngrams": 4, "ngram_rows": 997}),
+        ("multiplicative", {"seeds": 2}),
+        pytest.param("additive", {"lexical": True, "seeds": 2}, marks=pytest.mark.thorough),
+        pytest.param("none", {}, marks=pytest.mark.thorough),
     ],
 )
-def test_translations(attention, lexical, seeds, tmp_path):
+def test_translations(attention, options, tmp_path):
     random = np.random.default_rng(6)
     sources = [" ".join(random.choice(WORDS, size=random.integers(1, 9))) for _ in range(200)]
     pairs = "\n".join(f"{each}\t{' '.join(word.upper() for word in each.split()[::-1])}" for each in sources)
     (tmp_path / "pairs.tsv").write_text(pairs + "\n")
-    config = TranslatorConfig(units=(16,), embedding=12, attention=attention, lexical=lexical, seeds=seeds)
+    config = TranslatorConfig(units=(16,), embedding=12, attention=attention, **options)
     run = distinct(ostinato.train(config, tmp_path / "pairs.tsv", training=TRAINING, out=tmp_path / "run"))
     from ostinato.exports import export as exports
 

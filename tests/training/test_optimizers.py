@@ -125,3 +125,44 @@ def test_both_ways_learn_the_same():
             results.append(after_steps(TrainingConfig(optimizer="adamw", clip=0.7), 10)[0])
     for one, other in zip(*results, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+MUON_NAMES = ("layer/gru_cell/kernel", "layer/gru_cell/recurrent_kernel", "layer/gru_cell/bias")
+MUON_SHAPES = ((5, 12), (4, 12), (2, 12))
+MUON_OTHERS = {"combine/kernel": (7, 3), "embedding/embeddings": (6, 5), "output/kernel": (4, 9)}
+
+
+def test_muon_equals_keras_and_takes_each_gate_by_itself(way):
+    names = (*MUON_NAMES, *MUON_OTHERS)
+    shapes = (*MUON_SHAPES, *MUON_OTHERS.values())
+    random = np.random.default_rng(3)
+    start = [random.normal(size=shape).astype("f4") for shape in shapes]
+    steps = [[random.normal(size=shape).astype("f4") for shape in shapes] for _ in range(4)]
+
+    weights = [keras.Variable(array) for array in start]
+    optimizer = Optimizer(TrainingConfig(optimizer="muon", clip=None, weight_decay=0.1), names, weights)
+    apply = tf.function(optimizer.apply)
+    for number, gradients in enumerate(steps):
+        apply([tf.constant(g) for g in gradients], tf.constant(rates(number)), tf.constant(number))
+
+    for place, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        hidden = len(shape) == 2 and name.startswith(("layer", "combine")) and "bias" not in name
+        gates = 3 if hidden and name.startswith("layer") else 1
+        for gate in range(gates):
+            columns = slice(gate * shape[1] // gates, (gate + 1) * shape[1] // gates)
+            theirs = keras.Variable(start[place][:, columns], name="weight" if hidden else "embedding")
+            decay = {"weight_decay": None, "adam_weight_decay": None}
+            muon = keras.optimizers.Muon(rms_rate=0.2, **decay)
+            for number, gradients in enumerate(steps):
+                muon.learning_rate = rates(number)
+                if "bias" not in name and "embedding" not in name:  # which Keras would do after the step
+                    theirs.assign(theirs - (0.1 * rates(number)) * theirs)
+                muon.apply([tf.constant(gradients[place][:, columns])], [theirs])
+            np.testing.assert_allclose(
+                weights[place].numpy()[:, columns], theirs.numpy(), rtol=2e-3, atol=2e-4, err_msg=name
+            )
+    assert [name for name in optimizer.slots if name.startswith(("combine", "embedding"))] == [
+        "combine/kernel/momentum",
+        "embedding/embeddings/momentum",
+        "embedding/embeddings/velocity",
+    ]

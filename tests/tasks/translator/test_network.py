@@ -85,6 +85,13 @@ NETWORKS = {
     "multiplicative-lexical": {"cell": "lstm", "units": (4,), "bidirectional": True, "lexical": True},
     "additive-lexical": {"attention": "additive", "units": (4, 3), "lexical": True},
     "feeding-lexical": {"input_feeding": True, "units": (4,), "tied": True, "lexical": True},
+    "multiplicative-ngrams": {
+        "units": (4,),
+        "lexical": True,
+        "source_ngrams": 3,
+        "ngram_rows": 23,
+        "ngram_dropout": 0.4,
+    },
     "feeding-zeros": {
         "input_feeding": True,
         "cell": "rnn",
@@ -299,7 +306,10 @@ def test_the_decoder_begins_with_the_states_of_the_encoder_layer_that_is_as_far_
     model = network(name)
     config, specs = model.config, model.decoder.stack.states
     mask = tf.sequence_mask(LENGTHS, 5)
-    _, states = model.encoder(model.source_embedding(sentences()), mask=mask)
+    x = model.source_embedding(sentences())
+    if config.source_ngrams > 1:
+        x = tf.concat([x, model.ngrams(sentences())], axis=-1)
+    _, states = model.encoder(x, mask=mask)
     _, state = model.read(sentences(), tf.constant(LENGTHS))
     depths = {(1, 1): [0], (2, 2): [0, 1], (2, 1): [1], (1, 2): [0, 0]}
     expected = []

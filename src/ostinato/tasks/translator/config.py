@@ -87,6 +87,13 @@ class TranslatorConfig(config.RecurrentConfig):
     at (Nguyen & Chiang 2018, arXiv:1710.01329)."""
     embedding: Annotated[int, NETWORK] = Field(default=256, ge=1, le=65536)
     """Size of the token embeddings of source and target."""
+    source_ngrams: Annotated[int, NETWORK] = Field(default=1, ge=1, le=8)
+    """Longest n-grams of source tokens with embeddings of their own, which are found by a hash (Pagnoni et
+    al. 2024, arXiv:2412.09871). 1 has none."""
+    ngram_rows: Annotated[int, NETWORK] = Field(default=32_749, ge=1, le=65_521)
+    """Size of the table of `source_ngrams`; n-grams whose hashes are equal share a row."""
+    ngram_dropout: Annotated[config.Fraction, NETWORK] = 0.0
+    """Fraction of the n-grams of `source_ngrams` that training leaves out."""
     tied: Annotated[bool, Flag("Network", names=("--tied/--untied",))] = False
     """Whether the output layer shares the weights of the target embedding (Press & Wolf 2017,
     arXiv:1608.05859)."""

@@ -11,8 +11,9 @@ import tensorflow as tf
 from ostinato.cells.base import KerasOption
 from ostinato.data.examples.sentences import BOS
 from ostinato.layers.dense import dense
-from ostinato.layers.dropout import DropoutKey, of_network
+from ostinato.layers.dropout import DropoutKey, dropout, of_network
 from ostinato.layers.encoder import RecurrentEncoder
+from ostinato.layers.ngram_embedding import NGramEmbedding
 from ostinato.layers.stack import State
 from ostinato.tasks.config import Settings
 from ostinato.tasks.translator.config import TranslatorConfig
@@ -75,6 +76,15 @@ class RecurrentTranslator(keras.Model):
                 embeddings_initializer=keras.initializers.RandomUniform(seed=seed),  # pyright: ignore[reportArgumentType]
                 name=f"{prefix}source_embedding",
             )
+        if config.source_ngrams > 1:
+            self.ngrams = NGramEmbedding(
+                config.source_ngrams,
+                config.ngram_rows,
+                config.embedding,
+                rate=config.ngram_dropout,
+                seed=seed + 3000,
+                name=f"{prefix}source_ngrams",
+            )
         self.bridges = [
             dense(math.prod(spec.shape), seed + 4000 + number, f"{prefix}bridge_{number}", activation="tanh")
             for number, spec in enumerate(self.decoder.stack.states)
@@ -135,6 +145,10 @@ class RecurrentTranslator(keras.Model):
         config = self.config
         mask = tf.sequence_mask(lengths, tf.shape(source)[1])
         x = embedded(self.source_embedding, source, config, key, site="source_embedding")
+        words = x if config.lexical else x[:, :, :0]
+        if config.source_ngrams > 1:
+            of_ngrams = dropout(self.ngrams(source, key), config.embedding_dropout, key, site="source_ngrams")
+            x = tf.concat([x, of_ngrams], axis=-1)
         outputs, states = self.encoder(x, mask=mask, key=key)
         parts = len(states[-1]) // (1 + config.bidirectional)
         # The last output of each direction; for the LSTM it is h, for others it need not be a state.
@@ -144,7 +158,6 @@ class RecurrentTranslator(keras.Model):
         state = self._bridge(states, parts)
         if config.input_feeding:
             state = (*state, tf.zeros((tf.shape(source)[0], config.features), outputs.dtype))
-        words = x if config.lexical else x[:, :, :0]
         return Memory(outputs, keys, summary, words, mask), state
 
     def _bridge(self, states: list[State], parts: int) -> State:
