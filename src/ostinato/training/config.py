@@ -33,10 +33,9 @@ class TrainingConfig(Config):
     )
     """With a budget in epochs or steps: train for at most so many minutes. The schedule then ends with
     them."""
-    optimizer: Annotated[Literal["sgd", "adam", "adamw", "muon"], TRAINING] = "adam"
-    """The optimizer: `sgd`, `adam` (Kingma & Ba 2014, arXiv:1412.6980), `adamw` (Loshchilov & Hutter 2017,
-    arXiv:1711.05101) or `muon` (Jordan et al. 2024; Liu et al. 2025, arXiv:2502.16982: for matrices between
-    layers and within them; other weights learn by `adamw`)."""
+    optimizer: Annotated[Literal["sgd", "adam", "adamw"], TRAINING] = "adam"
+    """The optimizer: `sgd`, `adam` (Kingma & Ba 2014, arXiv:1412.6980) or `adamw` (Loshchilov & Hutter 2017,
+    arXiv:1711.05101)."""
     learning_rate: Annotated[float, Flag("Training", common=True, names=("--lr", "--learning-rate"))] = Field(
         default=1e-3, gt=0, le=1000
     )
@@ -57,8 +56,7 @@ class TrainingConfig(Config):
     ] = Field(default=1.0, gt=0)
     """Largest global norm of the gradient; larger gradients are scaled down to it. 0 never clips."""
     weight_decay: Annotated[float, TRAINING] = Field(default=0.01, ge=0, le=100)
-    """Weight decay of `adamw` and `muon`, multiplied by the learning rate; it applies to matrices and not
-    to biases."""
+    """Weight decay of `adamw`, multiplied by the learning rate; it applies to matrices and not to biases."""
     averaging: Annotated[float, TRAINING] = Field(default=0.0, ge=0, lt=0.5)
     """Keep an average of the weights, evaluated beside them; the better of the two is kept as the best. The
     value is the mean age of the averaged weights as a fraction of the training so far, for example 0.05.

@@ -1,4 +1,4 @@
-"""SGD, Adam, AdamW and Muon, with clipping by the global norm.
+"""SGD, Adam and AdamW, with clipping by the global norm.
 
 The update rules are those of Keras, and the tests compare them. They are here for three reasons. One op of
 the native engine for all weights takes a fraction of the time of Keras' dozen small ones for each. Gradients
@@ -12,12 +12,11 @@ weights with dense gradients, and where `engines/updating.py` has an obstacle.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from ostinato.engines import updating
-from ostinato.training import muon
 from ostinato.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 
     from ostinato.engines.updating import Gradient
 
-Each = TypeVar("Each")
-
-_SLOTS = {"sgd": (), "adam": ("momentum", "velocity")}
+_SLOTS = {"sgd": (), "adam": ("momentum", "velocity"), "adamw": ("momentum", "velocity")}
 _MOST_DENSE = 500_000
 """TensorFlow's ops update more weights than these as fast, as long as their gradients are dense."""
 
@@ -49,26 +46,14 @@ class Optimizer:
             weight.shape.rank > 1 and "bias" not in name and "embedding" not in name
             for name, weight in zip(names, self._weights, strict=True)
         ]
-        decay = config.weight_decay if config.optimizer in ("adamw", "muon") else 0.0
+        decay = config.weight_decay if config.optimizer == "adamw" else 0.0
         self._rule = updating.Rule("sgd" if config.optimizer == "sgd" else "adam", decay=decay)
-        self._matrices = muon.matrices(names, self._weights) if config.optimizer == "muon" else []
-        hidden = {matrix.place for matrix in self._matrices}
-        self._others = [place for place in range(len(names)) if place not in hidden]
         self.slots: dict[str, tf.Variable] = {
             f"{name}/{slot}": tf.Variable(tf.zeros_like(weight), trainable=False)
-            for place, (name, weight) in enumerate(zip(names, self._weights, strict=True))
-            for slot in (("momentum",) if place in hidden else _SLOTS[self._rule.name])
+            for name, weight in zip(names, self._weights, strict=True)
+            for slot in _SLOTS[config.optimizer]
         }
-        slots = iter(self.slots.values())
-        self._slots = [
-            [next(slots) for _ in range(1 if place in hidden else self._rule.slots)]
-            for place in range(len(names))
-        ]
-        self._at_once = updating.obstacle(self._of_others(self._weights)) is None
-
-    def _of_others(self, each: Sequence[Each]) -> list[Each]:
-        """Of one thing for each weight, those of weights that are no matrix of Muon."""
-        return [each[place] for place in self._others]
+        self._at_once = updating.obstacle(self._weights) is None
 
     def apply(
         self,
@@ -88,60 +73,34 @@ class Optimizer:
         Returns:
             The norm of the divided gradients before clipping, scalar float32.
         """
-        if not self._matrices:
-            return self._of_numbers(gradients, learning_rate, step, tf.convert_to_tensor(total))
-        norm = _norm(gradients) / total
-        divisor = tf.convert_to_tensor(total)
-        if self._config.clip is not None:
-            divisor *= tf.maximum(1.0, norm / self._config.clip)
-        places = [matrix.place for matrix in self._matrices]
-        muon.update(
-            self._matrices,
-            [self._weights[place] for place in places],
-            [self._slots[place][0] for place in places],
-            [tf.convert_to_tensor(gradients[place]) / divisor for place in places],
-            rate=learning_rate,
-            decay=self._rule.decay,
-        )
-        if self._others:
-            self._of_numbers(self._of_others(gradients), learning_rate, step, divisor, clips=False)
-        return norm
-
-    def _of_numbers(
-        self,
-        gradients: Sequence[Gradient],
-        learning_rate: tf.Tensor,
-        step: tf.Tensor,
-        total: tf.Tensor,
-        *,
-        clips: bool = True,
-    ) -> tf.Tensor:
-        """`apply` for the weights whose numbers are updated one by one: all but the matrices of Muon."""
-        count, clip = tf.cast(step, tf.float64) + 1.0, self._config.clip if clips else None
+        count = tf.cast(step, tf.float64) + 1.0
         powers = [
             tf.cast(tf.pow(tf.constant(beta, tf.float64), count), tf.float32)
             for beta in (self._rule.beta_1, self._rule.beta_2)
         ]
-        weights = self._of_others(self._weights)
         dense = [
             weight.shape.num_elements() or 0
-            for weight, gradient in zip(weights, gradients, strict=True)
+            for weight, gradient in zip(self._weights, gradients, strict=True)
             if not isinstance(gradient, tf.IndexedSlices)
         ]
         if not self._at_once or sum(dense) > _MOST_DENSE:
-            return self._one_by_one(gradients, learning_rate, powers, total, clip)
+            return self._one_by_one(gradients, learning_rate, powers, tf.convert_to_tensor(total))
         return updating.update(
             self._rule,
-            weights,
-            list(zip(*self._of_others(self._slots), strict=True)),
+            self._weights,
+            self._slot_lists(),
             gradients,
-            self._of_others(self._decays),
+            self._decays,
             rate=learning_rate,
             step_size=learning_rate * tf.sqrt(1.0 - powers[1]) / (1.0 - powers[0]),
             divisor=total,
-            clip=clip,
-            wants_norm=clips,
+            clip=self._config.clip,
         )
+
+    def _slot_lists(self) -> list[list[tf.Variable]]:
+        """The slots of all weights, one list for each kind."""
+        slots, kinds = list(self.slots.values()), self._rule.slots
+        return [slots[kind::kinds] for kind in range(kinds)]
 
     def _one_by_one(
         self,
@@ -149,22 +108,21 @@ class Optimizer:
         learning_rate: tf.Tensor,
         powers: Sequence[tf.Tensor],
         total: tf.Tensor,
-        clip: float | None,
     ) -> tf.Tensor:
-        """`_of_numbers` with TensorFlow's op for each weight; these take dense gradients alone."""
+        """`apply` with TensorFlow's op for each weight; these take dense gradients alone."""
         given = [updating.summed_rows(g) if isinstance(g, tf.IndexedSlices) else g for g in gradients]
         norm = tf.linalg.global_norm(given) / total
         scale = 1.0 / total
-        if clip is not None:
-            scale *= tf.minimum(1.0, clip / norm)
-        slots, decays, rule = self._of_others(self._slots), self._of_others(self._decays), self._rule
-        for place, (weight, gradient) in enumerate(zip(self._of_others(self._weights), given, strict=True)):
+        if self._config.clip is not None:
+            scale *= tf.minimum(1.0, self._config.clip / norm)
+        slots, rule = list(zip(*self._slot_lists(), strict=True)), self._rule
+        for place, (weight, gradient) in enumerate(zip(self._weights, given, strict=True)):
             if isinstance(gradient, tf.IndexedSlices):
                 rows = gradient.indices[:, tf.newaxis]
                 scaled = tf.scatter_nd(rows, gradient.values * scale, tf.shape(weight, rows.dtype))
             else:
                 scaled = gradient * scale
-            if rule.decay and decays[place]:
+            if rule.decay and self._decays[place]:
                 decay = weight * rule.decay * learning_rate
                 tf.raw_ops.AssignSubVariableOp(resource=weight.handle, value=decay)
             if rule.name == "sgd":
@@ -184,10 +142,3 @@ class Optimizer:
                 grad=scaled,
             )
         return norm
-
-
-def _norm(gradients: Sequence[Gradient]) -> tf.Tensor:
-    """The norm of all gradients together."""
-    return tf.linalg.global_norm(
-        [updating.summed_rows(g) if isinstance(g, tf.IndexedSlices) else g for g in gradients]
-    )
