@@ -308,7 +308,7 @@ def test_the_decoder_begins_with_the_states_of_the_encoder_layer_that_is_as_far_
     mask = tf.sequence_mask(LENGTHS, 5)
     x = model.source_embedding(sentences())
     if config.source_ngrams > 1:
-        x = tf.concat([x, model.ngrams(sentences())], axis=-1)
+        x += model.ngrams(sentences())
     _, states = model.encoder(x, mask=mask)
     _, state = model.read(sentences(), tf.constant(LENGTHS))
     depths = {(1, 1): [0], (2, 2): [0, 1], (2, 1): [1], (1, 2): [0, 0]}

@@ -6,6 +6,7 @@ sentences, that of the recipe `strings`.
 
 from __future__ import annotations
 
+from ostinato.layers.ngram_embedding import MOST_ROWS
 from ostinato.tasks.fitting import Facts, Fitted, between
 from ostinato.tasks.translator.config import TranslatorConfig
 from ostinato.tasks.translator.data import TranslatorData
@@ -25,19 +26,25 @@ STRINGS = {
     "units": 192,
     "bidirectional": True,
     "embedding": 64,
+    "source_ngrams": 5,
     "word_dropout": 0.0,
-    "embedding_dropout": 0.0,
+    "embedding_dropout": 0.1,
     "label_smoothing": 0.05,
 }
 """The network of the recipe `strings`, for pairs of single words."""
-STRINGS_DROPOUT = {4: 0.05, 7: 0.2, 15: 0.3}
+STRINGS_DROPOUT = {4: 0.05, 7: 0.3}
 """Its dropout by the epochs."""
+NGRAM_DROPOUT = {4: 0.2, 7: 0.4}
+"""How many of its n-grams are left out by the epochs."""
+NGRAM_ROWS = {5_000: 8_191, 100_000: MOST_ROWS}
+"""The rows of their table by the pairs of the training part."""
 PAIRS_A_SECOND = 3_000
 """So many pairs of words and their sounds are learned in a second (two cores of an AMD EPYC with Zen 4)."""
-STRINGS_EPOCHS = 14
+STRINGS_EPOCHS = 6
 """Where one network would read the pairs so often in a budget of time, two read them half as often."""
 STRINGS_BATCH = {50_000: 128, 100_000: 256}
 """The batch by the pairs of the training part."""
+STRINGS_EVALUATIONS = 10
 AVERAGING = 0.05
 _SIXTEEN = 16
 
@@ -53,9 +60,11 @@ def fit(config: TranslatorConfig, data: TranslatorData, facts: Facts) -> Fitted:
             "units": (STRINGS["units"],) * layers,
             "seeds": seeds,
             "dropout": round(between(STRINGS_DROPOUT, epochs / seeds), 2),
+            "ngram_dropout": round(between(NGRAM_DROPOUT, epochs / seeds), 2),
+            "ngram_rows": round(between(NGRAM_ROWS, pairs)),
             "batch": round(between(STRINGS_BATCH, pairs)),
         }
-        training = {"learning_rate": 5e-3, "averaging": AVERAGING}
+        training = {"learning_rate": 5e-3, "averaging": AVERAGING, "evaluations": STRINGS_EVALUATIONS}
         because = f"for {pairs:,} pairs of single words"
     else:
         units = round(between(UNITS, pairs) / _SIXTEEN) * _SIXTEEN

@@ -147,8 +147,7 @@ class RecurrentTranslator(keras.Model):
         x = embedded(self.source_embedding, source, config, key, site="source_embedding")
         words = x if config.lexical else x[:, :, :0]
         if config.source_ngrams > 1:
-            of_ngrams = dropout(self.ngrams(source, key), config.embedding_dropout, key, site="source_ngrams")
-            x = tf.concat([x, of_ngrams], axis=-1)
+            x += dropout(self.ngrams(source, key), config.embedding_dropout, key, site="source_ngrams")
         outputs, states = self.encoder(x, mask=mask, key=key)
         parts = len(states[-1]) // (1 + config.bidirectional)
         # The last output of each direction; for the LSTM it is h, for others it need not be a state.
