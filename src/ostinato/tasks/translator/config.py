@@ -88,8 +88,8 @@ class TranslatorConfig(config.RecurrentConfig):
     embedding: Annotated[int, NETWORK] = Field(default=256, ge=1, le=65536)
     """Size of the token embeddings of source and target."""
     source_ngrams: Annotated[int, NETWORK] = Field(default=1, ge=1, le=8)
-    """Longest n-grams of source tokens whose embeddings, found by a hash, are added to that of their last token
-    (Pagnoni et al. 2024, arXiv:2412.09871). 1 has none."""
+    """Longest n-grams of source tokens whose embeddings, found by a hash, are added to that of their last
+    token (Pagnoni et al. 2024, arXiv:2412.09871). 1 has none."""
     ngram_rows: Annotated[int, NETWORK] = Field(default=32_749, ge=1, le=65_521)
     """Size of the table of `source_ngrams`; n-grams whose hashes are equal share a row."""
     ngram_dropout: Annotated[config.Fraction, NETWORK] = 0.0
