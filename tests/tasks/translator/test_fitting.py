@@ -61,11 +61,23 @@ def test_two_networks_share_a_long_budget_and_need_less_word_dropout(pairs, seco
 
 @pytest.mark.parametrize(
     ("seconds", "dropout", "seeds"),
-    [(10, 0.05, 1), (240, 0.17, 1), (530, 0.29, 1), (600, 0.21, 2), (36_000, 0.3, 2), (None, 0.3, 1)],
+    [(10, 0.05, 1), (190, 0.21, 1), (200, 0.05, 2), (300, 0.11, 2), (600, 0.3, 2), (36_000, 0.3, 2)],
 )
 def test_single_words_get_dropout_and_two_networks_by_how_often_they_are_read(seconds, dropout, seeds):
     found = fitted(115_475, single_words=True, seconds=seconds).task
     assert (found["dropout"], found["seeds"]) == (dropout, seeds)
+
+
+def test_single_words_in_epochs_get_one_network():
+    found = fitted(115_475, single_words=True).task
+    assert (found["dropout"], found["seeds"]) == (0.3, 1)
+
+
+@pytest.mark.parametrize(("pairs", "rows"), [(10, 8_191), (5_000, 8_191), (115_475, 65_521), (10**7, 65_521)])
+def test_single_words_get_ngrams_and_a_table_by_their_number(pairs, rows):
+    found = fitted(pairs, single_words=True).task
+    assert (found["source_ngrams"], found["ngram_rows"], found["ngram_dropout"]) == (5, rows, 0.4)
+    assert "source_ngrams" not in fitted(pairs).task
 
 
 @pytest.mark.parametrize(("pairs", "batch"), [(10, 128), (50_000, 128), (115_475, 256)])

@@ -31,16 +31,16 @@ STRINGS = {
     "label_smoothing": 0.05,
 }
 """The network of the recipe `strings`, for pairs of single words."""
-STRINGS_DROPOUT = {4: 0.05, 6: 0.25, 15: 0.3}
+STRINGS_DROPOUT = {4: 0.05, 7: 0.3}
 """Its dropout by the epochs."""
-NGRAM_DROPOUT = 0.2
-"""How many of its n-grams are left out."""
-NGRAM_ROWS = {5_000: 8_191, 100_000: 32_749}
+NGRAM_DROPOUT = {4: 0.2, 7: 0.4}
+"""How many of its n-grams are left out by the epochs."""
+NGRAM_ROWS = {5_000: 8_191, 100_000: 65_521}
 """The rows of their table by the pairs of the training part."""
 PAIRS_A_SECOND = 3_500
 """So many pairs of words and their sounds are learned in a second (two cores of an AMD EPYC with Zen 4)."""
-STRINGS_SEEDS = {6: 2, 15: 3}
-"""Several networks where one would read the pairs so often in a budget of time; each then reads them less often."""
+STRINGS_EPOCHS = 6
+"""Where one network would read the pairs so often in a budget of time, two share it."""
 STRINGS_BATCH = {50_000: 128, 100_000: 256}
 """The batch by the pairs of the training part."""
 STRINGS_EVALUATIONS = 10
@@ -53,13 +53,13 @@ def fit(config: TranslatorConfig, data: TranslatorData, facts: Facts) -> Fitted:
     pairs, layers = len(data.examples.part("train")), len(config.units)
     if data.examples.single_words:
         epochs = _epochs(pairs, facts)
-        several = STRINGS_SEEDS if facts.seconds is not None and "seeds" in facts.free else {}
-        seeds = max((count for least, count in several.items() if epochs >= least), default=1)
+        several = facts.seconds is not None and epochs >= STRINGS_EPOCHS and "seeds" in facts.free
+        seeds = SEEDS if several else 1
         task = STRINGS | {
             "units": (STRINGS["units"],) * layers,
             "seeds": seeds,
             "dropout": round(between(STRINGS_DROPOUT, epochs / seeds), 2),
-            "ngram_dropout": NGRAM_DROPOUT,
+            "ngram_dropout": round(between(NGRAM_DROPOUT, epochs / seeds), 2),
             "ngram_rows": round(between(NGRAM_ROWS, pairs)),
             "batch": round(between(STRINGS_BATCH, pairs)),
         }
