@@ -77,7 +77,7 @@ def another(name: str, kind, before):
         return next(word for word in typing.get_args(kind) if word != before)
     if tuple in map(typing.get_origin, kinds):
         return (0.25,) if name == "step_at" else (8, 6)
-    if name == "layers":
+    if name in ("layers", "source_ngrams"):
         return 2
     return 300 if int in kinds else 0.25 if before != 0.25 else 0.125
 

@@ -100,6 +100,19 @@ def test_parts_are_about_their_fraction_and_the_test_part_follows_from_nothing_e
         examples.part("dev")
 
 
+def test_many_pairs_give_a_smaller_share_for_validation():
+    fractions = {"validation_fraction": 0.1, "test_fraction": 0.2}
+    whole = prepare_pairs(some(2000), **fractions)
+    capped = prepare_pairs(some(2000), **fractions, max_validation=50)
+    assert 30 < len(capped.part("validation")) < 70
+    assert {*capped.part("validation")} < {*whole.part("validation")}
+    assert capped.part("test").tolist() == whole.part("test").tolist()
+    few = prepare_pairs(some(400), **fractions, max_validation=50)
+    assert (
+        few.part("validation").tolist() == prepare_pairs(some(400), **fractions).part("validation").tolist()
+    )
+
+
 def test_fractions_that_leave_nothing_are_told():
     assert "less than 1, got 1.0" in message(some(9), test_fraction=1.0, error=ConfigError)
     said = message(some(9), validation_fraction=0.5, test_fraction=0.5)

@@ -109,17 +109,19 @@ def prepare_pairs(
     max_tokens: int | None = None,
     validation_fraction: float = 0.0,
     test_fraction: float = 0.0,
+    max_validation: int | None = None,
     on_progress: Progress | None = None,
 ) -> PairExamples:
     """Sentence pairs as ids, from the cache where it has them.
 
     The SHA-256 of its source decides the part of a pair: equal sources are never in two parts, and a pair
-    stays in its part when the file changes.
+    stays in its part when the file changes. With `max_validation` it may go from validation to training when
+    the file grows.
 
     Args:
         pairs: what to read.
         sentences: what turns sources and targets into ids; None to fit both to the training part with all
-            options but the last four.
+            options but the last five.
         source_encoder, target_encoder: the name of an encoder, or "auto": characters for a script that
             `lacks_spaces` and for lists of single words; else bpe, so that no word is unknown. What single
             words become is read by words if it is `symbols`, such as those of a pronunciation.
@@ -132,6 +134,8 @@ def prepare_pairs(
             nothing out.
         validation_fraction, test_fraction: the approximate share of each part in the whole. The first is 0 if
             the pairs have others for validation.
+        max_validation: about the most pairs for validation: if there are many, their share is less; None has
+            no limit.
         on_progress: called with the bytes read so far and in all (None while unknown); starts again with each
             pass: over the pairs, for each vocabulary, for the ids of each side.
 
@@ -146,6 +150,8 @@ def prepare_pairs(
         raise ConfigError("lowercase must be none or both with a joint vocabulary, got source")
     every = tuple(stored_pairs(one, on_progress) for one in (pairs, own) if one is not None)
     stored = every[0]
+    if max_validation is not None:
+        validation_fraction = min(validation_fraction, max_validation / max(len(stored.draws), 1))
     parts = _parts(pairs.name, every, validation_fraction, test_fraction)
     chosen, single = _chosen(stored, parts["train"], (source_encoder, target_encoder), joint=joint_vocabulary)
     notes = [] if sentences else _choices((source_encoder, target_encoder), chosen)

@@ -64,6 +64,9 @@ class TranslatorConfig(config.RecurrentConfig):
     translation."""
     validation_fraction: Annotated[Fraction, DATA] = 0.05
     """Approximate fraction of the pairs kept for validation. Pairs with the same source stay together."""
+    max_validation: Annotated[int | None, Flag("Data", none="no limit")] = Field(default=None, ge=1)
+    """About the most pairs kept for validation: of many pairs the fraction is less. When the source grows,
+    pairs may go from validation to training."""
     test_fraction: Annotated[Fraction, COMMON_DATA] = 0.0
     """Approximate fraction of the pairs kept for testing. Pairs with the same source stay together."""
     cell: config.Cell = "gru"

@@ -241,6 +241,7 @@ def read(
         max_tokens=None if whole else config.max_tokens,
         validation_fraction=0.0 if whole or source.validation is not None else config.validation_fraction,
         test_fraction=0.0 if whole else config.test_fraction,
+        max_validation=config.max_validation,
         on_progress=on_progress,
     )
     growth = 1.0 if known is None else known.growth

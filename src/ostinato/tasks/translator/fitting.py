@@ -33,7 +33,7 @@ STRINGS = {
 """The network of the recipe `strings`, for pairs of single words."""
 STRINGS_DROPOUT = {4: 0.05, 7: 0.3}
 """Its dropout by the epochs."""
-NGRAM_DROPOUT = {4: 0.2, 7: 0.4}
+NGRAM_DROPOUT = {4: 0.2, 7: 0.3}
 """How many of its n-grams are left out by the epochs."""
 NGRAM_ROWS = {5_000: 8_191, 100_000: 65_521}
 """The rows of their table by the pairs of the training part."""

@@ -77,14 +77,7 @@ class RecurrentTranslator(keras.Model):
                 name=f"{prefix}source_embedding",
             )
         if config.source_ngrams > 1:
-            self.ngrams = NGramEmbedding(
-                config.source_ngrams,
-                config.ngram_rows,
-                config.embedding,
-                rate=config.ngram_dropout,
-                seed=seed + 3000,
-                name=f"{prefix}source_ngrams",
-            )
+            self.ngrams = _ngrams(config, seed + 3000, f"{prefix}source_ngrams")
         self.bridges = [
             dense(math.prod(spec.shape), seed + 4000 + number, f"{prefix}bridge_{number}", activation="tanh")
             for number, spec in enumerate(self.decoder.stack.states)
@@ -257,3 +250,9 @@ class RecurrentTranslator(keras.Model):
             "target_size": self.target_size,
         }
         return {"name": self.name} | settings
+
+
+def _ngrams(config: TranslatorConfig, seed: int, name: str) -> NGramEmbedding:
+    """The embeddings of the n-grams of the source."""
+    longest, rows, rate = config.source_ngrams, config.ngram_rows, config.ngram_dropout
+    return NGramEmbedding(longest, rows, config.embedding, rate=rate, seed=seed, name=name)
