@@ -70,6 +70,16 @@ def dropout(
     return tf.where(uniform(shape, key, site=site) >= rate, x / (1.0 - rate), tf.zeros_like(x))
 
 
+def token_dropout(x: tf.Tensor, rate: float, key: DropoutKey | None, *, site: str) -> tf.Tensor:
+    """Zeroes the whole vectors of a fraction of the tokens (batch, time, size), and scales the rest up.
+
+    Arguments are those of `dropout`.
+    """
+    if key is None or rate == 0.0:
+        return x
+    return x * dropout(tf.ones_like(x[:, :, :1]), rate, key, site=site)
+
+
 def uniform(shape: tf.Tensor, key: DropoutKey, *, site: str) -> tf.Tensor:
     """Uniform numbers in [0, 1), float32. Row r is a pure function of (key, site, first_row + r).
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
-from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.dropout import DropoutKey, token_dropout
 
 _FACTOR = 31_337
 MOST_ROWS = 65_521
@@ -16,9 +16,9 @@ MOST_ROWS = 65_521
 class NGramEmbedding(keras.layers.Layer):
     """The sum of the embeddings of the n-grams that end at each token, of 2 to `longest` tokens.
 
-    An n-gram's row is found by a hash, so there is no list of n-grams, and some share a row. Reading a table
-    costs next to nothing, and a network need not learn what common n-grams mean from their tokens (Pagnoni et
-    al. 2024, arXiv:2412.09871, section 3.2.1; Huang et al. 2025, arXiv:2501.16975).
+    A hash of an n-gram gives its row. There is no list of n-grams, and some n-grams share a row. The network
+    need not work out from single tokens what a common n-gram means (Pagnoni et al. 2024, arXiv:2412.09871,
+    section 3.2.1; Huang et al. 2025, arXiv:2501.16975).
 
     Args:
         longest: the tokens of the longest n-grams, at least 2.
@@ -42,15 +42,10 @@ class NGramEmbedding(keras.layers.Layer):
         """The sums, shape (batch, time, size), of tokens, shape (batch, time), int32."""
         return tf.add_n(
             [
-                self._kept(self.table(rows), key, f"{self.name}/{length}")
+                token_dropout(self.table(rows), self.rate, key, site=f"{self.name}/{length}")
                 for length, rows in enumerate(self.rows_of(tokens), 2)
             ]
         )
-
-    def _kept(self, embedded: tf.Tensor, key: DropoutKey | None, site: str) -> tf.Tensor:
-        if key is None or not self.rate:
-            return embedded
-        return embedded * dropout(tf.ones_like(embedded[:, :, :1]), self.rate, key, site=site)
 
     def rows_of(self, tokens: tf.Tensor) -> list[tf.Tensor]:
         """The rows of the n-grams that end at each token: for every length (batch, time), int32.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ostinato.cells.base import KerasOption
 from ostinato.layers.dense import dense
-from ostinato.layers.dropout import DropoutKey, dropout, of_network
+from ostinato.layers.dropout import DropoutKey, dropout, of_network, token_dropout
 from ostinato.layers.encoder import FormerEncoder, RecurrentEncoder
 from ostinato.layers.stack import State
 from ostinato.tasks.classifier.config import ClassifierConfig
@@ -196,8 +196,7 @@ class RecurrentClassifier(keras.Model):
     ) -> tf.Tensor:
         """The scores of this network alone."""
         config = self.config
-        if config.word_dropout:
-            x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site="embedding/words")
+        x = token_dropout(x, config.word_dropout, key, site="embedding/words")
         x = dropout(x, config.embedding_dropout, key, site="embedding")
         x, _ = self.reader(x, mask=mask, key=key, initial_state=state)
         rate = config.dropout if config.output_dropout is None else config.output_dropout

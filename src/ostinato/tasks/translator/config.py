@@ -19,6 +19,8 @@ from ostinato.tasks.config import (
     check_units,
 )
 
+MOST_NGRAM_ROWS = 65_521
+"""The layer of n-grams hashes in 32 bits."""
 SideEncoder = Annotated[str, COMMON_DATA, AfterValidator(config.known_or_auto)]
 
 
@@ -93,7 +95,7 @@ class TranslatorConfig(config.RecurrentConfig):
     source_ngrams: Annotated[int, NETWORK] = Field(default=1, ge=1, le=8)
     """Longest n-grams of source tokens whose embeddings, found by a hash, are added to that of their last
     token (Pagnoni et al. 2024, arXiv:2412.09871). 1 has none."""
-    ngram_rows: Annotated[int, NETWORK] = Field(default=32_749, ge=1, le=65_521)
+    ngram_rows: Annotated[int, NETWORK] = Field(default=32_749, ge=1, le=MOST_NGRAM_ROWS)
     """Size of the table of `source_ngrams`; n-grams whose hashes are equal share a row."""
     ngram_dropout: Annotated[config.Fraction, NETWORK] = 0.0
     """Fraction of the n-grams of `source_ngrams` that training leaves out."""

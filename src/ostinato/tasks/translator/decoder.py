@@ -11,7 +11,7 @@ from ostinato.cells.base import KerasOption
 from ostinato.engines.product import product
 from ostinato.layers.attention import attention
 from ostinato.layers.dense import dense
-from ostinato.layers.dropout import DropoutKey, dropout
+from ostinato.layers.dropout import DropoutKey, dropout, token_dropout
 from ostinato.layers.stack import RecurrentStack, State
 from ostinato.tasks.translator.config import TranslatorConfig
 
@@ -44,8 +44,7 @@ def embedded(
 ) -> tf.Tensor:
     """Embedded tokens, (batch, time, embedding), with dropout of words and entries in training."""
     x = embedding(tokens)
-    if config.word_dropout and key is not None:
-        x *= dropout(tf.ones_like(x[:, :, :1]), config.word_dropout, key, site=f"{site}/words")
+    x = token_dropout(x, config.word_dropout, key, site=f"{site}/words")
     return dropout(x, config.embedding_dropout, key, site=site)
 
 

@@ -7,7 +7,7 @@ sentences, that of the recipe `strings`.
 from __future__ import annotations
 
 from ostinato.tasks.fitting import Facts, Fitted, between
-from ostinato.tasks.translator.config import TranslatorConfig
+from ostinato.tasks.translator.config import MOST_NGRAM_ROWS, TranslatorConfig
 from ostinato.tasks.translator.data import TranslatorData
 
 DROPOUT = {50_000: 0.5, 200_000: 0.3, 1_000_000: 0.2, 5_000_000: 0.1}
@@ -35,7 +35,7 @@ STRINGS_DROPOUT = {4: 0.05, 7: 0.3}
 """Its dropout by the epochs."""
 NGRAM_DROPOUT = {4: 0.2, 7: 0.3}
 """How many of its n-grams are left out by the epochs."""
-NGRAM_ROWS = {5_000: 8_191, 100_000: 65_521}
+NGRAM_ROWS = {5_000: 8_191, 100_000: MOST_NGRAM_ROWS}
 """The rows of their table by the pairs of the training part."""
 PAIRS_A_SECOND = 3_500
 """So many pairs of words and their sounds are learned in a second (two cores of an AMD EPYC with Zen 4)."""
