@@ -73,10 +73,19 @@ def test_single_words_in_epochs_get_one_network():
     assert (found["dropout"], found["seeds"]) == (0.3, 1)
 
 
-@pytest.mark.parametrize(("pairs", "rows"), [(10, 8_191), (5_000, 8_191), (115_475, 65_521), (10**7, 65_521)])
-def test_single_words_get_ngrams_and_a_table_by_their_number(pairs, rows):
+@pytest.mark.parametrize(
+    ("pairs", "longest", "rows", "dropout"),
+    [
+        (10, 3, 8_191, 0.6),
+        (5_000, 3, 8_191, 0.6),
+        (20_000, 4, 34_721, 0.41),
+        (115_475, 5, 65_521, 0.3),
+        (10**7, 5, 65_521, 0.3),
+    ],
+)
+def test_single_words_get_ngrams_and_a_table_by_their_number(pairs, longest, rows, dropout):
     found = fitted(pairs, single_words=True).task
-    assert (found["source_ngrams"], found["ngram_rows"], found["ngram_dropout"]) == (5, rows, 0.3)
+    assert (found["source_ngrams"], found["ngram_rows"], found["ngram_dropout"]) == (longest, rows, dropout)
     assert "source_ngrams" not in fitted(pairs).task
 
 

@@ -25,7 +25,6 @@ STRINGS = {
     "units": 192,
     "bidirectional": True,
     "embedding": 64,
-    "source_ngrams": 5,
     "word_dropout": 0.0,
     "embedding_dropout": 0.1,
     "label_smoothing": 0.05,
@@ -33,8 +32,11 @@ STRINGS = {
 """The network of the recipe `strings`, for pairs of single words."""
 STRINGS_DROPOUT = {4: 0.05, 7: 0.3}
 """Its dropout by the epochs."""
+SOURCE_NGRAMS = {10_000: 3, 50_000: 5}
+"""Its longest n-grams by the pairs of the training part: of few pairs, long ones are soon known by heart."""
 NGRAM_DROPOUT = {4: 0.2, 7: 0.3}
-"""How many of its n-grams are left out by the epochs."""
+"""How many n-grams are left out by the epochs, but not fewer than by the pairs of the training part."""
+NGRAM_DROPOUT_OF_FEW = {5_000: 0.6, 100_000: 0.2}
 NGRAM_ROWS = {5_000: 8_191, 100_000: MOST_NGRAM_ROWS}
 """The rows of their table by the pairs of the training part."""
 PAIRS_A_SECOND = 3_500
@@ -59,7 +61,10 @@ def fit(config: TranslatorConfig, data: TranslatorData, facts: Facts) -> Fitted:
             "units": (STRINGS["units"],) * layers,
             "seeds": seeds,
             "dropout": round(between(STRINGS_DROPOUT, epochs / seeds), 2),
-            "ngram_dropout": round(between(NGRAM_DROPOUT, epochs / seeds), 2),
+            "source_ngrams": round(between(SOURCE_NGRAMS, pairs)),
+            "ngram_dropout": round(
+                max(between(NGRAM_DROPOUT, epochs / seeds), between(NGRAM_DROPOUT_OF_FEW, pairs)), 2
+            ),
             "ngram_rows": round(between(NGRAM_ROWS, pairs)),
             "batch": round(between(STRINGS_BATCH, pairs)),
         }
