@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ostinato.layers.dropout import DropoutKey
 from ostinato.layers.ngram_embedding import MOST_ROWS, NGramEmbedding
+from ostinato.tasks.translator.config import MOST_NGRAM_ROWS
 
 KEY = DropoutKey(tf.constant(1), tf.constant(2), tf.constant(0))
 
@@ -37,6 +38,11 @@ def test_it_sums_the_rows_of_the_ngrams_that_end_at_each_token(tokens, longest, 
                     hashed = (hashed * 31_337 + sentence[at] + number) % rows if at >= 0 else 0
                 expected += table[hashed]
             np.testing.assert_allclose(found[row, place], expected, atol=1e-6)
+
+
+def test_the_setting_has_the_bound_of_the_layer():
+    assert MOST_NGRAM_ROWS == MOST_ROWS  # the settings load without TensorFlow, so they state it again
+    assert (MOST_ROWS - 1) * 31_337 + 2**20 < 2**31
 
 
 def test_an_ngram_has_one_row_wherever_it_is_and_few_share_one():

@@ -16,8 +16,8 @@ MOST_ROWS = 65_521
 class NGramEmbedding(keras.layers.Layer):
     """The sum of the embeddings of the n-grams that end at each token, of 2 to `longest` tokens.
 
-    A hash of an n-gram gives its row. There is no list of n-grams, and some n-grams share a row. The network
-    need not work out from single tokens what a common n-gram means (Pagnoni et al. 2024, arXiv:2412.09871,
+    The hash of an n-gram is its row, so no list of n-grams is kept, and some n-grams share a row. Common
+    n-grams thus have a meaning of their own from the first layer on (Pagnoni et al. 2024, arXiv:2412.09871,
     section 3.2.1; Huang et al. 2025, arXiv:2501.16975).
 
     Args:

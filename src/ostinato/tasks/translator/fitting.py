@@ -35,8 +35,9 @@ STRINGS_DROPOUT = {4: 0.05, 7: 0.3}
 SOURCE_NGRAMS = {10_000: 3, 50_000: 5}
 """Its longest n-grams by the pairs of the training part: of few pairs, long ones are soon known by heart."""
 NGRAM_DROPOUT = {4: 0.2, 7: 0.3}
-"""How many n-grams are left out by the epochs, but not fewer than by the pairs of the training part."""
+"""The fraction of its n-grams that is left out by the epochs."""
 NGRAM_DROPOUT_OF_FEW = {5_000: 0.6, 100_000: 0.2}
+"""The least of that fraction by the pairs of the training part."""
 NGRAM_ROWS = {5_000: 8_191, 100_000: MOST_NGRAM_ROWS}
 """The rows of their table by the pairs of the training part."""
 PAIRS_A_SECOND = 3_500
